@@ -1,0 +1,133 @@
+"""The fleet: customers, devices with their slots and parts, suppliers - as the fleet file says and the HTTP API changes.
+
+Models only check one table each; what one table needs of another (a device's customer exists, an item's experience is not
+more than its customer's) is checked by `Fleet`. Reading a file with line numbers is config/fleet_file.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Experience(StrEnum):
+    """How far the customer lets go, least first."""
+
+    RESPOND = "respond"
+    OFFER = "offer"
+    COACH = "coach"
+    AUTO = "auto"
+
+    @property
+    def rank(self) -> int:
+        """0 for respond to 3 for auto: an item's may not exceed its customer's."""
+        return list(Experience).index(self)
+
+
+Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\s/+#$][^\s/+#]*$")]
+Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LeadTime = Annotated[tuple[Positive, Positive], Field(description="10 % and 90 % quantiles in days")]
+ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Customer(_Table):
+    """Whom devices serve, and what they allow."""
+
+    id: Name
+    name: str | None = None
+    language: Literal["en", "fr"] = "en"
+    timezone: str = "UTC"
+    experience: Experience = Experience.RESPOND
+    quiet_hours: tuple[ClockTime, ClockTime] | None = None
+    contacts_per_week_max: Annotated[int, Field(ge=0)] = 3
+    budget_per_month: Money | None = None
+    channels: tuple[str, ...] = ("mqtt",)
+    consents: tuple[str, ...] = ()
+    away: tuple[tuple[Day, Day], ...] = ()
+
+
+class Slot(_Table):
+    """An item that holds a consumable. Quantities in the unit that the profile names; None: the profile's default."""
+
+    capacity: Positive | None = None
+    pack: Positive | None = None
+    suppliers: tuple[Name, ...] = ()
+    price_max: Money | None = None
+    stockout_cost: Money = 20.0
+    stockout_cost_per_day: Money | None = None
+    holding_cost_per_day: Money = 0.01
+    order_cost: Money = 0.25
+    spare_packs: bool = False
+    experience: Experience | None = None
+
+
+class Part(_Table):
+    """An item that wears and is maintained; None: the profile's default."""
+
+    failure_cost: Money | None = None
+    service_cost: Money | None = None
+    suppliers: tuple[Name, ...] = ()
+    experience: Experience | None = None
+
+
+class Device(_Table):
+    """What publishes."""
+
+    id: Name
+    customer: Name
+    profile: Name
+    slots: dict[Name, Slot] = Field(default_factory=dict)
+    parts: dict[Name, Part] = Field(default_factory=dict)
+
+
+class SupplierKind(StrEnum):
+    """The five architectures."""
+
+    PRODUCER = "producer"
+    RETAILER = "retailer"
+    MARKET_MAKER = "market-maker"
+    CROWD = "crowd"
+    PEER = "peer"
+
+
+class Product(_Table):
+    """Something a supplier sells; price of this quantity."""
+
+    sku: str
+    quantity: Positive
+    price: Money
+
+
+class Supplier(_Table):
+    """Who delivers. endpoint: an https URL, "mqtt", or "log" (recorded only). secret: for signing webhooks (`whsec_…`)."""
+
+    id: Name
+    kind: SupplierKind = SupplierKind.PRODUCER
+    endpoint: str = "log"
+    secret: str | None = None
+    lead_time_days: LeadTime = (1.0, 3.0)
+    price: Money = 0.0
+    products: tuple[Product, ...] = ()
+
+
+class Fleet(_Table):
+    """All of it. Ids are unique in each table; lookups by id are through the dictionaries that `index` gives."""
+
+    customers: tuple[Customer, ...] = ()
+    devices: tuple[Device, ...] = ()
+    suppliers: tuple[Supplier, ...] = ()
+
+    def items(self) -> Iterator[tuple[Device, str]]:
+        """Every (device, item name) that the file names, devices in order of id."""
+        for device in sorted(self.devices, key=lambda d: d.id):
+            for name in (*device.slots, *device.parts):
+                yield device, name

@@ -1,0 +1,68 @@
+"""What the core asks of the world. Each port is small; the rooms bring the real things, the tests bring fakes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from star.react import Reaction
+
+
+class Clock(Protocol):
+    """Tells the time. Only the rims have one; everything inside is told the time by records."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch."""
+        ...
+
+
+class Names(Protocol):
+    """The append-only registry of metrics: `device/name` <-> number. A number never changes meaning."""
+
+    def number(self, name: str) -> int:
+        """The number of `name`; a new one is given, durably, to a name not seen before."""
+        ...
+
+    def name(self, number: int) -> str:
+        """The name behind a number. Raises KeyError for one that was never given."""
+        ...
+
+
+class Log(Protocol):
+    """An append-only log of topics with numbered records, offsets from 0, in one partition each unless said otherwise."""
+
+    def append(self, topic: str, values: Sequence[bytes]) -> int:
+        """Appends `values` together; on return they are on disk. Gives the first one's offset. Raises LogError."""
+        ...
+
+    def read(self, topic: str, start: int, limit: int) -> list[tuple[int, bytes]]:
+        """At most `limit` records from offset `start` on, in order."""
+        ...
+
+    def end(self, topic: str) -> int:
+        """The offset that the next record will get."""
+        ...
+
+
+class Scorer(Protocol):
+    """A model that scores rows: features in, one row of outputs for each out."""
+
+    @property
+    def name(self) -> str:
+        """`name@version:hash`, as receipts name it."""
+        ...
+
+    def score(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """features: (n, k); result: (n, m). A row's result does not depend on the other rows or on n."""
+        ...
+
+
+class Sender(Protocol):
+    """Brings a reaction to a supplier or a person. `send` returns when the other side has it."""
+
+    async def send(self, reaction: Reaction) -> None:
+        """Raises Unavailable where another try is worth it, InputError where it is not."""
+        ...

@@ -1,0 +1,75 @@
+"""The command line: one group, each command in a module of its own under starloop/commands/, loaded when it is called.
+
+A user's mistake is one line on standard error and exit 1 (2 for wrong use), never a stack trace.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from star.errors import StarloopError, UsageError
+
+COMMANDS: dict[str, str] = {
+    "demo": "starloop.commands.demo",
+    "up": "starloop.commands.up",
+    "run": "starloop.commands.run",
+    "replay": "starloop.commands.replay",
+    "simulate": "starloop.commands.simulate",
+    "import": "starloop.commands.import_",
+    "log": "starloop.commands.log",
+    "check": "starloop.commands.check",
+    "decode": "starloop.commands.decode",
+    "forecast": "starloop.commands.forecast",
+    "why": "starloop.commands.why",
+    "models": "starloop.commands.models",
+    "bench": "starloop.commands.bench",
+    "doctor": "starloop.commands.doctor",
+}
+"""Command name -> module, whose `command` is the click command."""
+
+
+class _Lazy(click.Group):
+    """Imports a command's module only when it is asked for, so that `starloop check` does not load Faust."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command: click.Command = importlib.import_module(module).command
+        return command
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="starloop", prog_name="starloop")
+def cli() -> None:
+    """Starloop senses what connected things use up, forecasts what will run out, and reacts the way each customer chose."""
+
+
+def main() -> None:
+    """The entry point: runs the command, and turns errors meant for people into one line and an exit status."""
+    try:
+        status = cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("starloop: stopped", err=True)
+        sys.exit(1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except UsageError as error:
+        click.echo(f"starloop: {error}", err=True)
+        sys.exit(2)
+    except StarloopError as error:
+        for line in str(error).splitlines():
+            click.echo(f"starloop: {line}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)
