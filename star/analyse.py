@@ -142,3 +142,19 @@ def quantile_days(days: Sequence[float], level: float) -> float:
         if level <= high:
             return near + (far - near) * (level - low) / (high - low)
     return days[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """The condition of a part after one reading of its device.
+
+    at_ms: the reading's own time. anomaly: 0 to 1, 0 during warm-up. alert: a state, its rising edge is the alarm.
+    remaining_life: (5 %, 50 %, 95 %) quantiles in the profile's life unit, or None where there is no life model.
+    """
+
+    device: str
+    item: str
+    at_ms: int
+    anomaly: float
+    alert: bool
+    remaining_life: tuple[float, float, float] | None = None
