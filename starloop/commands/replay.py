@@ -1,0 +1,96 @@
+"""`starloop replay`: recorded readings, or lines in lockstep on standard input, through the same code as live."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import click
+
+from config.fleet_file import load_catalogue
+from models.runtime import load_scorer
+from star.errors import InputError, UsageError
+from starloop.durations import Duration
+from starloop.replay import Replay, has_tick, with_ticks
+
+EMIT = ("reactions", "forecasts", "scores")
+TICK_EVERY_DEFAULT_MS = 3_600_000
+
+
+@click.command()
+@click.option("--fleet", "fleet_file", required=True, type=click.Path(path_type=Path), help="The fleet file.")
+@click.option("--readings", default="-", help="A readings file (may be .gz); - for lockstep on standard input.")
+@click.option("--emit", default="reactions", show_default=True, help=f"What to print: any of {','.join(EMIT)}.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where to print; standard output unless given.")
+@click.option("--profiles", multiple=True, type=click.Path(path_type=Path), help="A folder with profiles of your own.")
+@click.option("--tick-every", type=Duration(), help="Adds ticks, for input that has none (a file without ticks: 1h).")
+def command(
+    fleet_file: Path, readings: str, emit: str, out: Path | None, profiles: tuple[Path, ...], tick_every: int | None
+) -> None:
+    """Runs readings through the analysis and reaction code in event time, at full speed, deterministically.
+
+    Input lines, in order of "at" (docs/reference/replay.md): {"at": T, "topic": …, "payload": …}, {"at": T, "outcome": …},
+    {"at": T, "request": …}, {"at": T, "supplier": …} and {"at": T, "tick": true}. Decisions are made and printed at ticks.
+    """
+    replay = Replay(load_catalogue(fleet_file, *profiles), load_scorer("run-out"), _emit(emit))
+    with _source(readings) as lines, _target(out) as target:
+        for line in _ticked(lines, readings, tick_every):
+            printed = replay.feed(line)
+            if printed:
+                target.writelines(printed)
+                target.flush()
+        target.writelines(replay.finish())
+        target.flush()
+
+
+def _emit(text: str) -> frozenset[str]:
+    named = frozenset(part.strip() for part in text.split(",") if part.strip())
+    unknown = named - set(EMIT)
+    if unknown:
+        raise UsageError(f"--emit is {text!r}: expected any of {','.join(EMIT)}")
+    return named
+
+
+def _ticked(lines: Iterable[bytes], name: str, every_ms: int | None) -> Iterable[bytes]:
+    """The lines with ticks where asked for, or where a file has none at all: without one nothing would be decided."""
+    if every_ms is None and name != "-" and not _file_has_tick(name):
+        click.echo("starloop: the readings hold no tick lines: deciding every hour (--tick-every changes it)", err=True)
+        every_ms = TICK_EVERY_DEFAULT_MS
+    return lines if every_ms is None else with_ticks(lines, every_ms)
+
+
+def _file_has_tick(name: str) -> bool:
+    with _source(name) as lines:
+        return any(has_tick(line) for line in lines)
+
+
+@contextmanager
+def _source(name: str) -> Iterator[Iterable[bytes]]:
+    if name == "-":
+        # readline, not iteration with read-ahead: in lockstep the next line comes only after our answer.
+        yield iter(sys.stdin.buffer.readline, b"")
+        return
+    try:
+        opened: IO[bytes] = gzip.open(name, "rb") if name.endswith(".gz") else open(name, "rb")  # type: ignore[assignment]
+        with opened as file:
+            first = file.readline()
+            yield itertools.chain((first,), file)
+    except (OSError, EOFError) as error:
+        raise InputError(f"{name}: {error.strerror or error if isinstance(error, OSError) else error}: expected a readings file") from error
+
+
+@contextmanager
+def _target(out: Path | None) -> Iterator[IO[bytes]]:
+    if out is None:
+        yield sys.stdout.buffer
+        return
+    try:
+        with out.open("wb") as file:
+            yield file
+    except OSError as error:
+        raise InputError(f"{out}: {error.strerror}: expected a file that can be written") from error

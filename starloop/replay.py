@@ -1,0 +1,274 @@
+"""Replay: recorded or lockstep input through the same analysis and reaction code, in event time, at full speed.
+
+Input and output are the JSON Lines of the public protocol (docs/reference/replay.md). Time moves only by the lines; what was
+worked out is printed at ticks. The output is a function of the input: no clock, no randomness, and nothing depends on how
+lines are gathered into batches on the way.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+import orjson
+
+from config.change import apply
+from config.fleet import Fleet
+from config.resolve import Catalogue, resolve
+from edge.intake import Intake
+from reactor.engine import Engine
+from reactor.policy import p_out_before_delivery
+from star.analyse import Forecast, Score
+from star.errors import BadPayload, InputError
+from star.ports import Names, Scorer
+from star.records import FleetChange, Quarantined, Record, Tick
+from star.times import parse_time_ms, seconds
+from stream.analysis import Analysis
+
+BATCH_LINES_MAX = 8_192
+"""Lines gathered before readings are handed on, so that a long stretch without a tick keeps memory small."""
+
+
+class _Line(msgspec.Struct):
+    """One input line. Exactly one of topic, outcome, request, supplier, fleet and tick says what it is."""
+
+    at: float | int | str
+    topic: str | None = None
+    payload: msgspec.Raw = msgspec.Raw(b"")
+    payload_base64: str | None = None
+    outcome: dict[str, Any] | None = None
+    request: dict[str, Any] | None = None
+    supplier: str | None = None
+    price: float | None = None
+    lead_time_days: list[float] | None = None
+    fleet: dict[str, Any] | None = None
+    tick: bool | None = None
+
+
+_decoder = msgspec.json.Decoder(_Line)
+
+
+class NamesInMemory:
+    """The registry of metrics of one replay: numbers in order of appearance."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._names: list[str] = []
+
+    def number(self, name: str) -> int:
+        number = self._numbers.get(name)
+        if number is None:
+            number = self._numbers[name] = len(self._names)
+            self._names.append(name)
+        return number
+
+    def name(self, number: int) -> str:
+        if not 0 <= number < len(self._names):
+            raise KeyError(number)
+        return self._names[number]
+
+
+class Replay:
+    """The whole loop as a function of lines.
+
+    `feed(line)` takes one input line and gives the output lines to print now: none but at a tick. `finish()` gives what is
+    left at the end of input (quarantined lines and scores; decisions are made at ticks only).
+    emit: which of "reactions", "forecasts", "scores" are printed. Quarantined lines and ticks always are.
+    """
+
+    def __init__(self, catalogue: Catalogue, scorer: Scorer, emit: frozenset[str]) -> None:
+        names: Names = NamesInMemory()
+        self._catalogue = catalogue
+        self._intake = Intake(catalogue, names)
+        self._analysis = Analysis(catalogue, names, scorer)
+        self._engine = Engine(catalogue)
+        self._emit = emit
+        self._offset = 0
+        self._at_ms: int | None = None
+        self._lines_waiting = 0
+        self._out: list[bytes] = []
+
+    def feed(self, line: bytes) -> list[bytes]:
+        """The output lines to print after `line`. A line that can't be understood is quarantined, never raised."""
+        if not line.strip():
+            return []
+        try:
+            ticked = self._take(line)
+        except BadPayload as error:
+            self._quarantine(Quarantined(at_ms=self._at_ms or 0, topic=None, payload=line, reason=str(error)))
+            return []
+        self._lines_waiting += 1
+        if ticked or self._lines_waiting >= BATCH_LINES_MAX:
+            self._hand_over()
+        return self._printed() if ticked else []
+
+    def finish(self) -> list[bytes]:
+        """The output lines left at the end of input."""
+        self._hand_over()
+        return self._printed()
+
+    def _take(self, wire: bytes) -> bool:
+        """Takes one line in; whether it was a tick. Raises BadPayload where it can't be understood."""
+        line = _parsed(wire)
+        at_ms = parse_time_ms(line.at)
+        if self._at_ms is not None and at_ms < self._at_ms:
+            raise BadPayload(f"at is {line.at!r}, before the line before it: expected lines in order of at")
+        if line.topic is not None:
+            payload = bytes(line.payload) if line.payload_base64 is None else _unbase64(line.payload_base64)
+            self._at_ms = at_ms
+            self._intake.take(line.topic, payload, at_ms)
+            return False
+        if line.outcome is not None:
+            self._intake.take_outcome(line.outcome, at_ms)
+        elif line.request is not None:
+            self._intake.take_request(line.request, at_ms)
+        elif line.supplier is not None:
+            self._intake.take_supplier_terms(msgspec.to_builtins(line), at_ms)
+        elif line.fleet is not None:
+            self._change_fleet(line.fleet, at_ms)
+        elif not line.tick:
+            raise BadPayload("a line has none of topic, outcome, request, supplier, fleet, tick: expected one of them")
+        self._at_ms = at_ms
+        if line.tick:
+            self._tick(at_ms)
+        return bool(line.tick)
+
+    def _change_fleet(self, tables: dict[str, Any], at_ms: int) -> None:
+        """The tables come into force; refused whole, with the reasons, where they have a mistake."""
+        try:
+            self._catalogue = changed(self._catalogue, tables)
+        except InputError as error:
+            raise BadPayload(str(error).replace("\n", "; ")) from error
+        self._hand_over()
+        self._intake.catalogue = self._catalogue
+        self._record(FleetChange(at_ms=at_ms, tables=json.dumps(tables, ensure_ascii=False)))
+
+    def _hand_over(self) -> None:
+        self._lines_waiting = 0
+        for record in self._intake.drain():
+            if isinstance(record, Quarantined):
+                self._quarantine(record)
+            else:
+                self._record(record)
+
+    def _record(self, record: Record) -> None:
+        self._offset += 1
+        self._analysis.take(self._offset, record)
+        if "scores" in self._emit:
+            self._out.extend(_score_line(score) for score in self._analysis.scores())
+
+    def _tick(self, at_ms: int) -> None:
+        self._hand_over()
+        self._offset += 1
+        facts = self._analysis.take(self._offset, Tick(at_ms=at_ms))
+        if facts is None:
+            raise AssertionError("an analysis gives facts at every tick")
+        step = self._engine.step(facts)
+        for notice in step.unmatched:
+            self._out.append(_line({"at": seconds(at_ms), "type": "quarantined", "topic": None, "reason": notice}))
+        if "reactions" in self._emit:
+            self._out.extend(_line(reaction.line()) for reaction in step.reactions)
+        if "forecasts" in self._emit:
+            self._out.extend(self._forecast_line(forecast, at_ms) for forecast in self._analysis.forecasts(at_ms))
+        self._out.append(_line({"at": seconds(at_ms), "tick": True}))
+
+    def _forecast_line(self, forecast: Forecast, at_ms: int) -> bytes:
+        device, slot = forecast.item.split("/", 1)
+        return _line(
+            {
+                "at": seconds(at_ms),
+                "type": "forecast",
+                "device": device,
+                "slot": slot,
+                "level": forecast.level,
+                "days_to_empty": forecast.shown(),
+                "p_out_before_delivery": p_out_before_delivery(forecast, self._engine.lead_time(forecast.item)),
+                "trust": round(forecast.trust, 4),
+            }
+        )
+
+    def _quarantine(self, row: Quarantined) -> None:
+        self._out.append(_line({"at": seconds(row.at_ms), "type": "quarantined", "topic": row.topic, "reason": row.reason}))
+
+    def _printed(self) -> list[bytes]:
+        out, self._out = self._out, []
+        return out
+
+
+def changed(catalogue: Catalogue, tables: dict[str, Any]) -> Catalogue:
+    """The catalogue with the tables of a fleet change in force. Raises ConfigError with every problem."""
+    fleet = Fleet(
+        customers=tuple(catalogue.customers.values()),
+        devices=tuple(catalogue.devices.values()),
+        suppliers=tuple(catalogue.suppliers.values()),
+    )
+    return resolve(apply(fleet, tables), catalogue.profiles)
+
+
+def with_ticks(lines: Iterable[bytes], every_ms: int) -> Iterator[bytes]:
+    """The lines with a tick at every multiple of `every_ms` that they pass, and one after the last line.
+
+    A tick at T comes after every line up to and at T. Lines whose time can't be read pass as they are.
+    """
+    next_ms: int | None = None
+    for line in lines:
+        try:
+            at_ms = parse_time_ms(_parsed(line).at)
+        except BadPayload:
+            yield line
+            continue
+        while next_ms is not None and next_ms < at_ms:
+            yield _line({"at": seconds(next_ms), "tick": True})
+            next_ms += every_ms
+        yield line
+        if next_ms is None:
+            next_ms = -(-at_ms // every_ms) * every_ms
+    if next_ms is not None:
+        yield _line({"at": seconds(next_ms), "tick": True})
+
+
+def has_tick(line: bytes) -> bool:
+    """Whether the line is a tick."""
+    if b'"tick"' not in line:
+        return False
+    try:
+        return bool(_parsed(line).tick)
+    except BadPayload:
+        return False
+
+
+def _parsed(wire: bytes) -> _Line:
+    try:
+        return _decoder.decode(wire)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadPayload(f"not a line of the protocol: {error}") from error
+
+
+def _unbase64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadPayload(f"payload_base64 can't be read: {error}") from error
+
+
+def _score_line(score: Score) -> bytes:
+    life = score.remaining_life
+    return _line(
+        {
+            "at": seconds(score.at_ms),
+            "type": "score",
+            "device": score.device,
+            "item": score.item,
+            "anomaly": score.anomaly,
+            "alert": score.alert,
+            "remaining_life": None if life is None else {"0.05": life[0], "0.5": life[1], "0.95": life[2]},
+        }
+    )
+
+
+def _line(fields: dict[str, Any]) -> bytes:
+    return orjson.dumps(fields) + b"\n"
