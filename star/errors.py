@@ -93,4 +93,8 @@ class ModelError(StarloopError):
 
 
 class Unavailable(StarloopError):
-    """Something outside can't be reached now; worth another try."""
+    """Something outside can't be reached now; worth another try, and not before `retry_after_s` where it said so."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
