@@ -1,7 +1,8 @@
 """The fleet: customers, devices with their slots and parts, suppliers - as the fleet file says and the HTTP API changes.
 
 Models only check one table each; what one table needs of another (a device's customer exists, an item's experience is not
-more than its customer's) is checked by `Fleet`. Reading a file with line numbers is config/fleet_file.py's.
+more than its customer's) is checked by config/resolve.py. Reading a file with line numbers is config/fleet_file.py's.
+A validator's message begins with what was expected, so that it reads on from "is …: ".
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from config import checks
 
 
 class Experience(StrEnum):
@@ -27,12 +30,20 @@ class Experience(StrEnum):
         return list(Experience).index(self)
 
 
-Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\s/+#$][^\s/+#]*$")]
+Name = Annotated[
+    str, Field(min_length=1, max_length=128, pattern=r"^[^\s/+#$][^\s/+#]*$"), AfterValidator(checks.plain_name)
+]
 Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-LeadTime = Annotated[tuple[Positive, Positive], Field(description="10 % and 90 % quantiles in days")]
+LeadTime = Annotated[
+    tuple[Positive, Positive], Field(description="10 % and 90 % quantiles in days"), AfterValidator(checks.lead_time)
+]
 ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$"), AfterValidator(checks.day)]
+Names = Annotated[tuple[Name, ...], AfterValidator(checks.no_repeats)]
+Channel = Annotated[str, AfterValidator(checks.channel)]
+Consent = Annotated[str, AfterValidator(checks.consent)]
+Away = Annotated[tuple[Day, Day], AfterValidator(checks.away)]
 
 
 class _Table(BaseModel):
@@ -45,14 +56,14 @@ class Customer(_Table):
     id: Name
     name: str | None = None
     language: Literal["en", "fr"] = "en"
-    timezone: str = "UTC"
+    timezone: Annotated[str, AfterValidator(checks.timezone)] = "UTC"
     experience: Experience = Experience.RESPOND
-    quiet_hours: tuple[ClockTime, ClockTime] | None = None
+    quiet_hours: Annotated[tuple[ClockTime, ClockTime], AfterValidator(checks.quiet_hours)] | None = None
     contacts_per_week_max: Annotated[int, Field(ge=0)] = 3
     budget_per_month: Money | None = None
-    channels: tuple[str, ...] = ("mqtt",)
-    consents: tuple[str, ...] = ()
-    away: tuple[tuple[Day, Day], ...] = ()
+    channels: Annotated[tuple[Channel, ...], AfterValidator(checks.no_repeats)] = ("mqtt",)
+    consents: Annotated[tuple[Consent, ...], AfterValidator(checks.no_repeats)] = ()
+    away: tuple[Away, ...] = ()
 
 
 class Slot(_Table):
@@ -60,7 +71,7 @@ class Slot(_Table):
 
     capacity: Positive | None = None
     pack: Positive | None = None
-    suppliers: tuple[Name, ...] = ()
+    suppliers: Names = ()
     price_max: Money | None = None
     stockout_cost: Money = 20.0
     stockout_cost_per_day: Money | None = None
@@ -75,7 +86,7 @@ class Part(_Table):
 
     failure_cost: Money | None = None
     service_cost: Money | None = None
-    suppliers: tuple[Name, ...] = ()
+    suppliers: Names = ()
     experience: Experience | None = None
 
 
@@ -102,7 +113,7 @@ class SupplierKind(StrEnum):
 class Product(_Table):
     """Something a supplier sells; price of this quantity."""
 
-    sku: str
+    sku: Annotated[str, Field(min_length=1, max_length=128)]
     quantity: Positive
     price: Money
 
@@ -112,11 +123,11 @@ class Supplier(_Table):
 
     id: Name
     kind: SupplierKind = SupplierKind.PRODUCER
-    endpoint: str = "log"
-    secret: str | None = None
+    endpoint: Annotated[str, AfterValidator(checks.endpoint)] = "log"
+    secret: Annotated[str, AfterValidator(checks.webhook_secret)] | None = None
     lead_time_days: LeadTime = (1.0, 3.0)
     price: Money = 0.0
-    products: tuple[Product, ...] = ()
+    products: Annotated[tuple[Product, ...], AfterValidator(checks.skus_differ)] = ()
 
 
 class Fleet(_Table):

@@ -1,26 +1,67 @@
-"""The fleet file: TOML to `Fleet`, and with the profiles to `Catalogue`. Every mistake is reported at once, with its line."""
+"""The fleet file: TOML to `Fleet`, and with the profiles to `Catalogue`. Every mistake is reported at once, with its line.
+
+What a fleet is made of is config/fleet.py's; what one table needs of another config/resolve.py's.
+"""
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from config.explain import Finding
 from config.fleet import Fleet
 from config.profile_file import load_profiles
-from config.resolve import Catalogue, resolve
+from config.profiles import Profile
+from config.resolve import Catalogue
+from config.tables import TABLES, Tables, judge, read_tables, shown_field
+from config.toml_file import Document, read_document
 from star.errors import ConfigError, Problem
+
+PROFILES_BESIDE = "profiles"
+"""A folder of this name next to a fleet file holds profiles of the user's own."""
 
 
 def load_fleet(path: Path) -> Fleet:
-    """The fleet of a file. Raises ConfigError with every problem."""
-    try:
-        return Fleet.model_validate(tomllib.loads(path.read_text()))
-    except (OSError, ValidationError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError([Problem(file=str(path), line=None, field="", message=str(error))]) from error
+    """The fleet of a file, its tables checked each by itself. Raises ConfigError with every problem."""
+    document = read_document(path, frozenset(TABLES))
+    tables = read_tables(document.data)
+    _raise(document, tables, tables.findings)
+    return tables.fleet()
 
 
 def load_catalogue(path: Path, *profile_dirs: Path) -> Catalogue:
-    """The catalogue of a fleet file, with the shipped profiles and those of `profile_dirs`. Raises ConfigError."""
-    return resolve(load_fleet(path), load_profiles(*profile_dirs), source=str(path))
+    """The catalogue of a fleet file, with the profiles that ship, those of `profile_dirs`, and those in a folder
+    `profiles` next to the file, later ones first. Raises ConfigError with every problem of all these files."""
+    problems: list[Problem] = []
+    profiles: dict[str, Profile] = {}
+    try:
+        profiles = load_profiles(*profile_dirs, path.parent / PROFILES_BESIDE)
+    except ConfigError as error:
+        problems.extend(error.problems)
+        profiles = load_profiles()
+    document = read_document(path, frozenset(TABLES))
+    tables = read_tables(document.data)
+    catalogue, findings = judge(tables, profiles)
+    try:
+        _raise(document, tables, findings)
+    except ConfigError as error:
+        problems.extend(error.problems)
+    if problems or catalogue is None:
+        raise ConfigError(problems)
+    return catalogue
+
+
+def _raise(document: Document, tables: Tables, findings: list[Finding]) -> None:
+    """Raises what was found, in the order of the file; says nothing of fields that only a broken line hides."""
+    problems = [*document.problems]
+    for one in findings:
+        if one.missing and document.broken and document.explains_missing(one.path):
+            continue
+        line = document.lines.line(one.path)
+        problems.append(
+            Problem(file=document.file, line=line, field=shown_field(document.data, one.path), message=one.message)
+        )
+    if not problems and not document.data:
+        message = "is empty: expected [[customers]], [[devices]] and [[suppliers]]"
+        problems.append(Problem(file=document.file, line=None, field="", message=message))
+    if problems:
+        raise ConfigError(sorted(problems, key=lambda problem: problem.line or 0))

@@ -6,12 +6,12 @@ config/profiles.py's.
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from config.explain import check_table, found
 from config.profiles import Profile
+from config.tables import shown_field
+from config.toml_file import read_document
 from star.errors import ConfigError, Problem
 
 SHIPPED = Path(__file__).parent / "profiles"
@@ -19,17 +19,40 @@ SHIPPED = Path(__file__).parent / "profiles"
 
 
 def load_profiles(*user_dirs: Path) -> dict[str, Profile]:
-    """Every profile by name, a later folder's in place of an earlier one's. Raises ConfigError with every problem."""
+    """Every profile by name, a later folder's in place of an earlier one's; a folder that is not there has none.
+
+    Raises ConfigError with every problem of every file.
+    """
     profiles: dict[str, Profile] = {}
     problems: list[Problem] = []
     for folder in (SHIPPED, *user_dirs):
         for path in sorted(folder.glob("*.toml")):
             try:
-                profile = Profile.model_validate(tomllib.loads(path.read_text()))
-            except (ValidationError, tomllib.TOMLDecodeError) as error:
-                problems.append(Problem(file=str(path), line=None, field="", message=str(error)))
-                continue
-            profiles[profile.name] = profile
+                profile = load_profile(path)
+            except ConfigError as error:
+                problems.extend(error.problems)
+            else:
+                profiles[profile.name] = profile
     if problems:
         raise ConfigError(problems)
     return profiles
+
+
+def load_profile(path: Path) -> Profile:
+    """The profile of one file. Raises ConfigError with every problem, each with its line."""
+    document = read_document(path)
+    checked = check_table(Profile, document.data)
+    problems = [*document.problems]
+    for one in checked.findings:
+        if one.missing and document.broken and document.explains_missing(one.path):
+            continue
+        line = document.lines.line(one.path)
+        name = shown_field(document.data, one.path)
+        problems.append(Problem(file=document.file, line=line, field=name, message=one.message))
+    named = document.data.get("name")
+    if isinstance(named, str) and named != path.stem:
+        message = f"is {found(named)}: expected {found(path.stem)}, as the file is named after the profile"
+        problems.append(Problem(file=document.file, line=document.lines.line(("name",)), field="name", message=message))
+    if problems or checked.value is None:
+        raise ConfigError(sorted(problems, key=lambda problem: problem.line or 0))
+    return checked.value

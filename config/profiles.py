@@ -7,11 +7,18 @@ profile, is config/resolve.py's.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
+from config import checks
 from config.fleet import Name, Positive, _Table
+
+Label = Annotated[dict[str, str], AfterValidator(checks.label)]
+"""What a customer calls it, by language."""
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+SlotName = Annotated[str, AfterValidator(checks.slot_name)]
+"""A name, or "*" for any slot that a device names."""
 
 
 class Signal(StrEnum):
@@ -28,11 +35,13 @@ class SlotProfile(_Table):
     unit: str = ""
     capacity: Positive | None = None
     pack: Positive | None = None
-    rate_per_day: Annotated[float, Field(gt=0)] | None = None  # typical use, in units a day: the prior of a cold start
-    rate_spread: Annotated[float, Field(gt=0)] = 3.0  # the 90 % quantile of the use over the median, across customers
-    noise: Annotated[float, Field(ge=0)] | None = None  # standard deviation of one reading, in the unit
-    step: Annotated[float, Field(ge=0)] | None = None  # resolution of the reading
-    label: dict[str, str] = Field(default_factory=dict)  # by language: what a customer calls it
+    rate_per_day: Positive | None = None  # typical use, in units a day: the prior of a cold start
+    rate_spread: Annotated[float, Field(ge=1, allow_inf_nan=False)] = (
+        3.0  # the 90 % quantile of the use over the median, across customers
+    )
+    noise: NotNegative | None = None  # standard deviation of one reading, in the unit
+    step: NotNegative | None = None  # resolution of the reading
+    label: Label = Field(default_factory=dict)
 
 
 class Interval(_Table):
@@ -43,6 +52,14 @@ class Interval(_Table):
     counter: str | None = None
     limit: Positive | None = None
     days: Positive | None = None
+
+    @model_validator(mode="after")
+    def _has_an_end(self) -> Self:
+        if (self.counter is None) != (self.limit is None):
+            raise ValueError("expected `counter` and `limit` together")
+        if self.counter is None and self.days is None:
+            raise ValueError("expected `counter` and `limit`, or `days`, or all three")
+        return self
 
 
 class Condition(_Table):
@@ -59,9 +76,9 @@ class PartProfile(_Table):
 
     intervals: tuple[Interval, ...] = ()
     condition: Condition | None = None
-    failure_cost: Annotated[float, Field(ge=0)] = 500.0
-    service_cost: Annotated[float, Field(ge=0)] = 100.0
-    label: dict[str, str] = Field(default_factory=dict)
+    failure_cost: NotNegative = 500.0
+    service_cost: NotNegative = 100.0
+    label: Label = Field(default_factory=dict)
 
 
 class Profile(_Table):
@@ -69,6 +86,14 @@ class Profile(_Table):
 
     name: Name
     description: str
-    look_every_s: Annotated[float, Field(ge=60)] = 21_600.0
-    slots: dict[str, SlotProfile] = Field(default_factory=dict)
-    parts: dict[str, PartProfile] = Field(default_factory=dict)
+    look_every_s: Annotated[float, Field(ge=60, allow_inf_nan=False)] = 21_600.0
+    slots: dict[SlotName, SlotProfile] = Field(default_factory=dict)
+    parts: dict[Name, PartProfile] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _has_items_of_their_own_names(self) -> Self:
+        if not self.slots and not self.parts:
+            raise ValueError("expected at least one slot or part")
+        for name in self.slots.keys() & self.parts.keys():
+            raise ValueError(f"expected names that differ, and {name!r} is a slot and a part")
+        return self

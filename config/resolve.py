@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from config.fleet import Customer, Device, Experience, Fleet, Part, Slot, Supplier
+from config.nearest import did_you_mean, one_of
 from config.profiles import Condition, Interval, PartProfile, Profile, Signal, SlotProfile
 from star.errors import ConfigError, Problem
 
@@ -95,11 +96,14 @@ def resolve(fleet: Fleet, profiles: Mapping[str, Profile], *, source: str = "fle
         place = f"devices.{device.id}"
         profile = profiles.get(device.profile)
         customer = customers.get(device.customer)
-        if profile is None:
-            problem(f"{place}.profile", f"is {device.profile!r}: expected one of {', '.join(sorted(profiles))}")
         if customer is None:
-            problem(f"{place}.customer", f"is {device.customer!r}: expected the id of a [[customers]] table")
-        if profile is None or customer is None:
+            hint = did_you_mean(device.customer, customers)
+            problem(f"{place}.customer", f"is {device.customer!r}{hint}: expected the id of a [[customers]] table")
+            customer = Customer(id=device.customer, experience=Experience.AUTO)  # so that its items are checked too
+        if profile is None:
+            hint = did_you_mean(device.profile, profiles)
+            problem(f"{place}.profile", f"is {device.profile!r}{hint}: expected one of {one_of(profiles)}")
+            _check_items_without_profile(device, customer, place, suppliers, problem)
             continue
         for name, slot, slot_profile in _slots_of(device, profile, place, problem):
             item = _slot_item(
@@ -139,8 +143,9 @@ def _slots_of(device: Device, profile: Profile, place: str, problem: _Say) -> It
     for name in dict.fromkeys((*device.slots, *(name for name in profile.slots if name != "*"))):
         slot_profile = profile.slots.get(name) or profile.slots.get("*")
         if slot_profile is None:
-            known = ", ".join(sorted(profile.slots)) or "none"
-            problem(f"{place}.slots.{name}", f"is not a slot of profile {profile.name!r}: expected one of {known}")
+            hint = did_you_mean(name, profile.slots)
+            message = f"is not a slot of profile {profile.name!r}{hint}: expected one of {one_of(profile.slots)}"
+            problem(f"{place}.slots.{name}", message)
             continue
         yield name, device.slots.get(name) or Slot(), slot_profile
 
@@ -148,10 +153,21 @@ def _slots_of(device: Device, profile: Profile, place: str, problem: _Say) -> It
 def _parts_of(device: Device, profile: Profile, place: str, problem: _Say) -> Iterator[tuple[str, Part, PartProfile]]:
     for name in device.parts:
         if name not in profile.parts:
-            known = ", ".join(sorted(profile.parts)) or "none"
-            problem(f"{place}.parts.{name}", f"is not a part of profile {profile.name!r}: expected one of {known}")
+            hint = did_you_mean(name, profile.parts)
+            message = f"is not a part of profile {profile.name!r}{hint}: expected one of {one_of(profile.parts)}"
+            problem(f"{place}.parts.{name}", message)
     for name, part_profile in profile.parts.items():
         yield name, device.parts.get(name) or Part(), part_profile
+
+
+def _check_items_without_profile(
+    device: Device, customer: Customer, place: str, suppliers: Mapping[str, Supplier], problem: _Say
+) -> None:
+    """What can be said of a device's items where its profile is not known."""
+    for kind, named in (("slots", device.slots), ("parts", device.parts)):
+        for name, item in named.items():
+            _check_suppliers(item.suppliers, suppliers, f"{place}.{kind}.{name}", problem)
+            _experience(item.experience, customer, f"{place}.{kind}.{name}", problem)
 
 
 def _experience(own: Experience | None, customer: Customer, place: str, problem: _Say) -> Experience:
@@ -163,7 +179,8 @@ def _experience(own: Experience | None, customer: Customer, place: str, problem:
 def _check_suppliers(named: Sequence[str], known: Mapping[str, Supplier], place: str, problem: _Say) -> None:
     for name in named:
         if name not in known:
-            problem(f"{place}.suppliers", f"names {name!r}: expected the id of a [[suppliers]] table")
+            hint = did_you_mean(name, known)
+            problem(f"{place}.suppliers", f"names {name!r}{hint}: expected the id of a [[suppliers]] table")
 
 
 def _slot_item(
@@ -177,11 +194,12 @@ def _slot_item(
     suppliers: Mapping[str, Supplier],
     problem: _Say,
 ) -> SlotItem | None:
+    _check_suppliers(slot.suppliers, suppliers, place, problem)
+    experience = _experience(slot.experience, customer, place, problem)
     capacity = slot.capacity if slot.capacity is not None else kind.capacity
     if capacity is None:
         problem(f"{place}.capacity", f"is missing: expected a number, as profile {profile.name!r} has no default")
         return None
-    _check_suppliers(slot.suppliers, suppliers, place, problem)
     per_day = slot.stockout_cost_per_day
     return SlotItem(
         key=f"{device.id}/{name}",
@@ -190,7 +208,7 @@ def _slot_item(
         customer=customer.id,
         profile=profile.name,
         label=kind.label,
-        experience=_experience(slot.experience, customer, place, problem),
+        experience=experience,
         suppliers=slot.suppliers,
         signal=kind.signal,
         unit=kind.unit,
