@@ -19,6 +19,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from config.fleet import Supplier
 from reactor.cloudevents import CONTENT_TYPE, event_bytes
+from reactor.routes import MQTT, RECORDED
 from star.errors import InputError, Unavailable
 from star.ports import Clock
 from star.react import Reaction
@@ -64,6 +65,8 @@ class WebhookChannel:
         supplier = None if reaction.supplier is None else self._supplier_of(reaction.supplier)
         if supplier is None:
             raise InputError(f"{reaction.id}: supplier {reaction.supplier!r} is not in the fleet any more")
+        if supplier.endpoint in (MQTT, RECORDED):
+            return  # changed since: the reactions topic, or the record alone, is this supplier's way now
         check_endpoint(supplier)
         body = event_bytes(reaction)
         headers = self._headers(reaction.id, body, supplier)
@@ -74,7 +77,7 @@ class WebhookChannel:
             raise Unavailable(f"{supplier.id} did not answer within {TOTAL_TIMEOUT_S:g} s") from None
         except httpx.InvalidURL as error:
             raise InputError(f"{supplier.id}'s endpoint is not a URL: {error}") from error
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise Unavailable(f"{supplier.id} can't be reached: {_named(error)}") from error
         judge(supplier.id, status, said, retry_after_s(after, self._clock.now_ms()))
 

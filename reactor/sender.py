@@ -1,0 +1,244 @@
+"""The sender: takes what is due from the outbox and carries it to suppliers and people, until they have it or it is given up.
+
+At least once, and never out of order: rows with the same need and target are one line, of which only the first waits to be
+sent, so a cancellation never overtakes its order. A row is marked only after the other side has it; a kill in between
+sends it again, with the same id. What is to be sent was decided before, in the store's transaction; how a way out works is
+the channels'. What can't be brought to its supplier comes back through the input log as an outcome `failed`, so that the
+reactor replaces it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from config.resolve import Catalogue
+from reactor.routes import carries, customer_of, supplier_of
+from star.errors import InputError, Unavailable
+from star.ports import Clock
+from star.ports import Sender as Channel
+from star.react import Reaction, ReactionType
+from star.repeat import Outcome
+from star.times import DAY_MS
+
+log = structlog.get_logger()
+
+
+class OutboxRow(Protocol):
+    """One reaction on its way to one target. tries: how often it failed; error: how it failed last."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def need(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def reaction(self) -> Reaction: ...
+    @property
+    def tries(self) -> int: ...
+    @property
+    def error(self) -> str | None: ...
+
+
+class Outbox(Protocol):
+    """The store's outbox. Every call is one short transaction, durable on return."""
+
+    def due(self, now_ms: int, limit: int) -> Sequence[OutboxRow]:
+        """Rows whose time has come, longest due first: of each line (need, target) only the first that is not at its end."""
+        ...
+
+    def mark_sent(self, row: int, now_ms: int) -> None:
+        """The other side has it."""
+        ...
+
+    def mark_failed(self, row: int, error: str, *, next_try_ms: int | None) -> None:
+        """A try failed: counts it. next_try_ms None: no more tries, the row's end is `given_up` and a person sees `error`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Limits of sending. Waits between tries double from wait_first_s to wait_max_s, each 20 % more or less by its id."""
+
+    tries_max: int = 20
+    age_max_ms: int = 3 * DAY_MS
+    contact_age_max_ms: int = DAY_MS
+    wait_first_s: float = 5.0
+    wait_max_s: float = 6 * 3600.0
+    in_flight_max: int = 32
+    in_flight_per_target_max: int = 8
+    due_rows_max: int = 1_000
+    failures_before_rest: int = 3
+    rest_s: float = 10.0
+    poll_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channels:
+    """The ways out: to the reactions topic, to suppliers, to customers."""
+
+    mqtt: Channel
+    suppliers: Channel
+    customers: Channel
+
+    def to(self, target: str) -> Channel:
+        """The way to a target of reactor/routes.py."""
+        if supplier_of(target) is not None:
+            return self.suppliers
+        return self.mqtt if customer_of(target) is None else self.customers
+
+
+@dataclass(slots=True)
+class _Health:
+    """How a target has answered lately: failures in a row, and until when it is left alone."""
+
+    failures: int = 0
+    rests_until_ms: int = 0
+    error: str = ""
+
+
+class Sender:
+    """Carries the outbox's rows. One a store; `run` it as a task, `nudge` it when rows were added.
+
+    report: appends an outcome to the input log and returns when it is on disk. catalogue: the fleet as it is now.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        channels: Channels,
+        *,
+        catalogue: Callable[[], Catalogue],
+        report: Callable[[Outcome], Awaitable[None]],
+        clock: Clock,
+        limits: Limits | None = None,
+    ) -> None:
+        self._outbox = outbox
+        self._channels = channels
+        self._catalogue = catalogue
+        self._report = report
+        self._clock = clock
+        self._limits = limits or Limits()
+        self._lines: set[tuple[str, str]] = set()
+        self._busy: Counter[str] = Counter()
+        self._health: dict[str, _Health] = {}
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Sends until it is cancelled. Rows in flight at that moment are sent again after the next start."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._wake.clear()
+                self._start(group)
+                try:
+                    async with asyncio.timeout(self._limits.poll_s):
+                        await self._wake.wait()
+                except TimeoutError:
+                    continue
+
+    async def once(self) -> int:
+        """One pass: tries what is due now, waits for the answers, and gives the number of rows tried."""
+        async with asyncio.TaskGroup() as group:
+            return self._start(group)
+
+    def nudge(self) -> None:
+        """Says that rows may be due: the next pass starts at once."""
+        self._wake.set()
+
+    def _start(self, group: asyncio.TaskGroup) -> int:
+        """Starts a task for each due row whose line and target have room."""
+        limits, started = self._limits, 0
+        if len(self._lines) >= limits.in_flight_max:
+            return 0
+        for row in self._outbox.due(self._clock.now_ms(), limits.due_rows_max):
+            line = (row.need, row.target)
+            if line in self._lines or self._busy[row.target] >= limits.in_flight_per_target_max:
+                continue
+            self._lines.add(line)
+            self._busy[row.target] += 1
+            group.create_task(self._carry(row))
+            started += 1
+            if len(self._lines) >= limits.in_flight_max:
+                break
+        return started
+
+    async def _carry(self, row: OutboxRow) -> None:
+        try:
+            await self._try(row)
+        finally:
+            self._lines.discard((row.need, row.target))
+            self._busy[row.target] -= 1
+            if not self._busy[row.target]:
+                del self._busy[row.target]
+            self._wake.set()
+
+    async def _try(self, row: OutboxRow) -> None:
+        now_ms = self._clock.now_ms()
+        if self._at_its_end(row, now_ms):
+            await self._give_up(row, f"given up after {row.tries} tries; the last: {row.error or 'none was made'}")
+            return
+        health = self._health.get(row.target)
+        if health is not None and health.rests_until_ms > now_ms:
+            self._later(row, Unavailable(health.error))
+            return
+        try:
+            await self._channels.to(row.target).send(row.reaction)
+        except Unavailable as error:
+            self._note_failure(row.target, str(error))
+            self._later(row, error)
+        except InputError as error:
+            await self._give_up(row, str(error))
+        else:
+            self._health.pop(row.target, None)
+            self._outbox.mark_sent(row.id, self._clock.now_ms())
+
+    def _at_its_end(self, row: OutboxRow, now_ms: int) -> bool:
+        """Whether trying has an end here: by number, or by age. A contact is worth little after a day."""
+        to_person = customer_of(row.target) is not None
+        age_max_ms = self._limits.contact_age_max_ms if to_person else self._limits.age_max_ms
+        return row.tries >= self._limits.tries_max or now_ms - row.reaction.at_ms >= age_max_ms
+
+    def _later(self, row: OutboxRow, error: Unavailable) -> None:
+        """Puts the row off. After the last try it is due at once, and given up on sight: its end survives a kill."""
+        tries, now_ms = row.tries + 1, self._clock.now_ms()
+        last = tries >= self._limits.tries_max
+        wait_s = 0.0 if last else max(wait_before_s(row, tries, self._limits), error.retry_after_s or 0.0)
+        self._outbox.mark_failed(row.id, str(error), next_try_ms=now_ms + round(wait_s * 1000))
+
+    async def _give_up(self, row: OutboxRow, error: str) -> None:
+        """Ends a row. The outcome is in the log first: a kill in between reports it again, under the same id."""
+        reaction = row.reaction
+        orders = reaction.type in (ReactionType.ORDER_REQUESTED, ReactionType.MAINTENANCE_BOOKED)
+        if orders and carries(row.target, reaction, self._catalogue()):
+            await self._report(undelivered(reaction, self._clock.now_ms()))
+        self._outbox.mark_failed(row.id, error, next_try_ms=None)
+        log.warning("gave_up_delivery", reaction=reaction.id, target=row.target, tries=row.tries, error=error)
+
+    def _note_failure(self, target: str, error: str) -> None:
+        """After some failures in a row a target rests: its other rows are put off without asking it again."""
+        health = self._health.setdefault(target, _Health())
+        health.failures += 1
+        health.error = error
+        if health.failures >= self._limits.failures_before_rest:
+            health.rests_until_ms = self._clock.now_ms() + round(self._limits.rest_s * 1000)
+
+
+def undelivered(reaction: Reaction, now_ms: int) -> Outcome:
+    """The outcome of an order that could not be brought to its supplier. Its id derives from the order's: it counts once."""
+    return Outcome(
+        at_ms=now_ms, arrived_ms=now_ms, id=f"undelivered/{reaction.id}", result="failed", reaction=reaction.id
+    )
+
+
+def wait_before_s(row: OutboxRow, tries: int, limits: Limits) -> float:
+    """Seconds before the next try, after `tries` failures: doubling, and spread by the row's names, the same on every run."""
+    wait_s = min(limits.wait_first_s * 2.0 ** (tries - 1), limits.wait_max_s)
+    digest = hashlib.sha256(f"{row.reaction.id}>{row.target}>{tries}".encode()).digest()
+    return wait_s * (0.8 + 0.4 * int.from_bytes(digest[:4], "big") / 2**32)
