@@ -1,0 +1,124 @@
+"""Model cards: what is in a model's card.toml - its hash, shapes, data, metrics and limits - read and written.
+
+Not here: loading the model itself (runtime.py) or making one (train/).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from star.errors import ModelError
+
+REGISTRY = Path(__file__).parent / "registry"
+"""The models that ship: NAME/VERSION/{model.onnx, card.toml}."""
+CARD_FILE = "card.toml"
+MODEL_FILE = "model.onnx"
+
+Card = dict[str, Any]
+
+
+def versions(name: str, registry_dir: Path = REGISTRY) -> list[int]:
+    """The versions of model `name`, ascending. Raises ModelError where there is none."""
+    folder = registry_dir / name
+    found = sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
+    if not found:
+        known = ", ".join(names(registry_dir)) or "none"
+        raise ModelError(f"{folder}: there is no model {name!r} here: expected one of {known}")
+    return found
+
+
+def names(registry_dir: Path = REGISTRY) -> list[str]:
+    """The names of all models of a registry, sorted."""
+    if not registry_dir.is_dir():
+        return []
+    return sorted(path.name for path in registry_dir.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))
+
+
+def model_dir(name: str, registry_dir: Path = REGISTRY, version: int | None = None) -> Path:
+    """The folder of a version of model `name`: the newest, unless one is named. Raises ModelError where it is missing."""
+    found = versions(name, registry_dir)
+    if version is not None and version not in found:
+        raise ModelError(f"{registry_dir / name}: has no version {version}: expected one of {', '.join(map(str, found))}")
+    return registry_dir / name / str(found[-1] if version is None else version)
+
+
+def read_card(folder: Path) -> Card:
+    """The card of the model in `folder`. Raises ModelError where it is missing or can't be read."""
+    path = folder / CARD_FILE
+    try:
+        card = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path}: is missing: expected the model's card") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ModelError(f"{path}: can't be read: {error}") from error
+    for field, kind in (("name", str), ("version", int), ("sha256", str)):
+        if not isinstance(card.get(field), kind):
+            raise ModelError(f"{path}: {field} is {card.get(field)!r}: expected a {kind.__name__}")
+    return card
+
+
+def read_model(folder: Path, card: Card) -> bytes:
+    """The bytes of the model in `folder`, checked against its card. Raises ModelError where they do not fit."""
+    path = folder / MODEL_FILE
+    try:
+        body = path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"{path}: is missing: expected the model with sha256 {card['sha256']}") from None
+    except OSError as error:
+        raise ModelError(f"{path}: can't be read: {error}") from error
+    found = hashlib.sha256(body).hexdigest()
+    if found != card["sha256"]:
+        raise ModelError(f"{path}: has sha256 {found}: expected {card['sha256']}, as its card says")
+    return body
+
+
+def write_model(folder: Path, body: bytes, card: Card) -> Card:
+    """Writes model and card into `folder`; gives the card with its hash and size filled in."""
+    folder.mkdir(parents=True, exist_ok=True)
+    head: Card = {
+        "name": card["name"],
+        "version": card["version"],
+        "sha256": hashlib.sha256(body).hexdigest(),
+        "bytes": len(body),
+    }
+    full = head | {key: value for key, value in card.items() if key not in head}
+    (folder / MODEL_FILE).write_bytes(body)
+    (folder / CARD_FILE).write_text(to_toml(full), encoding="utf-8")
+    return full
+
+
+def to_toml(table: Mapping[str, Any]) -> str:
+    """A card as TOML: plain values first, then its tables by dotted name. Values: str, bool, int, float, lists of those."""
+    lines: list[str] = []
+    _write_table(table, (), lines)
+    return "\n".join(lines) + "\n"
+
+
+def _write_table(table: Mapping[str, Any], path: tuple[str, ...], lines: list[str]) -> None:
+    plain = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
+    if path and plain:
+        lines.extend(("", f"[{'.'.join(_key(part) for part in path)}]"))
+    lines.extend(f"{_key(key)} = {_value(value)}" for key, value in plain.items())
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            _write_table(value, (*path, key), lines)
+
+
+def _key(key: str) -> str:
+    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else _value(key)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    raise TypeError(f"a card can't hold {type(value).__name__}: expected text, numbers, booleans and lists of them")

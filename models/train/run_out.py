@@ -1,0 +1,101 @@
+"""Trains the run-out model: how long a level lasts, as quantiles - data, fit, calibration, export, parity, card.
+
+Repeatable from its seeds in about two minutes on one core. Household data that may be redistributed is added where it is at
+hand (real_use.py); the card says whether it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from models.cards import MODEL_FILE, Card, write_model
+from models.features import FEATURES, FEATURES_COUNT
+from models.runtime import OnnxScorer, load_scorer
+from models.train.measure import measured
+from models.train.mlp import Plan, QuantileNet
+from models.train.onnx_export import check_parity, to_onnx
+from models.train.real_use import real_examples
+from models.train.run_out_examples import Examples, simulated
+from star.analyse import QUANTILES
+
+NAME = "run-out"
+VERSION = 1
+SEED = 20_260_301
+HOMES_PER_KIND = 1_200
+EXAMPLES_PER_HOME = 24
+EPOCHS = 30
+
+Say = Callable[[str], None]
+
+
+def train(out: Path, *, seed: int = SEED, data_dir: Path | None = None, quick: bool = False, say: Say = print) -> Card:
+    """Trains and writes `out`/model.onnx and `out`/card.toml; gives the card.
+
+    data_dir: the folder of real data sets, used where it has them. quick: a tenth of the data, for tests.
+    """
+    homes, epochs = (HOMES_PER_KIND // 10, 6) if quick else (HOMES_PER_KIND, EPOCHS)
+    say(f"simulating {homes} homes of each kind of demand")
+    examples = simulated(seed, homes, EXAMPLES_PER_HOME)
+    real, sources = real_examples(seed, data_dir)
+    part = split(examples, seed)
+    fitted = examples.take(part == 0)
+    if real is not None:
+        fitted = Examples.joined([fitted, real])
+    plan = Plan(epochs=epochs, seed=seed)
+    batch = fitted.batch()
+    net = QuantileNet(batch.x, batch.y, QUANTILES, plan)
+    say(f"fitting on {len(fitted)} examples")
+    net.fit(batch, plan, lambda epoch, epochs, loss: say(f"epoch {epoch}/{epochs} loss {loss:.4f}"))
+    net.calibrate(examples.take(part == 1).batch())
+
+    held_out = examples.take(part == 2)
+    body = to_onnx(net, NAME)
+    card = _card(seed, net, fitted, sources)
+    write_model(out, body, card)
+    scorer = OnnxScorer(body, card | {"sha256": "0" * 64}, out / MODEL_FILE)
+    card["training"]["parity_max"] = check_parity(net, scorer.score(held_out.x), held_out.x)
+    card["metrics"] = measured(held_out, scorer.score(held_out.x))
+    return write_model(out, body, card)
+
+
+def evaluate(folder: Path, *, seed: int = SEED + 1, homes_per_kind: int = 200, say: Say = print) -> dict[str, object]:
+    """The metrics of the model in `folder` on lives simulated from another seed."""
+    scorer = load_scorer(NAME, folder.parent.parent, int(folder.name))
+    say(f"simulating {homes_per_kind} homes of each kind of demand from seed {seed}")
+    examples = simulated(seed, homes_per_kind, EXAMPLES_PER_HOME)
+    return measured(examples, scorer.score(examples.x))
+
+
+def split(examples: Examples, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """0 fit, 1 calibrate, 2 test; all examples of a home on one side."""
+    homes, place = np.unique(examples.home, return_inverse=True)
+    draw = np.random.default_rng([seed, 99]).random(len(homes))
+    return np.digitize(draw, (0.7, 0.85)).astype(np.int64)[place]
+
+
+def _card(seed: int, net: QuantileNet, fitted: Examples, sources: list[str]) -> Card:
+    return {
+        "name": NAME,
+        "version": VERSION,
+        "what": "The time until a level is used up, as quantiles of log(days / scale_days).",
+        "licence": "Apache-2.0",
+        "input": {"columns": FEATURES_COUNT, "names": list(FEATURES)},
+        "output": {"columns": len(QUANTILES), "quantiles": list(QUANTILES)},
+        "training": {
+            "command": "starloop models train run-out --out DIR",
+            "seed": seed,
+            "examples": len(fitted),
+            "simulated": "simulators/physics/demand.py, ten kinds of demand",
+            "real": sources,
+            "parameters": int(sum(w.size for w in (*net.weights, *net.biases))),
+        },
+        "limits": {
+            "history": "Sees eight weeks: the coming season is not in its input, so yearly swings widen long forecasts only.",
+            "units": "Free of units; levels of 0.02 days' use and less count as that much.",
+            "horizon": "Trained up to about 900 days; longer times are extrapolated in proportion to the level.",
+            "people": "Says nothing about persons; one item's use is judged from its own history.",
+        },
+    }

@@ -1,0 +1,211 @@
+"""Examples for the run-out model: moments in lives whose future use is known, seen the way a detector would see them.
+
+From daily use (simulated by kind of demand, or real) come: a history that may be short, gappy, noisy, rounded or spread over
+the days between sparse readings; a level with its claimed noise; a prior that may be wrong; and the true time to empty, or
+that it lies beyond what is known (censored).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.features import DAYS, run_out_features
+from models.train.mlp import Batch
+from simulators.physics.demand import Kind, daily_use, weekday_of
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+
+DAYS_SIMULATED = 1000
+"""Length of a simulated life."""
+AHEAD_DAYS_MIN = 420
+"""Every simulated example knows at least this much of the future."""
+FIRST_DAY = 18_262
+"""2020-01-01, in days since the epoch: lives begin in the three years after it."""
+TIME_DAYS_MIN = 0.02
+"""Shorter times to empty count as this, so that logarithms stay finite."""
+_HOMES_TOGETHER = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examples:
+    """n examples. x: features; scale_days, time_days (truth, or a lower bound where censored): (n,); kind: (n,) names;
+    home: (n,) whose life, for splitting; mean_28, deviation_28: (n,) of the known days, for the reference forecast;
+    level: (n,) as estimated."""
+
+    x: Float32
+    scale_days: Float64
+    time_days: Float64
+    censored: NDArray[np.bool_]
+    kind: NDArray[np.str_]
+    home: Int64
+    level: Float64
+    mean_28: Float64
+    deviation_28: Float64
+
+    def __len__(self) -> int:
+        return len(self.time_days)
+
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Examples:
+        """The examples at `rows`."""
+        return Examples(**{name: getattr(self, name)[rows] for name in Examples.__slots__})
+
+    @classmethod
+    def joined(cls, parts: list[Examples]) -> Examples:
+        """All of `parts`, one after the other."""
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__})
+
+    def batch(self) -> Batch:
+        """As the network takes them: the target is the log of true time over scale."""
+        y = np.log(np.maximum(self.time_days, TIME_DAYS_MIN) / self.scale_days)
+        return Batch(x=self.x, y=y, censored=self.censored, weight=np.ones(len(self)))
+
+
+def simulated(seed: int, homes_per_kind: int, examples_per_home: int) -> Examples:
+    """Examples of every kind of demand."""
+    parts = []
+    for number, kind in enumerate(Kind):
+        rng = np.random.default_rng([seed, number])
+        for start in range(0, homes_per_kind, _HOMES_TOGETHER):
+            homes = min(_HOMES_TOGETHER, homes_per_kind - start)
+            first_day = FIRST_DAY + int(rng.integers(0, 1096))
+            use = daily_use(kind, rng, homes, DAYS_SIMULATED, first_day)
+            ids = number * 1_000_000 + start + np.arange(homes)
+            parts.append(examples_of(rng, use, first_day, examples_per_home, kind.value, ids, AHEAD_DAYS_MIN))
+    return Examples.joined(parts)
+
+
+def examples_of(
+    rng: np.random.Generator,
+    use: Float64,
+    first_day: int,
+    per_home: int,
+    kind: str,
+    home_ids: Int64,
+    ahead_days_min: int,
+) -> Examples:
+    """`per_home` examples of each row of (homes, days) daily use, with at least `ahead_days_min` days ahead of them."""
+    homes, days = use.shape
+    latest = days - 1 - ahead_days_min
+    home = np.repeat(np.arange(homes), per_home)
+    day = rng.integers(min(DAYS, latest - 1), latest, home.size)
+    fraction = rng.random(home.size)
+    actual = use[home, day]
+    lumps = np.exp(rng.uniform(np.log(0.5), np.log(30.0), home.size))
+    so_far = actual * rng.beta(lumps * fraction + 1e-3, lumps * (1.0 - fraction) + 1e-3)
+
+    history = _window(use, home, day)
+    local = np.maximum(0.5 * history.mean(axis=1) + 0.5 * use.mean(axis=1)[home], 1e-3)
+    level = local * _supply_days(rng, home.size)
+    time_days, censored = _times(use, home, day, fraction, so_far, level)
+
+    capacity = level / rng.uniform(0.03, 1.0, home.size)
+    sensed = rng.random(home.size) < 0.5  # a level sensor; the others count use
+    noise = np.where(sensed, capacity * np.exp(rng.uniform(np.log(0.001), np.log(0.05), home.size)), 1e-3 * capacity)
+    misjudged = np.exp(rng.normal(0.0, 0.2, home.size))
+    believed = level + noise * misjudged * rng.normal(0.0, 1.0, home.size)
+    seen = _as_seen(rng, history, np.where(sensed, noise, 0.0))
+    today = so_far + np.where(sensed, noise, 0.0) * rng.normal(0.0, 0.5, home.size)
+    blind = np.isnan(seen[:, 0]) | (rng.random(home.size) < 0.05)
+    today = np.where(blind, np.nan, np.maximum(today, 0.0))
+    prior, spread = _prior(rng, use.mean(axis=1)[home])
+    weekday = weekday_of(first_day + day)
+    x, scale_days = run_out_features(
+        seen, today.astype(np.float32), fraction.astype(np.float32), believed, prior, spread, noise, weekday
+    )
+    mean_28, deviation_28 = _reference(seen, prior)
+    return Examples(
+        x=x,
+        scale_days=scale_days,
+        time_days=time_days,
+        censored=censored,
+        kind=np.full(home.size, kind),
+        home=home_ids[home],
+        level=believed,
+        mean_28=mean_28,
+        deviation_28=deviation_28,
+    )
+
+
+def _window(use: Float64, home: Int64, day: Int64) -> Float64:
+    """(n, DAYS) use before `day`, newest first; before the life began it is unknown."""
+    back = day[:, None] - 1 - np.arange(DAYS)
+    return np.where(back >= 0, use[home[:, None], np.maximum(back, 0)], use[home, :].mean(axis=1, keepdims=True))
+
+
+def _supply_days(rng: np.random.Generator, count: int) -> Float64:
+    """Days that the level lasts at the mean rate: mostly the last two months before empty, sometimes far more."""
+    near = np.exp(rng.uniform(np.log(0.15), np.log(60.0), count))
+    far = np.exp(rng.uniform(np.log(20.0), np.log(500.0), count))
+    return np.where(rng.random(count) < 0.7, near, far)
+
+
+def _times(
+    use: Float64, home: Int64, day: Int64, fraction: Float64, so_far: Float64, level: Float64
+) -> tuple[Float64, NDArray[np.bool_]]:
+    """Days from the moment `day` + `fraction` until `level` is used up, and whether that lies beyond the life known."""
+    days = use.shape[1]
+    total = np.concatenate([np.zeros((len(use), 1)), np.cumsum(use, axis=1)], axis=1)
+    goal = total[home, day] + so_far + level
+    end = np.empty(len(home), dtype=np.int64)
+    for one in range(len(use)):
+        rows = home == one
+        end[rows] = np.searchsorted(total[one], goal[rows])
+    censored = end > days
+    last = np.clip(end, 1, days) - 1  # the day in which it runs out
+    used_before = np.where(last == day, total[home, day] + so_far, total[home, last])
+    left_of_day = np.where(last == day, 1.0 - fraction, 1.0)
+    used_in_day = np.maximum(total[home, last + 1] - used_before, 1e-12)
+    begin = np.where(last == day, day + fraction, last)
+    moment = begin + left_of_day * np.clip((goal - used_before) / used_in_day, 0.0, 1.0)
+    return np.where(censored, days - day - fraction, moment - day - fraction), censored
+
+
+def _as_seen(rng: np.random.Generator, history: Float64, noise: Float64) -> Float32:
+    """The history with a detector's troubles: noise of level differences, sparse readings, gaps, and short lives."""
+    count = len(history)
+    seen = history.copy()
+    errors = rng.normal(0.0, 1.0, (count, DAYS + 1)) * (noise * rng.uniform(0.2, 0.8, count))[:, None]
+    seen += errors[:, :-1] - errors[:, 1:]
+    clipped = rng.random(count) < 0.6
+    seen[clipped] = np.maximum(seen[clipped], 0.0)
+    for row in np.flatnonzero(rng.random(count) < 0.12):
+        _spread(seen[row], int(rng.integers(2, 15)), int(rng.integers(0, 14)))
+    gappy = rng.random(count) < 0.2
+    holes = rng.random((count, DAYS)) < rng.uniform(0.03, 0.5, (count, 1))
+    seen[gappy[:, None] & holes] = np.nan
+    silent = np.where(rng.random(count) < 0.1, rng.integers(1, 10, count), 0)
+    seen[np.arange(DAYS) < silent[:, None]] = np.nan
+    age = np.where(rng.random(count) < 0.25, rng.integers(0, DAYS, count), DAYS)
+    age = np.where(rng.random(count) < 0.2, rng.integers(0, 8, count), age)
+    seen[np.arange(DAYS) >= age[:, None]] = np.nan
+    return seen.astype(np.float32)
+
+
+def _spread(row: Float64, every: int, start: int) -> None:
+    """Readings only every so many days: the use between two is spread evenly."""
+    for begin in range(start, DAYS, every):
+        row[begin : begin + every] = row[begin : begin + every].mean()
+
+
+def _prior(rng: np.random.Generator, rate: Float64) -> tuple[Float64, Float64]:
+    """A prior rate and its spread; for a quarter, the profile's idea of a typical customer is itself off."""
+    spread = np.exp(rng.uniform(np.log(1.3), np.log(5.0), rate.size))
+    own = np.log(spread) / 1.2815515655446004 * rng.normal(0.0, 1.0, rate.size)
+    off = np.where(rng.random(rate.size) < 0.25, rng.normal(0.0, 1.0, rate.size), 0.0)
+    return np.maximum(rate, 1e-3) * np.exp(-own - off), spread
+
+
+def _reference(seen: Float32, prior: Float64) -> tuple[Float64, Float64]:
+    """Mean and standard deviation of the known days among the last 28; the prior where fewer than three are, or none has use."""
+    known = ~np.isnan(seen[:, :28])
+    days = known.sum(axis=1)
+    values = np.where(known, seen[:, :28], 0.0).astype(np.float64)
+    mean = values.sum(axis=1) / np.maximum(days, 1)
+    variance = np.where(known, (values - mean[:, None]) ** 2, 0.0).sum(axis=1) / np.maximum(days - 1, 1)
+    few = (days < 3) | (mean <= 0.02 * prior)
+    return np.where(few, prior, mean), np.where(few, prior, np.sqrt(variance))

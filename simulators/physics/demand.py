@@ -1,0 +1,152 @@
+"""Demand: how much households use a day, by kind of pattern, many households at once.
+
+Each process gives (homes, days) of daily use with a mean near 1; who uses it scales it. Patterns are those that a forecast
+has to live with, not fits to one data set. Use within a day is simulators/physics/devices.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulators.physics.weather import YEAR_DAYS, daily_temperature_c, persistent
+
+Float64 = NDArray[np.float64]
+
+
+class Kind(StrEnum):
+    """Kinds of demand."""
+
+    STEADY = "steady"
+    WEEKLY = "weekly"
+    YEARLY = "yearly"
+    HEATING = "heating"
+    TRENDING = "trending"
+    SHIFTING = "shifting"
+    VACATIONS = "vacations"
+    INTERMITTENT = "intermittent"
+    LUMPY = "lumpy"
+    EVENTS = "events"
+
+
+HEATS_BELOW_C = 15.5
+"""Heating starts below this mean temperature of a day."""
+
+
+def weekday_of(day: int | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Monday 0, of days since the epoch (1970-01-01 was a Thursday)."""
+    return np.asarray((np.asarray(day) + 3) % 7, dtype=np.int64)
+
+
+def daily_use(
+    kind: Kind, rng: np.random.Generator, homes: int, days: int, first_day: int, temperature_c: Float64 | None = None
+) -> Float64:
+    """(homes, days) of use, never negative, mean near 1.
+
+    first_day: days since the epoch. temperature_c: (homes, days), for heating; drawn where it is not given.
+    """
+    if kind is Kind.HEATING:
+        if temperature_c is None:
+            temperature_c = daily_temperature_c(rng, homes, days, first_day)
+        return _heating(rng, homes, days, temperature_c)
+    return _PROCESSES[kind](rng, homes, days, first_day)
+
+
+def _noise(rng: np.random.Generator, homes: int, days: int, low: float = 0.08, high: float = 0.8) -> Float64:
+    """Factors with mean 1: independent days, and in half of the homes a slow wandering too."""
+    variation = np.exp(rng.uniform(np.log(low), np.log(high), (homes, 1)))
+    shape = 1.0 / variation**2
+    independent = rng.gamma(shape, 1.0 / shape, (homes, days))
+    spread = np.where(rng.random((homes, 1)) < 0.5, rng.uniform(0.05, 0.35, (homes, 1)), 0.0)
+    return independent * np.exp(spread * persistent(rng, homes, days, 1.0, 0.95) - spread**2 / 2.0)
+
+
+def _week(rng: np.random.Generator, homes: int, days: int, first_day: int, strength: float) -> Float64:
+    """Factors by weekday with mean 1 over a week; a tenth of the homes use nothing at weekends."""
+    factors = np.exp(rng.normal(0.0, strength, (homes, 7)))
+    factors[:, 5:] *= np.exp(rng.normal(0.2, 2.0 * strength, (homes, 1)))
+    factors[rng.random(homes) < 0.1, 5:] = 0.0
+    factors /= factors.mean(axis=1, keepdims=True)
+    return np.asarray(factors[:, weekday_of(first_day + np.arange(days))])
+
+
+def _steady(rng: np.random.Generator, homes: int, days: int, first_day: int) -> Float64:
+    return _noise(rng, homes, days)
+
+
+def _weekly(rng: np.random.Generator, homes: int, days: int, first_day: int) -> Float64:
+    return _week(rng, homes, days, first_day, 0.35) * _noise(rng, homes, days, high=0.5)
+
+
+def _yearly(rng: np.random.Generator, homes: int, days: int, first_day: int) -> Float64:
+    swing = rng.uniform(0.2, 0.9, (homes, 1))
+    peak = rng.uniform(0.0, YEAR_DAYS, (homes, 1))
+    season = 1.0 + swing * np.cos(2.0 * np.pi * (first_day + np.arange(days) - peak) / YEAR_DAYS)
+    return season * _noise(rng, homes, days, high=0.5)
+
+
+def _heating(rng: np.random.Generator, homes: int, days: int, temperature_c: Float64) -> Float64:
+    degrees = np.maximum(HEATS_BELOW_C + rng.normal(0.0, 1.0, (homes, 1)) - temperature_c, 0.0)
+    hot_water = rng.uniform(0.2, 1.2, (homes, 1))
+    use = (degrees + hot_water) / 5.5
+    return use * _noise(rng, homes, days, high=0.3)
+
+
+def _trending(rng: np.random.Generator, homes: int, days: int, first_day: int) -> Float64:
+    per_year = rng.uniform(0.3, 1.5, (homes, 1)) * rng.choice([-1.0, 1.0], (homes, 1))
+    middle = rng.uniform(0.0, days, (homes, 1))
+    course = np.exp(1.1 * np.tanh(per_year * (np.arange(days) - middle) / YEAR_DAYS / 1.1))
+    return course * _noise(rng, homes, days, high=0.6)
+
+
+def _shifting(rng: np.random.Generator, homes: int, days: int, first_day: int) -> Float64:
+    shifts = rng.random((homes, days)) < 1.0 / 110.0
+    regime = np.cumsum(shifts, axis=1)
+    levels = np.exp(rng.normal(-0.15, 0.55, (homes, int(regime.max()) + 1)))
+    return np.take_along_axis(levels, regime, axis=1) * _noise(rng, homes, days, high=0.5)
+
+
+def _vacations(rng: np.random.Generator, homes: int, days: int, first_day: int) -> Float64:
+    away = np.zeros((homes, days), dtype=bool)
+    for home in range(homes):
+        for start in np.flatnonzero(rng.random(days) < 3.5 / YEAR_DAYS):
+            away[home, start : start + int(rng.integers(3, 22))] = True
+    left_on = rng.uniform(0.0, 0.1, (homes, 1)) * (rng.random((homes, 1)) < 0.5)
+    use = _week(rng, homes, days, first_day, 0.2) * _noise(rng, homes, days, high=0.6)
+    return np.where(away, left_on, 1.1) * use
+
+
+def _intermittent(rng: np.random.Generator, homes: int, days: int, first_day: int) -> Float64:
+    chance = np.exp(rng.uniform(np.log(0.06), np.log(0.5), (homes, 1)))
+    shape = rng.uniform(2.0, 20.0, (homes, 1))
+    return (rng.random((homes, days)) < chance) * rng.gamma(shape, 1.0 / shape, (homes, days)) / chance
+
+
+def _lumpy(rng: np.random.Generator, homes: int, days: int, first_day: int) -> Float64:
+    chance = np.exp(rng.uniform(np.log(0.04), np.log(0.3), (homes, 1)))
+    spread = rng.uniform(0.5, 1.1, (homes, 1))
+    sizes = np.exp(spread * rng.normal(0.0, 1.0, (homes, days)) - spread**2 / 2.0)
+    return (rng.random((homes, days)) < chance) * sizes / chance
+
+
+def _events(rng: np.random.Generator, homes: int, days: int, first_day: int) -> Float64:
+    mean = np.exp(rng.uniform(np.log(0.25), np.log(5.0), (homes, 1)))
+    lively = mean * _week(rng, homes, days, first_day, 0.25) * rng.gamma(8.0, 1.0 / 8.0, (homes, days))
+    sizes = rng.gamma(60.0, 1.0 / 60.0, (homes, days))
+    return rng.poisson(lively) * sizes / mean
+
+
+_PROCESSES: dict[Kind, Callable[[np.random.Generator, int, int, int], Float64]] = {
+    Kind.STEADY: _steady,
+    Kind.WEEKLY: _weekly,
+    Kind.YEARLY: _yearly,
+    Kind.TRENDING: _trending,
+    Kind.SHIFTING: _shifting,
+    Kind.VACATIONS: _vacations,
+    Kind.INTERMITTENT: _intermittent,
+    Kind.LUMPY: _lumpy,
+    Kind.EVENTS: _events,
+}
