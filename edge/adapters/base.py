@@ -1,0 +1,115 @@
+"""What an adapter is: one file a kind of device, from (topic, payload, arrival) to readings with names and units.
+
+An adapter reads; it does not judge values, number names or know the fleet. What it can't read it refuses whole, with the
+field, the value and what was expected.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from star.errors import BadPayload
+from star.sense import NO_BOOT, NO_SEQ
+
+VALUES_MAX = 256
+"""Value names on one device, and so in one message of it."""
+INT64_MAX = 2**63 - 1
+SHOWN_CHARS_MAX = 60
+"""Of a value in a reason: the payload itself is kept beside it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoded:
+    """The values that one device measured at one moment.
+
+    at_ms: as measured, or None where the payload does not say. values: name -> finite number, at least one. units: name ->
+    unit, where the payload names one. boot, seq: -1 where the device gives none. ignored: names of values that are no
+    numbers, in a format that lets them stand beside numbers.
+    """
+
+    device: str
+    at_ms: int | None
+    values: Mapping[str, float]
+    units: Mapping[str, str] = field(default_factory=dict)
+    boot: int = NO_BOOT
+    seq: int = NO_SEQ
+    ignored: tuple[str, ...] = ()
+
+
+class Adapter(Protocol):
+    """A kind of device's dialect."""
+
+    @property
+    def name(self) -> str:
+        """As `starloop decode --adapter` names it."""
+        ...
+
+    def decode(self, topic: str, payload: bytes, arrived_ms: int) -> list[Decoded] | None:
+        """The payload's readings in its order, or None where topic or payload are not this adapter's.
+
+        Raises BadPayload where they are, and can't be read.
+        """
+        ...
+
+
+def parse_json(payload: bytes) -> Any:
+    """The payload as JSON, strictly: no NaN or Infinity, no byte order mark, UTF-8 only. Raises BadPayload."""
+    try:
+        return json.loads(payload.decode(), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise BadPayload(f"not UTF-8: byte {error.start} is 0x{payload[error.start]:02x}") from None
+    except RecursionError:
+        raise BadPayload("nested too deep: expected an object with values") from None
+    except ValueError as error:
+        raise BadPayload(f"not JSON: {error}") from None
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def number(value: object, place: str) -> float:
+    """`value` as a finite float64. Raises BadPayload, naming `place`."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadPayload(f"{place} is {shown(value)}: expected a number")
+    try:
+        result = float(value)
+    except OverflowError:
+        result = math.inf
+    if not math.isfinite(result):
+        raise BadPayload(f"{place} is {shown(value)}: expected a finite number")
+    return result
+
+
+def counter(value: object, place: str, missing: int = -1) -> int:
+    """`value` as a counter of 0 to 2^63 - 1; `missing` where it is None. Raises BadPayload, naming `place`."""
+    if value is None:
+        return missing
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= INT64_MAX:
+        raise BadPayload(f"{place} is {shown(value)}: expected an integer from 0 to 2^63 - 1")
+    return value
+
+
+def check_value_name(name: str) -> None:
+    """Raises BadPayload where `name` can't name a value: it becomes a part of `device/name` and of topics."""
+    if not 1 <= len(name) <= 128 or name[0] == "$" or not name.isprintable() or any(c in " /+#" for c in name):
+        raise BadPayload(
+            f"values has the name {shown(name)}: expected 1 to 128 printable characters without space, /, + and #, not starting with $"
+        )
+
+
+def shown(value: object) -> str:
+    """A value as a reason shows it: short, on one line."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**40:
+        return f"an integer of {value.bit_length()} bits"
+    if isinstance(value, str | int | float | bool) or value is None:
+        text = json.dumps(value)
+    else:
+        text = "an object" if isinstance(value, dict) else "a list" if isinstance(value, list) else type(value).__name__
+    return text if len(text) <= SHOWN_CHARS_MAX else text[: SHOWN_CHARS_MAX - 1] + "…"

@@ -1,0 +1,82 @@
+"""The canonical dialect: `starloop/v1/<device>/telemetry` with `{"at", "seq", "boot", "values": {name: number}}`, or a list of such.
+
+`decode_fast` is the way of nearly every message; what it refuses is looked at again by `Canonical`, slowly, which says
+what is wrong and with which field. Both accept the same messages.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from edge.adapters.base import INT64_MAX, VALUES_MAX, Decoded, check_value_name, counter, number, parse_json, shown
+from star.errors import BadPayload
+from star.times import parse_time_ms
+
+TOPIC_ROOT = "starloop/v1/"
+TELEMETRY = "/telemetry"
+Counter = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
+
+
+class Message(msgspec.Struct):
+    """One message as it is on the wire."""
+
+    values: dict[str, float]
+    at: float | int | str | None = None
+    seq: Counter | None = None
+    boot: Counter | None = None
+
+
+decode_fast = msgspec.json.Decoder(Message).decode
+"""bytes -> Message. Raises msgspec.MsgspecError, UnicodeDecodeError or RecursionError."""
+
+
+def device_of(topic: str, kind: str = TELEMETRY) -> str | None:
+    """The device of the topic `starloop/v1/<device><kind>`, or None where it is not of that form."""
+    if not topic.startswith(TOPIC_ROOT) or not topic.endswith(kind):
+        return None
+    device = topic[len(TOPIC_ROOT) : -len(kind)]
+    return None if not device or "/" in device else device
+
+
+class Canonical:
+    """The adapter of the canonical dialect."""
+
+    name = "canonical"
+
+    def decode(self, topic: str, payload: bytes, arrived_ms: int) -> list[Decoded] | None:
+        """See edge.adapters.base.Adapter."""
+        device = device_of(topic)
+        return None if device is None else readings_of(device, parse_json(payload))
+
+
+def readings_of(device: str, said: Any) -> list[Decoded]:
+    """The readings of one message, or of a list of them, already parsed. Raises BadPayload."""
+    if not isinstance(said, list):
+        return [_reading_of(device, said, "")]
+    if not said:
+        raise BadPayload("the payload is an empty list: expected an object with values, or a list of such")
+    return [_reading_of(device, entry, f"[{place}].") for place, entry in enumerate(said)]
+
+
+def _reading_of(device: str, said: Any, place: str) -> Decoded:
+    if not isinstance(said, dict):
+        where = place.rstrip(".") or "the payload"
+        raise BadPayload(f"{where} is {shown(said)}: expected an object with values, or a list of such")
+    values = said.get("values")
+    if not isinstance(values, dict) or not values:
+        found = "missing" if "values" not in said else "empty" if values == {} else shown(values)
+        raise BadPayload(f"{place}values is {found}: expected an object of names and numbers")
+    if len(values) > VALUES_MAX:
+        raise BadPayload(f"{place}values has {len(values)} names: expected at most {VALUES_MAX}")
+    for name in values:
+        check_value_name(name)
+    at = said.get("at")
+    return Decoded(
+        device=device,
+        at_ms=None if at is None else parse_time_ms(at, f"{place}at"),
+        values={name: number(value, f"{place}values.{name}") for name, value in values.items()},
+        boot=counter(said.get("boot"), f"{place}boot"),
+        seq=counter(said.get("seq"), f"{place}seq"),
+    )
