@@ -1,0 +1,318 @@
+"""The sender: order in a line, retries, ends that people see, the same id for ever - with real suppliers on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+from standardwebhooks.webhooks import Webhook
+from structlog.testing import capture_logs
+
+from config.resolve import Catalogue
+from reactor.channels.mqtt import MqttChannel
+from reactor.channels.notify import NotifyChannel
+from reactor.channels.webhook import WebhookChannel
+from reactor.cloudevents import event_bytes
+from reactor.routes import routes
+from reactor.sender import Channels, Limits, Sender, undelivered, wait_before_s
+from star.errors import InputError, Unavailable
+from star.react import Reaction, ReactionType
+from tests.reactor.senders.small_fleet import (
+    SECRET,
+    Ear,
+    HandClock,
+    OutboxInMemory,
+    customer_lookup,
+    fleet_of,
+    reaction_of,
+    supplier_lookup,
+)
+from tests.reactor.senders.supplier_server import SupplierServer, serving
+
+TARGET = "supplier:acme"
+
+
+class Stubborn:
+    """A channel that fails with `error` until it is None."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+        self.asked: list[Reaction] = []
+
+    async def send(self, reaction: Reaction) -> None:
+        self.asked.append(reaction)
+        if self.error is not None:
+            raise self.error
+
+
+def sender_to(
+    channel: object,
+    outbox: OutboxInMemory,
+    clock: HandClock,
+    *,
+    ear: Ear | None = None,
+    fleet: Catalogue | None = None,
+    limits: Limits | None = None,
+) -> Sender:
+    """A sender all of whose ways out are `channel`."""
+    ways = Channels(mqtt=channel, suppliers=channel, customers=channel)  # type: ignore[arg-type]
+    fleet = fleet or fleet_of()
+    return Sender(outbox, ways, catalogue=lambda: fleet, report=(ear or Ear()).report, clock=clock, limits=limits)
+
+
+async def until(true: Callable[[], bool], within_s: float = 5.0) -> None:
+    """Waits until it is true."""
+    async with asyncio.timeout(within_s):
+        while not true():
+            await asyncio.sleep(0.005)
+
+
+async def test_an_order_reaches_its_supplier_after_two_failures_with_one_id(
+    outbox: OutboxInMemory, clock: HandClock
+) -> None:
+    """500, 503, then taken: three calls, one webhook-id, one body, each signature valid."""
+    clock.at_ms = round(time.time() * 1000)
+    order = reaction_of(at_ms=clock.at_ms)
+    async with serving(SupplierServer(answers=[(500, {}), (503, {})])) as acme:
+        fleet = fleet_of(acme.url)
+        channel = WebhookChannel(supplier_lookup(fleet), own_secret=SECRET, clock=clock)
+        sender = sender_to(channel, outbox, clock, fleet=fleet)
+        row = outbox.put(order, TARGET)
+        for _ in range(3):
+            await sender.once()
+            clock.pass_s(60)
+        await channel.close()
+    assert row.state == "sent"
+    assert len({call.headers["webhook-id"] for call in acme.calls}) == 1
+    assert [call.body for call in acme.calls] == [event_bytes(order)] * 3
+    assert all(Webhook(SECRET).verify(call.body, call.headers) for call in acme.calls)
+
+
+async def test_a_cancellation_never_overtakes_its_order(outbox: OutboxInMemory, clock: HandClock) -> None:
+    """While the order can't be brought, its cancellation waits; another need's order passes by."""
+    channel = Stubborn(Unavailable("acme answers 503"))
+    sender = sender_to(channel, outbox, clock, limits=Limits(failures_before_rest=100))
+    order, cancel = reaction_of(), reaction_of(ReactionType.ORDER_CANCELLED)
+    other = reaction_of(cycle=4)
+    for reaction in (order, cancel, other):
+        outbox.put(reaction, TARGET)
+    await sender.once()
+    channel.error = None
+    clock.pass_s(30)
+    await sender.once()
+    await sender.once()
+    assert [reaction.id for reaction in channel.asked] == [order.id, other.id, order.id, other.id, cancel.id]
+
+
+async def test_while_one_order_is_on_its_way_the_next_in_its_line_waits(
+    outbox: OutboxInMemory, clock: HandClock
+) -> None:
+    """A slow supplier is never sent order and cancellation at once, however often the sender looks."""
+    at_once, most = 0, 0
+
+    class Slow:
+        async def send(self, reaction: Reaction) -> None:
+            nonlocal at_once, most
+            at_once += 1
+            most = max(most, at_once)
+            await asyncio.sleep(0.05)
+            at_once -= 1
+
+    outbox.put(reaction_of(), TARGET)
+    outbox.put(reaction_of(ReactionType.ORDER_CANCELLED), TARGET)
+    sender = sender_to(Slow(), outbox, clock, limits=Limits(poll_s=0.01))
+    running = asyncio.create_task(sender.run())
+    for _ in range(10):
+        sender.nudge()
+        await asyncio.sleep(0.005)
+    await until(lambda: all(row.state == "sent" for row in outbox.rows))
+    running.cancel()
+    assert most == 1
+
+
+async def test_no_more_than_the_limit_is_in_flight_to_one_target(outbox: OutboxInMemory, clock: HandClock) -> None:
+    """A supplier with a hundred orders waiting gets eight at a time, and others still have room."""
+    at_once, most, others = 0, 0, 0
+
+    class Slow:
+        async def send(self, reaction: Reaction) -> None:
+            nonlocal at_once, most, others
+            if reaction.device == "tank-8":
+                others += 1
+                return
+            at_once += 1
+            most = max(most, at_once)
+            await asyncio.sleep(0.01)
+            at_once -= 1
+
+    for cycle in range(100):
+        outbox.put(reaction_of(cycle=cycle), TARGET)
+    outbox.put(reaction_of(device="tank-8"), "mqtt")
+    sender = sender_to(Slow(), outbox, clock)
+    await sender.once()
+    assert (most, others) == (8, 1)
+
+
+async def test_an_order_that_is_refused_comes_back_as_a_failed_outcome_once(
+    outbox: OutboxInMemory, clock: HandClock
+) -> None:
+    """The row is given up with the supplier's reason, and the need hears of it under an id of the order's own."""
+    ear, order = Ear(), reaction_of()
+    row = outbox.put(order, TARGET)
+    with capture_logs() as logs:
+        await sender_to(Stubborn(InputError("acme answers 410: gone")), outbox, clock, ear=ear).once()
+    assert (row.state, row.error) == ("given_up", "acme answers 410: gone")
+    assert [(o.id, o.result, o.reaction) for o in ear.outcomes] == [(f"undelivered/{order.id}", "failed", order.id)]
+    assert [(entry["event"], entry["reaction"]) for entry in logs] == [("gave_up_delivery", order.id)]
+
+
+async def test_trying_has_an_end_by_number(outbox: OutboxInMemory, clock: HandClock) -> None:
+    """Twenty tries, doubling their waits: then a person sees the last reason, and the order has failed."""
+    ear, channel = Ear(), Stubborn(Unavailable("acme can't be reached: ConnectError"))
+    row = outbox.put(reaction_of(), TARGET)
+    sender = sender_to(channel, outbox, clock, ear=ear, limits=Limits(age_max_ms=10**15))
+    while row.state == "waiting":
+        clock.at_ms = max(row.due_ms, clock.at_ms)
+        await sender.once()
+    assert len(channel.asked) == 20
+    assert row.error == "given up after 20 tries; the last: acme can't be reached: ConnectError"
+    assert len(ear.outcomes) == 1
+
+
+async def test_trying_has_an_end_by_age(outbox: OutboxInMemory, clock: HandClock) -> None:
+    """An order three days old is not sent any more; a contact is worth little after one."""
+    channel = Stubborn(None)
+    order = outbox.put(reaction_of(), TARGET)
+    offer = outbox.put(reaction_of(ReactionType.OFFER_MADE), "customer:maria")
+    sender = sender_to(channel, outbox, clock)
+    clock.pass_s(86_400)
+    order.due_ms = clock.at_ms + 1
+    await sender.once()
+    assert (order.state, offer.state) == ("waiting", "given_up")
+    clock.pass_s(2 * 86_400)
+    await sender.once()
+    assert order.state == "given_up"
+    assert channel.asked == []
+
+
+async def test_a_kill_after_the_outcome_was_reported_sends_nothing_twice(
+    outbox: OutboxInMemory, clock: HandClock
+) -> None:
+    """Killed between report and mark: the next start reports the same id again and does not ask the supplier."""
+
+    class Killed(BaseException):
+        pass
+
+    ear, channel = Ear(), Stubborn(Unavailable("down"))
+    row = outbox.put(reaction_of(), TARGET)
+    row.tries = 20
+    dying = sender_to(channel, outbox, clock, ear=ear)
+    marks = outbox.mark_failed
+
+    def kill(*_: object, **__: object) -> None:
+        raise Killed
+
+    outbox.mark_failed = kill  # type: ignore[method-assign,assignment]
+    with pytest.raises(BaseExceptionGroup):
+        await dying.once()
+    outbox.mark_failed = marks  # type: ignore[method-assign]
+    await sender_to(channel, outbox, clock, ear=ear).once()
+    assert {outcome.id for outcome in ear.outcomes} == {undelivered(row.reaction, 0).id}
+    assert channel.asked == []
+    assert row.state == "given_up"
+
+
+async def test_a_sender_killed_in_mid_request_sends_the_same_order_again(
+    outbox: OutboxInMemory, clock: HandClock
+) -> None:
+    """The supplier hears twice of one id, never of two."""
+    clock.at_ms = round(time.time() * 1000)
+    outbox.put(reaction_of(at_ms=clock.at_ms), TARGET)
+    async with serving(SupplierServer(slow_s=0.2)) as acme:
+        fleet = fleet_of(acme.url)
+        channel = WebhookChannel(supplier_lookup(fleet), own_secret=SECRET, clock=clock)
+        first = asyncio.create_task(sender_to(channel, outbox, clock, fleet=fleet).run())
+        await until(lambda: len(acme.calls) == 1)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await sender_to(channel, outbox, clock, fleet=fleet).once()
+        await channel.close()
+    assert outbox.rows[0].state == "sent"
+    assert len({call.headers["webhook-id"] for call in acme.calls}) == 1
+
+
+async def test_a_lost_mqtt_order_fails_and_a_lost_contact_does_not(outbox: OutboxInMemory, clock: HandClock) -> None:
+    """Only what was to reach a supplier, by the way that reaches it, comes back as an outcome."""
+    ear = Ear()
+    outbox.put(reaction_of(), "mqtt")
+    outbox.put(reaction_of(ReactionType.ORDER_CANCELLED, cycle=4), "mqtt")
+    outbox.put(reaction_of(ReactionType.OFFER_MADE, cycle=5), "customer:maria")
+    await sender_to(Stubborn(InputError("no")), outbox, clock, ear=ear, fleet=fleet_of("mqtt")).once()
+    assert [outcome.reaction for outcome in ear.outcomes] == [reaction_of().id]
+    assert {row.state for row in outbox.rows} == {"given_up"}
+
+
+async def test_a_supplier_that_is_down_is_left_alone_for_a_while(outbox: OutboxInMemory, clock: HandClock) -> None:
+    """After three failures in a row its other orders are put off without asking, and go out when it is back."""
+    channel = Stubborn(Unavailable("acme can't be reached"))
+    sender = sender_to(channel, outbox, clock, limits=Limits(in_flight_per_target_max=1))
+    for cycle in range(6):
+        outbox.put(reaction_of(cycle=cycle), TARGET)
+    for _ in range(6):
+        await sender.once()
+    assert len(channel.asked) == 3
+    assert {row.error for row in outbox.rows} == {"acme can't be reached"}
+    channel.error = None
+    for _ in range(12):
+        clock.pass_s(10)
+        await sender.once()
+    assert {row.state for row in outbox.rows} == {"sent"}
+
+
+async def test_a_supplier_s_retry_after_is_honoured(outbox: OutboxInMemory, clock: HandClock) -> None:
+    """Not before it, though our own wait would be shorter."""
+    channel = Stubborn(Unavailable("busy", retry_after_s=600.0))
+    row = outbox.put(reaction_of(), TARGET)
+    await sender_to(channel, outbox, clock).once()
+    assert row.due_ms == clock.at_ms + 600_000
+
+
+def test_waits_double_and_are_spread_the_same_way_on_every_run(outbox: OutboxInMemory) -> None:
+    """Within 20 % of 5 s · 2^n, at most 6 h; different rows differ, so they do not come back together."""
+    first, second = outbox.put(reaction_of(), TARGET), outbox.put(reaction_of(cycle=4), TARGET)
+    limits = Limits()
+    for tries in range(1, 20):
+        planned = min(5.0 * 2 ** (tries - 1), 6 * 3600)
+        assert 0.8 * planned <= wait_before_s(first, tries, limits) <= 1.2 * planned
+        assert wait_before_s(first, tries, limits) == wait_before_s(first, tries, limits)
+    assert wait_before_s(first, 3, limits) != wait_before_s(second, 3, limits)
+
+
+async def test_an_offer_goes_to_the_device_and_the_phone_each_by_its_way(
+    outbox: OutboxInMemory, clock: HandClock
+) -> None:
+    """Over MQTT as an event at QoS 1, retained; to the phone as a sentence."""
+    published: list[tuple[str, bytes, int, bool]] = []
+
+    async def publish(topic: str, payload: bytes, qos: int, retain: bool) -> None:
+        published.append((topic, payload, qos, retain))
+
+    async with serving(SupplierServer(answers=[(200, {})])) as phone:
+        fleet = fleet_of(channels=("mqtt", phone.url.replace("http", "json", 1)))
+        ways = Channels(
+            mqtt=MqttChannel(publish),
+            suppliers=Stubborn(InputError("no supplier is to be asked")),
+            customers=NotifyChannel(customer_lookup(fleet), lambda item, _: item),
+        )
+        report: Callable[..., Awaitable[None]] = Ear().report
+        sender = Sender(outbox, ways, catalogue=lambda: fleet, report=report, clock=clock)
+        offer = reaction_of(ReactionType.OFFER_MADE)
+        for target in routes(offer, fleet):
+            outbox.put(offer, target)
+        await sender.once()
+    assert published == [("starloop/v1/tank-7/reactions", event_bytes(offer), 1, True)]
+    assert json.loads(phone.calls[0].body)["message"] == offer.because
+    assert {row.state for row in outbox.rows} == {"sent"}
