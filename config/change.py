@@ -7,18 +7,17 @@ the log, where it takes effect in its turn, is the caller's.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
-from config.explain import Finding
-from config.fleet import Fleet
+from config.explain import Finding, found
+from config.fleet import Customer, Device, Fleet, Supplier
 from config.profiles import Profile
 from config.resolve import Catalogue
-from config.tables import TABLES, judge, problems_of, read_tables
+from config.tables import TABLES, Tables, judge, problems_of, read_tables
 from star.errors import ConfigError
 
-Rows = dict[str, dict[str, Any]]
-"""A table's rows by id."""
+_Row = TypeVar("_Row", Customer, Device, Supplier)
 
 
 def apply(
@@ -30,11 +29,24 @@ def apply(
     its default); a device or supplier in force is replaced whole. Raises ConfigError with every problem.
     """
     merged = merge(fleet, tables, source)
-    judged = read_tables(merged)
+    changed = read_tables(merged)
+    judged = Tables(
+        customers=_in_place(fleet.customers, changed.customers),
+        devices=_in_place(fleet.devices, changed.devices),
+        suppliers=_in_place(fleet.suppliers, changed.suppliers),
+        findings=changed.findings,
+        rows=changed.rows,
+        items=changed.items,
+    )
     catalogue, findings = judge(judged, profiles)
     if catalogue is None:
         raise ConfigError(problems_of(merged, findings, source))
     return catalogue
+
+
+def _in_place(rows: Sequence[_Row], changed: Sequence[_Row]) -> list[_Row]:
+    """The rows with the changed ones in their places, new ones after them."""
+    return list({**{row.id: row for row in rows}, **{row.id: row for row in changed}}.values())
 
 
 def fleet_of(catalogue: Catalogue) -> Fleet:
@@ -58,37 +70,33 @@ def apply_text(catalogue: Catalogue, tables: str, *, source: str = "change") -> 
 
 
 def merge(fleet: Fleet, tables: Mapping[str, Any], source: str = "change") -> dict[str, list[Any]]:
-    """The rows of the fleet with those of the change in their places, not judged yet.
+    """The rows that the change adds or replaces, whole and not judged yet.
 
     Raises ConfigError where the change is not made of tables with ids.
     """
-    findings: list[Finding] = []
+    findings = read_tables({name: rows for name, rows in tables.items() if name not in TABLES}).findings
     merged: dict[str, list[Any]] = {}
     for table in TABLES:
-        rows: Rows = {row.id: row.model_dump(mode="json", exclude_unset=True) for row in getattr(fleet, table)}
-        _merge_table(rows, table, tables.get(table, []), findings)
-        merged[table] = list(rows.values())
-    unknown = {name: rows for name, rows in tables.items() if name not in TABLES}
-    findings += read_tables(unknown).findings
+        rows = tables.get(table, [])
+        if isinstance(rows, list):
+            merged[table] = _merged_rows(fleet, table, rows, findings)
+        else:
+            findings.append(Finding(path=(table,), message=f"is {found(rows)}: expected a list of tables"))
     if findings:
         raise ConfigError(problems_of(tables, findings, source))
     return merged
 
 
-def _merge_table(rows: Rows, table: str, changes: object, findings: list[Finding]) -> None:
-    if not isinstance(changes, list):
-        findings.append(Finding(path=(table,), message=f"is {type(changes).__name__}: expected a list of tables"))
-        return
-    seen: set[str] = set()
+def _merged_rows(fleet: Fleet, table: str, changes: list[Any], findings: list[Finding]) -> list[Any]:
+    in_force = {row.id: row for row in fleet.customers} if table == "customers" else {}
+    rows: dict[str, dict[str, Any]] = {}
     for index, row in enumerate(changes):
         name = row.get("id") if isinstance(row, dict) else None
         if not isinstance(name, str):
             findings.append(Finding(path=(table, index, "id"), message="is missing: expected the row's id, a text"))
-        elif name in seen:
-            findings.append(
-                Finding(path=(table, index, "id"), message=f"is {name!r}: expected each id once in a change")
-            )
+        elif name in rows:
+            findings.append(Finding(path=(table, index, "id"), message=f"is {found(name)}: expected once in a change"))
         else:
-            seen.add(name)
-            before = rows.get(name, {}) if table == "customers" else {}
+            before = in_force[name].model_dump(mode="json", exclude_unset=True) if name in in_force else {}
             rows[name] = {key: value for key, value in {**before, **row}.items() if value is not None}
+    return list(rows.values())

@@ -36,7 +36,7 @@ class Tables:
     suppliers: list[Supplier] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     rows: dict[str, Path] = field(default_factory=dict)  # "devices.tank-7" -> ("devices", 0), its row in the input
-    places: dict[str, int] = field(default_factory=dict)  # "devices.tank-7" -> its place in `devices`
+    items: dict[str, frozenset[str]] = field(default_factory=dict)  # "devices.tank-7" -> its slots and parts
 
     def fleet(self) -> Fleet:
         """The fleet of the rows; mended ones among them where there are findings."""
@@ -49,14 +49,10 @@ class Tables:
             key = key.rpartition(".")[0]
         if not key:
             return (problem_field,)
-        index = self.places[key]
-        items: set[str] = set()
-        if key.startswith("devices."):
-            items = {*self.devices[index].slots, *self.devices[index].parts}
-        return (*self.rows[key], *_split(problem_field[len(key) + 1 :], items))
+        return (*self.rows[key], *_split(problem_field[len(key) + 1 :], self.items.get(key, frozenset())))
 
 
-def _split(rest: str, items: set[str]) -> Path:
+def _split(rest: str, items: frozenset[str]) -> Path:
     """The fields under a row, where slots and parts have the names `items`."""
     kind, _, inner = rest.partition(".")
     if not inner:
@@ -98,10 +94,10 @@ def _read_row(tables: Tables, name: str, index: int, row: dict[str, Any]) -> Non
         message = f"is {found(row.get('id'))}: expected an id of its own, and an earlier one of {name} has it"
         tables.findings.append(Finding(path=(name, index, "id"), message=message))
         return
-    rows = getattr(tables, name)
     tables.rows[key] = (name, index)
-    tables.places[key] = len(rows)
-    rows.append(value)
+    if isinstance(value, Device):
+        tables.items[key] = frozenset((*value.slots, *value.parts))
+    getattr(tables, name).append(value)
 
 
 def _mended(model: type[Model], row: dict[str, Any], findings: tuple[Finding, ...], index: int) -> Model | None:
