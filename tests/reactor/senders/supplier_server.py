@@ -59,7 +59,7 @@ async def serving(server: SupplierServer) -> AsyncIterator[SupplierServer]:
     config = uvicorn.Config(server, port=0, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
     web = _Server(config)
     task = asyncio.create_task(web.serve())
-    while not web.started:
+    while not web.started:  # noqa: ASYNC110 - uvicorn sets a flag, no event
         await asyncio.sleep(0.005)
     port = web.servers[0].sockets[0].getsockname()[1]
     server.url = f"http://127.0.0.1:{port}/orders"

@@ -78,8 +78,8 @@ async def test_a_channel_that_hangs_gives_way_to_the_next(monkeypatch: pytest.Mo
 
 async def test_channels_that_are_no_apprise_urls_end_with_a_reason() -> None:
     """No try would help; the reason names the kind."""
+    maria = Customer.model_construct(id="maria", language="en", channels=("json://",))
     with pytest.raises(InputError, match="no Apprise URLs: json"):
-        maria = Customer.model_construct(id="maria", language="en", channels=("json://",))
         await NotifyChannel(lambda _: maria, lambda item, _: item).send(reaction_of(ReactionType.OFFER_MADE))
 
 
