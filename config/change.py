@@ -20,33 +20,28 @@ from star.errors import ConfigError
 _Row = TypeVar("_Row", Customer, Device, Supplier)
 
 
-def apply(
-    fleet: Fleet, tables: Mapping[str, Any], profiles: Mapping[str, Profile], *, source: str = "change"
-) -> Catalogue:
-    """The catalogue after the change. `tables` is a fleet file's content.
+def apply(fleet: Fleet | Catalogue, tables: Mapping[str, Any], *, source: str = "change") -> Fleet:
+    """The fleet after the change. `tables` is a fleet file's content.
 
     A row whose id is new is added. A customer in force keeps what the change does not name (`null` takes a field back to
-    its default); a device or supplier in force is replaced whole. Raises ConfigError with every problem.
+    its default); a device or supplier in force is replaced whole. Raises ConfigError with every problem of the rows by
+    themselves; resolve() then judges them against each other, which `apply_checked` does in one.
     """
-    merged = merge(fleet, tables, source)
-    changed = read_tables(merged)
-    judged = Tables(
-        customers=_in_place(fleet.customers, changed.customers),
-        devices=_in_place(fleet.devices, changed.devices),
-        suppliers=_in_place(fleet.suppliers, changed.suppliers),
-        findings=changed.findings,
-        rows=changed.rows,
-        items=changed.items,
-    )
-    catalogue, findings = judge(judged, profiles)
+    merged, changed = _changed(fleet, tables, source)
+    if changed.findings:
+        raise ConfigError(problems_of(merged, changed.findings, source))
+    return changed.fleet()
+
+
+def apply_checked(
+    fleet: Fleet | Catalogue, tables: Mapping[str, Any], profiles: Mapping[str, Profile], *, source: str = "change"
+) -> Catalogue:
+    """The catalogue after the change. Raises ConfigError with every problem, also of one row against another."""
+    merged, changed = _changed(fleet, tables, source)
+    catalogue, findings = judge(changed, profiles)
     if catalogue is None:
         raise ConfigError(problems_of(merged, findings, source))
     return catalogue
-
-
-def _in_place(rows: Sequence[_Row], changed: Sequence[_Row]) -> list[_Row]:
-    """The rows with the changed ones in their places, new ones after them."""
-    return list({**{row.id: row for row in rows}, **{row.id: row for row in changed}}.values())
 
 
 def fleet_of(catalogue: Catalogue) -> Fleet:
@@ -58,15 +53,32 @@ def fleet_of(catalogue: Catalogue) -> Fleet:
     )
 
 
-def apply_text(catalogue: Catalogue, tables: str, *, source: str = "change") -> Catalogue:
-    """`apply` for a catalogue in force and a change as the log keeps it, JSON text."""
+def parse_change(text: str, *, source: str = "change") -> dict[str, Any]:
+    """The tables of a change as the log keeps it, JSON text. Raises ConfigError where it is not an object."""
     try:
-        change = json.loads(tables)
-    except ValueError as error:
+        tables = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ConfigError(problems_of({}, [Finding(path=(), message=f"is not JSON: {error}")], source)) from None
-    if not isinstance(change, dict):
-        raise ConfigError(problems_of({}, [Finding(path=(), message="expected an object of tables")], source))
-    return apply(fleet_of(catalogue), change, catalogue.profiles, source=source)
+    if not isinstance(tables, dict):
+        message = f"is {found(tables)}: expected an object of tables"
+        raise ConfigError(problems_of({}, [Finding(path=(), message=message)], source))
+    return tables
+
+
+def _changed(fleet: Fleet | Catalogue, tables: Mapping[str, Any], source: str) -> tuple[dict[str, list[Any]], Tables]:
+    """The rows of the change, merged, and all rows with those in their places."""
+    before = fleet_of(fleet) if isinstance(fleet, Catalogue) else fleet
+    merged = merge(before, tables, source)
+    changed = read_tables(merged)
+    changed.customers = _in_place(before.customers, changed.customers)
+    changed.devices = _in_place(before.devices, changed.devices)
+    changed.suppliers = _in_place(before.suppliers, changed.suppliers)
+    return merged, changed
+
+
+def _in_place(rows: Sequence[_Row], changed: Sequence[_Row]) -> list[_Row]:
+    """The rows with the changed ones in their places, new ones after them."""
+    return list({**{row.id: row for row in rows}, **{row.id: row for row in changed}}.values())
 
 
 def merge(fleet: Fleet, tables: Mapping[str, Any], source: str = "change") -> dict[str, list[Any]]:
