@@ -19,6 +19,7 @@ from typing import Protocol
 import structlog
 
 from config.resolve import Catalogue
+from config.settings import Settings
 from reactor.routes import carries, customer_of, supplier_of
 from star.errors import InputError, Unavailable
 from star.ports import Clock
@@ -78,6 +79,15 @@ class Limits:
     failures_before_rest: int = 3
     rest_s: float = 10.0
     poll_s: float = 1.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """The limits that this installation is set to."""
+        return cls(
+            tries_max=settings.send_attempts_max,
+            wait_first_s=settings.send_backoff_s,
+            wait_max_s=settings.send_backoff_max_s,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

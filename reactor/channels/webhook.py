@@ -26,8 +26,8 @@ from star.react import Reaction
 from star.times import utc
 
 CONNECT_TIMEOUT_S = 5.0
-TOTAL_TIMEOUT_S = 20.0
-"""A whole request, answer included: a supplier who answers more slowly is asked again."""
+TIMEOUT_S = 20.0
+"""Unless set otherwise: a whole request, answer included: a supplier who answers more slowly is asked again."""
 CONNECTIONS_MAX = 32
 ANSWER_BYTES_MAX = 300
 """How much of a refusal's body is kept for the person who reads it."""
@@ -45,12 +45,20 @@ class WebhookChannel:
     supplier_of: the supplier as the fleet has it now. own_secret: signs for suppliers without a secret of their own.
     """
 
-    def __init__(self, supplier_of: Callable[[str], Supplier | None], *, own_secret: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        supplier_of: Callable[[str], Supplier | None],
+        *,
+        own_secret: str,
+        clock: Clock,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
         self._supplier_of = supplier_of
         self._own_secret = own_secret
         self._clock = clock
+        self._timeout_s = timeout_s
         self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(TOTAL_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
             limits=httpx.Limits(max_connections=CONNECTIONS_MAX),
             follow_redirects=False,
             trust_env=False,
@@ -71,10 +79,10 @@ class WebhookChannel:
         body = event_bytes(reaction)
         headers = self._headers(reaction.id, body, supplier)
         try:
-            async with asyncio.timeout(TOTAL_TIMEOUT_S):
+            async with asyncio.timeout(self._timeout_s):
                 status, said, after = await self._post(supplier.endpoint, body, headers)
         except TimeoutError:
-            raise Unavailable(f"{supplier.id} did not answer within {TOTAL_TIMEOUT_S:g} s") from None
+            raise Unavailable(f"{supplier.id} did not answer within {self._timeout_s:g} s") from None
         except httpx.InvalidURL as error:
             raise InputError(f"{supplier.id}'s endpoint is not a URL: {error}") from error
         except httpx.RequestError as error:

@@ -12,6 +12,7 @@ from standardwebhooks.webhooks import Webhook
 from structlog.testing import capture_logs
 
 from config.resolve import Catalogue
+from config.settings import Settings
 from reactor.channels.mqtt import MqttChannel
 from reactor.channels.notify import NotifyChannel
 from reactor.channels.webhook import WebhookChannel
@@ -289,6 +290,12 @@ def test_waits_double_and_are_spread_the_same_way_on_every_run(outbox: OutboxInM
         assert 0.8 * planned <= wait_before_s(first, tries, limits) <= 1.2 * planned
         assert wait_before_s(first, tries, limits) == wait_before_s(first, tries, limits)
     assert wait_before_s(first, 3, limits) != wait_before_s(second, 3, limits)
+
+
+def test_an_operator_sets_how_long_is_tried() -> None:
+    """The settings' attempts and waits are the sender's."""
+    limits = Limits.of(Settings(send_attempts_max=3, send_backoff_s=2.0, send_backoff_max_s=60.0))
+    assert (limits.tries_max, limits.wait_first_s, limits.wait_max_s) == (3, 2.0, 60.0)
 
 
 async def test_an_offer_goes_to_the_device_and_the_phone_each_by_its_way(
