@@ -17,7 +17,7 @@ import numpy as np
 from config.resolve import Catalogue
 from edge import adapters
 from edge.adapters.base import VALUES_MAX, Adapter, Decoded, check_value_name, parse_json, shown
-from edge.adapters.canonical import TOPIC_ROOT, decode_fast
+from edge.adapters.canonical import TOPIC_ROOT, Message, decode_fast, decode_fast_list
 from edge.events import parse_outcome, parse_request, parse_supplier_terms
 from star.errors import BadPayload
 from star.ports import Names
@@ -30,6 +30,8 @@ PAYLOAD_BYTES_MAX = 4 * 1024 * 1024
 KEPT_BYTES_MAX = 64 * 1024
 """Of a quarantined payload; of a longer one the reason says length and hash."""
 STATUSES = (b"online", b"offline")
+EPOCH_S_MIN, EPOCH_S_MAX = -62_135_596_800.0, 253_402_300_799.0
+"""Years 1 to 9999, as `parse_time_ms` has them."""
 
 
 class Items:
@@ -57,7 +59,7 @@ class Intake:
         known_names: Iterable[str] = (),
     ) -> None:
         self._names = names
-        self._readers = adapters.shipped() if readers is None else tuple(readers)
+        self._readers = adapters.installed() if readers is None else tuple(readers)
         self._metrics: dict[str, dict[str, int]] = {}  # device -> value name -> number
         self._telemetry: dict[str, dict[str, int]] = {}  # the same dictionaries by telemetry topic, for the fast way
         self._out: list[Record | Quarantined] = []
@@ -141,27 +143,20 @@ class Intake:
     def _take_fast(self, metrics: Mapping[str, int], payload: bytes, arrived_ms: int) -> bool:
         """Takes canonical telemetry with names seen before; False, and nothing taken, where it is anything else."""
         try:
-            message = decode_fast(payload)
-            at = message.at
-            if at is None:
-                at_ms = arrived_ms
-            elif type(at) is float and -62135596800.0 <= at <= 253402300799.0:
-                at_ms = round(at * 1000)
-            else:
-                at_ms = parse_time_ms(at)
             if not payload.isascii():
                 payload.decode()
-            numbers = [metrics[name] for name in message.values]
+            if payload[:1] == b"[":
+                found = [_numbered(message, metrics, arrived_ms) for message in decode_fast_list(payload)]
+            else:
+                found = [_numbered(decode_fast(payload), metrics, arrived_ms)]
         except (KeyError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError, BadPayload):
             return False  # the slow way finds out what it is, or says what is wrong with it
-        count = len(numbers)
-        if not count:
-            return False
-        boot = NO_BOOT if message.boot is None else message.boot
-        seq = NO_SEQ if message.seq is None else message.seq
-        self._rows.add(numbers, at_ms, arrived_ms, message.values.values(), boot, seq, count)
-        self.taken += count
-        return True
+        for numbers, at_ms, message in found:
+            boot = NO_BOOT if message.boot is None else message.boot
+            seq = NO_SEQ if message.seq is None else message.seq
+            self._rows.add(numbers, at_ms, arrived_ms, message.values.values(), boot, seq)
+            self.taken += len(numbers)
+        return bool(found)
 
     def _take_slowly(self, topic: str, payload: bytes, arrived_ms: int, may_accept: bool) -> None:
         if len(payload) > PAYLOAD_BYTES_MAX:
@@ -201,7 +196,7 @@ class Intake:
         for reading in readings:
             numbers = [self._number(reading.device, name) for name in reading.values]
             at_ms = arrived_ms if reading.at_ms is None else reading.at_ms
-            self._rows.add(numbers, at_ms, arrived_ms, reading.values.values(), reading.boot, reading.seq, len(numbers))
+            self._rows.add(numbers, at_ms, arrived_ms, reading.values.values(), reading.boot, reading.seq)
             self.taken += len(numbers)
 
     def _check_names(self, readings: Sequence[Decoded]) -> None:
@@ -227,6 +222,20 @@ class Intake:
         return number
 
 
+def _numbered(message: Message, metrics: Mapping[str, int], arrived_ms: int) -> tuple[list[int], int, Message]:
+    """The message with the numbers of its values and its time. Raises KeyError for a new name, BadPayload."""
+    if not message.values:
+        raise BadPayload("values is empty")
+    at = message.at
+    if at is None:
+        at_ms = arrived_ms
+    elif type(at) is float and EPOCH_S_MIN <= at <= EPOCH_S_MAX:
+        at_ms = round(at * 1000)
+    else:
+        at_ms = parse_time_ms(at)
+    return [metrics[name] for name in message.values], at_ms, message
+
+
 class _Rows:
     """The columns of a batch while it grows."""
 
@@ -246,9 +255,9 @@ class _Rows:
         values: Iterable[float],
         boot: int,
         seq: int,
-        count: int,
     ) -> None:
         """Adds the values of one message."""
+        count = len(numbers)
         if count == 1:
             self.metric.append(numbers[0])
             self.at_ms.append(at_ms)

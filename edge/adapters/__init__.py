@@ -1,19 +1,44 @@
-"""The adapters, one file a kind of device. What ships and what a user brings comes in by the same door: `shipped`."""
+"""The adapters, one file a kind of device. What ships and what a user brings comes in by the same door: `installed`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from config.plugins import ADAPTERS, Plugin, plugins
 from edge.adapters.base import Adapter, Decoded
 from edge.adapters.canonical import Canonical
-from star.errors import UsageError
+from edge.adapters.senml import SenML
+from star.errors import ConfigError, Problem, UsageError
 
-__all__ = ["Adapter", "Decoded", "adapter_named", "decode", "shipped"]
+__all__ = ["Adapter", "Decoded", "adapter_named", "decode", "installed"]
+
+LAST = Canonical.name
+"""Asked after all others: it takes, or refuses with a reason, whatever is left on telemetry topics."""
 
 
-def shipped() -> tuple[Adapter, ...]:
-    """The adapters in the order in which they are asked: the canonical one takes what is left on telemetry topics."""
-    return (Canonical(),)
+def installed() -> tuple[Adapter, ...]:
+    """Every adapter in the order in which they are asked: by name, the canonical one last.
+
+    Raises ConfigError for a plug-in that is no adapter, or that takes a name which is there already.
+    """
+    found: dict[str, Adapter] = {SenML.name: SenML(), Canonical.name: Canonical()}
+    for plugin in plugins(ADAPTERS):
+        adapter: Any = plugin.thing() if isinstance(plugin.thing, type) else plugin.thing
+        if not isinstance(getattr(adapter, "name", None), str) or not callable(getattr(adapter, "decode", None)):
+            raise _problem(
+                plugin, "is no adapter: expected an object with a name and a decode(topic, payload, arrived_ms)"
+            )
+        own = type(found.get(adapter.name))
+        if adapter.name in found and own is not type(adapter):
+            raise _problem(plugin, f"is called {adapter.name!r}, as another adapter is: expected a name of its own")
+        found[adapter.name] = adapter
+    return tuple(sorted(found.values(), key=lambda adapter: (adapter.name == LAST, adapter.name)))
+
+
+def _problem(plugin: Plugin, message: str) -> ConfigError:
+    field = f"{ADAPTERS}.{plugin.name}"
+    return ConfigError([Problem(file=f"plug-in of {plugin.distribution}", line=None, field=field, message=message)])
 
 
 def adapter_named(adapters: Sequence[Adapter], name: str) -> Adapter:

@@ -30,6 +30,8 @@ class Message(msgspec.Struct):
 
 decode_fast = msgspec.json.Decoder(Message).decode
 """bytes -> Message. Raises msgspec.MsgspecError, UnicodeDecodeError or RecursionError."""
+decode_fast_list = msgspec.json.Decoder(list[Message]).decode
+"""The same for a list of messages."""
 
 
 def device_of(topic: str, kind: str = TELEMETRY) -> str | None:
