@@ -1,0 +1,121 @@
+"""The set-up: the settings in force, the ports they name, TLS and secret files, and the models against their cards."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import SecretStr
+
+from config.settings import PREFIX, Settings, unknown_names
+from models.cards import REGISTRY, model_dir, names, read_card, read_model, versions
+from models.runtime import OnnxScorer
+from reactor.channels.secret import SECRET_FILE
+from star.errors import ModelError
+from starloop.checkup.finding import Finding, fail, ok, warn
+from starloop.running import SERVICE_FILE, Running
+
+HIDDEN = "(hidden)"
+
+
+def setup_findings(settings: Settings, service: Running | None) -> Iterator[Finding]:
+    """All of them. service: the one that runs on this data directory."""
+    yield from settings_findings(settings, os.environ)
+    yield port_finding("mqtt port", settings.mqtt_host, settings.mqtt_port, service.mqtt_port if service else None)
+    yield port_finding("http port", settings.http_host, settings.http_port, service.http_port if service else None)
+    yield from secret_findings(settings)
+    yield from model_findings(REGISTRY)
+
+
+def settings_findings(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Variables that look like settings and are none; and what differs from the defaults."""
+    for name in unknown_names(environment):
+        yield warn("settings", f"{name.split(' ')[0]} is no setting", f"see docs/reference/settings.md: {name}")
+    changed = {k: v for k, v in in_force(settings).items() if v != in_force(Settings.model_construct()).get(k)}
+    said = ", ".join(f"{PREFIX}{name.upper()}={value}" for name, value in changed.items())
+    yield ok("settings", said or "all as they come")
+
+
+def in_force(settings: Settings) -> dict[str, str]:
+    """Every setting as text, passwords and tokens hidden."""
+    return {name: _shown(getattr(settings, name)) for name in Settings.model_fields}
+
+
+def port_finding(name: str, host: str, port: int, ours: int | None) -> Finding:
+    """Whether the port is free, or taken by our own service."""
+    place = f"{host}:{port}"
+    if ours is not None:
+        return ok(name, f"{ours}, in use by this service")
+    if port == 0:
+        return ok(name, "a free one is taken at the start")
+    variable = f"{PREFIX}{name.replace(' ', '_').upper()}"
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return fail(name, f"{place} is taken by another program", f"stop it, or set {variable}")
+        return fail(name, f"{place} can't be listened on: {error.strerror or error}", f"set {variable}")
+    return ok(name, f"{place} is free")
+
+
+def secret_findings(settings: Settings) -> Iterator[Finding]:
+    """Whether files with secrets are there where they are named, and read by their owner only."""
+    named = [path for path in (settings.tls_cert, settings.tls_key, settings.mqtt_credentials) if path is not None]
+    for path in named:
+        if not os.access(path, os.R_OK):
+            yield fail(
+                "secrets", f"{path} is missing or can't be read", "set its path, or give the service's user access"
+            )
+    kept = [
+        settings.data_dir / SECRET_FILE,
+        settings.data_dir / SERVICE_FILE,
+        settings.tls_key,
+        settings.mqtt_credentials,
+    ]
+    wide = [path for path in kept if path is not None and path.exists() and _read_by_others(path)]
+    for path in wide:
+        yield warn("secrets", f"{path} can be read by other users", f"chmod 600 {path}")
+    if not wide:
+        yield ok("secrets", "files with secrets are read by their owner only")
+
+
+def model_findings(registry: Path) -> Iterator[Finding]:
+    """Each model of a registry: its hash against its card, the newest version also by loading it."""
+    if not names(registry):
+        yield fail("models", f"{registry} holds none", "install Starloop again")
+    for name in names(registry):
+        try:
+            for number in versions(name, registry):
+                folder = model_dir(name, registry, number)
+                card = read_card(folder)
+                body = read_model(folder, card)
+            loaded = OnnxScorer(body, card, folder)
+        except ModelError as error:
+            yield fail("models", str(error), "install Starloop again, or train it: starloop models train")
+        else:
+            yield ok("models", f"{loaded.name} is what its card says")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return HIDDEN
+    text = "none" if value is None else str(value)
+    if "://" not in text:
+        return text
+    parts = urlsplit(text)
+    if parts.password is None:
+        return text
+    place = parts.netloc.replace(f":{parts.password}@", f":{HIDDEN}@")
+    return urlunsplit(parts._replace(netloc=place))
+
+
+def _read_by_others(path: Path) -> bool:
+    return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))

@@ -1,0 +1,69 @@
+"""`starloop doctor`: what is wrong with this set-up, each thing with its remedy. It changes nothing.
+
+Exit status 1 when something fails; warnings alone are 0. It may be run beside the service, by the service's user.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from config.settings import Settings
+from star.errors import ConfigError
+from star.times import utc
+from starloop.checkup.data import data_findings, running_or_none
+from starloop.checkup.finding import Finding, fail
+from starloop.checkup.machine import machine_findings
+from starloop.checkup.setup import in_force, setup_findings
+
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="The data directory to look at.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(data: Path | None, as_json: bool) -> None:
+    """What is wrong with this set-up, and what to do about it."""
+    found: list[Finding] = []
+    settings, problems = read_settings(data)
+    for finding in (*problems, *_all(settings)):
+        found.append(finding)
+        if not as_json:
+            _print(finding)
+    failed = [finding for finding in found if finding.state == "fail"]
+    if as_json:
+        report = {"ok": not failed, "findings": [asdict(one) for one in found], "settings": in_force(settings)}
+        click.echo(json.dumps(report, ensure_ascii=False))
+    else:
+        click.echo(f"{len(failed)} failed" if failed else "nothing failed")
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def read_settings(data: Path | None) -> tuple[Settings, list[Finding]]:
+    """The settings in force, or the defaults with a finding for each that is wrong."""
+    try:
+        return Settings.read(data_dir=data), []
+    except ConfigError as error:
+        defaults = Settings.model_construct()
+        known = defaults if data is None else defaults.model_copy(update={"data_dir": data})
+        return known, [fail("settings", str(one), "set it right, or unset it") for one in error.problems]
+
+
+def _all(settings: Settings) -> Iterator[Finding]:
+    now_ms = round(time.time() * 1000)
+    yield from machine_findings(settings, utc(now_ms))
+    yield from data_findings(settings, now_ms)
+    yield from setup_findings(settings, running_or_none(settings.data_dir))
+
+
+def _print(finding: Finding) -> None:
+    state = click.style(f"{finding.state:<4}", fg=_COLOURS[finding.state])
+    click.echo(f"{state}  {finding.name:<13}  {finding.said}")
+    if finding.remedy:
+        click.echo(f"{'':<21}-> {finding.remedy}")
