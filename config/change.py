@@ -44,6 +44,11 @@ def apply_checked(
     return catalogue
 
 
+def apply_text(catalogue: Catalogue, tables: str, *, source: str = "change") -> Catalogue:
+    """`apply_checked` for the catalogue in force and a change as the log keeps it, JSON text."""
+    return apply_checked(catalogue, parse_change(tables, source=source), catalogue.profiles, source=source)
+
+
 def fleet_of(catalogue: Catalogue) -> Fleet:
     """The fleet that a catalogue was resolved from."""
     return Fleet(
