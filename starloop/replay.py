@@ -16,14 +16,13 @@ from typing import Any
 import msgspec
 import orjson
 
-from config.change import apply
-from config.fleet import Fleet
-from config.resolve import Catalogue, resolve
+from config.change import apply_text
+from config.resolve import Catalogue
 from edge.intake import Intake
 from reactor.engine import Engine
 from reactor.policy import p_out_before_delivery
 from star.analyse import Forecast, Score
-from star.errors import BadPayload, InputError
+from star.errors import BadPayload, ConfigError
 from star.ports import Names, Scorer
 from star.records import FleetChange, Quarantined, Record, Tick
 from star.times import parse_time_ms, seconds
@@ -47,6 +46,11 @@ class _Line(msgspec.Struct):
     lead_time_days: list[float] | None = None
     fleet: dict[str, Any] | None = None
     tick: bool | None = None
+
+    def terms(self) -> dict[str, Any]:
+        """The supplier's terms that the line names."""
+        named = {"supplier": self.supplier, "price": self.price, "lead_time_days": self.lead_time_days}
+        return {name: value for name, value in named.items() if value is not None}
 
 
 _decoder = msgspec.json.Decoder(_Line)
@@ -82,7 +86,6 @@ class Replay:
 
     def __init__(self, catalogue: Catalogue, scorer: Scorer, emit: frozenset[str]) -> None:
         names: Names = NamesInMemory()
-        self._catalogue = catalogue
         self._intake = Intake(catalogue, names)
         self._analysis = Analysis(catalogue, names, scorer)
         self._engine = Engine(catalogue)
@@ -127,7 +130,7 @@ class Replay:
         elif line.request is not None:
             self._intake.take_request(line.request, at_ms)
         elif line.supplier is not None:
-            self._intake.take_supplier_terms(msgspec.to_builtins(line), at_ms)
+            self._intake.take_supplier_terms(line.terms(), at_ms)
         elif line.fleet is not None:
             self._change_fleet(line.fleet, at_ms)
         elif not line.tick:
@@ -139,13 +142,12 @@ class Replay:
 
     def _change_fleet(self, tables: dict[str, Any], at_ms: int) -> None:
         """The tables come into force; refused whole, with the reasons, where they have a mistake."""
+        text = json.dumps(tables, ensure_ascii=False)
         try:
-            self._catalogue = changed(self._catalogue, tables)
-        except InputError as error:
+            self._intake.catalogue = apply_text(self._intake.catalogue, text)
+        except ConfigError as error:
             raise BadPayload(str(error).replace("\n", "; ")) from error
-        self._hand_over()
-        self._intake.catalogue = self._catalogue
-        self._record(FleetChange(at_ms=at_ms, tables=json.dumps(tables, ensure_ascii=False)))
+        self._intake.put(FleetChange(at_ms=at_ms, tables=text))
 
     def _hand_over(self) -> None:
         self._lines_waiting = 0
@@ -192,21 +194,13 @@ class Replay:
         )
 
     def _quarantine(self, row: Quarantined) -> None:
-        self._out.append(_line({"at": seconds(row.at_ms), "type": "quarantined", "topic": row.topic, "reason": row.reason}))
+        self._out.append(
+            _line({"at": seconds(row.at_ms), "type": "quarantined", "topic": row.topic, "reason": row.reason})
+        )
 
     def _printed(self) -> list[bytes]:
         out, self._out = self._out, []
         return out
-
-
-def changed(catalogue: Catalogue, tables: dict[str, Any]) -> Catalogue:
-    """The catalogue with the tables of a fleet change in force. Raises ConfigError with every problem."""
-    fleet = Fleet(
-        customers=tuple(catalogue.customers.values()),
-        devices=tuple(catalogue.devices.values()),
-        suppliers=tuple(catalogue.suppliers.values()),
-    )
-    return resolve(apply(fleet, tables), catalogue.profiles)
 
 
 def with_ticks(lines: Iterable[bytes], every_ms: int) -> Iterator[bytes]:

@@ -76,12 +76,13 @@ def _source(name: str) -> Iterator[Iterable[bytes]]:
         yield iter(sys.stdin.buffer.readline, b"")
         return
     try:
-        opened: IO[bytes] = gzip.open(name, "rb") if name.endswith(".gz") else open(name, "rb")  # type: ignore[assignment]
-        with opened as file:
+        with gzip.open(name, "rb") if name.endswith(".gz") else Path(name).open("rb") as file:
             first = file.readline()
             yield itertools.chain((first,), file)
     except (OSError, EOFError) as error:
-        raise InputError(f"{name}: {error.strerror or error if isinstance(error, OSError) else error}: expected a readings file") from error
+        raise InputError(
+            f"{name}: {error.strerror or error if isinstance(error, OSError) else error}: expected a readings file"
+        ) from error
 
 
 @contextmanager
