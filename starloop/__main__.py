@@ -1,0 +1,5 @@
+"""`python -m starloop`: the command line."""
+
+from starloop.cli import main
+
+main()
