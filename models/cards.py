@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from config.toml_text import to_toml
 from star.errors import ModelError
 
 REGISTRY = Path(__file__).parent / "registry"
@@ -35,14 +35,18 @@ def names(registry_dir: Path = REGISTRY) -> list[str]:
     """The names of all models of a registry, sorted."""
     if not registry_dir.is_dir():
         return []
-    return sorted(path.name for path in registry_dir.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))
+    return sorted(
+        path.name for path in registry_dir.iterdir() if path.is_dir() and not path.name.startswith((".", "_"))
+    )
 
 
 def model_dir(name: str, registry_dir: Path = REGISTRY, version: int | None = None) -> Path:
     """The folder of a version of model `name`: the newest, unless one is named. Raises ModelError where it is missing."""
     found = versions(name, registry_dir)
     if version is not None and version not in found:
-        raise ModelError(f"{registry_dir / name}: has no version {version}: expected one of {', '.join(map(str, found))}")
+        raise ModelError(
+            f"{registry_dir / name}: has no version {version}: expected one of {', '.join(map(str, found))}"
+        )
     return registry_dir / name / str(found[-1] if version is None else version)
 
 
@@ -89,36 +93,3 @@ def write_model(folder: Path, body: bytes, card: Card) -> Card:
     (folder / MODEL_FILE).write_bytes(body)
     (folder / CARD_FILE).write_text(to_toml(full), encoding="utf-8")
     return full
-
-
-def to_toml(table: Mapping[str, Any]) -> str:
-    """A card as TOML: plain values first, then its tables by dotted name. Values: str, bool, int, float, lists of those."""
-    lines: list[str] = []
-    _write_table(table, (), lines)
-    return "\n".join(lines) + "\n"
-
-
-def _write_table(table: Mapping[str, Any], path: tuple[str, ...], lines: list[str]) -> None:
-    plain = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
-    if path and plain:
-        lines.extend(("", f"[{'.'.join(_key(part) for part in path)}]"))
-    lines.extend(f"{_key(key)} = {_value(value)}" for key, value in plain.items())
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            _write_table(value, (*path, key), lines)
-
-
-def _key(key: str) -> str:
-    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else _value(key)
-
-
-def _value(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
-    raise TypeError(f"a card can't hold {type(value).__name__}: expected text, numbers, booleans and lists of them")

@@ -78,7 +78,7 @@ def run_out_features(
         padded = (np.concatenate([column, np.repeat(column[-1:], _ROWS_MIN - rows, axis=0)]) for column in short)
         if rows == 0:
             return np.empty((0, FEATURES_COUNT), dtype=np.float32), np.empty(0)
-        features, scale_days = run_out_features(*padded)  # type: ignore[arg-type]
+        features, scale_days = run_out_features(*padded)
         return features[:rows], scale_days[:rows]
 
     use = np.ascontiguousarray(daily.T, dtype=np.float64)  # (DAYS, n)
@@ -147,7 +147,7 @@ def _rate(
     used = 0.5 * (sums[4] + sums[5]) + today
     days = 0.5 * (counts[4] + counts[5]) + elapsed
     believed = prior_days * prior_rate
-    return np.maximum(believed + used, 0.5 * believed) / (prior_days + days)
+    return np.asarray(np.maximum(believed + used, 0.5 * believed) / (prior_days + days))
 
 
 def _log_mean(sums: Float64, counts: Float64, weight: float) -> Float64:
@@ -188,7 +188,7 @@ def _ahead(use: Float64, seen: Float64) -> Float64:
     rows = use.shape[1]
     sums = np.add.reduce(use.reshape(DAYS // 7, 7, rows), axis=0)
     counts = np.add.reduce(seen.reshape(DAYS // 7, 7, rows), axis=0)
-    return _log_mean(sums, counts, 2.0)[::-1]
+    return np.asarray(_log_mean(sums, counts, 2.0)[::-1])
 
 
 def _weekly_variation(use: Float64, seen: Float64, sums: Float64, counts: Float64) -> Float64:

@@ -31,7 +31,7 @@ class OnnxScorer:
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(body, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001 - the runtime's errors have no common base but Exception
+        except Exception as error:  # the runtime's errors have no other common base
             raise ModelError(f"{path}: is not a model that can be run: {str(error).splitlines()[0][:200]}") from error
         self._input = self._session.get_inputs()[0].name
         self.features = int(self._session.get_inputs()[0].shape[1])

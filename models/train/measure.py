@@ -61,4 +61,4 @@ def reference_days(examples: Examples) -> Float64:
     mean = np.maximum(examples.level, 0.0) / examples.mean_28
     error = examples.deviation_28 / examples.mean_28 * np.sqrt(np.maximum(mean, 0.5))
     normal = np.array([NormalDist().inv_cdf(q) for q in QUANTILES])
-    return np.clip(mean[:, None] + error[:, None] * normal, 0.0, DAYS_MAX)
+    return np.asarray(np.clip(mean[:, None] + error[:, None] * normal, 0.0, DAYS_MAX))

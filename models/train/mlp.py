@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,9 +72,10 @@ class QuantileNet:
         self.matrix = gaps_matrix(len(quantiles))
         sizes = (x.shape[1], plan.hidden, plan.hidden, len(quantiles))
         self.weights = [
-            (rng.normal(0.0, np.sqrt(2.0 / rows), (rows, columns)) * (0.3 if columns == sizes[-1] else 1.0)).astype("f4")
-            for rows, columns in zip(sizes, sizes[1:], strict=False)
+            rng.normal(0.0, np.sqrt(2.0 / rows), (rows, columns)).astype(np.float32)
+            for rows, columns in pairwise(sizes)
         ]
+        self.weights[-1] *= np.float32(0.3)
         self.biases = [np.zeros(size, dtype=np.float32) for size in sizes[1:]]
         self.biases[-1][:] = _softplus_inverse(0.25 * float(np.std(y)) + 1e-3)
         self.biases[-1][0] = np.median(y)

@@ -59,5 +59,7 @@ def check_parity(net: QuantileNet, scored: Float32, x: Float32) -> float:
     """The largest difference between `scored`, the ONNX form's output for `x`, and the network's. Raises ModelError."""
     worst = float(np.abs(net.predict(x) - scored).max())
     if not worst <= PARITY_MAX:
-        raise ModelError(f"the exported model differs from the trained one by {worst:.2g}: expected at most {PARITY_MAX}")
+        raise ModelError(
+            f"the exported model differs from the trained one by {worst:.2g}: expected at most {PARITY_MAX}"
+        )
     return worst

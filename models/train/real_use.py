@@ -88,7 +88,8 @@ def _by_day(times: Float64, amounts: Float64) -> tuple[int, Float64]:
     days = (times // _DAY_S).astype(np.int64)
     first, last = int(days[0]) + 1, int(days[-1])
     inside = (days >= first) & (days < last)
-    return first, np.bincount(days[inside] - first, weights=amounts[inside], minlength=last - first)
+    use = np.bincount(days[inside] - first, weights=amounts[inside], minlength=last - first)
+    return first, np.asarray(use, dtype=np.float64)
 
 
 def _power(path: Path) -> Iterator[tuple[str, int, Float64]]:

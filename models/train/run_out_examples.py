@@ -134,7 +134,8 @@ def examples_of(
 def _window(use: Float64, home: Int64, day: Int64) -> Float64:
     """(n, DAYS) use before `day`, newest first; before the life began it is unknown."""
     back = day[:, None] - 1 - np.arange(DAYS)
-    return np.where(back >= 0, use[home[:, None], np.maximum(back, 0)], use[home, :].mean(axis=1, keepdims=True))
+    known = use[home[:, None], np.maximum(back, 0)]
+    return np.asarray(np.where(back >= 0, known, use[home, :].mean(axis=1, keepdims=True)))
 
 
 def _supply_days(rng: np.random.Generator, count: int) -> Float64:

@@ -61,7 +61,7 @@ def _noise(rng: np.random.Generator, homes: int, days: int, low: float = 0.08, h
     shape = 1.0 / variation**2
     independent = rng.gamma(shape, 1.0 / shape, (homes, days))
     spread = np.where(rng.random((homes, 1)) < 0.5, rng.uniform(0.05, 0.35, (homes, 1)), 0.0)
-    return independent * np.exp(spread * persistent(rng, homes, days, 1.0, 0.95) - spread**2 / 2.0)
+    return np.asarray(independent * np.exp(spread * persistent(rng, homes, days, 1.0, 0.95) - spread**2 / 2.0))
 
 
 def _week(rng: np.random.Generator, homes: int, days: int, first_day: int, strength: float) -> Float64:
@@ -92,19 +92,19 @@ def _heating(rng: np.random.Generator, homes: int, days: int, temperature_c: Flo
     degrees = np.maximum(HEATS_BELOW_C + rng.normal(0.0, 1.0, (homes, 1)) - temperature_c, 0.0)
     hot_water = rng.uniform(0.2, 1.2, (homes, 1))
     use = (degrees + hot_water) / 5.5
-    return use * _noise(rng, homes, days, high=0.3)
+    return np.asarray(use * _noise(rng, homes, days, high=0.3))
 
 
 def _trending(rng: np.random.Generator, homes: int, days: int, first_day: int) -> Float64:
     per_year = rng.uniform(0.3, 1.5, (homes, 1)) * rng.choice([-1.0, 1.0], (homes, 1))
     middle = rng.uniform(0.0, days, (homes, 1))
     course = np.exp(1.1 * np.tanh(per_year * (np.arange(days) - middle) / YEAR_DAYS / 1.1))
-    return course * _noise(rng, homes, days, high=0.6)
+    return np.asarray(course * _noise(rng, homes, days, high=0.6))
 
 
 def _shifting(rng: np.random.Generator, homes: int, days: int, first_day: int) -> Float64:
     shifts = rng.random((homes, days)) < 1.0 / 110.0
-    regime = np.cumsum(shifts, axis=1)
+    regime = np.cumsum(shifts, axis=1, dtype=np.int64)
     levels = np.exp(rng.normal(-0.15, 0.55, (homes, int(regime.max()) + 1)))
     return np.take_along_axis(levels, regime, axis=1) * _noise(rng, homes, days, high=0.5)
 

@@ -19,7 +19,7 @@ def daily_temperature_c(
     day = first_day + np.arange(days)
     season = -swing_c * np.cos(2.0 * np.pi * (day - _COLDEST_DAY) / YEAR_DAYS)
     climate = mean_c + rng.normal(0.0, 1.5, (places, 1)) + rng.uniform(0.8, 1.2, (places, 1)) * season
-    return climate + persistent(rng, places, days, 3.0, _PERSISTENCE)
+    return np.asarray(climate + persistent(rng, places, days, 3.0, _PERSISTENCE))
 
 
 def persistent(rng: np.random.Generator, rows: int, days: int, spread: float, persistence: float) -> Float64:

@@ -1,0 +1,256 @@
+"""Faults on the way from a device: each takes a message and gives none, one or several, with its own seed and memory.
+
+They compose: `Chain` hands each message through all of them in order, and gives messages in order of arrival. A fault never
+looks at a clock; it knows the time only from the messages. Outages are drawn from content of time, so that they do not
+depend on how often a device speaks.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from star.times import DAY_MS, HOUR_MS, MINUTE_MS
+
+UNTOUCHED = frozenset({"temperature"})
+"""Values that value faults leave alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message of a device: when it was sent and when it arrives, its topic and its payload (a JSON object)."""
+
+    sent_ms: int
+    arrive_ms: int
+    topic: str
+    payload: dict[str, Any]
+
+    def late_by(self, delay_ms: int) -> Message:
+        """The same, arriving later."""
+        return replace(self, arrive_ms=self.arrive_ms + delay_ms)
+
+    def with_values(self, values: dict[str, float]) -> Message:
+        """The same with other values."""
+        return replace(self, payload=self.payload | {"values": values})
+
+
+class Fault(Protocol):
+    """One kind of trouble."""
+
+    def through(self, message: Message) -> list[Message]:
+        """What becomes of `message`. Called in order of sent_ms."""
+        ...
+
+
+class Chain:
+    """Faults one after the other, and the messages on their way."""
+
+    def __init__(self, faults: Sequence[Fault] = ()) -> None:
+        self._faults = tuple(faults)
+        self._under_way: list[tuple[int, int, Message]] = []
+        self._count = 0
+
+    def send(self, message: Message) -> None:
+        """Hands a message over, in order of sent_ms."""
+        messages = [message]
+        for fault in self._faults:
+            messages = [after for before in messages for after in fault.through(before)]
+        for one in messages:
+            heapq.heappush(self._under_way, (one.arrive_ms, self._count, one))
+            self._count += 1
+
+    def arrived(self, to_ms: int) -> list[Message]:
+        """The messages that arrive by `to_ms`, in order of arrival."""
+        out = []
+        while self._under_way and self._under_way[0][0] <= to_ms:
+            out.append(heapq.heappop(self._under_way)[2])
+        return out
+
+    def all_of(self, messages: Iterable[Message]) -> list[Message]:
+        """Every message through, and what comes of them, in order of arrival."""
+        for message in messages:
+            self.send(message)
+        return self.arrived(2**62)
+
+
+class Drop:
+    """Loses a share of messages."""
+
+    def __init__(self, rng: np.random.Generator, share: float) -> None:
+        self._rng, self._share = rng, share
+
+    def through(self, message: Message) -> list[Message]:
+        return [] if self._rng.random() < self._share else [message]
+
+
+class Duplicate:
+    """Sends a share of messages twice, the second one up to `later_ms` later."""
+
+    def __init__(self, rng: np.random.Generator, share: float, later_ms: int = 10 * MINUTE_MS) -> None:
+        self._rng, self._share, self._later_ms = rng, share, later_ms
+
+    def through(self, message: Message) -> list[Message]:
+        if self._rng.random() >= self._share:
+            return [message]
+        return [message, message.late_by(int(self._rng.integers(0, self._later_ms + 1)))]
+
+
+class Delay:
+    """Every message takes a while, exponentially distributed, so that some overtake others."""
+
+    def __init__(self, rng: np.random.Generator, mean_ms: float) -> None:
+        self._rng, self._mean_ms = rng, mean_ms
+
+    def through(self, message: Message) -> list[Message]:
+        return [message.late_by(int(self._rng.exponential(self._mean_ms)))]
+
+
+class Reorder:
+    """Holds a share of messages back, so that those that follow come first."""
+
+    def __init__(self, rng: np.random.Generator, share: float, hold_ms: int = 6 * HOUR_MS) -> None:
+        self._rng, self._share, self._hold_ms = rng, share, hold_ms
+
+    def through(self, message: Message) -> list[Message]:
+        held = self._rng.random() < self._share
+        return [message.late_by(int(self._rng.integers(1, self._hold_ms + 1)))] if held else [message]
+
+
+class _Spells:
+    """Spells of trouble: they begin at random, `per_year` of them, and last about `mean_ms`."""
+
+    def __init__(self, rng: np.random.Generator, per_year: float, mean_ms: float) -> None:
+        self._rng, self._gap_ms, self._mean_ms = rng, 365.25 * DAY_MS / max(per_year, 1e-9), mean_ms
+        self._start_ms: float | None = None
+        self._end_ms = 0.0
+
+    def end_of(self, at_ms: int) -> int | None:
+        """The end of the spell that `at_ms` lies in, or None outside of one. Called with times that do not go back."""
+        if self._start_ms is None:
+            self._plan(at_ms)
+        while at_ms >= self._end_ms:
+            self._plan(self._end_ms)
+        return int(self._end_ms) if self._start_ms is not None and at_ms >= self._start_ms else None
+
+    def _plan(self, after_ms: float) -> None:
+        self._start_ms = after_ms + self._rng.exponential(self._gap_ms)
+        self._end_ms = self._start_ms + self._rng.exponential(self._mean_ms) + 1.0
+
+
+class Offline:
+    """Spells without a connection. What was measured arrives when it is back, newest first if `shuffled`; or never."""
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        per_year: float,
+        mean_ms: float = 2.0 * DAY_MS,
+        *,
+        backfill: bool = True,
+        shuffled: bool = True,
+    ) -> None:
+        self._rng, self._backfill, self._shuffled = rng, backfill, shuffled
+        self._spells = _Spells(rng, per_year, mean_ms)
+
+    def through(self, message: Message) -> list[Message]:
+        end_ms = self._spells.end_of(message.sent_ms)
+        if end_ms is None:
+            return [message]
+        if not self._backfill:
+            return []
+        spread_ms = int(self._rng.integers(0, MINUTE_MS)) if self._shuffled else 0
+        return [replace(message, arrive_ms=end_ms + 1 + spread_ms)]
+
+
+class Stuck:
+    """Spells in which every value stays what it was."""
+
+    def __init__(self, rng: np.random.Generator, per_year: float, mean_ms: float = 7.0 * DAY_MS) -> None:
+        self._spells = _Spells(rng, per_year, mean_ms)
+        self._held: dict[str, float] = {}
+
+    def through(self, message: Message) -> list[Message]:
+        values = message.payload["values"]
+        if self._spells.end_of(message.sent_ms) is None:
+            self._held = {}
+            return [message]
+        self._held = values | self._held
+        return [message.with_values({name: self._held[name] for name in values})]
+
+
+class Drift:
+    """Values wander off in proportion to the time since the first message: `share_per_day` of `span`."""
+
+    def __init__(self, span: float, share_per_day: float) -> None:
+        self._span, self._share, self._first_ms = span, share_per_day, -1
+
+    def through(self, message: Message) -> list[Message]:
+        if self._first_ms < 0:
+            self._first_ms = message.sent_ms
+        off = self._span * self._share * (message.sent_ms - self._first_ms) / DAY_MS
+        values = message.payload["values"]
+        return [message.with_values({k: v if k in UNTOUCHED else v + off for k, v in values.items()})]
+
+
+class Spikes:
+    """A share of messages says nonsense: 0, the top of the scale, or something in between or beyond."""
+
+    def __init__(self, rng: np.random.Generator, share: float, span: float) -> None:
+        self._rng, self._share, self._span = rng, share, span
+
+    def through(self, message: Message) -> list[Message]:
+        if self._rng.random() >= self._share:
+            return [message]
+        wrong = float(self._rng.choice([0.0, self._span, self._span * self._rng.uniform(-0.2, 1.5)]))
+        values = message.payload["values"]
+        return [message.with_values({k: v if k in UNTOUCHED else wrong for k, v in values.items()})]
+
+
+class ClockSkew:
+    """The device's clock is off by `offset_ms`, and runs off by `per_day_ms`."""
+
+    def __init__(self, offset_ms: int, per_day_ms: float = 0.0) -> None:
+        self._offset_ms, self._per_day_ms, self._first_ms = offset_ms, per_day_ms, -1
+
+    def through(self, message: Message) -> list[Message]:
+        if self._first_ms < 0:
+            self._first_ms = message.sent_ms
+        off_ms = self._offset_ms + self._per_day_ms * (message.sent_ms - self._first_ms) / DAY_MS
+        return [replace(message, payload=message.payload | {"at": message.payload["at"] + round(off_ms) / 1000})]
+
+
+class CounterResets:
+    """The device restarts `per_year` times: running totals begin again at 0, a new boot, sequence numbers from 0."""
+
+    def __init__(self, rng: np.random.Generator, per_year: float) -> None:
+        self._rng, self._gap_ms = rng, 365.25 * DAY_MS / max(per_year, 1e-9)
+        self._next_ms = -1.0
+        self._resets = 0
+        self._first_seq: int | None = None
+        self._before: dict[str, float] = {}
+        self._latest: dict[str, float] = {}
+
+    def through(self, message: Message) -> list[Message]:
+        if self._next_ms < 0:
+            self._next_ms = message.sent_ms + self._rng.exponential(self._gap_ms)
+        payload = message.payload
+        if message.sent_ms >= self._next_ms:
+            self._next_ms = message.sent_ms + self._rng.exponential(self._gap_ms)
+            self._resets += 1
+            self._first_seq = payload.get("seq")
+            self._before = dict(self._latest)
+        totals = {name: value for name, value in payload["values"].items() if name.endswith("_total")}
+        self._latest |= totals
+        if not self._resets:
+            return [message]
+        counted = {name: round(value - self._before.get(name, 0.0), 6) for name, value in totals.items()}
+        changed = payload | {"values": payload["values"] | counted}
+        if "boot" in payload:
+            changed["boot"] = payload["boot"] + self._resets
+        if self._first_seq is not None:
+            changed["seq"] = payload["seq"] - self._first_seq
+        return [replace(message, payload=changed)]

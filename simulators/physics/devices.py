@@ -1,0 +1,214 @@
+"""Devices with ground truth: what is really in each slot, and what the device reports of it.
+
+One class serves all kinds: what differs (which slots, how each is sensed, how often the device speaks) is data; kinds.py has
+the everyday ones. Faults on the way are simulators/faults.py's; a device here speaks the truth as well as its sensor can.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulators.physics.draws import Draws
+from star.times import DAY_MS, seconds
+
+Float64 = NDArray[np.float64]
+Values = dict[str, float]
+
+EMPTY = 1e-9
+"""A level under this share of the capacity is empty."""
+_SENSOR_DRIFT_FROM_C = 15.0
+
+
+class Sensing(StrEnum):
+    """What a device says of a slot."""
+
+    LEVEL = "level"  # the level, with the sensor's noise, resolution and drift with temperature
+    USED = "used"  # what was used since the last report
+    TOTAL = "total"  # a running counter
+
+
+class Physical(Protocol):
+    """Something that has a true state, moves on in time, and reports."""
+
+    def step(self, to_ms: int) -> list[tuple[int, Values]]:
+        """Moves on to `to_ms`; gives the reports made on the way, as (at_ms, values), in order."""
+        ...
+
+    def level(self, slot: str) -> float:
+        """What is truly there now, in the slot's unit."""
+        ...
+
+    def refill(self, slot: str, quantity: float) -> float:
+        """Fills up now; gives what did not fit and was lost."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sensor:
+    """noise: standard deviation, in the unit. step: resolution, 0 for none. drift_per_c: change of a level with temperature."""
+
+    sensing: Sensing
+    noise: float = 0.0
+    step: float = 0.0
+    drift_per_c: float = 0.0
+
+
+@dataclass(slots=True, kw_only=True)
+class PhysicalSlot:
+    """What is in one slot. spares: what does not fit waits unopened, and counts in the level."""
+
+    name: str
+    capacity: float
+    level: float
+    draws: Draws
+    sensor: Sensor
+    spares: bool = False
+    taken: int = 0  # draws taken so far
+    counter: float = 0.0
+    since_report: float = 0.0
+    unmet: float = 0.0
+    empty_since_ms: int | None = None
+    empty_ms: int = 0
+    run_outs: int = 0
+    lowest: float = field(default=math.inf)
+    lowest_before_refills: list[float] = field(default_factory=list)
+
+    def take(self, at_ms: int, amount: float) -> float:
+        """Takes `amount` out, or what is there; gives what was taken."""
+        got = min(amount, self.level)
+        self.level -= got
+        self.counter += got
+        self.since_report += got
+        self.unmet += amount - got
+        self.lowest = min(self.lowest, self.level)
+        if self.level <= EMPTY * self.capacity and self.empty_since_ms is None:
+            self.level = 0.0
+            self.empty_since_ms = at_ms
+            self.run_outs += 1
+        return got
+
+    def refill(self, at_ms: int, quantity: float) -> float:
+        """Adds `quantity`; gives what was lost."""
+        self.lowest_before_refills.append(min(self.lowest, self.level))
+        self.lowest = math.inf
+        if self.empty_since_ms is not None and quantity > 0:
+            self.empty_ms += at_ms - self.empty_since_ms
+            self.empty_since_ms = None
+        room = math.inf if self.spares else max(self.capacity - self.level, 0.0)
+        fits = min(quantity, room)
+        self.level += fits
+        return quantity - fits
+
+
+class Device:
+    """A device: slots, and reports every `every_ms`, at each use, or both. Implements `Physical`."""
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        slots: Sequence[PhysicalSlot],
+        start_ms: int,
+        *,
+        every_ms: int | None = None,
+        at_use: bool = False,
+        temperature_c: Float64 | None = None,
+    ) -> None:
+        """rng: this device's own, for its sensors. every_ms: between periodic reports, the first one at a random moment.
+
+        at_use: reports each use as it happens. temperature_c: by day from the day of start_ms on; reported where given.
+        """
+        self._rng = rng
+        self.slots: Mapping[str, PhysicalSlot] = {slot.name: slot for slot in slots}
+        self.now_ms = start_ms
+        self._every_ms = every_ms
+        self._at_use = at_use
+        self._temperature = temperature_c
+        self._first_day = start_ms // DAY_MS
+        self._next_report_ms = start_ms + int(rng.integers(1, every_ms)) if every_ms is not None else None
+
+    def step(self, to_ms: int) -> list[tuple[int, Values]]:
+        """Moves on to `to_ms`; gives the reports made on the way, as (at_ms, values), in order."""
+        reports: list[tuple[int, Values]] = []
+        while self._next_report_ms is not None and self._next_report_ms <= to_ms:
+            self._use(self._next_report_ms, reports)
+            reports.append((self._next_report_ms, self._report(self._next_report_ms)))
+            self._next_report_ms += self._every_ms or 0
+        self._use(to_ms, reports)
+        self.now_ms = to_ms
+        return reports
+
+    def level(self, slot: str) -> float:
+        """What is truly there now, in the slot's unit."""
+        return self.slots[slot].level
+
+    def refill(self, slot: str, quantity: float) -> float:
+        """Fills up now; gives what did not fit and was lost."""
+        return self.slots[slot].refill(self.now_ms, quantity)
+
+    def empty_days(self, slot: str) -> float:
+        """Days that the slot has been empty, up to now."""
+        of = self.slots[slot]
+        open_ms = 0 if of.empty_since_ms is None else self.now_ms - of.empty_since_ms
+        return (of.empty_ms + open_ms) / DAY_MS
+
+    def days_to_empty(self, slot: str, horizon_days: float) -> float:
+        """The true days from now until the slot is empty, without refills; `horizon_days` where it is longer."""
+        of = self.slots[slot]
+        if of.level <= 0:
+            return 0.0
+        horizon_ms = self.now_ms + int(horizon_days * DAY_MS)
+        used = of.draws.used_at(self.now_ms)
+        when = of.draws.when_used(used + of.level * (1.0 - EMPTY), horizon_ms)
+        return horizon_days if when is None else (when - self.now_ms) / DAY_MS
+
+    def _use(self, to_ms: int, reports: list[tuple[int, Values]]) -> None:
+        """Takes every draw up to `to_ms`; where uses are reported, all draws of one moment make one report."""
+        said: dict[int, Values] = {}
+        for slot in self.slots.values():
+            end = slot.draws.upto(to_ms)
+            for place in range(slot.taken, end):
+                at_ms = slot.draws.at_ms[place]
+                if slot.take(at_ms, slot.draws.amount[place]) > 0 and self._at_use:
+                    said.setdefault(at_ms, {}).update(self._used(slot))
+            slot.taken = end
+        reports.extend(sorted(said.items()))
+
+    def _used(self, slot: PhysicalSlot) -> Values:
+        if slot.sensor.sensing is Sensing.TOTAL:
+            return {f"{slot.name}_total": round(slot.counter, 6)}
+        used, slot.since_report = slot.since_report, 0.0
+        return {f"{slot.name}_used": round(used, 6)}
+
+    def _report(self, at_ms: int) -> Values:
+        values: Values = {}
+        day = (at_ms // DAY_MS - self._first_day) % len(self._temperature) if self._temperature is not None else 0
+        temperature = float(self._temperature[day]) if self._temperature is not None else _SENSOR_DRIFT_FROM_C
+        for slot in self.slots.values():
+            if slot.sensor.sensing is Sensing.LEVEL:
+                values[slot.name] = self._sensed(slot, temperature)
+            else:
+                values |= self._used(slot)
+        if self._temperature is not None:
+            values["temperature"] = round(temperature, 1)
+        return values
+
+    def _sensed(self, slot: PhysicalSlot, temperature: float) -> float:
+        sensor = slot.sensor
+        value = min(slot.level, slot.capacity) + sensor.drift_per_c * (temperature - _SENSOR_DRIFT_FROM_C)
+        if sensor.noise:
+            value += sensor.noise * float(self._rng.standard_normal())
+        if sensor.step:
+            value = round(value / sensor.step) * sensor.step
+        return round(min(max(value, 0.0), slot.capacity), 3)
+
+
+def telemetry(at_ms: int, seq: int, boot: int, values: Mapping[str, float]) -> dict[str, Any]:
+    """The canonical payload of one report."""
+    return {"at": seconds(at_ms), "seq": seq, "boot": boot, "values": dict(values)}
