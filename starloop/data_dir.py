@@ -1,0 +1,45 @@
+"""The data directory of a running service: which file is what, and how commands find the service that owns it.
+
+log.db         the input log and all that is derived from it
+store.db       needs, decisions, reactions, what is to be sent, names
+console.db     what the pages show; may be deleted
+fleet.toml     the fleet file as the first start found it: what a replay of the exported log starts from
+service.json   ports and local token of the process that runs, readable by its user only
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from star.errors import InputError
+
+LOG = "log.db"
+STORE = "store.db"
+CONSOLE = "console.db"
+FLEET = "fleet.toml"
+SERVICE = "service.json"
+
+
+def prepare(folder: Path) -> Path:
+    """The folder, made where it is missing, for its user only. Raises InputError where that can't be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror}: expected a data directory that can be written") from error
+    return folder
+
+
+def announce(folder: Path, fields: dict[str, Any]) -> None:
+    """Writes service.json, whole or not at all, readable by its user only."""
+    temporary = folder / (SERVICE + ".new")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(fields, file)
+    temporary.replace(folder / SERVICE)
+
+
+def withdraw(folder: Path) -> None:
+    """Removes service.json: nobody runs here any more."""
+    (folder / SERVICE).unlink(missing_ok=True)
