@@ -1,0 +1,234 @@
+"""What every transport of ours corrects in Faust 0.15's own consumer and producer, in one place for all of them.
+
+Each correction has a test that shows plain Faust's behaviour failing (tests/stream/transports/test_base.py):
+1. Offsets are committed only up to the first record that is not handled (Faust could skip it).
+2. A flush returns when everything handed in was sent (Faust gives up after 0.1 s without progress).
+3. Records are delivered a fetch at a time against one wait for a suspended flow (Faust makes three tasks a record).
+4. A consumer whose partitions are all under back-pressure goes on when the first has room (Faust sleeps a second).
+5. A key that is a number is sent as its text (Faust crashes the agent, and then does not stop).
+And one addition: a held topic is committed only as far as its agent released it, so that an offset can follow a checkpoint.
+
+Not here: fetching and sending themselves; that is each transport's own (embedded.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+from faust.transport.consumer import Consumer, RecordMap
+from faust.transport.producer import Producer, ProducerBuffer
+from faust.types import TP
+from faust.types.tuples import FutureMessage, Message
+from mode import Service, ServiceT
+
+FETCH_WAIT_S = 1.0
+"""How long one fetch waits for records before it looks again whether it should stop."""
+STOP_WAIT_S_MAX = 5.0
+"""How long a stopping consumer waits for agents to finish the records they hold; what is not finished is redelivered."""
+BUFFERED_MESSAGES_MAX = 1_000
+"""Messages a table or agent may put in the producer's buffer before streams wait for it."""
+
+
+def key_bytes(key: object) -> bytes | None:
+    """A message's key as bytes: bytes as they are, text as UTF-8, a number as its text. Raises TypeError for others."""
+    if key is None or isinstance(key, bytes):
+        return key
+    if isinstance(key, str):
+        return key.encode()
+    if isinstance(key, int | float):
+        return str(key).encode()
+    raise TypeError(f"a message's key is {type(key).__name__}: expected bytes, text or a number")
+
+
+class CorrectedConsumer(Consumer):
+    """Faust's consumer with corrections 1, 3 and 4, and held topics."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Offsets handed to agents and not yet committed, in the log's order; the head is the first one not handled.
+        self._handed: defaultdict[TP, deque[int]] = defaultdict(deque)
+        self._held: dict[str, dict[TP, int]] = {}
+        self._room = asyncio.Event()
+        super().__init__(*args, **kwargs)
+
+    def hold(self, topic: str) -> None:
+        """From now on the topic's offsets are committed only as far as `release` says."""
+        self._held.setdefault(topic, {})
+
+    def release(self, tp: TP, offset: int) -> None:
+        """Records of `tp` before `offset` may be committed: what they changed is durable."""
+        released = self._held[tp.topic]
+        released[tp] = max(offset, released.get(tp, 0))
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """The offset to commit: after the last of the leading records that are all handled and released, or None."""
+        handed, acked = self._handed[tp], self._acked_index[tp]
+        self._acked[tp].clear()  # the base class's own list of the same; only the index is used here
+        bound = self._held[tp.topic].get(tp, 0) if tp.topic in self._held else None
+        last: int | None = None
+        while handed and handed[0] in acked and (bound is None or handed[0] < bound):
+            last = handed.popleft()
+            acked.discard(last)
+        return None if last is None else last + 1
+
+    def _forget(self, tps: Iterable[TP]) -> None:
+        for tp in tps:
+            self._handed.pop(tp, None)
+            self._acked_index.pop(tp, None)
+
+    async def perform_seek(self) -> None:
+        """Back to what is committed: what was handed out since will be handed out again."""
+        self._forget(self.assignment())
+        await super().perform_seek()
+
+    async def seek(self, partition: TP, offset: int) -> None:
+        """To `offset`; what was handed out of the partition is forgotten."""
+        self._forget([partition])
+        await super().seek(partition, offset)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """What was handed out of these partitions is another one's business now."""
+        self._forget(revoked)
+        await super().on_partitions_revoked(revoked)
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """An agent's buffer has room again."""
+        super().on_buffer_drop(tp)
+        self._room.set()
+
+    def resume_partitions(self, tps: Iterable[TP]) -> None:
+        """Fetch from these partitions again."""
+        super().resume_partitions(tps)
+        self._room.set()
+
+    async def _wait_next_records(self, timeout: float) -> tuple[RecordMap | None, set[TP] | None]:  # noqa: ASYNC109 - Faust's signature
+        """A fetch, or, where every partition is under back-pressure, a wait until the first has room."""
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow.wait())
+        if self.app.client_only:
+            return await self._getmany(active_partitions=None, timeout=timeout), None
+        active = self._get_active_partitions()
+        self._room.clear()
+        if active:
+            return await self._getmany(active_partitions=active, timeout=timeout), active
+        await self.wait_first(self._room.wait(), timeout=timeout)
+        return {}, active
+
+    async def _drain_messages(self, fetcher: ServiceT) -> None:
+        """The fetcher's loop: fetch, deliver, until stopped."""
+        while not (self.should_stop or fetcher.should_stop):
+            # Agents must get their turn even where fetches come back at once.
+            await asyncio.sleep(0)
+            try:
+                await self._drain_once()
+            except self.consumer_stopped_errors:
+                if self.transport.app.should_stop:
+                    return
+                raise
+
+    async def _drain_once(self) -> None:
+        records, active = await self._wait_next_records(FETCH_WAIT_S)
+        if not records or self.should_stop:
+            return
+        if self.flow_active:
+            # One race for the whole fetch: where the flow is suspended while an agent's queue is full, this lets go.
+            await self.wait_first(self._deliver(records, active), self.suspend_flow.wait())
+        else:
+            # Fetched while the flow was suspended: these records were not delivered, so they must be fetched again.
+            await self.perform_seek()
+
+    async def _deliver(self, records: RecordMap, active: set[TP] | None) -> None:
+        generation = self.app.consumer_generation_id
+        acks_enabled_for = self.app.topics.acks_enabled_for
+        for tp in records:
+            self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+        for tp, record in self.scheduler.iterate(records):
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                return
+            if active is not None and tp not in active and tp not in self._buffered_partitions:
+                continue
+            message = self._to_message(tp, record)
+            read = self._read_offset[tp]
+            if read is not None and message.offset < read:
+                continue
+            if acks_enabled_for(message.topic):
+                self._handed[tp].append(message.offset)
+            if self._commit_every is not None and self._n_acked >= self._commit_every:
+                self._n_acked = 0
+                await self.commit()
+            await self.callback(message)
+            self._read_offset[tp] = message.offset + 1
+
+    async def wait_empty(self) -> None:
+        """Waits, for a limited time, until agents finished the records they hold, and commits."""
+        try:
+            await asyncio.wait_for(super().wait_empty(), STOP_WAIT_S_MAX)
+        except TimeoutError:
+            self.log.warning("Stopping with %d records unfinished: they will be redelivered", len(self.unacked))
+            await self.commit_and_end_transactions()
+
+    @property
+    def unacked(self) -> set[Message]:
+        """Records that agents still hold."""
+        return cast(set[Message], self._unacked_messages)
+
+
+class CorrectedBuffer(ProducerBuffer):
+    """Faust's producer buffer whose flush returns when it is empty and nothing is half sent, in the order of `put`."""
+
+    max_messages = BUFFERED_MESSAGES_MAX
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._filled = asyncio.Event()
+        self._sending = asyncio.Lock()
+
+    def put(self, fut: FutureMessage) -> None:
+        """Adds a message, to be sent soon."""
+        self.pending.put_nowait(fut)
+        self._filled.set()
+
+    async def flush(self) -> None:
+        """Sends everything that was put before this call; returns when the producer has taken it. Raises what sending
+        raised: then nothing that rests on these messages may be committed."""
+        async with self._sending:
+            while not self.pending.empty():
+                await self._send_pending(self.pending.get_nowait())
+                self.message_sent.set()
+
+    async def flush_atmost(self, max_messages: int | None) -> int:
+        """As `flush`; how many were sent is not counted."""
+        await self.flush()
+        return 0
+
+    async def wait_until_ebb(self) -> None:
+        """Lets streams wait where the buffer is too full."""
+        if self.size > self.max_messages:
+            await self.flush()
+
+    async def on_stop(self) -> None:
+        """What is left is sent before the producer goes."""
+        await self.flush()
+
+    @Service.task
+    async def _handle_pending(self) -> None:
+        while not self.should_stop:
+            await self._filled.wait()
+            self._filled.clear()
+            await self.flush()
+
+
+class CorrectedProducer(Producer):
+    """Faust's producer with corrections 2 and 5: a transport calls `key_bytes` and flushes `buffer` first."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.buffer = CorrectedBuffer(loop=self.loop, beacon=self.beacon)
+        self.buffer.app = self.app
+
+
+def released_offsets(consumer: CorrectedConsumer, topic: str) -> Mapping[TP, int]:
+    """How far each partition of a held topic is released."""
+    return dict(consumer._held.get(topic, {}))

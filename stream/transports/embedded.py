@@ -1,0 +1,386 @@
+"""A Faust transport on the embedded log: `embedded:///path/to/log.db`, one process, one partition a topic.
+
+There is no broker: a consumer reads the log where it lies and is woken by its commits, a producer hands batches to its
+writing thread, and the one assignment - everything - is made when the topics are known. Corrections of Faust's own
+behaviour are in base.py. Records carry no headers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, cast
+from weakref import WeakKeyDictionary
+
+import structlog
+from faust.assignor.client_assignment import ClientAssignment
+from faust.assignor.partition_assignor import PartitionAssignor
+from faust.exceptions import ImproperlyConfigured, ProducerSendError
+from faust.transport import base as faust_base
+from faust.transport import drivers
+from faust.types import TP, AppT, ConsumerMessage, HeadersArg, RecordMetadata
+from faust.types.transports import ConsumerT, ProducerT
+from mode import Seconds, Service, want_seconds
+from yarl import URL
+
+from star.errors import DiskFull, LogError
+from stream.transports.base import CorrectedConsumer, CorrectedProducer, key_bytes
+from stream.transports.log import LogRecord, SqliteLog
+from stream.transports.log_writer import Entry
+
+SCHEME = "embedded"
+FETCH_RECORDS_MAX = 1_000
+"""Records of one partition in one fetch; a fetch of large records ends earlier (log.READ_BYTES_MAX)."""
+SEND_RECORDS_MAX = 10_000
+"""Records the producer hands to the log at once."""
+UNSENT_BYTES_MAX = 32 << 20
+"""Senders wait while this much is not on disk."""
+DISK_FULL_WAIT_S = 0.5
+"""How long the producer waits before it tries a full disk again."""
+TIMESTAMP_TYPE = 1
+"""Kafka's number for a time given by the log."""
+
+_logger = structlog.get_logger(__name__)
+
+
+def register() -> None:
+    """Makes `embedded://` known to Faust, as an entry point of the group `faust.transports` would."""
+    drivers.TRANSPORTS.aliases[SCHEME] = "stream.transports.embedded:Transport"
+
+
+def _nothing() -> None:
+    """Of a log that is not listened to yet."""
+
+
+class _Fetched(NamedTuple):
+    topic: str
+    record: LogRecord
+
+
+class Consumer(CorrectedConsumer):
+    """Reads the log. `log` is shared with the producer and with whoever else appends."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.embedded = cast(Transport, self.transport).embedded
+        self._assigned: set[TP] = set()
+        self._position: dict[TP, int] = {}
+        self._leave_log: Callable[[], None] = _nothing
+        self._generation = 0
+        self._woken = False
+
+    async def on_start(self) -> None:
+        """Listens to the log's commits from here on."""
+        await super().on_start()
+        loop = asyncio.get_running_loop()
+
+        def on_commit() -> None:
+            # In the writing thread. One wake-up is enough until the loop has seen it.
+            if not self._woken:
+                self._woken = True
+                loop.call_soon_threadsafe(self._wake)
+
+        self._leave_log = self.embedded.listen(on_commit)
+
+    async def on_stop(self) -> None:
+        """Commits what is handled and stops listening."""
+        await super().on_stop()
+        self._leave_log()
+
+    def _wake(self) -> None:
+        self._woken = False
+        self._room.set()
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        """Takes every partition of `topics`. The rebalance runs as a task: the conductor waits for this call, and the
+        rebalance for the conductor."""
+        names = sorted(topics)
+        for name in names:
+            if name not in self.embedded.topics():
+                await asyncio.to_thread(self.embedded.create, name)
+        self.add_future(self._assign({TP(name, 0) for name in names}))
+
+    async def _assign(self, assigned: set[TP]) -> None:
+        self.app.on_rebalance_start()
+        if self._assigned:
+            await self.on_partitions_revoked(set(self._assigned))
+        self._generation += 1
+        self.app.consumer_generation_id = self._generation
+        # Nobody else computes it, and without it tables never recover.
+        assignment = ClientAssignment(actives={tp.topic: [tp.partition] for tp in assigned}, standbys={})
+        assignor = cast(PartitionAssignor, self.app.assignor)
+        assignor._assignment = assignment
+        assignor._active_tps = assignment.active_tps
+        self._assigned = set(assigned)
+        for tp in assigned:
+            self._position.setdefault(tp, self._start_of(tp))
+        await self.on_partitions_assigned(set(assigned), self._generation)
+
+    def _start_of(self, tp: TP) -> int:
+        committed = self.embedded.committed(self.app.conf.id, tp.topic)
+        return self.embedded.begin(tp.topic) if committed is None else committed
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[_Fetched]]:  # noqa: ASYNC109 - Faust's signature
+        records = self._fetch(active_partitions)
+        if not records:
+            await self.wait_first(self._room.wait(), timeout=timeout)
+            records = self._fetch(active_partitions)
+        return records
+
+    def _fetch(self, active_partitions: set[TP] | None) -> dict[TP, list[_Fetched]]:
+        fetched: dict[TP, list[_Fetched]] = {}
+        for tp in sorted(self._assigned if active_partitions is None else active_partitions):
+            position = self._position.get(tp, 0)
+            if position < self.embedded.end(tp.topic):
+                records = self.embedded.read_records(tp.topic, position, FETCH_RECORDS_MAX)
+                if records:
+                    fetched[tp] = [_Fetched(tp.topic, record) for record in records]
+                    self._position[tp] = records[-1].offset + 1
+        return fetched
+
+    def _to_message(self, tp: TP, record: _Fetched) -> ConsumerMessage:
+        found = record.record
+        return ConsumerMessage(
+            record.topic,
+            0,
+            found.offset,
+            found.at_ms / 1000,
+            TIMESTAMP_TYPE,
+            None,
+            found.key,
+            found.value,
+            None,
+            tp=tp,
+            time_in=time.monotonic(),
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        await self.embedded.commit_async(self.app.conf.id, {tp.topic: offset for tp, offset in offsets.items()})
+        return True
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Every partition to its committed offset, or its beginning; those that have one."""
+        committed: dict[TP, int] = {}
+        for tp in self._assigned:
+            self._position[tp] = self._start_of(tp)
+            if self.embedded.committed(self.app.conf.id, tp.topic) is not None:
+                committed[tp] = self._position[tp]
+        return committed
+
+    async def _seek(self, partition: TP, offset: int) -> None:
+        self._position[partition] = offset
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        """Each partition to its offset."""
+        for tp, offset in partitions.items():
+            await self.seek(tp, offset)
+
+    async def seek_to_beginning(self, *partitions: TP) -> None:
+        """Each partition to its first kept record."""
+        await self.seek_wait({tp: self.embedded.begin(tp.topic) for tp in partitions})
+
+    async def position(self, tp: TP) -> int | None:
+        """The offset of the next record to fetch."""
+        return self._position.get(tp)
+
+    def assignment(self) -> set[TP]:
+        """Every partition of the topics subscribed to."""
+        return set(self._assigned)
+
+    def highwater(self, tp: TP) -> int:
+        """The offset that the next record of the partition will get."""
+        return self.embedded.end(tp.topic)
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        """`highwater` of each."""
+        return {tp: self.highwater(tp) for tp in partitions}
+
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        """The first kept offset of each."""
+        return {tp: self.embedded.begin(tp.topic) for tp in partitions}
+
+    def topic_partitions(self, topic: str) -> int | None:
+        """One."""
+        return 1
+
+    def key_partition(self, topic: str, key: bytes | None, partition: int | None = None) -> int | None:
+        """The one there is."""
+        return 0
+
+    def _new_topicpartition(self, topic: str, partition: int) -> TP:
+        return TP(topic, partition)
+
+    async def create_topic(self, topic: str, partitions: int, replication: int, **kwargs: Any) -> None:
+        """As the producer's."""
+        await self.app.producer.create_topic(topic, partitions, replication, **kwargs)
+
+
+class Producer(CorrectedProducer):
+    """Appends to the log in the order of `send`. A full disk makes it wait and try again: nothing is skipped."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.embedded = cast(Transport, self.transport).embedded
+        self._unsent: deque[tuple[Entry, asyncio.Future[RecordMetadata]]] = deque()
+        self._unsent_bytes = 0
+        self._writing: asyncio.Lock = asyncio.Lock()
+        self._filled = asyncio.Event()
+        self._failure: LogError | None = None
+
+    async def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        timestamp: float | None,
+        headers: HeadersArg | None,
+        *,
+        transactional_id: str | None = None,
+    ) -> asyncio.Future[RecordMetadata]:
+        """A future of where the record lies, done when it is on disk. Waits while too much is on its way.
+
+        Raises ProducerSendError once the log has failed, or for headers, which it can't hold.
+        """
+        if headers:
+            raise ProducerSendError(f"a record for {topic!r} has headers: the embedded log keeps none")
+        if self._unsent_bytes >= UNSENT_BYTES_MAX:
+            await self._write()
+        if self._failure is not None:
+            raise ProducerSendError(str(self._failure)) from self._failure
+        future: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()
+        self._unsent.append(((topic, key_bytes(key), value), future))
+        self._unsent_bytes += len(value or b"")
+        self._filled.set()
+        return future
+
+    async def send_and_wait(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        timestamp: float | None,
+        headers: HeadersArg | None,
+        *,
+        transactional_id: str | None = None,
+    ) -> RecordMetadata:
+        """Where the record lies, once it is on disk."""
+        return await (await self.send(topic, key, value, partition, timestamp, headers))
+
+    async def flush(self) -> None:
+        """Returns when everything sent before is on disk. Raises ProducerSendError where the log failed."""
+        await self.buffer.flush()
+        await self._write()
+        if self._failure is not None:
+            raise ProducerSendError(str(self._failure)) from self._failure
+
+    async def on_stop(self) -> None:
+        """What is left goes to disk."""
+        await super().on_stop()
+        if self._failure is None:
+            await self.flush()
+
+    @Service.task
+    async def _serve(self) -> None:
+        while not self.should_stop:
+            await self._filled.wait()
+            self._filled.clear()
+            await self._write()
+            if self._failure is not None:
+                await self.crash(self._failure)
+                return
+
+    async def _write(self) -> None:
+        """Hands everything unsent to the log, batch after batch, one caller at a time so that order is kept."""
+        async with self._writing:
+            while self._unsent and self._failure is None:
+                batch = [self._unsent[nth] for nth in range(min(SEND_RECORDS_MAX, len(self._unsent)))]
+                await self._write_batch(batch)
+
+    async def _write_batch(self, batch: list[tuple[Entry, asyncio.Future[RecordMetadata]]]) -> None:
+        try:
+            offsets = await self.embedded.append_batch_async([entry for entry, _ in batch])
+        except DiskFull as error:
+            _logger.warning("wait_for_room", error=str(error), waiting=len(self._unsent))
+            await asyncio.sleep(DISK_FULL_WAIT_S)
+            return
+        except LogError as error:
+            self._failure = error
+            while self._unsent:
+                _, future = self._unsent.popleft()
+                if not future.done():
+                    future.set_exception(ProducerSendError(str(error)))
+            return
+        now_s = time.time()
+        for ((topic, _, value), future), offset in zip(batch, offsets, strict=True):
+            self._unsent.popleft()
+            self._unsent_bytes -= len(value or b"")
+            if not future.done():
+                future.set_result(
+                    RecordMetadata(
+                        topic=topic,
+                        partition=0,
+                        topic_partition=TP(topic, 0),
+                        offset=offset,
+                        timestamp=now_s,
+                        timestamp_type=TIMESTAMP_TYPE,
+                    )
+                )
+
+    async def create_topic(
+        self,
+        topic: str,
+        partitions: int,
+        replication: int,
+        *,
+        config: Mapping[str, Any] | None = None,
+        timeout: Seconds = 30.0,  # noqa: ASYNC109 - Faust's signature
+        retention: Seconds | None = None,
+        compacting: bool | None = None,
+        deleting: bool | None = None,
+        ensure_created: bool = False,
+    ) -> None:
+        """Makes the topic where there is none. Raises ImproperlyConfigured for more than one partition."""
+        if partitions not in (None, 0, 1):
+            raise ImproperlyConfigured(
+                f"topic {topic!r} with {partitions} partitions: the embedded log has one of each, fixed when it is made"
+            )
+        if topic not in self.embedded.topics():
+            retain_ms = None if retention is None else round(want_seconds(retention) * 1000)
+            await asyncio.to_thread(self.embedded.create, topic, compacted=bool(compacting), retain_ms=retain_ms)
+
+    def key_partition(self, topic: str, key: bytes) -> TP:
+        """The one there is."""
+        return TP(topic, 0)
+
+    def supports_headers(self) -> bool:
+        """No."""
+        return False
+
+
+_opened: WeakKeyDictionary[Any, SqliteLog] = WeakKeyDictionary()
+
+
+class Transport(faust_base.Transport):
+    """The transport; `log` is given by the service, or opened from the URL, once an app and for its life."""
+
+    Consumer: ClassVar[type[ConsumerT]] = Consumer
+    Producer: ClassVar[type[ProducerT]] = Producer
+    driver_version = "embedded"
+
+    def __init__(
+        self,
+        url: list[URL],
+        app: AppT,
+        loop: asyncio.AbstractEventLoop | None = None,
+        log: SqliteLog | None = None,
+    ) -> None:
+        super().__init__(url, app, loop)
+        if log is None and app not in _opened:
+            _opened[app] = SqliteLog(Path(url[0].path))
+        self.embedded: SqliteLog = _opened[app] if log is None else log
