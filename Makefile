@@ -1,0 +1,49 @@
+# Starloop. `make demo` and `make test` do all their own set-up: a fresh clone, Python 3.11 or newer and make are enough.
+# PYTHON=… chooses the Python; DEMO=… and TESTS=… pass options on.
+
+PYTEST = .venv/bin/python -m pytest
+TESTS_AT_ONCE ?= 2
+
+.PHONY: help demo test check ci soak bench clean setup setup-dev
+
+help:
+	@echo "make demo    the whole service on a simulated neighbourhood, in one process"
+	@echo "make test    the tests, with what they need installed into .venv"
+	@echo "make check   format, lint, types, and which room may import which"
+	@echo "make ci      check, then the tests with coverage"
+	@echo "make soak    thousands of seeds, minutes of load"
+	@echo "make bench   the benchmark"
+	@echo "make clean   removes .venv and what tools left"
+
+setup:
+	@scripts/setup requirements.lock
+
+setup-dev:
+	@scripts/setup requirements-dev.lock
+
+demo: setup
+	@exec .venv/bin/starloop demo $(DEMO)
+
+test: setup-dev
+	$(PYTEST) -n $(TESTS_AT_ONCE) -m "not soak" $(TESTS)
+
+check: setup-dev
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+ci: check
+	rm -f .coverage .coverage.*
+	$(PYTEST) -n $(TESTS_AT_ONCE) -m "not soak" --cov --cov-report= $(TESTS)
+	scripts/coverage
+
+soak: setup-dev
+	$(PYTEST) -n $(TESTS_AT_ONCE) -m soak $(TESTS)
+
+bench: setup-dev
+	@exec .venv/bin/starloop bench $(BENCH)
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov dist
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
