@@ -3,6 +3,7 @@
 StarloopError
 ├── InputError            the user's or a device's mistake; shown as one line, never with a stack trace
 │   ├── BadPayload        a payload that can't be read or represented: it goes to quarantine
+│   ├── ProtocolError     bytes on a connection that are not MQTT, or not allowed there; carries MQTT 5's reason code
 │   ├── ConfigError       a fleet file, profile or setting with mistakes; carries every problem found
 │   └── UsageError        a command used wrongly (exit 2)
 ├── IllegalMove           a life cycle asked to make a move that its table does not list: a bug, or a damaged store
@@ -32,6 +33,14 @@ class InputError(StarloopError):
 
 class BadPayload(InputError):
     """A payload that can't be read or represented; `str(error)` is the reason kept in quarantine."""
+
+
+class ProtocolError(InputError):
+    """A client broke the rules of MQTT: the connection ends. code: the reason code of MQTT 5, 0x80 to 0xFF."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        self.code = code
+        super().__init__(reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

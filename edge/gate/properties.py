@@ -1,0 +1,198 @@
+"""MQTT 5's properties, from and to bytes: which there are, of what kind, and in which packets they may be."""
+
+from __future__ import annotations
+
+from edge.gate import packets as p
+from edge.gate.packets import Code, Prop, Properties
+from star.errors import ProtocolError
+
+WILL = 0
+"""Stands for a will among the kinds of packets, as it has properties of its own."""
+BYTE, TWO, FOUR, VARINT, TEXT, BINARY, PAIR = range(7)
+VARINT_MAX = 268_435_455
+USER_PROPERTIES_MAX = 1_000
+"""In one packet."""
+
+_ACKS = (p.PUBACK, p.PUBREC, p.PUBREL, p.PUBCOMP, p.SUBACK, p.UNSUBACK)
+_EVERY = (WILL, p.CONNECT, p.CONNACK, p.PUBLISH, *_ACKS, p.SUBSCRIBE, p.UNSUBSCRIBE, p.DISCONNECT, p.AUTH)
+KINDS: dict[int, tuple[int, tuple[int, ...]]] = {
+    Prop.PAYLOAD_FORMAT: (BYTE, (p.PUBLISH, WILL)),
+    Prop.MESSAGE_EXPIRY: (FOUR, (p.PUBLISH, WILL)),
+    Prop.CONTENT_TYPE: (TEXT, (p.PUBLISH, WILL)),
+    Prop.RESPONSE_TOPIC: (TEXT, (p.PUBLISH, WILL)),
+    Prop.CORRELATION_DATA: (BINARY, (p.PUBLISH, WILL)),
+    Prop.SUBSCRIPTION_ID: (VARINT, (p.PUBLISH, p.SUBSCRIBE)),
+    Prop.SESSION_EXPIRY: (FOUR, (p.CONNECT, p.CONNACK, p.DISCONNECT)),
+    Prop.ASSIGNED_CLIENT_ID: (TEXT, (p.CONNACK,)),
+    Prop.SERVER_KEEP_ALIVE: (TWO, (p.CONNACK,)),
+    Prop.AUTH_METHOD: (TEXT, (p.CONNECT, p.CONNACK, p.AUTH)),
+    Prop.AUTH_DATA: (BINARY, (p.CONNECT, p.CONNACK, p.AUTH)),
+    Prop.REQUEST_PROBLEM: (BYTE, (p.CONNECT,)),
+    Prop.WILL_DELAY: (FOUR, (WILL,)),
+    Prop.REQUEST_RESPONSE: (BYTE, (p.CONNECT,)),
+    Prop.RESPONSE_INFO: (TEXT, (p.CONNACK,)),
+    Prop.SERVER_REFERENCE: (TEXT, (p.CONNACK, p.DISCONNECT)),
+    Prop.REASON_STRING: (TEXT, (p.CONNACK, *_ACKS, p.DISCONNECT, p.AUTH)),
+    Prop.RECEIVE_MAXIMUM: (TWO, (p.CONNECT, p.CONNACK)),
+    Prop.TOPIC_ALIAS_MAXIMUM: (TWO, (p.CONNECT, p.CONNACK)),
+    Prop.TOPIC_ALIAS: (TWO, (p.PUBLISH,)),
+    Prop.MAXIMUM_QOS: (BYTE, (p.CONNACK,)),
+    Prop.RETAIN_AVAILABLE: (BYTE, (p.CONNACK,)),
+    Prop.USER_PROPERTY: (PAIR, _EVERY),
+    Prop.MAXIMUM_PACKET_SIZE: (FOUR, (p.CONNECT, p.CONNACK)),
+    Prop.WILDCARD_AVAILABLE: (BYTE, (p.CONNACK,)),
+    Prop.SUBSCRIPTION_ID_AVAILABLE: (BYTE, (p.CONNACK,)),
+    Prop.SHARED_AVAILABLE: (BYTE, (p.CONNACK,)),
+}
+"""Identifier -> its kind of value, and the packets that it may be in."""
+_FLAGS = frozenset(number for number, (kind, _) in KINDS.items() if kind == BYTE)
+_NOT_ZERO = frozenset({Prop.SUBSCRIPTION_ID, Prop.RECEIVE_MAXIMUM, Prop.TOPIC_ALIAS, Prop.MAXIMUM_PACKET_SIZE})
+
+
+def malformed(reason: str) -> ProtocolError:
+    """Bytes that are no packet."""
+    return ProtocolError(Code.MALFORMED, reason)
+
+
+def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """(value, place after it) of the variable byte integer at `at`."""
+    value = 0
+    for shift in (0, 7, 14, 21):
+        if at >= end:
+            raise malformed("a variable byte integer is cut off")
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise malformed("a variable byte integer has more than four bytes")
+
+
+def write_varint(value: int) -> bytes:
+    """A variable byte integer; ValueError beyond VARINT_MAX."""
+    if not 0 <= value <= VARINT_MAX:
+        raise ValueError(f"{value} does not fit in a variable byte integer")
+    out = bytearray()
+    while True:
+        value, low = value >> 7, value & 0x7F
+        if not value:
+            out.append(low)
+            return bytes(out)
+        out.append(low | 0x80)
+
+
+def read_binary(data: bytes, at: int, end: int) -> tuple[bytes, int]:
+    """(bytes, place after them) of what is preceded by its length in two bytes."""
+    if at + 2 > end:
+        raise malformed("a length is cut off")
+    stop = at + 2 + (data[at] << 8 | data[at + 1])
+    if stop > end:
+        raise malformed("a text or binary field is longer than its packet")
+    return data[at + 2 : stop], stop
+
+
+def read_text(data: bytes, at: int, end: int) -> tuple[str, int]:
+    """(text, place after it)."""
+    raw, at = read_binary(data, at, end)
+    return text_of(raw), at
+
+
+def text_of(raw: bytes) -> str:
+    """The UTF-8 text; NUL is not allowed in MQTT."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise malformed(f"a text is not UTF-8: {error.reason}") from None
+    if "\x00" in text:
+        raise malformed("a text holds NUL")
+    return text
+
+
+def write_binary(value: bytes) -> bytes:
+    """Two bytes of length, then the bytes; ValueError beyond 65,535."""
+    if len(value) > 0xFFFF:
+        raise ValueError(f"a field of {len(value)} bytes: expected at most 65535")
+    return len(value).to_bytes(2, "big") + value
+
+
+def write_text(value: str) -> bytes:
+    """A text as MQTT writes it."""
+    return write_binary(value.encode())
+
+
+def read_properties(data: bytes, at: int, end: int, packet: int) -> tuple[Properties | None, int]:
+    """(properties or None where there are none, place after them) of a packet of kind `packet`."""
+    length, at = read_varint(data, at, end)
+    stop = at + length
+    if stop > end:
+        raise malformed("properties are longer than their packet")
+    found: Properties = {}
+    while at < stop:
+        number, at = read_varint(data, at, stop)
+        if number not in KINDS:
+            raise malformed(f"there is no property {number}")
+        kind, packets = KINDS[number]
+        if packet not in packets:
+            raise ProtocolError(Code.PROTOCOL_ERROR, f"property {number} may not be in this packet")
+        value, at = _read_value(data, at, stop, kind)
+        _put(found, number, value, packet)
+    return found or None, stop
+
+
+def _read_value(data: bytes, at: int, end: int, kind: int) -> tuple[object, int]:
+    if kind == VARINT:
+        return read_varint(data, at, end)
+    if kind == TEXT:
+        return read_text(data, at, end)
+    if kind == BINARY:
+        return read_binary(data, at, end)
+    if kind == PAIR:
+        name, at = read_text(data, at, end)
+        value, at = read_text(data, at, end)
+        return (name, value), at
+    width = {BYTE: 1, TWO: 2, FOUR: 4}[kind]
+    if at + width > end:
+        raise malformed("a property is cut off")
+    return int.from_bytes(data[at : at + width], "big"), at + width
+
+
+def _put(found: Properties, number: int, value: object, packet: int) -> None:
+    if number in _FLAGS and value not in (0, 1):
+        raise ProtocolError(Code.PROTOCOL_ERROR, f"property {number} is {value}: expected 0 or 1")
+    if number in _NOT_ZERO and value == 0:
+        raise ProtocolError(
+            Code.BAD_ALIAS if number == Prop.TOPIC_ALIAS else Code.PROTOCOL_ERROR, f"property {number} is 0"
+        )
+    if number == Prop.USER_PROPERTY or (number == Prop.SUBSCRIPTION_ID and packet == p.PUBLISH):
+        several = found.setdefault(number, [])
+        several.append(value)
+        if len(several) > USER_PROPERTIES_MAX:
+            raise ProtocolError(Code.QUOTA, f"property {number} is there more than {USER_PROPERTIES_MAX} times")
+    elif number in found:
+        raise ProtocolError(Code.PROTOCOL_ERROR, f"property {number} is there twice")
+    else:
+        found[number] = value
+
+
+def write_properties(properties: Properties | None) -> bytes:
+    """The properties with their length before them."""
+    if not properties:
+        return b"\x00"
+    out = bytearray()
+    for number, value in properties.items():
+        kind = KINDS[number][0]
+        for one in value if isinstance(value, list) else (value,):
+            out += write_varint(number) + _write_value(one, kind)
+    return write_varint(len(out)) + bytes(out)
+
+
+def _write_value(value: object, kind: int) -> bytes:
+    if kind == PAIR and isinstance(value, tuple):
+        return write_text(value[0]) + write_text(value[1])
+    if kind == TEXT and isinstance(value, str):
+        return write_text(value)
+    if kind == BINARY and isinstance(value, bytes):
+        return write_binary(value)
+    if not isinstance(value, int):
+        raise ValueError(f"a property holds {type(value).__name__}")
+    return write_varint(value) if kind == VARINT else value.to_bytes({BYTE: 1, TWO: 2, FOUR: 4}[kind], "big")
