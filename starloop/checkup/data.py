@@ -23,7 +23,7 @@ ROOM_COMFORT = 10
 """So many times the least free room is still comfortable."""
 CLOCK_SLACK_MS = 60_000
 """A record of the log may be this far ahead of the clock."""
-HEALTH_PATH = "/api/v1/items"
+HEALTH_PATH = "/api/v1/items?limit=1"
 
 
 def data_findings(settings: Settings, now_ms: int) -> Iterator[Finding]:

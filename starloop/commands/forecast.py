@@ -14,15 +14,18 @@ from urllib.parse import quote
 import click
 
 from config.settings import Settings
+from console.api.see import forecast_row
 from console.views import TOPIC, unpack_forecasts
-from star.analyse import DAYS_MAX, SHOWN_QUANTILES, Forecast
+from star.analyse import DAYS_MAX, Forecast
 from star.errors import InputError
-from star.times import seconds, utc
-from starloop.running import find_running
+from star.times import utc
+from starloop.running import Running, find_running
 from stream.transports.log import LOG_NAME, SqliteLog
 
 READ_RECORDS = 500
 """Records of the log taken at a time, from its end backwards."""
+PAGE_ITEMS = 1_000
+"""Items asked of the running service at a time."""
 RECORDS_MAX = 200_000
 """How far back an item is looked for."""
 
@@ -35,11 +38,25 @@ def command(item: str | None, data: Path | None, as_json: bool) -> None:
     """What is known of ITEM (`device/name`), or of every item."""
     folder = Settings.read(data_dir=data).data_dir
     service = find_running(folder)
-    rows = of_log(folder, item) if service is None else _of_service(service.ask(_path(item)))
+    rows = of_log(folder, item) if service is None else of_service(service, item)
     if not rows:
         raise InputError(_nothing(folder, item))
     for row in rows:
         click.echo(json.dumps(row, ensure_ascii=False) if as_json else in_words(row))
+
+
+def of_service(service: Running, item: str | None) -> list[dict[str, Any]]:
+    """The items of a running service as its API shows them, by name. Raises Unavailable or InputError."""
+    if item is not None:
+        row: dict[str, Any] = service.ask(f"/api/v1/items/{quote(item)}?days=0")
+        return [{name: value for name, value in row.items() if name != "history"}]
+    rows: list[dict[str, Any]] = []
+    after: str | None = ""
+    while after is not None:
+        page = service.ask(f"/api/v1/items?limit={PAGE_ITEMS}&after={quote(after, safe='')}")
+        rows += page["items"]
+        after = page["next"]
+    return rows
 
 
 def of_log(folder: Path, item: str | None) -> list[dict[str, Any]]:
@@ -51,34 +68,19 @@ def of_log(folder: Path, item: str | None) -> list[dict[str, Any]]:
                 latest.setdefault(forecast.item, forecast)
             if item is not None and latest:
                 break
-    return [row_of(latest[name]) for name in sorted(latest)]
-
-
-def row_of(forecast: Forecast) -> dict[str, Any]:
-    """A forecast in the words of the HTTP API."""
-    return {
-        "item": forecast.item,
-        "at": seconds(forecast.at_ms),
-        "level": forecast.level,
-        "days_to_empty": forecast.shown(),
-        "rate_per_day": forecast.rate_per_day,
-        "trust": round(forecast.trust, 4),
-        "model": forecast.model,
-        "readings": forecast.readings,
-        "reading_at": seconds(forecast.reading_ms),
-    }
+    return [{"item": name, "forecast": forecast_row(latest[name])} for name in sorted(latest)]
 
 
 def in_words(row: dict[str, Any]) -> str:
     """A row as one line for people."""
-    days = row.get("days_to_empty")
-    if not days:
+    known = row["forecast"]
+    if known is None:
         return f"{row['item']}: no reading has come yet"
-    low, middle, high = (days[str(level)] for level in (SHOWN_QUANTILES[0], 0.5, SHOWN_QUANTILES[-1]))
+    low, middle, high = (known["days_to_empty"][level] for level in ("0.05", "0.5", "0.95"))
     unit = f" {row['unit']}" if row.get("unit") else ""
-    lasts = "lasts years" if low >= DAYS_MAX else f"empty in {middle:.1f} days (90 % sure: {low:.1f} to {_far(high)})"
-    at = utc(round(row["at"] * 1000)).isoformat(timespec="minutes").replace("+00:00", "Z")
-    return f"{row['item']}: {row['level']:.4g}{unit}, {lasts}, trust {row['trust']:.0%}, as of {at}"
+    lasts = "lasts years" if low >= DAYS_MAX else f"empty in {_days(middle)} (90 % sure: {low:.1f} to {_days(high)})"
+    at = utc(round(known["at"] * 1000)).isoformat(timespec="minutes").replace("+00:00", "Z")
+    return f"{row['item']}: {known['level']:.4g}{unit}, {lasts}, trust {known['trust']:.0%}, as of {at}"
 
 
 def _backwards(log: SqliteLog) -> Iterator[Forecast]:
@@ -104,20 +106,11 @@ def _between(log: SqliteLog, start: int, end: int) -> list[bytes]:
     return found
 
 
-def _path(item: str | None) -> str:
-    return "/api/v1/items" if item is None else f"/api/v1/items/{quote(item)}"
-
-
-def _of_service(answer: Any) -> list[dict[str, Any]]:
-    rows = answer["items"] if isinstance(answer, dict) and "items" in answer else answer
-    return rows if isinstance(rows, list) else [rows]
-
-
 def _nothing(folder: Path, item: str | None) -> str:
     if item is None:
         return f"{folder}: no forecast has been made here yet: expected readings to have come in"
     return f"{item}: nothing is known of it in {folder}: expected `device/name` of an item that has had a reading"
 
 
-def _far(days: float) -> str:
-    return "years" if days >= DAYS_MAX else f"{days:.1f}"
+def _days(days: float) -> str:
+    return "years" if days >= DAYS_MAX else f"{days:.1f} days"

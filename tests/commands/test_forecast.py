@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from console.api.see import forecast_row
 from console.views import TOPIC, pack_forecasts
 from star.analyse import DAYS_MAX, Forecast
 from star.errors import InputError, LogError, Unavailable
@@ -62,10 +63,10 @@ def said(*arguments: str) -> list[Any]:
 def test_the_latest_of_an_item_is_read_from_a_stopped_service_s_log(data: Path) -> None:
     """One row, the newest record's, in the words of the API."""
     rows = said("tank-7/oil", "--data", str(data))
-    assert [(row["item"], row["level"], row["at"]) for row in rows] == [
+    assert [(row["item"], row["forecast"]["level"], row["forecast"]["at"]) for row in rows] == [
         ("tank-7/oil", 771.0, (AT_MS + 29 * 60_000) / 1000)
     ]
-    assert list(rows[0]["days_to_empty"]) == ["0.05", "0.25", "0.5", "0.75", "0.95"]
+    assert list(rows[0]["forecast"]["days_to_empty"]) == ["0.05", "0.25", "0.5", "0.75", "0.95"]
 
 
 def test_without_an_item_every_one_is_shown_however_far_back(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +78,10 @@ def test_without_an_item_every_one_is_shown_however_far_back(data: Path, monkeyp
 def test_a_person_reads_level_days_and_how_sure(data: Path) -> None:
     """One line an item; more than ten years is not counted in days."""
     lines = CliRunner().invoke(command, ["--data", str(data)]).stdout.splitlines()
-    assert lines[1] == "tank-7/oil: 771, empty in 6.0 days (90 % sure: 3.6 to 9.6), trust 93%, as of 2025-11-24T16:29Z"
+    assert (
+        lines[1]
+        == "tank-7/oil: 771, empty in 6.0 days (90 % sure: 3.6 to 9.6 days), trust 93%, as of 2025-11-24T16:29Z"
+    )
     assert "to years" in lines[0] or "lasts years" in lines[0]
 
 
@@ -94,12 +98,15 @@ def test_a_directory_without_a_log_is_said_so(tmp_path: Path) -> None:
 
 
 class _Api(BaseHTTPRequestHandler):
-    """A service's HTTP API for one item."""
+    """A service's HTTP API with two items, one a page."""
 
     def do_GET(self) -> None:
-        known = {"/api/v1/items": {"items": [_ROW]}, "/api/v1/items/tank-7/oil": _ROW}
-        status = 401 if self.headers["authorization"] != "Bearer local" else 200 if self.path in known else 404
-        body = json.dumps(known[self.path] if status == 200 else {"detail": "no such item"}).encode()
+        path, _, query = self.path.partition("?")
+        after = query.partition("after=")[2]
+        page = {"items": [_SALT if after else _OIL], "next": None if after else "tank-7/oil"}
+        known = {"/api/v1/items": page, "/api/v1/items/tank-7/oil": {**_OIL, "history": []}}
+        status = 401 if self.headers["authorization"] != "Bearer local" else 200 if path in known else 404
+        body = json.dumps(known[path] if status == 200 else {"detail": "no such item"}).encode()
         self.send_response(status)
         self.end_headers()
         self.wfile.write(body)
@@ -108,7 +115,8 @@ class _Api(BaseHTTPRequestHandler):
         """Says nothing."""
 
 
-_ROW = forecast_command.row_of(forecast_of("tank-7/oil")) | {"unit": "L"}
+_OIL = {"item": "tank-7/oil", "unit": "L", "forecast": forecast_row(forecast_of("tank-7/oil"))}
+_SALT = {"item": "x/salt", "unit": "kg", "forecast": None}
 
 
 @contextmanager
@@ -132,10 +140,11 @@ def running_service(folder: Path, token: str = "local") -> Iterator[None]:
 def test_a_running_service_is_asked(tmp_path: Path) -> None:
     """With its own token, of one item or of all, with the unit."""
     with running_service(tmp_path):
-        assert said("--data", str(tmp_path)) == [_ROW]
-        assert said("tank-7/oil", "--data", str(tmp_path)) == [_ROW]
+        assert said("--data", str(tmp_path)) == [_OIL, _SALT]
+        assert said("tank-7/oil", "--data", str(tmp_path)) == [_OIL]
         line = CliRunner().invoke(command, ["--data", str(tmp_path)]).stdout
         assert line.startswith("tank-7/oil: 812.5 L, empty in 6.0 days")
+        assert line.endswith("x/salt: no reading has come yet\n")
         with pytest.raises(InputError, match="answers 404: no such item"):
             CliRunner().invoke(command, ["tank-9/oil", "--data", str(tmp_path)], catch_exceptions=False)
 
@@ -161,7 +170,7 @@ def test_a_service_that_does_not_answer_or_a_damaged_file_is_said_so(tmp_path: P
         (tmp_path / SERVICE_FILE).write_text(
             json.dumps({"pid": os.getpid(), "mqtt_port": 1, "http_port": 9, "token": ""})
         )
-        with pytest.raises(Unavailable, match="items does not answer"):
+        with pytest.raises(Unavailable, match=r"items.* does not answer"):
             CliRunner().invoke(command, ["--data", str(tmp_path)], catch_exceptions=False)
         (tmp_path / SERVICE_FILE).write_text("{")
         with pytest.raises(InputError, match="start the service again"):
