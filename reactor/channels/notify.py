@@ -43,7 +43,7 @@ class NotifyChannel:
     """Sends contacts to customers.
 
     customer_of: the customer as the fleet has them now. label_of: what the customer calls an item, from (device/name, language).
-    console_url: where the console is reached from outside, without a slash at the end, or None: then no link is given.
+    console_url: where the console is reached from outside, or None: then no link is given.
     """
 
     def __init__(
@@ -85,7 +85,9 @@ class NotifyChannel:
         title = f"{TITLES[language].get(reaction.type, 'Starloop')}{_COLON[language]}{label}"
         if self._console_url is None:
             return title, reaction.because
-        link = f"{self._console_url}/reactions/{quote(reaction.id)}"
+        link = (
+            f"{self._console_url.rstrip('/')}/items/{quote(reaction.device, safe='')}/{quote(reaction.item, safe='')}"
+        )
         return title, f"{reaction.because}\n\n{_ANSWER_HERE[language]} {link}"
 
 

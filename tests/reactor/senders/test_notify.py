@@ -36,7 +36,7 @@ async def test_a_customer_reads_one_sentence_and_where_to_answer() -> None:
     said = json.loads(server.calls[0].body)
     assert said["title"] == "Une offre : fioul"
     assert said["message"] == (
-        "Votre fioul dure encore 6 jours.\n\nRépondre ici : https://home.example/reactions/tank-7/oil/3/offer/1"
+        "Votre fioul dure encore 6 jours.\n\nRépondre ici : https://home.example/items/tank-7/oil"
     )
 
 
