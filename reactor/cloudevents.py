@@ -1,7 +1,7 @@
 """A reaction as a CloudEvents 1.0 event in JSON: what goes out over MQTT and to suppliers.
 
-The same reaction gives the same bytes, always: a retry can be recognised by its content as well as by its id. Nothing is
-decided or sent here. Source: CloudEvents 1.0.2, its JSON format, structured mode.
+The same reaction gives the same bytes, always: a retry can be recognised by its content as well as by its id. Nothing
+is decided or sent here. Source: CloudEvents 1.0.2, its JSON format, structured mode.
 """
 
 from __future__ import annotations

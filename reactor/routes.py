@@ -33,9 +33,11 @@ CONTACTS = frozenset(
 
 
 def routes(reaction: Reaction, catalogue: Catalogue) -> list[str]:
-    """The reaction's targets: "mqtt", then "supplier:ID" (by webhook) and "customer:ID" (by the customer's own channels).
+    """The reaction's targets: "mqtt", then "supplier:ID" (by webhook) and "customer:ID" (by the customer's own
+    channels).
 
-    A supplier whose endpoint is "mqtt" is reached by the reactions topic, one whose endpoint is "log" by the record alone.
+    A supplier whose endpoint is "mqtt" is reached by the reactions topic, one whose endpoint is "log" by the record
+    alone.
     """
     targets = [MQTT]
     supplier = _supplier(reaction, catalogue)

@@ -1,10 +1,11 @@
-"""The sender: takes what is due from the outbox and carries it to suppliers and people, until they have it or it is given up.
+"""The sender: takes what is due from the outbox and carries it to suppliers and people, until they have it or it is
+given up.
 
-At least once, and never out of order: rows with the same need and target are one line, of which only the first waits to be
-sent, so a cancellation never overtakes its order. A row is marked only after the other side has it; a kill in between
-sends it again, with the same id. What is to be sent was decided before, in the store's transaction; how a way out works is
-the channels'. What can't be brought to its supplier comes back through the input log as an outcome `failed`, so that the
-reactor replaces it.
+At least once, and never out of order: rows with the same need and target are one line, of which only the first waits to
+be sent, so a cancellation never overtakes its order. A row is marked only after the other side has it; a kill in
+between sends it again, with the same id. What is to be sent was decided before, in the store's transaction; how a way
+out works is the channels'. What can't be brought to its supplier comes back through the input log as an outcome
+`failed`, so that the reactor replaces it.
 """
 
 from __future__ import annotations

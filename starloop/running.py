@@ -1,7 +1,7 @@
 """The service that owns a data directory, as other commands find and ask it: over its HTTP API, with its local token.
 
-The running service writes SERVICE_FILE when it is ready and removes it when it stops; after a kill it stays behind, so a file
-alone proves nothing: the process must live, and hold the directory's lock.
+The running service writes SERVICE_FILE when it is ready and removes it when it stops; after a kill it stays behind, so
+a file alone proves nothing: the process must live, and hold the directory's lock.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ class Running:
     token: str
 
     def ask(self, path: str) -> Any:
-        """The JSON that the HTTP API gives for `path`. Raises Unavailable where it does not answer, InputError with what it says."""
+        """The JSON that the HTTP API gives for `path`.
+
+        Raises Unavailable where it does not answer, InputError, with its own words, where it refuses.
+        """
         url = f"http://127.0.0.1:{self.http_port}{path}"
         try:
             with httpx.Client(timeout=ASK_TIMEOUT_S, trust_env=False) as client:

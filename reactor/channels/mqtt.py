@@ -1,7 +1,8 @@
 """Reactions over MQTT: each goes to the reactions topic of its device, at least once.
 
-This knows topics and payloads, not brokers: what publishes (our own endpoint, or a client of someone else's) is handed in.
-The message is retained, so a device that connects later, without a session of its own, still finds its latest reaction.
+This knows topics and payloads, not brokers: what publishes (our own endpoint, or a client of someone else's) is handed
+in. The message is retained, so a device that connects later, without a session of its own, still finds its latest
+reaction.
 """
 
 from __future__ import annotations

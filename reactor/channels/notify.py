@@ -1,7 +1,7 @@
 """Contacts to people, over the channels that they named: any Apprise URL, best first; the first that takes it ends it.
 
-What is said is the reaction's own sentence, and where to answer; nothing is composed or decided here. A channel's URL holds
-secrets, so errors name a channel by its kind only.
+What is said is the reaction's own sentence, and where to answer; nothing is composed or decided here. A channel's URL
+holds secrets, so errors name a channel by its kind only.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _COLON = {"en": ": ", "fr": " : "}
 class NotifyChannel:
     """Sends contacts to customers.
 
-    customer_of: the customer as the fleet has them now. label_of: what the customer calls an item, from (device/name, language).
-    console_url: where the console is reached from outside, or None: then no link is given.
+    customer_of: the customer as the fleet has them now. label_of: what the customer calls an item, from (device/name,
+    language). console_url: where the console is reached from outside, or None: then no link is given.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """The installation's own signing secret: for suppliers whose table in the fleet file names none.
 
-It is made once, kept in a file that only the service's user can read, and never logged. A supplier verifies with it what a
-secret of its own would sign; giving suppliers a secret each is better where there are several.
+It is made once, kept in a file that only the service's user can read, and never logged. A supplier verifies with it
+what a secret of its own would sign; giving suppliers a secret each is better where there are several.
 """
 
 from __future__ import annotations

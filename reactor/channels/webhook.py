@@ -1,7 +1,7 @@
 """Reactions to suppliers over HTTPS: a CloudEvents body, signed by Standard Webhooks.
 
-One `send` is one request; what its answer means is one table here, when to try again is reactor/sender.py's. Redirects are
-not followed and no proxy is taken from the environment: an order goes to the address in the fleet file or nowhere.
+One `send` is one request; what its answer means is one table here, when to try again is reactor/sender.py's. Redirects
+are not followed and no proxy is taken from the environment: an order goes to the address in the fleet file or nowhere.
 Source: Standard Webhooks 1.0 (headers webhook-id, webhook-timestamp, webhook-signature).
 """
 

@@ -30,7 +30,8 @@ _WHY: dict[str, dict[str, str]] = {
 def curate(offered: Sequence[Quote], want: Want, language: str) -> tuple[Option, ...]:
     """Options of an offer, best first: what suits best, what comes soonest, what costs least today; each once.
 
-    offered: of all suppliers that the customer accepts, best supplier first. `sku` is empty where there is nothing to choose.
+    offered: of all suppliers that the customer accepts, best supplier first. `sku` is empty where there is nothing to
+    choose.
     """
     if len(offered) == 1:
         return (_option(offered[0], _WHY[language]["only"]),)

@@ -114,7 +114,8 @@ def _quarantine(log: SqliteLog, now_ms: int) -> Finding:
         return ok("quarantine", "empty")
     last = log.read_records("quarantine", end - 1, 1)
     recent = bool(last) and last[0].at_ms > now_ms - DAY_MS
-    said = f"{end - first} payloads, the last {'within' if recent else 'over'} a day ago{_reason(last[0].value if last else None)}"
+    age = "within the last day" if recent else "over a day ago"
+    said = f"{end - first} payloads, the last {age}{_reason(last[0].value if last else None)}"
     return (
         warn("quarantine", said, "look at them on the console's quarantine page") if recent else ok("quarantine", said)
     )
