@@ -1,0 +1,126 @@
+"""Accounts: who is signed in, whose items they see, and whether their word spends money."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import tomllib
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from star.errors import ConfigError, Problem
+
+_hasher = PasswordHasher()
+# Verifying against this takes as long as against a real one, so that a name's existence can't be timed.
+_NOBODY = _hasher.hash("nobody has this password")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Someone signed in. customer: None for an operator, who sees all. spends: whether an acceptance is a mandate to buy.
+
+    Whoever holds the data directory's own secrets (the printed link, the service's token) owns everything in it, so their
+    word spends; an operator with a password only watches and corrects.
+    """
+
+    name: str
+    customer: str | None = None
+    spends: bool = False
+
+    @property
+    def operator(self) -> bool:
+        """Whether they see every customer."""
+        return self.customer is None
+
+    @property
+    def customers(self) -> Collection[str] | None:
+        """The customers they see; None: all."""
+        return None if self.customer is None else frozenset({self.customer})
+
+    def sees(self, customer: str) -> bool:
+        """Whether this customer's things are theirs to see and change."""
+        return self.customer is None or self.customer == customer
+
+
+OWNER = Account(name="(owner)", spends=True)
+"""The holder of a printed link or of the service's own token. No user may have this name."""
+
+
+class User(BaseModel):
+    """One row of the users file. password: an argon2 hash; token_sha256: of an API token, in hexadecimal."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\s()]+$")]
+    customer: str | None = None
+    password: str | None = None
+    token_sha256: str | None = None
+
+    def account(self) -> Account:
+        """What this user may see and do: a customer's own credentials spend that customer's money."""
+        return Account(name=self.name, customer=self.customer, spends=self.customer is not None)
+
+
+class Users:
+    """The users of a TOML file (`[[users]]`), read again when it changes; a missing file has none."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read_ns = -1
+        self._users: tuple[User, ...] = ()
+        self._all()
+
+    def by_password(self, name: str, password: str) -> Account | None:
+        """The account whose password this is. Takes as long for a name that does not exist."""
+        user = next((user for user in self._all() if user.name == name and user.password), None)
+        try:
+            _hasher.verify(user.password if user is not None and user.password else _NOBODY, password)
+        except (VerificationError, InvalidHashError):
+            return None
+        return None if user is None else user.account()
+
+    def by_token(self, token: str) -> Account | None:
+        """The account whose API token this is."""
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        for user in self._all():
+            if user.token_sha256 and hmac.compare_digest(user.token_sha256.lower(), digest):
+                return user.account()
+        return None
+
+    def any(self) -> bool:
+        """Whether anyone can sign in with a password."""
+        return any(user.password for user in self._all())
+
+    def named(self, name: str) -> Account | None:
+        """The account of that name, or None when it is gone."""
+        return next((user.account() for user in self._all() if user.name == name), None)
+
+    def _all(self) -> tuple[User, ...]:
+        try:
+            changed_ns = self._path.stat().st_mtime_ns
+        except FileNotFoundError:
+            self._users, self._read_ns = (), -1
+            return self._users
+        if changed_ns != self._read_ns:
+            self._users = _users_of(self._path)
+            self._read_ns = changed_ns
+        return self._users
+
+
+def _users_of(path: Path) -> tuple[User, ...]:
+    try:
+        rows = tomllib.loads(path.read_text("utf-8")).get("users", [])
+        return tuple(User.model_validate(row) for row in rows)
+    except (tomllib.TOMLDecodeError, ValidationError, UnicodeDecodeError) as error:
+        raise ConfigError([Problem(file=str(path), line=None, field="users", message=str(error))]) from error
+
+
+def hash_password(password: str) -> str:
+    """What to put into the users file for a password."""
+    return _hasher.hash(password)

@@ -1,0 +1,126 @@
+"""One-time links and sessions, kept on our side so that they can be revoked: only keyed hashes of what browsers carry."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from console.access.accounts import OWNER, Account, Users
+
+LINK_S = 15 * 60
+SESSION_S = 14 * 24 * 3600
+SESSIONS_MAX = 1_000
+"""The oldest sessions end when there are more."""
+
+_SCHEMA = """
+create table if not exists link (hash text primary key, expires_s real not null) without rowid;
+create table if not exists session (
+  hash text primary key, account text not null, expires_s real not null, started_s real not null
+) without rowid;
+"""
+
+
+def secret_file(path: Path) -> str:
+    """The secret in `path`, made with mode 0600 when it is not there."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text("ascii").strip()
+    secret = secrets.token_urlsafe(32)
+    with os.fdopen(handle, "w") as file:
+        file.write(secret + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return secret
+
+
+class Sessions:
+    """Links and sessions of one data directory. Methods may be called from any thread."""
+
+    def __init__(self, folder: Path, users: Users, now_s: Callable[[], float] = time.time) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._secret = secret_file(folder / "console.secret").encode()
+        self._users = users
+        self._now_s = now_s
+        self._lock = threading.Lock()
+        path = folder / "sessions.db"
+        # Made before SQLite opens it, so that it is never readable by others.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._db.executescript(f"pragma journal_mode=wal; {_SCHEMA}")
+        # Cookies do not tell ports apart: two services on one host must not end each other's sessions.
+        self.cookie = f"starloop_{self.keyed('cookie', '')[:10]}"
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._lock:
+            self._db.close()
+
+    def new_link(self) -> str:
+        """A token that signs its holder in as the owner, once, within LINK_S."""
+        token = secrets.token_urlsafe(24)
+        with self._lock:
+            self._db.execute("delete from link where expires_s < ?", (self._now_s(),))
+            self._db.execute("insert into link values (?, ?)", (self.keyed("link", token), self._now_s() + LINK_S))
+        return token
+
+    def use_link(self, token: str) -> Account | None:
+        """The owner, if the token is a link not yet used or run out; it is used then."""
+        with self._lock:
+            used = self._db.execute(
+                "delete from link where hash = ? and expires_s >= ?", (self.keyed("link", token), self._now_s())
+            )
+            return OWNER if used.rowcount == 1 else None
+
+    def start(self, account: Account) -> str:
+        """A new session's id, for the cookie."""
+        session = secrets.token_urlsafe(32)
+        now_s = self._now_s()
+        with self._lock:
+            self._db.execute("delete from session where expires_s < ?", (now_s,))
+            self._db.execute(
+                "delete from session where hash in (select hash from session order by started_s desc limit -1 offset ?)",
+                (SESSIONS_MAX - 1,),
+            )
+            self._db.execute(
+                "insert into session values (?, ?, ?, ?)",
+                (self.keyed("session", session), account.name, now_s + SESSION_S, now_s),
+            )
+        return session
+
+    def account(self, session: str | None) -> Account | None:
+        """Who this session is; None when it has ended, was revoked, or its user is gone from the users file."""
+        if not session:
+            return None
+        with self._lock:
+            row = self._db.execute(
+                "select account from session where hash = ? and expires_s >= ?",
+                (self.keyed("session", session), self._now_s()),
+            ).fetchone()
+        if row is None:
+            return None
+        return OWNER if row[0] == OWNER.name else self._users.named(row[0])
+
+    def end(self, session: str) -> None:
+        """Ends one session."""
+        with self._lock:
+            self._db.execute("delete from session where hash = ?", (self.keyed("session", session),))
+
+    def revoke(self, account: str) -> int:
+        """Ends every session of this account; how many."""
+        with self._lock:
+            return self._db.execute("delete from session where account = ?", (account,)).rowcount
+
+    def form_token(self, session: str) -> str:
+        """The token that forms of this session carry."""
+        return self.keyed("form", session)
+
+    def keyed(self, purpose: str, text: str) -> str:
+        """A keyed hash, in hexadecimal: what is stored of a secret, useless without the secret file."""
+        return hmac.digest(self._secret, f"{purpose}\n{text}".encode(), "sha256").hex()

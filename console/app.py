@@ -1,0 +1,179 @@
+"""The console as one ASGI application: the pages, the HTTP API, the guards around both, and what errors look like."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from urllib.parse import urlencode
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.staticfiles import StaticFiles
+
+from console.access.accounts import Users
+from console.access.attempts import Attempts
+from console.access.guard import BODY_BYTES_MAX, BodyLimit, Headers, TooLarge
+from console.access.sessions import Sessions, secret_file
+from console.api import fleet as api_fleet
+from console.api import say, see
+from console.api.problem import problem
+from console.backend import Backend
+from console.live import Hub
+from console.pages import fleet, item, preferences, quarantine, reactions, session
+from console.web import HERE, Console, NotSignedIn, Page, Refused, console_of, environment
+from star.errors import BadPayload, ConfigError, StarloopError
+
+API = "/api/v1"
+GZIP_FROM_BYTES = 1_000
+_log = structlog.get_logger("console")
+
+
+def create_console(backend: Backend, data_dir: Path) -> Console:
+    """The parts of a console whose secrets, sessions and users are in `data_dir`."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    users = Users(data_dir / "users.toml")
+    return Console(
+        backend=backend,
+        sessions=Sessions(data_dir, users),
+        users=users,
+        attempts=Attempts(),
+        hub=Hub(),
+        service_token=secret_file(data_dir / "service.token"),
+        templates=environment(),
+    )
+
+
+def create_app(console: Console, *, body_bytes_max: int = BODY_BYTES_MAX) -> FastAPI:
+    """The application. `app.state.console` holds the parts: its hub is told what changed, its sessions make links."""
+    app = FastAPI(
+        title="Starloop",
+        version="1",
+        docs_url=None,  # its page loads from a CDN
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    app.state.console = console
+    for pages in (session, fleet, item, reactions, preferences, quarantine):
+        app.include_router(pages.router, include_in_schema=False)
+    for api in (say, see, api_fleet):
+        app.include_router(api.router, prefix=API)
+    _open_to_all(app)
+    app.mount("/static", _Static(directory=HERE / "static"))
+    _errors(app)
+    app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES)
+    app.add_middleware(BodyLimit, bytes_max=body_bytes_max)
+    app.add_middleware(Headers)
+    return app
+
+
+class _Static(StaticFiles):
+    """Static files: kept for good by browsers, as their addresses change with their content."""
+
+    def file_response(self, *args: object, **kwargs: object) -> Response:
+        response: Response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return response
+
+
+def _open_to_all(app: FastAPI) -> None:
+    @app.get("/healthz", include_in_schema=False)
+    async def healthz() -> Response:
+        return PlainTextResponse("ok\n")
+
+    @app.get("/readyz", include_in_schema=False)
+    def readyz(request: Request) -> Response:
+        trouble = console_of(request).backend.problem()
+        return PlainTextResponse(f"{trouble}\n", 503) if trouble else PlainTextResponse("ready\n")
+
+    @app.get(f"{API}/openapi.json", include_in_schema=False)
+    async def openapi() -> Response:
+        routes = [route for route in app.routes if getattr(route, "include_in_schema", False)]
+        return JSONResponse(
+            get_openapi(
+                title="Starloop",
+                version="1",
+                description="The HTTP API of Starloop. Errors are problem details (RFC 9457).",
+                routes=routes,
+            )
+        )
+
+
+def _errors(app: FastAPI) -> None:
+    @app.exception_handler(NotSignedIn)
+    async def sign_in(request: Request, _: NotSignedIn) -> Response:
+        if request.query_params.get("part") or request.url.path == "/live":
+            return PlainTextResponse("", 401)
+        target = request.url.path if request.method == "GET" else "/"
+        return RedirectResponse("/login?" + urlencode({"next": target}), 303)
+
+    @app.exception_handler(Refused)
+    async def refused(request: Request, error: Refused) -> Response:
+        return _said(request, error.status, error.detail, error.errors)
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        return _said(request, error.status_code, "", None, dict(error.headers or {}))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        mistakes = [{"field": ".".join(map(str, one["loc"])), "message": one["msg"]} for one in error.errors()]
+        return _said(request, 422 if _is_api(request) else 400, mistakes[0]["message"], mistakes)
+
+    @app.exception_handler(BadPayload)
+    async def bad(request: Request, error: BadPayload) -> Response:
+        return _said(request, 422, str(error))
+
+    @app.exception_handler(ConfigError)
+    async def config(request: Request, error: ConfigError) -> Response:
+        return _said(request, 422, str(error))
+
+    @app.exception_handler(StarloopError)
+    async def unable(request: Request, error: StarloopError) -> Response:
+        _log.warning("could_not_answer", path=request.url.path, error=str(error))
+        return _said(request, 503, str(error))
+
+    @app.exception_handler(TooLarge)
+    async def large(request: Request, _: TooLarge) -> Response:
+        return problem(413, "the body is too large")
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> Response:
+        reference = secrets.token_hex(4)
+        _log.error("failed_to_answer", path=request.url.path, reference=reference, exc_info=error)
+        return _said(request, 500, reference)
+
+
+def _is_api(request: Request) -> bool:
+    return request.url.path.startswith("/api/")
+
+
+def _said(
+    request: Request,
+    status: int,
+    detail: str,
+    errors: list[dict[str, str]] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """An error as a page, or under /api as problem details."""
+    if _is_api(request):
+        extra = {**(headers or {}), **({"WWW-Authenticate": "Bearer"} if status == 401 else {})}
+        said = f"this is in the service's log as {detail}" if status == 500 else detail
+        return problem(status, said, errors, extra)
+    console = console_of(request)
+    given = request.cookies.get(console.sessions.cookie)
+    account = console.sessions.account(given)
+    page = Page(console, request, account, given if account else None)
+    texts = page.formats().texts
+    text = texts.or_else(f"error.{status}_text", "")
+    if status == 500:
+        text, detail = texts("error.500_text", reference=detail), ""
+    title = texts.or_else(f"error.{status}", str(status))
+    response = page.render("error.html", status, title=title, text=text, detail=detail)
+    response.headers.update(headers or {})
+    return response

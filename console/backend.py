@@ -1,0 +1,185 @@
+"""What the pages ask of the service, and what they do: one protocol, wired to the real things by starloop.
+
+Reads are called from worker threads and on the event loop, so they are safe to call from any thread, and quick. What the
+pages do is async and returns when the record is on disk in the input log; the console never writes to the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from config.resolve import Catalogue, PartItem, SlotItem
+from star.analyse import Forecast, NeedKind
+from star.react import Decision, Reaction
+from star.records import Quarantined
+from star.repeat import NeedState, Result
+
+Item = SlotItem | PartItem
+
+ASKS: Mapping[NeedState, str] = {
+    NeedState.READIED: "starloop.request.ready",
+    NeedState.OFFERED: "starloop.offer.made",
+    NeedState.REMINDED: "starloop.reminder.sent",
+}
+"""States of a need in which the customer is asked something, and the type of reaction that asks."""
+
+OUTSTANDING = frozenset({NeedState.ORDERED, NeedState.CANCELLING})
+"""States of a need with an order under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A level as it was estimated at a moment, in the unit of the item (a part: 0 to 1)."""
+
+    at_ms: int
+    level: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeedShown:
+    """A need as the store has it. closed_ms is None while it lives."""
+
+    id: str
+    item: str
+    kind: NeedKind
+    cause: str
+    state: NeedState
+    opened_ms: int
+    closed_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReactionShown:
+    """A reaction and the last that was said of it. timing: what the customer said of the moment it came at."""
+
+    reaction: Reaction
+    result: Result | None = None
+    result_ms: int | None = None
+    timing: Literal["early", "right", "late"] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """How far the sending of a reaction to one target has come. error: the last failure, or empty."""
+
+    target: str
+    state: Literal["waiting", "sent", "given-up"]
+    tries: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantineShown:
+    """A payload in quarantine, with its place in the quarantine's order."""
+
+    offset: int
+    row: Quarantined
+
+
+class Backend(Protocol):
+    """The service, as the console sees it."""
+
+    def now_ms(self) -> int:
+        """The service's own time: in a demo with sped-up time, that time."""
+        ...
+
+    def problem(self) -> str | None:
+        """Why the service can't do its work now, or None when it is ready."""
+        ...
+
+    def catalogue(self) -> Catalogue:
+        """What is in force now."""
+        ...
+
+    def latest(self, items: Collection[str] | None = None) -> Mapping[str, Forecast]:
+        """The latest forecast of each of `items` (None: of all) that has one."""
+        ...
+
+    def history(self, item: str, start_ms: int, end_ms: int) -> Sequence[Point]:
+        """The item's level over time, oldest first."""
+        ...
+
+    def order_point(self, item: str) -> float | None:
+        """The level at which an order would go out, in the slot's unit; None where it can't be said."""
+        ...
+
+    def lead_time_days(self, item: str) -> tuple[float, float] | None:
+        """The 10 % and 90 % lead times in force of the item's first supplier, or None without one."""
+        ...
+
+    def needs(
+        self,
+        *,
+        item: str | None = None,
+        customers: Collection[str] | None = None,
+        living: bool = True,
+        limit: int = 200,
+    ) -> Sequence[NeedShown]:
+        """Needs, newest first; `living` leaves the closed ones out; customers None: of all."""
+        ...
+
+    def need(self, id: str) -> NeedShown | None:
+        """The need with this id."""
+        ...
+
+    def reactions(
+        self,
+        *,
+        item: str | None = None,
+        need: str | None = None,
+        customers: Collection[str] | None = None,
+        before_ms: int | None = None,
+        limit: int = 50,
+    ) -> Sequence[ReactionShown]:
+        """Reactions, newest first; customers None: of all; before_ms: only earlier ones."""
+        ...
+
+    def reaction(self, id: str) -> ReactionShown | None:
+        """The reaction with this id."""
+        ...
+
+    def decisions(self, need: str, limit: int = 50) -> Sequence[Decision]:
+        """The receipts of a need, newest first."""
+        ...
+
+    def decision(self, reaction: str) -> Decision | None:
+        """The receipt of a reaction."""
+        ...
+
+    def deliveries(self, reaction: str) -> Sequence[Delivery]:
+        """How far the sending of a reaction has come, by target."""
+        ...
+
+    def quarantine(self, *, before: int | None = None, limit: int = 50) -> Sequence[QuarantineShown]:
+        """Payloads in quarantine, newest first; before: only those of a smaller offset."""
+        ...
+
+    async def submit_telemetry(self, device: str, payload: bytes) -> None:
+        """Takes a payload as over MQTT in; returns when it is on disk. Raises BadPayload with the reason."""
+        ...
+
+    async def submit_outcome(self, outcome: dict[str, Any]) -> None:
+        """An outcome as in CONTRACT section 3, `item` as `device/name`. Raises BadPayload with the reason."""
+        ...
+
+    async def submit_request(self, request: dict[str, Any]) -> None:
+        """A request as in CONTRACT section 3, `item` as `device/name`. Raises BadPayload with the reason."""
+        ...
+
+    async def submit_fleet_change(self, tables: dict[str, Any]) -> None:
+        """Tables of a fleet file, in force on return. Raises ConfigError with every problem, and changes nothing then."""
+        ...
+
+
+def find_item(catalogue: Catalogue, key: str) -> Item | None:
+    """The slot or part named `device/name`."""
+    return catalogue.slots.get(key) or catalogue.parts.get(key)
+
+
+def items_of(catalogue: Catalogue, customers: Collection[str] | None) -> list[Item]:
+    """The items of these customers (None: of all), by customer, device and name; slots before parts of a device."""
+    found: list[Item] = [*catalogue.slots.values(), *catalogue.parts.values()]
+    seen = [item for item in found if customers is None or item.customer in customers]
+    return sorted(seen, key=lambda item: (item.customer, item.device))

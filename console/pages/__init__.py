@@ -1,0 +1,1 @@
+"""The pages, one file a room of the console; each is a router of server-rendered HTML."""

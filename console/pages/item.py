@@ -1,0 +1,209 @@
+"""An item: its level so far, when it will be empty, what is asked and under way, and what one can say about it."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+
+from config.resolve import SlotItem
+from console.backend import ASKS, OUTSTANDING, Backend, Item, ReactionShown
+from console.chart import Mark, fan_chart
+from console.figures import Figures, figures, quantile_rows
+from console.format import Formats
+from console.web import OwnPage, Page, Refused, back_to, form_values, item_url
+from star.analyse import QUANTILES
+from star.errors import BadPayload
+from star.react import ReactionType
+from star.times import DAY_MS
+
+SPANS_DAYS = (7, 30, 90, 365)
+SPAN_DEFAULT_DAYS = 30
+REACTIONS_SHOWN = 12
+MARKS_MAX = 100
+TABLE_ROWS = 10
+
+router = APIRouter()
+
+
+@router.get("/items/{device}/{name}")
+def item(page: OwnPage, device: str, name: str, days: int = SPAN_DEFAULT_DAYS) -> Response:
+    """The page of an item; days: how much of its past is drawn."""
+    item = page.item(f"{device}/{name}")
+    days = days if days in SPANS_DAYS else SPAN_DEFAULT_DAYS
+    formats = page.formats(item.customer)
+    backend = page.backend
+    row = figures(item, backend.latest([item.key]).get(item.key), backend.order_point(item.key), formats)
+    reactions = backend.reactions(item=item.key, limit=MARKS_MAX)
+    return page.render(
+        "item.html",
+        formats=formats,
+        item=item,
+        title=page.item_title(item),
+        is_slot=isinstance(item, SlotItem),
+        row=row,
+        days=days,
+        spans=SPANS_DAYS,
+        quantiles=quantile_rows(row.forecast, formats) if row.forecast is not None else [],
+        reactions=reactions[:REACTIONS_SHOWN],
+        **_charts(page, item, row, reactions, days, formats),
+        **_now(backend, item, reactions),
+        once=secrets.token_urlsafe(9),
+    )
+
+
+def _now(backend: Backend, item: Item, reactions: Any) -> dict[str, Any]:
+    """What is asked, what is under way, and what may be told of the last delivery."""
+    needs = {need.id: need for need in backend.needs(item=item.key)}
+    asked = ordered = last = cancelling = None
+    for shown in reactions:
+        need = needs.get(shown.reaction.need)
+        if need is not None and shown.result is None and asked is None and ASKS.get(need.state) == shown.reaction.type:
+            asked = shown
+        if shown.reaction.type is not ReactionType.ORDER_REQUESTED:
+            continue
+        if need is not None and need.state in OUTSTANDING and ordered is None and shown.result in (None, "accepted"):
+            ordered, cancelling = shown, need.state == "cancelling"
+        if shown.result == "delivered" and last is None:
+            last = shown
+    lead_time = backend.lead_time_days(item.key)
+    expected = None
+    if ordered is not None and lead_time is not None:
+        expected = tuple(ordered.reaction.at_ms + round(days * DAY_MS) for days in lead_time)
+    return {"asked": asked, "ordered": ordered, "cancelling": cancelling, "last": last, "expected": expected}
+
+
+def _charts(page: Page, item: Item, row: Figures, reactions: Any, days: int, formats: Formats) -> dict[str, Any]:
+    """The chart, wide and narrow (the style sheet shows one), and its table."""
+    now_ms = page.now_ms
+    points = page.backend.history(item.key, now_ms - days * DAY_MS, now_ms)
+    if row.forecast is None and not points:
+        return {"chart": None, "chart_narrow": None, "table": []}
+    texts = formats.texts
+    capacity = item.capacity if isinstance(item, SlotItem) else 1.0
+    description = texts("item.chart_desc_none")
+    if row.forecast is not None:
+        low, middle, high = (formats.days(row.forecast.days[QUANTILES.index(level)]) for level in (0.05, 0.5, 0.95))
+        first = formats.date(points[0].at_ms if points else now_ms)
+        description = texts(
+            "item.chart_desc",
+            span=texts("item.days_n", n=days),
+            first=first,
+            last=formats.date(now_ms),
+            level=row.level,
+            median=middle,
+            low=low,
+            high=high,
+        )
+
+    def drawn(name: str, width: int, height: int) -> str:
+        return fan_chart(
+            points,
+            row.forecast,
+            capacity=capacity,
+            now_ms=now_ms,
+            formats=formats,
+            order_point=page.backend.order_point(item.key) if isinstance(item, SlotItem) else None,
+            marks=marks_of(reactions, formats),
+            title=f"{page.item_title(item)}: {texts('item.chart' if isinstance(item, SlotItem) else 'item.chart_part')}",
+            description=description,
+            name=name,
+            width=width,
+            height=height,
+        )
+
+    step = max(1, -(-len(points) // TABLE_ROWS))
+    table = [(formats.moment(point.at_ms), formats.percent(point.level / capacity, 1)) for point in points[::-step]]
+    return {"chart": drawn("fan", 980, 330), "chart_narrow": drawn("fan-narrow", 440, 320), "table": table}
+
+
+def marks_of(reactions: Any, formats: Formats) -> list[Mark]:
+    """Orders and deliveries as marks on the chart."""
+    marks = []
+    for shown in reactions:
+        if shown.reaction.type is not ReactionType.ORDER_REQUESTED:
+            continue
+        at_ms = shown.reaction.at_ms
+        label = formats.texts("item.order_mark_at", moment=formats.moment(at_ms))
+        marks.append(Mark(at_ms=at_ms, kind="order", label=label))
+        if shown.result == "delivered" and shown.result_ms is not None:
+            label = formats.texts("item.delivery_mark_at", moment=formats.moment(shown.result_ms))
+            marks.append(Mark(at_ms=shown.result_ms, kind="delivery", label=label))
+    return marks
+
+
+@router.post("/items/{device}/{name}/say")
+async def say(page: OwnPage, device: str, name: str) -> Response:
+    """ "I refilled it" (or serviced), and "order now"."""
+    item = page.item(f"{device}/{name}")
+    value = form_values(await page.request.form())
+    what, once = value("what"), value("once")
+    if not once or len(once) > 64:
+        raise Refused(400)
+    quantity = quantity_of(value("quantity"))
+    body: dict[str, Any] = {"id": f"console:{once}", "item": item.key}
+    if quantity is not None:
+        body["quantity"] = quantity
+    if what == "request":
+        await told(page.backend.submit_request(body))
+        return back_to(item_url(item.key), "requested")
+    if what not in ("refilled", "serviced"):
+        raise Refused(400)
+    await told(page.backend.submit_outcome({**body, "result": what}))
+    return back_to(item_url(item.key), what)
+
+
+@router.post("/answers/{id:path}")
+async def answer(page: OwnPage, id: str) -> Response:
+    """An answer to a reaction: accepted, declined, cancelled, done, or what its timing was like."""
+    shown = await run_in_threadpool(page.reaction, id)
+    value = form_values(await page.request.form())
+    result, timing = value("result"), value("timing")
+    back = item_url(f"{shown.reaction.device}/{shown.reaction.item}")
+    if timing in ("early", "right", "late"):
+        outcome = {"id": f"console:{value('once')[:64]}:{id}", "reaction": id, "result": "delivered"}
+        await told(page.backend.submit_outcome({**outcome, "feedback": {"timing": timing}}))
+        return back_to(back, "feedback")
+    if result not in ("accepted", "declined", "cancelled", "done"):
+        raise Refused(400)
+    if result == "accepted" and not page.account.spends:
+        raise Refused(403, page.formats().texts("item.spend_note"))
+    # The id is made of the answer itself, so a form sent twice is one answer.
+    outcome = {"id": f"console:{id}:{result}", "reaction": id, "result": result}
+    quantity = _chosen_quantity(shown, value("option")) if result == "accepted" else None
+    await told(page.backend.submit_outcome(outcome if quantity is None else {**outcome, "quantity": quantity}))
+    return back_to(back, result)
+
+
+def _chosen_quantity(shown: ReactionShown, option: str) -> float | None:
+    """The quantity of the option chosen of an offer; None where there was no choice."""
+    options = shown.reaction.options
+    if not options:
+        return None
+    if not option.isdigit() or int(option) >= len(options):
+        raise Refused(400)
+    return options[int(option)].quantity
+
+
+def quantity_of(text: str) -> float | None:
+    """A quantity as people write it, with a comma or a point; None for nothing."""
+    if not text:
+        return None
+    try:
+        quantity = float(text.replace("\u202f", "").replace(" ", "").replace(",", "."))
+    except ValueError:
+        raise Refused(400) from None
+    if not 0 <= quantity < 1e12:
+        raise Refused(400)
+    return quantity
+
+
+async def told(saying: Any) -> None:
+    """Waits until it is on disk; what the service can't take is said to the person."""
+    try:
+        await saying
+    except BadPayload as error:
+        raise Refused(422, str(error)) from error

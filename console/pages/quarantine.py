@@ -1,0 +1,38 @@
+"""Quarantine: what could not be read, shown safely. For operators: a payload of an unknown device is nobody's else."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from console.backend import QuarantineShown
+from console.web import OwnPage, Refused
+
+ROWS = 30
+SHOWN_BYTES_MAX = 600
+
+router = APIRouter()
+
+
+@router.get("/quarantine")
+def quarantine(page: OwnPage, before: int | None = None) -> Response:
+    """Payloads in quarantine, newest first."""
+    if not page.account.operator:
+        raise Refused(404)
+    rows = page.backend.quarantine(before=before, limit=ROWS + 1)
+    older = rows[ROWS - 1].offset if len(rows) > ROWS else None
+    shown = [(row, *readable(row)) for row in rows[:ROWS]]
+    return page.render("quarantine.html", rows=shown, older=older, before=before)
+
+
+def readable(row: QuarantineShown) -> tuple[str, bool, int]:
+    """The payload's beginning as text or, where it is none, in hexadecimal; whether it is that; bytes not shown."""
+    begun = row.row.payload[:SHOWN_BYTES_MAX]
+    left = len(row.row.payload) - len(begun)
+    try:
+        text = begun.decode("utf-8", "strict" if not left else "ignore")
+    except UnicodeDecodeError:
+        return begun.hex(" "), True, left
+    if all(char.isprintable() or char in "\n\t\r" for char in text):
+        return text, False, left
+    return begun.hex(" "), True, left

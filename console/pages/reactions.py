@@ -1,0 +1,93 @@
+"""What the service did, newest first, and why: the receipts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from config.resolve import SlotItem
+from console.backend import Item, find_item
+from console.figures import quantile_rows
+from console.format import Formats
+from console.web import OwnPage, Page, Refused
+from reactor.routes import customer_of, supplier_of
+from star.react import Decision
+
+ROWS = 40
+
+router = APIRouter()
+
+
+@router.get("/reactions")
+def reactions(page: OwnPage, before: int | None = None) -> Response:
+    """Reactions of all that is theirs; before: milliseconds since the epoch, only earlier ones."""
+    rows = page.backend.reactions(customers=page.account.customers, before_ms=before, limit=ROWS + 1)
+    older = rows[ROWS - 1].reaction.at_ms if len(rows) > ROWS else None
+    return page.render("reactions.html", rows=rows[:ROWS], older=older, before=before)
+
+
+@router.get("/why/{id:path}")
+def why(page: OwnPage, id: str) -> Response:
+    """The receipt of a reaction, or all decisions of a need."""
+    backend = page.backend
+    if backend.reaction(id) is not None:
+        shown = page.reaction(id)
+        item = find_item(page.catalogue, f"{shown.reaction.device}/{shown.reaction.item}")
+        formats = page.formats(shown.reaction.customer)
+        decision = backend.decision(id)
+        return page.render(
+            "why.html",
+            formats=formats,
+            shown=shown,
+            decision=decision,
+            item=item,
+            key=f"{shown.reaction.device}/{shown.reaction.item}",
+            deliveries=[(delivery, target_name(page, delivery.target, formats)) for delivery in backend.deliveries(id)],
+            **receipt(decision, item, formats),
+        )
+    need = backend.need(id)
+    owner = None if need is None else find_item(page.catalogue, need.item)
+    if need is None or owner is None or not page.account.sees(owner.customer):
+        raise Refused(404)
+    return page.render(
+        "need.html",
+        formats=page.formats(owner.customer),
+        need=need,
+        item=owner,
+        decisions=backend.decisions(id),
+        reactions=backend.reactions(need=id),
+    )
+
+
+def receipt(decision: Decision | None, item: Item | None, formats: Formats) -> dict[str, Any]:
+    """What the receipt's tables show."""
+    forecast = decision.forecast if decision is not None else None
+    unit = item.unit if isinstance(item, SlotItem) else ""
+    return {
+        "forecast": forecast,
+        "unit": unit,
+        "quantiles": quantile_rows(forecast, formats) if forecast is not None else [],
+        "figure_rows": figure_rows(decision, formats) if decision is not None else [],
+    }
+
+
+def figure_rows(decision: Decision, formats: Formats) -> list[tuple[str, str]]:
+    """The figures by what they are called here, or by their own name where the texts do not know it."""
+    texts = formats.texts
+    return [
+        (texts.or_else(f"figures.{name}", name.replace("_", " ")), formats.number(value, 4 if abs(value) < 1 else 2))
+        for name, value in decision.figures.items()
+    ]
+
+
+def target_name(page: Page, target: str, formats: Formats) -> str:
+    """Where an outbox row goes, in words."""
+    texts = formats.texts
+    supplier, customer = supplier_of(target), customer_of(target)
+    if supplier is not None:
+        return texts("why.targets.supplier", name=supplier)
+    if customer is not None:
+        return texts("why.targets.customer", name=page.customer_name(customer))
+    return texts.or_else(f"why.targets.{target}", target)

@@ -1,0 +1,168 @@
+"""The read model behind the pages: the latest forecast and the level history of each item, in an SQLite file of its own.
+
+Disposable: delete the file and it is built again from the log's `forecasts` topic. It follows that topic beside the loop,
+never in it; the loop does not know of it and never waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from console.backend import Point
+from star.analyse import Forecast, forecast_from_fields
+from star.ports import Log
+from star.times import DAY_MS, MINUTE_MS
+
+TOPIC = "forecasts"
+POINT_EVERY_MS = 15 * MINUTE_MS
+"""At most one point an item is kept for so much of event time."""
+KEEP_MS = 400 * DAY_MS
+READ_RECORDS_MAX = 2_000
+"""Records taken from the log at a time."""
+QUERY_NAMES_MAX = 500
+"""Names in one query: SQLite allows 999 variables at the least."""
+PRUNE_EVERY = 50_000
+"""Points written between two sweeps of what is older than KEEP_MS."""
+
+_VERSION = 1
+_SCHEMA = """
+create table if not exists place (one integer primary key check (one = 1), next_offset integer not null);
+create table if not exists latest (item text primary key, at_ms integer not null, body text not null) without rowid;
+create table if not exists point (
+  item text not null, slot_ms integer not null, at_ms integer not null, level real not null, days text not null,
+  primary key (item, slot_ms)
+) without rowid;
+"""
+_log = structlog.get_logger("console.views")
+
+
+def pack_forecasts(forecasts: Sequence[Forecast]) -> bytes:
+    """A record of the topic: a JSON list of forecasts."""
+    return json.dumps([asdict(forecast) for forecast in forecasts], ensure_ascii=False, allow_nan=False).encode()
+
+
+def unpack_forecasts(wire: bytes) -> list[Forecast]:
+    """The forecasts of a record: one JSON object, or a list of them."""
+    body: Any = json.loads(wire)
+    return [forecast_from_fields(row) for row in (body if isinstance(body, list) else [body])]
+
+
+class Projection:
+    """The read model. Every method may be called from any thread; writes take turns with reads.
+
+    A file that is damaged or of another version is thrown away and built again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._written = 0
+        try:
+            self._db = self._opened(path)
+        except sqlite3.DatabaseError:
+            _log.warning("rebuilt_read_model", path=str(path))
+            for name in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+                name.unlink(missing_ok=True)
+            self._db = self._opened(path)
+
+    @staticmethod
+    def _opened(path: Path) -> sqlite3.Connection:
+        db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        try:
+            version = db.execute("pragma user_version").fetchone()[0]
+            if version not in (0, _VERSION):
+                raise sqlite3.DatabaseError(f"version {version}")
+            # What is lost in a power cut is read from the log again, so no flush is waited for.
+            db.executescript(
+                f"pragma journal_mode=wal; pragma synchronous=off; {_SCHEMA} pragma user_version={_VERSION}"
+            )
+            db.execute("insert or ignore into place values (1, 0)")
+        except sqlite3.DatabaseError:
+            db.close()
+            raise
+        return db
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._lock:
+            self._db.close()
+
+    def next_offset(self) -> int:
+        """The offset in the topic from which to read on."""
+        with self._lock:
+            return int(self._db.execute("select next_offset from place").fetchone()[0])
+
+    def take(self, forecasts: Sequence[Forecast], next_offset: int | None = None) -> None:
+        """Takes forecasts in, in order, together with the offset that follows them."""
+        slots = [(f.item, f.at_ms // POINT_EVERY_MS, f.at_ms, f.level, json.dumps(f.shown())) for f in forecasts]
+        with self._lock:
+            self._db.execute("begin")
+            self._db.executemany(
+                "insert into latest values (?, ?, ?) on conflict (item) do update set at_ms = excluded.at_ms,"
+                " body = excluded.body where excluded.at_ms >= latest.at_ms",
+                [(f.item, f.at_ms, json.dumps(asdict(f), ensure_ascii=False)) for f in forecasts],
+            )
+            # The first of each quarter of an hour stays: replaying the same records leaves the same points.
+            self._db.executemany("insert or ignore into point values (?, ?, ?, ?, ?)", slots)
+            if next_offset is not None:
+                self._db.execute("update place set next_offset = ?", (next_offset,))
+            self._written += len(slots)
+            if self._written >= PRUNE_EVERY:
+                self._prune()
+            self._db.execute("commit")
+
+    def _prune(self) -> None:
+        self._written = 0
+        newest = self._db.execute("select max(at_ms) from latest").fetchone()[0] or 0
+        self._db.execute("delete from point where at_ms < ?", (newest - KEEP_MS,))
+
+    def catch_up(self, log: Log) -> set[str]:
+        """Takes in what the topic holds beyond what was taken; the items that changed, at most READ_RECORDS_MAX records."""
+        start = self.next_offset()
+        rows = log.read(TOPIC, start, READ_RECORDS_MAX)
+        if not rows:
+            return set()
+        forecasts = [forecast for _, wire in rows for forecast in unpack_forecasts(wire)]
+        self.take(forecasts, rows[-1][0] + 1)
+        return {forecast.item for forecast in forecasts}
+
+    async def follow(self, log: Log, changed: Callable[[set[str]], None], every_s: float = 1.0) -> None:
+        """Keeps up with the topic until cancelled, saying which items changed. Reading happens in a worker thread."""
+        while True:
+            items = await asyncio.to_thread(self.catch_up, log)
+            if items:
+                changed(items)
+            else:
+                await asyncio.sleep(every_s)
+
+    def latest(self, items: Collection[str] | None = None) -> dict[str, Forecast]:
+        """The latest forecast of each of `items` (None: of all) that has one."""
+        bodies: list[str] = []
+        with self._lock:
+            if items is None:
+                bodies = [row[0] for row in self._db.execute("select body from latest order by item")]
+            else:
+                names = list(items)
+                for start in range(0, len(names), QUERY_NAMES_MAX):
+                    part = names[start : start + QUERY_NAMES_MAX]
+                    marks = ",".join("?" * len(part))
+                    bodies += [r[0] for r in self._db.execute(f"select body from latest where item in ({marks})", part)]
+        forecasts = [forecast_from_fields(json.loads(body)) for body in bodies]
+        return {forecast.item: forecast for forecast in forecasts}
+
+    def history(self, item: str, start_ms: int, end_ms: int) -> list[Point]:
+        """The item's points from start_ms to end_ms, oldest first."""
+        with self._lock:
+            rows = self._db.execute(
+                "select at_ms, level from point where item = ? and slot_ms >= ? and at_ms <= ? order by slot_ms",
+                (item, start_ms // POINT_EVERY_MS, end_ms),
+            ).fetchall()
+        return [Point(at_ms=at_ms, level=level) for at_ms, level in rows if at_ms >= start_ms]
