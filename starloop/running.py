@@ -1,6 +1,6 @@
 """The service that owns a data directory, as other commands find and ask it: over its HTTP API, with its local token.
 
-The running service writes SERVICE_FILE when it is ready and removes it when it stops; after a kill it stays behind, so
+The running service writes service.json when it is ready and removes it when it stops; after a kill it stays behind, so
 a file alone proves nothing: the process must live, and hold the directory's lock.
 """
 
@@ -16,10 +16,9 @@ from typing import Any
 import httpx
 
 from star.errors import InputError, StarloopError, Unavailable
+from starloop.data_dir import SERVICE
 from stream.transports.lock import LOCK_NAME
 
-SERVICE_FILE = "service.json"
-"""In the data directory, mode 0600: {"pid", "mqtt_port", "http_port", "token"}."""
 ASK_TIMEOUT_S = 10.0
 
 
@@ -53,7 +52,7 @@ class Running:
 
 def find_running(data: Path) -> Running | None:
     """The service that owns the directory now, or None. Raises InputError for a service file that can't be read."""
-    path = data / SERVICE_FILE
+    path = data / SERVICE
     try:
         fields = json.loads(path.read_text())
         found = Running(

@@ -10,13 +10,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
 from config.settings import Settings
 from star.errors import DiskFull, InputError, LogDamaged, LogError, StarloopError, Unavailable
 from star.times import DAY_MS, utc
 from starloop.checkup.finding import Finding, fail, ok, warn
 from starloop.running import Running, find_running, owner_of
+from stream.inlet import decode_quarantined
+from stream.topics import INPUT, QUARANTINE
 from stream.transports.log import LOG_NAME, SqliteLog
 
 ROOM_COMFORT = 10
@@ -89,7 +89,7 @@ def log_findings(path: Path, now_ms: int) -> Iterator[Finding]:
     try:
         with SqliteLog(path, read_only=True) as log:
             log.check()
-            yield ok("log", f"whole, {path.stat().st_size / 2**20:.1f} MiB, {log.end('input')} records of input")
+            yield ok("log", f"whole, {path.stat().st_size / 2**20:.1f} MiB, {log.end(INPUT)} records of input")
             yield _last_record(log, now_ms)
             yield _quarantine(log, now_ms)
     except LogDamaged as error:
@@ -101,7 +101,7 @@ def log_findings(path: Path, now_ms: int) -> Iterator[Finding]:
 
 
 def _last_record(log: SqliteLog, now_ms: int) -> Finding:
-    last = log.read_records("input", max(log.end("input") - 1, 0), 1)
+    last = log.read_records(INPUT, max(log.end(INPUT) - 1, 0), 1)
     if last and last[-1].at_ms > now_ms + CLOCK_SLACK_MS:
         said = f"the log's last record is of {utc(last[-1].at_ms).isoformat(timespec='seconds')}, later than now"
         return fail("clock and log", said, "set the clock (timedatectl set-ntp true), or wait until it has caught up")
@@ -109,25 +109,17 @@ def _last_record(log: SqliteLog, now_ms: int) -> Finding:
 
 
 def _quarantine(log: SqliteLog, now_ms: int) -> Finding:
-    end, first = log.end("quarantine"), log.begin("quarantine")
+    end, first = log.end(QUARANTINE), log.begin(QUARANTINE)
     if end == first:
         return ok("quarantine", "empty")
-    last = log.read_records("quarantine", end - 1, 1)
+    last = log.read_records(QUARANTINE, end - 1, 1)
     recent = bool(last) and last[0].at_ms > now_ms - DAY_MS
     age = "within the last day" if recent else "over a day ago"
-    said = f"{end - first} payloads, the last {age}{_reason(last[0].value if last else None)}"
+    reason = f": {decode_quarantined(last[0].value).reason}" if last and last[0].value else ""
+    said = f"{end - first} payloads, the last {age}{reason}"
     return (
         warn("quarantine", said, "look at them on the console's quarantine page") if recent else ok("quarantine", said)
     )
-
-
-def _reason(wire: bytes | None) -> str:
-    try:
-        found = msgspec.json.decode(wire or b"{}")
-    except msgspec.DecodeError:
-        return ""
-    reason = found.get("reason") if isinstance(found, dict) else None
-    return f": {reason}" if reason else ""
 
 
 def running_or_none(folder: Path) -> Running | None:

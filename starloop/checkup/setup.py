@@ -18,7 +18,8 @@ from models.runtime import OnnxScorer
 from reactor.channels.secret import SECRET_FILE
 from star.errors import ModelError
 from starloop.checkup.finding import Finding, fail, ok, warn
-from starloop.running import SERVICE_FILE, Running
+from starloop.data_dir import SERVICE
+from starloop.running import Running
 
 HIDDEN = "(hidden)"
 
@@ -76,7 +77,7 @@ def secret_findings(settings: Settings) -> Iterator[Finding]:
             )
     kept = [
         settings.data_dir / SECRET_FILE,
-        settings.data_dir / SERVICE_FILE,
+        settings.data_dir / SERVICE,
         settings.tls_key,
         settings.mqtt_credentials,
     ]

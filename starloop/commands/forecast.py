@@ -15,11 +15,12 @@ import click
 
 from config.settings import Settings
 from console.api.see import forecast_row
-from console.views import TOPIC, unpack_forecasts
+from console.views import unpack_forecasts
 from star.analyse import DAYS_MAX, Forecast
 from star.errors import InputError
 from star.times import utc
 from starloop.running import Running, find_running
+from stream.topics import FORECASTS
 from stream.transports.log import LOG_NAME, SqliteLog
 
 READ_RECORDS = 500
@@ -85,8 +86,8 @@ def in_words(row: dict[str, Any]) -> str:
 
 def _backwards(log: SqliteLog) -> Iterator[Forecast]:
     """Forecasts of the log, the latest first, at most RECORDS_MAX records back."""
-    end = log.end(TOPIC)
-    first = max(log.begin(TOPIC), end - RECORDS_MAX)
+    end = log.end(FORECASTS)
+    first = max(log.begin(FORECASTS), end - RECORDS_MAX)
     while end > first:
         start = max(first, end - READ_RECORDS)
         for wire in reversed(_between(log, start, end)):
@@ -98,7 +99,7 @@ def _between(log: SqliteLog, start: int, end: int) -> list[bytes]:
     """The records from start to before end; one read may stop early, so as many as it takes."""
     found: list[bytes] = []
     while start < end:
-        rows = log.read(TOPIC, start, end - start)
+        rows = log.read(FORECASTS, start, end - start)
         if not rows:
             break
         found += [wire for _, wire in rows]

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from config.settings import Settings
 from models.cards import MODEL_FILE, REGISTRY
 from reactor.channels.secret import SECRET_FILE, installation_secret
+from star.records import Quarantined
 from starloop.checkup.data import access_finding, data_findings, log_findings, room_finding, service_finding
 from starloop.checkup.finding import Finding
 from starloop.checkup.machine import (
@@ -28,6 +29,8 @@ from starloop.checkup.machine import (
 )
 from starloop.checkup.setup import HIDDEN, in_force, model_findings, port_finding, secret_findings, settings_findings
 from starloop.commands.doctor import command
+from stream.inlet import encode_quarantined
+from stream.topics import QUARANTINE
 from stream.transports.lock import DirectoryLock
 from stream.transports.log import LOG_NAME, SqliteLog, wall_clock_ms
 from tests.commands.test_forecast import running_service
@@ -176,7 +179,8 @@ def test_a_clock_behind_the_log_is_found(tmp_path: Path) -> None:
 def test_what_lies_in_quarantine_is_counted_with_the_last_reason(tmp_path: Path) -> None:
     """A warning while it is fresh."""
     with SqliteLog(tmp_path / LOG_NAME) as log:
-        log.append("quarantine", [json.dumps({"reason": "not JSON"}).encode()] * 3)
+        bad = Quarantined(at_ms=NOW_MS, topic="starloop/v1/tank-7/telemetry", payload=b"{", reason="not JSON")
+        log.append(QUARANTINE, [encode_quarantined(bad)] * 3)
     found = next(one for one in log_findings(tmp_path / LOG_NAME, wall_clock_ms()) if one.name == "quarantine")
     assert found.state == "warn"
     assert "3 payloads" in found.said

@@ -20,7 +20,8 @@ from star.analyse import DAYS_MAX, Forecast
 from star.errors import InputError, LogError, Unavailable
 from starloop.commands import forecast as forecast_command
 from starloop.commands.forecast import command
-from starloop.running import SERVICE_FILE, find_running, owner_of
+from starloop.data_dir import SERVICE
+from starloop.running import find_running, owner_of
 from stream.transports.lock import DirectoryLock
 from stream.transports.log import LOG_NAME, SqliteLog
 
@@ -127,7 +128,7 @@ def running_service(folder: Path, token: str = "local") -> Iterator[None]:
     thread.start()
     lock = DirectoryLock(folder)
     fields = {"pid": os.getpid(), "mqtt_port": 1883, "http_port": server.server_port, "token": token}
-    (folder / SERVICE_FILE).write_text(json.dumps(fields))
+    (folder / SERVICE).write_text(json.dumps(fields))
     try:
         yield
     finally:
@@ -157,7 +158,7 @@ def test_a_token_that_is_not_the_service_s_is_refused(tmp_path: Path) -> None:
 
 def test_the_file_of_a_killed_service_is_not_taken_for_a_running_one(data: Path) -> None:
     """Nobody holds the lock: the log is read instead."""
-    (data / SERVICE_FILE).write_text(json.dumps({"pid": os.getpid(), "mqtt_port": 1, "http_port": 1, "token": ""}))
+    (data / SERVICE).write_text(json.dumps({"pid": os.getpid(), "mqtt_port": 1, "http_port": 1, "token": ""}))
     assert find_running(data) is None
     assert len(said("--data", str(data))) == 2
 
@@ -167,12 +168,10 @@ def test_a_service_that_does_not_answer_or_a_damaged_file_is_said_so(tmp_path: P
     lock = DirectoryLock(tmp_path)
     try:
         assert owner_of(tmp_path) == os.getpid()
-        (tmp_path / SERVICE_FILE).write_text(
-            json.dumps({"pid": os.getpid(), "mqtt_port": 1, "http_port": 9, "token": ""})
-        )
+        (tmp_path / SERVICE).write_text(json.dumps({"pid": os.getpid(), "mqtt_port": 1, "http_port": 9, "token": ""}))
         with pytest.raises(Unavailable, match=r"items.* does not answer"):
             CliRunner().invoke(command, ["--data", str(tmp_path)], catch_exceptions=False)
-        (tmp_path / SERVICE_FILE).write_text("{")
+        (tmp_path / SERVICE).write_text("{")
         with pytest.raises(InputError, match="start the service again"):
             CliRunner().invoke(command, ["--data", str(tmp_path)], catch_exceptions=False)
     finally:
