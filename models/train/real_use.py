@@ -10,6 +10,7 @@ import csv
 import gzip
 import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from models.train.run_out_examples import Examples, examples_of
 Float64 = NDArray[np.float64]
 
 EXAMPLES_PER_SERIES = 400
+HELD_OUT = ("Shower", "Sub_metering_1")
+"""Series that are never fitted."""
 _WATER = "consumption/weusedto_water"
 _POWER = "consumption/household_power/household_power_consumption_days.csv"
 _FLOWS = ("Bidet", "Kitchenfaucet", "Shower", "Washbasin")
@@ -30,18 +33,35 @@ _DAY_S = 86_400
 _HOME_IDS = 900_000_000
 
 
-def real_examples(seed: int, data_dir: Path | None) -> tuple[Examples | None, list[str]]:
-    """Examples of what `data_dir` has, and the names of the series used; (None, []) where it has none."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealUse:
+    """Examples of real use. fitted, held_out: by series, None where there is none; names: of the series fitted."""
+
+    fitted: Examples | None = None
+    held_out: Examples | None = None
+    names: tuple[str, ...] = ()
+
+
+def real_use(seed: int, data_dir: Path | None) -> RealUse:
+    """Examples of what `data_dir` has; none of them where it has none. Two series are held out, to measure on."""
     if data_dir is None:
-        return None, []
-    parts, sources = [], []
+        return RealUse()
+    fitted, held_out, names = [], [], []
     for number, (name, first_day, use) in enumerate(series(data_dir)):
         rng = np.random.default_rng([seed, 7, number])
         ids = np.array([_HOME_IDS + number])
         one = (use / max(float(use.mean()), 1e-9))[None, :]
-        parts.append(examples_of(rng, one, first_day, EXAMPLES_PER_SERIES, "real", ids, _AHEAD_DAYS_MIN))
-        sources.append(name)
-    return (Examples.joined(parts) if parts else None), sources
+        examples = examples_of(rng, one, first_day, EXAMPLES_PER_SERIES, "real", ids, _AHEAD_DAYS_MIN)
+        if any(word in name for word in HELD_OUT):
+            held_out.append(examples)
+        else:
+            fitted.append(examples)
+            names.append(name)
+    return RealUse(
+        fitted=Examples.joined(fitted) if fitted else None,
+        held_out=Examples.joined(held_out) if held_out else None,
+        names=tuple(names),
+    )
 
 
 def series(data_dir: Path) -> Iterator[tuple[str, int, Float64]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,15 +18,16 @@ from models.runtime import OnnxScorer, load_scorer
 from models.train.measure import measured
 from models.train.mlp import Plan, QuantileNet
 from models.train.onnx_export import check_parity, to_onnx
-from models.train.real_use import real_examples
+from models.train.real_use import real_use
 from models.train.run_out_examples import Examples, simulated
 from star.analyse import QUANTILES
 
 NAME = "run-out"
 VERSION = 1
 SEED = 20_260_301
-HOMES_PER_KIND = 1_200
+HOMES_PER_KIND = 2_400
 EXAMPLES_PER_HOME = 24
+HOMES_TESTED = 200
 EPOCHS = 30
 
 Say = Callable[[str], None]
@@ -39,11 +41,11 @@ def train(out: Path, *, seed: int = SEED, data_dir: Path | None = None, quick: b
     homes, epochs = (HOMES_PER_KIND // 10, 6) if quick else (HOMES_PER_KIND, EPOCHS)
     say(f"simulating {homes} homes of each kind of demand")
     examples = simulated(seed, homes, EXAMPLES_PER_HOME)
-    real, sources = real_examples(seed, data_dir)
+    real = real_use(seed, data_dir)
     part = split(examples, seed)
     fitted = examples.take(part == 0)
-    if real is not None:
-        fitted = Examples.joined([fitted, real])
+    if real.fitted is not None:
+        fitted = Examples.joined([fitted, real.fitted])
     plan = Plan(epochs=epochs, seed=seed)
     batch = fitted.batch()
     net = QuantileNet(batch.x, batch.y, QUANTILES, plan)
@@ -53,20 +55,29 @@ def train(out: Path, *, seed: int = SEED, data_dir: Path | None = None, quick: b
 
     held_out = examples.take(part == 2)
     body = to_onnx(net, NAME)
-    card = _card(seed, net, fitted, sources)
+    card = _card(seed, net, fitted, real.names)
     write_model(out, body, card)
     scorer = OnnxScorer(body, card | {"sha256": "0" * 64}, out / MODEL_FILE)
     card["training"]["parity_max"] = check_parity(net, scorer.score(held_out.x), held_out.x)
     card["metrics"] = measured(held_out, scorer.score(held_out.x))
+    if real.held_out is not None:
+        card["metrics"]["real_held_out"] = measured(real.held_out, scorer.score(real.held_out.x))["all"]
     return write_model(out, body, card)
 
 
-def evaluate(folder: Path, *, seed: int = SEED + 1, homes_per_kind: int = 200, say: Say = print) -> dict[str, object]:
-    """The metrics of the model in `folder` on lives simulated from another seed."""
+def evaluate(
+    folder: Path, *, seed: int = SEED + 1, data_dir: Path | None = None, quick: bool = False, say: Say = print
+) -> dict[str, Any]:
+    """The metrics of the model in `folder` on lives simulated from another seed, and on real use held out of training."""
     scorer = load_scorer(NAME, folder.parent.parent, int(folder.name))
-    say(f"simulating {homes_per_kind} homes of each kind of demand from seed {seed}")
-    examples = simulated(seed, homes_per_kind, EXAMPLES_PER_HOME)
-    return measured(examples, scorer.score(examples.x))
+    homes = HOMES_TESTED // 10 if quick else HOMES_TESTED
+    say(f"simulating {homes} homes of each kind of demand from seed {seed}")
+    examples = simulated(seed, homes, EXAMPLES_PER_HOME)
+    metrics = measured(examples, scorer.score(examples.x))
+    real = real_use(seed, data_dir)
+    if real.held_out is not None:
+        metrics["real_held_out"] = measured(real.held_out, scorer.score(real.held_out.x))["all"]
+    return metrics
 
 
 def split(examples: Examples, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -76,7 +87,7 @@ def split(examples: Examples, seed: int) -> np.ndarray[tuple[int], np.dtype[np.i
     return np.digitize(draw, (0.7, 0.85)).astype(np.int64)[place]
 
 
-def _card(seed: int, net: QuantileNet, fitted: Examples, sources: list[str]) -> Card:
+def _card(seed: int, net: QuantileNet, fitted: Examples, sources: tuple[str, ...]) -> Card:
     return {
         "name": NAME,
         "version": VERSION,
@@ -89,7 +100,7 @@ def _card(seed: int, net: QuantileNet, fitted: Examples, sources: list[str]) -> 
             "seed": seed,
             "examples": len(fitted),
             "simulated": "simulators/physics/demand.py, ten kinds of demand",
-            "real": sources,
+            "real": list(sources) or ["none"],
             "parameters": int(sum(w.size for w in (*net.weights, *net.biases))),
         },
         "limits": {

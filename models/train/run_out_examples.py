@@ -172,7 +172,10 @@ def _as_seen(rng: np.random.Generator, history: Float64, noise: Float64) -> Floa
     seen = history.copy()
     errors = rng.normal(0.0, 1.0, (count, DAYS + 1)) * (noise * rng.uniform(0.2, 0.8, count))[:, None]
     seen += errors[:, :-1] - errors[:, 1:]
-    clipped = rng.random(count) < 0.6
+    manner = rng.random(count)
+    carried = manner < 0.6
+    seen[carried] = _carried(seen[carried])
+    clipped = manner > 0.8
     seen[clipped] = np.maximum(seen[clipped], 0.0)
     for row in np.flatnonzero(rng.random(count) < 0.12):
         _spread(seen[row], int(rng.integers(2, 15)), int(rng.integers(0, 14)))
@@ -185,6 +188,17 @@ def _as_seen(rng: np.random.Generator, history: Float64, noise: Float64) -> Floa
     age = np.where(rng.random(count) < 0.2, rng.integers(0, 8, count), age)
     seen[np.arange(DAYS) >= age[:, None]] = np.nan
     return seen.astype(np.float32)
+
+
+def _carried(seen: Float64) -> Float64:
+    """No day below 0: what noise made negative is owed by the next day, so that sums stay right."""
+    owed = np.zeros(len(seen))
+    out = np.empty_like(seen)
+    for day in range(DAYS - 1, -1, -1):
+        total = seen[:, day] + owed
+        out[:, day] = np.maximum(total, 0.0)
+        owed = np.minimum(total, 0.0)
+    return out
 
 
 def _spread(row: Float64, every: int, start: int) -> None:

@@ -1,0 +1,41 @@
+"""Which models can be trained here, by name: each is a module with `train` and `evaluate`, loaded when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from models.cards import Card
+from star.errors import UsageError
+
+TRAINERS: dict[str, str] = {"run-out": "models.train.run_out"}
+"""Model name -> module."""
+
+Say = Callable[[str], None]
+
+
+class Trainer(Protocol):
+    """What a training module offers."""
+
+    SEED: int
+
+    def train(self, out: Path, *, seed: int, data_dir: Path | None, quick: bool, say: Say) -> Card:
+        """Trains and writes model and card into `out`; gives the card. Raises ModelError, UsageError."""
+        ...
+
+    def evaluate(self, folder: Path, *, seed: int, data_dir: Path | None, quick: bool, say: Say) -> dict[str, Any]:
+        """Metrics of the model in `folder` on data that it was not trained on."""
+        ...
+
+
+def trainer(name: str) -> Trainer:
+    """The trainer of model `name`. Raises UsageError where there is none, or what training needs is not installed."""
+    module = TRAINERS.get(name)
+    if module is None:
+        raise UsageError(f"there is no model {name!r} to train: expected one of {', '.join(TRAINERS)}")
+    if importlib.util.find_spec("onnx") is None:
+        raise UsageError("training needs the package onnx: install starloop[train]")
+    return cast(Trainer, importlib.import_module(module))
