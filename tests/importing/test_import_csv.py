@@ -47,7 +47,7 @@ def test_a_household_imports_its_fixtures_from_several_files_in_one_order_of_tim
         "--value", "shower_used=Shower.csv.gz:Flow", "--scale", "shower_used=0.001",
         "--count", "tablets_used=Dishwasher30.csv",
         "--count", "washes_used=Washingmachine.csv", "--count-gap", "washes_used=2h",
-        "--where", "Washingmachine.csv:Flow>0",
+        "--where", "Washingmachine.csv:Flow>150",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     times = [at for at, _ in values(result)]
