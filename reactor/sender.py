@@ -21,12 +21,13 @@ import structlog
 
 from config.resolve import Catalogue
 from config.settings import Settings
+from reactor.at_the_door import Hold, look
 from reactor.routes import carries, customer_of, supplier_of
 from star.errors import InputError, Unavailable
 from star.ports import Clock
 from star.ports import Sender as Channel
 from star.react import Reaction, ReactionType
-from star.repeat import Outcome
+from star.repeat import NeedState, Outcome
 from star.times import DAY_MS
 
 log = structlog.get_logger()
@@ -119,6 +120,7 @@ class Sender:
     """Carries the outbox's rows. One a store; `run` it as a task, `nudge` it when rows were added.
 
     report: appends an outcome to the input log and returns when it is on disk. catalogue: the fleet as it is now.
+    need_state: the state of a need by its id, None where it is not known.
     """
 
     def __init__(
@@ -128,6 +130,7 @@ class Sender:
         *,
         catalogue: Callable[[], Catalogue],
         report: Callable[[Outcome], Awaitable[None]],
+        need_state: Callable[[str], NeedState | None],
         clock: Clock,
         limits: Limits | None = None,
     ) -> None:
@@ -135,6 +138,7 @@ class Sender:
         self._channels = channels
         self._catalogue = catalogue
         self._report = report
+        self._need_state = need_state
         self._clock = clock
         self._limits = limits or Limits()
         self._lines: set[tuple[str, str]] = set()
@@ -195,6 +199,8 @@ class Sender:
         if self._at_its_end(row, now_ms):
             await self._give_up(row, f"given up after {row.tries} tries; the last: {row.error or 'none was made'}")
             return
+        if customer_of(row.target) is not None and not self._may_be_pushed(row, now_ms):
+            return
         health = self._health.get(row.target)
         if health is not None and health.rests_until_ms > now_ms:
             self._later(row, Unavailable(health.error))
@@ -209,6 +215,14 @@ class Sender:
         else:
             self._health.pop(row.target, None)
             self._outbox.mark_sent(row.id, self._clock.now_ms())
+
+    def _may_be_pushed(self, row: OutboxRow, now_ms: int) -> bool:
+        """The last look before a contact; puts it off, or ends it, where this is not the moment."""
+        found = look(row.reaction, self._catalogue(), self._need_state(row.need), now_ms)
+        if found is not None:
+            until_ms = found.until_ms if isinstance(found, Hold) else None
+            self._outbox.mark_failed(row.id, found.reason, next_try_ms=until_ms)
+        return found is None
 
     def _at_its_end(self, row: OutboxRow, now_ms: int) -> bool:
         """Whether trying has an end here: by number, or by age. A contact is worth little after a day."""

@@ -93,12 +93,23 @@ class Ear:
 
 
 def fleet_of(
-    endpoint: str = "https://acme.example/orders", channels: Sequence[str] = ("mqtt",), language: str = "en"
+    endpoint: str = "https://acme.example/orders",
+    channels: Sequence[str] = ("mqtt",),
+    language: str = "en",
+    **customer: Any,
 ) -> Catalogue:
-    """One customer with one tank, served by acme."""
+    """One customer with one tank, served by acme; `customer`: further fields of theirs."""
     fleet = Fleet.model_validate(
         {
-            "customers": [{"id": "maria", "language": language, "channels": list(channels)}],
+            "customers": [
+                {
+                    "id": "maria",
+                    "language": language,
+                    "channels": list(channels),
+                    "consents": ["replenishment"],
+                    **customer,
+                }
+            ],
             "devices": [
                 {
                     "id": "tank-7",

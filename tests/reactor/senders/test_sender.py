@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 import pytest
 from standardwebhooks.webhooks import Webhook
@@ -21,6 +22,7 @@ from reactor.routes import routes
 from reactor.sender import Channels, Limits, Sender, undelivered, wait_before_s
 from star.errors import InputError, Unavailable
 from star.react import Reaction, ReactionType
+from star.repeat import NeedState
 from tests.reactor.senders.small_fleet import (
     SECRET,
     Ear,
@@ -61,7 +63,15 @@ def sender_to(
     """A sender all of whose ways out are `channel`."""
     ways = Channels(mqtt=channel, suppliers=channel, customers=channel)  # type: ignore[arg-type]
     fleet = fleet or fleet_of()
-    return Sender(outbox, ways, catalogue=lambda: fleet, report=(ear or Ear()).report, clock=clock, limits=limits)
+    return Sender(
+        outbox,
+        ways,
+        catalogue=lambda: fleet,
+        report=(ear or Ear()).report,
+        need_state=lambda _: NeedState.OPEN,
+        clock=clock,
+        limits=limits,
+    )
 
 
 async def until(true: Callable[[], bool], within_s: float = 5.0) -> None:
@@ -256,6 +266,23 @@ async def test_a_lost_mqtt_order_fails_and_a_lost_contact_does_not(outbox: Outbo
     assert {row.state for row in outbox.rows} == {"given_up"}
 
 
+async def test_a_contact_that_was_held_up_waits_for_the_end_of_quiet_hours(
+    outbox: OutboxInMemory, clock: HandClock
+) -> None:
+    """Due again at three in the morning, it goes out at half past seven; an order would not wait."""
+    channel, fleet = Stubborn(None), fleet_of(quiet_hours=("22:00", "07:30"), timezone="Europe/Paris")
+    clock.at_ms = round(datetime(2025, 11, 25, 2, 0, tzinfo=UTC).timestamp() * 1000)
+    contact = outbox.put(reaction_of(ReactionType.OFFER_MADE), "customer:maria")
+    order = outbox.put(reaction_of(cycle=4), TARGET)
+    sender = sender_to(channel, outbox, clock, fleet=fleet)
+    await sender.once()
+    assert (contact.state, order.state) == ("waiting", "sent")
+    assert contact.due_ms == round(datetime(2025, 11, 25, 6, 30, tzinfo=UTC).timestamp() * 1000)
+    clock.at_ms = contact.due_ms
+    await sender.once()
+    assert contact.state == "sent"
+
+
 async def test_a_supplier_that_is_down_is_left_alone_for_a_while(outbox: OutboxInMemory, clock: HandClock) -> None:
     """After three failures in a row its other orders are put off without asking, and go out when it is back."""
     channel = Stubborn(Unavailable("acme can't be reached"))
@@ -315,7 +342,7 @@ async def test_an_offer_goes_to_the_device_and_the_phone_each_by_its_way(
             customers=NotifyChannel(customer_lookup(fleet), lambda item, _: item),
         )
         report: Callable[..., Awaitable[None]] = Ear().report
-        sender = Sender(outbox, ways, catalogue=lambda: fleet, report=report, clock=clock)
+        sender = Sender(outbox, ways, catalogue=lambda: fleet, report=report, need_state=lambda _: None, clock=clock)
         offer = reaction_of(ReactionType.OFFER_MADE)
         for target in routes(offer, fleet):
             outbox.put(offer, target)
