@@ -28,8 +28,8 @@ LINE_CHARACTERS_MAX = 140
 ASYNC_ROOMS = {"edge", "stream", "reactor", "console", "starloop"}
 ANY_IN_STAR = {"analyse.py", "react.py", "records.py"}
 """Files of star/ that read JSON or make it, and so meet Any at their edge; no other file may."""
-SLEEPERS: set[str] = set()
-"""Library files that may call time.sleep, each with its reason beside the call."""
+SLEEPERS = {"simulators/load.py"}
+"""Files that may call time.sleep: the load generator, a process of its own whose purpose is its pace."""
 
 _WORKPLACE = re.compile(r"/work/|/tmp/plan|/root/|/home/[a-z]+/")
 _BANNER = re.compile(r"^\s*#\s*([-=*#~]{4,}|.*[-=*#~]{8,}\s*$)")
@@ -83,7 +83,8 @@ def test_a_file_is_split_before_it_has_more_than_400_lines() -> None:
 
 def test_a_line_fits_on_a_screen() -> None:
     """No line of code is much longer than the 120 characters that the formatter keeps code to."""
-    assert matching(re.compile(rf"^.{{{LINE_CHARACTERS_MAX + 1},}}"), LIBRARY) == []
+    long = re.compile(rf"^(?!.*  # (noqa|type): ).{{{LINE_CHARACTERS_MAX + 1},}}")
+    assert matching(long, LIBRARY) == []
 
 
 def test_a_function_has_at_most_70_lines() -> None:
