@@ -85,11 +85,30 @@ class PromptTableManager(TableManager):
 
 
 class StreamApp(faust.App):
-    """A Faust app on a log that it is given."""
+    """A Faust app on a log that it is given, with the settings that make it our kind of app; `settings` override them."""
 
-    def __init__(self, log: SqliteLog, **kwargs: Any) -> None:
+    def __init__(self, log: SqliteLog, **settings: Any) -> None:
+        register()
         self.embedded = log
-        super().__init__(**kwargs)
+        super().__init__(
+            **{
+                "broker": URL(f"{SCHEME}://{log.path.absolute()}"),
+                "datadir": str(log.path.parent),
+                "store": URL("memory://"),
+                "autodiscover": False,
+                "web_enabled": False,
+                "topic_partitions": 1,
+                "topic_replication_factor": 1,
+                "topic_disable_leader": True,
+                "stream_buffer_maxsize": BUFFERED_EVENTS_MAX,
+                "stream_wait_empty": False,
+                "key_serializer": "raw",
+                "value_serializer": "raw",
+                "Table": RawTable,
+                "TableManager": PromptTableManager,
+                **settings,
+            }
+        )
 
     def _new_transport(self) -> TransportT:
         return Transport(self.conf.broker_consumer, self, log=self.embedded)
@@ -140,27 +159,8 @@ def build_app(
     tick, for good when it returns; called in order, each tick once or - after a restart - again.
     """
     options = options or StreamOptions()
-    register()
     prepare(log, options.retention)
-    app = StreamApp(
-        log,
-        id=APP_ID,
-        broker=URL(f"{SCHEME}://{log.path.absolute()}"),
-        store=URL("memory://"),
-        datadir=str(log.path.parent),
-        autodiscover=False,
-        web_enabled=False,
-        topic_partitions=1,
-        topic_replication_factor=1,
-        topic_disable_leader=True,
-        broker_commit_interval=options.commit_s,
-        stream_buffer_maxsize=BUFFERED_EVENTS_MAX,
-        stream_wait_empty=False,
-        key_serializer="raw",
-        value_serializer="raw",
-        Table=RawTable,
-        TableManager=PromptTableManager,
-    )
+    app = StreamApp(log, id=APP_ID, broker_commit_interval=options.commit_s)
     _AnalysisAgent(app, log, make_analysis, options.checkpoint)
     _FactsAgent(app, on_facts)
 

@@ -31,6 +31,11 @@ def values_of(log: SqliteLog, topic: str) -> list[bytes]:
     return [value for _, value in log.read(topic, 0, 1_000_000)]
 
 
+def fill(log: SqliteLog, values: list[bytes]) -> None:
+    for value in values:
+        log.append("input", [value])
+
+
 def test_a_record_keeps_its_number_and_place_over_a_restart(tmp_path: Path) -> None:
     """Offsets count from 0 without gaps, in the order of appends, and go on after the log was closed."""
     with SqliteLog(tmp_path / "log.db") as log:
@@ -152,12 +157,11 @@ def test_a_full_disk_refuses_records_and_goes_on_when_there_is_room_again(tmp_pa
     """DiskFull names the file; what was acknowledged before stays; after making room the next append works."""
     with SqliteLog(tmp_path / "log.db", size_max_bytes=64 * PAGE_BYTES) as log:
         log.create("input", retain_bytes=3 * PAGE_BYTES)
-        acknowledged = 0
         with pytest.raises(DiskFull, match=r"log\.db: no room"):
-            while True:
-                log.append("input", [bytes(PAGE_BYTES)])
-                acknowledged += 1
-        assert log.end("input") == acknowledged
+            fill(log, [bytes(PAGE_BYTES)] * 100)
+        acknowledged = log.end("input")
+        assert 10 < acknowledged < 64
+        assert len(values_of(log, "input")) == acknowledged
         log.retain()
         assert log.append("input", [b"again"]) == acknowledged
         log.check()
@@ -246,9 +250,8 @@ def test_damage_in_the_middle_is_found_when_it_is_read(tmp_path: Path) -> None:
     (tmp_path / "log.db").write_bytes(whole)
     with SqliteLog(tmp_path / "log.db") as log:
         with pytest.raises(LogDamaged):
-            for start in range(0, 20_000, 1_000):
-                log.read("input", start, 1_000)
-        with pytest.raises(LogDamaged, match="log.db"):
+            log.read("input", 0, 20_000)
+        with pytest.raises(LogDamaged, match=r"log\.db"):
             log.check()
 
 
