@@ -1,0 +1,194 @@
+"""The stream application: facts for every tick, state that survives, nothing skipped when the reactor fails."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from star.analyse import Facts, Forecast
+from star.errors import StoreError
+from star.records import Request, Tick, encode
+from star.sense import Readings
+from stream.app import APP_ID, SWITCH_INTERVAL_S, Retention, StreamApp, StreamOptions, build_app, prepare
+from stream.checkpoint import Policy
+from stream.inlet import entries_of
+from stream.topics import FACTS, FORECASTS, INPUT
+from stream.transports.log import SqliteLog
+from tests.stream.counting import Counting
+
+OFTEN = StreamOptions(checkpoint=Policy(every_s=1.0, records=20), commit_s=0.05)
+
+
+def readings(count: int, at_ms: int) -> Readings:
+    times = np.full(count, at_ms, dtype=np.int64)
+    return Readings(
+        metric=np.arange(count, dtype=np.int32) % 40,
+        at_ms=times,
+        arrived_ms=times,
+        value=np.arange(count) / 8 + at_ms,
+        boot=np.full(count, -1, dtype=np.int64),
+        seq=np.full(count, -1, dtype=np.int64),
+    )
+
+
+def fill(log: SqliteLog, ticks: int, start: int = 0) -> None:
+    for nth in range(start, start + ticks):
+        at_ms = nth * 100
+        log.append_batch(entries_of([readings(30, at_ms), Request(at_ms=at_ms, id=f"q{nth}", item="d/1")]))
+        log.append(INPUT, [encode(Tick(at_ms=at_ms))])
+
+
+def undisturbed(log: SqliteLog) -> tuple[list[Facts], Counting]:
+    """What a plain loop over the log gives."""
+    from star.records import decode
+
+    analysis = Counting()
+    found = [analysis.take(offset, decode(wire)) for offset, wire in log.read(INPUT, 0, 100_000)]
+    return [facts for facts in found if facts is not None], analysis
+
+
+async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.005)
+
+
+class Life:
+    """One life of the app on a log, with what its reactor got."""
+
+    def __init__(self, log: SqliteLog, fail_at: int | None = None) -> None:
+        self.facts: list[Facts] = []
+        self.analyses: list[Counting] = []
+        self._fail_at = fail_at
+        self.app: StreamApp = build_app(log, self.make, self.react, OFTEN)
+
+    def make(self) -> Counting:
+        self.analyses.append(Counting())
+        return self.analyses[-1]
+
+    async def react(self, facts: Facts) -> None:
+        if len(self.facts) == self._fail_at:
+            raise StoreError("the store has gone")
+        await asyncio.sleep(0)
+        self.facts.append(facts)
+
+
+async def test_every_tick_gives_its_facts_once_and_in_order_over_restarts(tmp_path: Path) -> None:
+    """Three lives of the app hand over the same facts, byte for byte, as one loop over the log."""
+    got: list[Facts] = []
+    for life in range(3):
+        with SqliteLog(tmp_path / "log.db") as log:
+            fill(log, 40, start=life * 40)
+            run = Life(log)
+            await run.app.start()
+            await until(lambda run=run: run.facts and run.facts[-1].offset == log.end(INPUT) - 1)
+            await run.app.stop()
+            new = [facts for facts in run.facts if not got or facts.offset > got[-1].offset]
+            got += new
+            expected, analysis = undisturbed(log)
+            assert [facts.pack() for facts in got] == [facts.pack() for facts in expected]
+            assert [value for _, value in log.read(FACTS, 0, 10_000)] == [facts.pack() for facts in expected]
+            assert run.analyses[-1].totals() == analysis.totals()
+            assert run.analyses[-1].events == analysis.events
+            assert len(run.analyses) == 1
+            assert sys.getswitchinterval() == pytest.approx(SWITCH_INTERVAL_S)
+
+
+async def test_the_input_is_committed_only_after_its_checkpoint(tmp_path: Path) -> None:
+    """Without a checkpoint nothing of the input is committed, however much was handled and acknowledged."""
+    with SqliteLog(tmp_path / "log.db") as log:
+        fill(log, 3)
+        facts: list[Facts] = []
+
+        async def react(found: Facts) -> None:
+            facts.append(found)
+
+        never = StreamOptions(checkpoint=Policy(every_s=1e9, records=10**9), commit_s=0.05)
+        app = build_app(log, Counting, react, never)
+        await app.start()
+        await until(lambda: len(facts) == 3)
+        await until(lambda: log.committed(APP_ID, FACTS) == 3)
+        await app.stop()
+        assert log.committed(APP_ID, INPUT) is None
+        assert log.end("starloop-blocks-changelog") == 0
+
+
+async def test_facts_that_the_reactor_could_not_store_come_again(tmp_path: Path) -> None:
+    """A reactor that fails stops the app with the reason; after the restart it gets the same facts, none skipped."""
+    with SqliteLog(tmp_path / "log.db") as log:
+        fill(log, 10)
+        broken = Life(log, fail_at=4)
+        await broken.app.start()
+        with pytest.raises(StoreError, match="the store has gone"):
+            await asyncio.wait_for(broken.app.watch(), 10)
+        await asyncio.wait_for(broken.app.stop(), 10)
+        assert [facts.offset for facts in broken.facts] == [2, 5, 8, 11]
+        assert (log.committed(APP_ID, FACTS) or 0) <= 4
+    with SqliteLog(tmp_path / "log.db") as log:
+        again = Life(log)
+        await again.app.start()
+        await until(lambda: again.facts and again.facts[-1].offset == 29)
+        await again.app.stop()
+        seen = [facts.offset for facts in again.facts]
+        assert seen == sorted(set(seen))
+        assert set(range(14, 30, 3)) <= set(seen)
+
+
+async def test_an_analysis_that_fails_stops_the_app_with_its_reason(tmp_path: Path) -> None:
+    """A record that can't be handled is never passed over."""
+
+    class Broken(Counting):
+        def _tick(self, offset: int, at_ms: int) -> Facts:
+            raise ValueError("a bug")
+
+    async def react(facts: Facts) -> None:
+        raise AssertionError("there are no facts")
+
+    with SqliteLog(tmp_path / "log.db") as log:
+        fill(log, 2)
+        app = build_app(log, Broken, react, OFTEN)
+        await app.start()
+        with pytest.raises(ValueError, match="a bug"):
+            await asyncio.wait_for(app.watch(), 10)
+        await asyncio.wait_for(app.stop(), 10)
+        assert log.committed(APP_ID, INPUT) is None
+        assert log.end(FACTS) == 0
+
+
+async def test_those_who_watch_get_the_forecasts_of_what_was_looked_at(tmp_path: Path) -> None:
+    """One record of JSON a tick that looked at something."""
+
+    class Looking(Counting):
+        def looked(self) -> list[Forecast]:
+            return [self._need(0, 7).forecast]
+
+    async def react(facts: Facts) -> None:
+        return None
+
+    with SqliteLog(tmp_path / "log.db") as log:
+        fill(log, 2)
+        app = build_app(log, Looking, react, OFTEN)
+        await app.start()
+        await until(lambda: log.end(FORECASTS) == 2)
+        await app.stop()
+        body = json.loads(log.read(FORECASTS, 1, 1)[0][1])
+        assert body["at_ms"] == 100
+        assert body["forecasts"][0]["item"] == "d/0"
+        assert len(body["forecasts"][0]["days"]) == 9
+
+
+def test_how_much_is_kept_can_be_changed_between_runs(tmp_path: Path) -> None:
+    """Retention is a setting: the topics exist already and take it over."""
+    with SqliteLog(tmp_path / "log.db") as log:
+        prepare(log, Retention())
+        prepare(log, Retention(facts_bytes=1))
+        log.append(FACTS, [b"1", b"2"])
+        assert log.retain() == 1

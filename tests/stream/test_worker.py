@@ -1,0 +1,128 @@
+"""The worker driven by one thread and abandoned after any effect: nothing is lost, nothing is counted twice."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from star.records import Request, Tick, decode, encode
+from star.sense import Readings
+from stream.checkpoint import Policy
+from stream.topics import FACTS, INPUT
+from stream.worker import AppendFacts, Commit, FactsReader, Flush, LogShell, PutBlock
+from tests.stream.counting import Counting
+
+
+class LogInMemory:
+    """A log that lasts as long as the test."""
+
+    def __init__(self) -> None:
+        self.topics: dict[str, list[bytes]] = {}
+
+    def append(self, topic: str, values: list[bytes]) -> int:
+        rows = self.topics.setdefault(topic, [])
+        rows.extend(values)
+        return len(rows) - len(values)
+
+    def read(self, topic: str, start: int, limit: int) -> list[tuple[int, bytes]]:
+        return list(enumerate(self.topics.get(topic, [])))[start : start + limit]
+
+    def end(self, topic: str) -> int:
+        return len(self.topics.get(topic, []))
+
+
+class BlocksInMemory:
+    """Blocks and the committed offset, likewise."""
+
+    def __init__(self) -> None:
+        self.blocks: dict[bytes, bytes] = {}
+        self.offset = 0
+
+    def load(self) -> dict[bytes, bytes]:
+        return dict(self.blocks)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self.blocks[key] = value
+
+    def committed(self) -> int:
+        return self.offset
+
+    def commit(self, offset: int) -> None:
+        self.offset = offset
+
+
+def filled(seed: int, records: int) -> LogInMemory:
+    rng = random.Random(seed)
+    log = LogInMemory()
+    at_ms = 0
+    for nth in range(records):
+        at_ms += rng.randrange(500)
+        kind = rng.random()
+        if kind < 0.5:
+            rows = [(rng.randrange(20), at_ms, at_ms, rng.random(), -1, -1) for _ in range(rng.randrange(1, 9))]
+            log.append(INPUT, [encode(Readings.of_rows(rows))])
+        elif kind < 0.6:
+            log.append(INPUT, [encode(Request(at_ms=at_ms, id=f"q{nth}", item="d/1"))])
+        else:
+            log.append(INPUT, [encode(Tick(at_ms=at_ms))])
+    return log
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), kills=st.lists(st.integers(0, 60), max_size=12))
+def test_a_worker_killed_at_any_step_ends_where_an_undisturbed_one_does(seed: int, kills: list[int]) -> None:
+    """Facts byte for byte and each tick's once, state exact, wherever the kills fall."""
+    log, store = filled(seed, 120), BlocksInMemory()
+    policy = Policy(every_s=2.0, records=25)
+    for steps in kills:
+        shell = LogShell(log, store, Counting(), policy)
+        for _, _ in zip(range(steps), shell.steps(), strict=False):
+            pass
+    last = LogShell(log, store, Counting(), policy)
+    last.run()
+    expected = Counting()
+    facts = [found for offset, wire in log.read(INPUT, 0, 1_000) if (found := expected.take(offset, decode(wire)))]
+    assert log.topics.get(FACTS, []) == [one.pack() for one in facts]
+    assert isinstance(last.worker.analysis, Counting)
+    assert last.worker.analysis.totals() == expected.totals()
+    assert last.worker.analysis.events == expected.events
+
+
+def test_facts_are_durable_before_blocks_and_blocks_before_the_offset() -> None:
+    """The order of effects that all of it rests on."""
+    log = filled(3, 200)
+    effects = list(LogShell(log, BlocksInMemory(), Counting(), Policy(every_s=1.0, records=10)).steps())
+    kinds = [type(effect) for effect in effects]
+    assert kinds.count(Commit) > 3
+    for place, kind in enumerate(kinds):
+        if kind is Commit:
+            assert kinds[place - 1] is Flush
+        if kind is PutBlock:
+            assert kinds[place - 1] in (PutBlock, Flush)
+        if kind is AppendFacts and place:
+            assert kinds[place - 1] in (AppendFacts, Commit)
+
+
+@pytest.mark.parametrize(("every_s", "records", "expected"), [(10.0, 10**9, [101, 201]), (1e9, 50, [50, 100, 150, 200])])
+def test_checkpoints_come_by_time_or_by_records_and_only_at_ticks(
+    every_s: float, records: int, expected: list[int]
+) -> None:
+    """A tick every 100 ms: every 10 s is every hundredth; every 50 records is every fiftieth."""
+    log, store = LogInMemory(), BlocksInMemory()
+    log.append(INPUT, [encode(Tick(at_ms=nth * 100)) for nth in range(220)])
+    shell = LogShell(log, store, Counting(), Policy(every_s=every_s, records=records))
+    commits = [effect.offset for effect in shell.steps() if isinstance(effect, Commit)]
+    assert commits == expected
+
+
+def test_the_reactor_reads_each_tick_once() -> None:
+    """Facts written twice for an offset count once, the first of them."""
+    log = filled(5, 60)
+    LogShell(log, BlocksInMemory(), Counting(), Policy()).run()
+    wires = log.topics[FACTS]
+    reader = FactsReader()
+    got = [facts for wire in [*wires[:5], *wires[2:]] if (facts := reader.take(wire))]
+    assert [facts.pack() for facts in got] == wires
