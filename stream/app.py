@@ -21,7 +21,7 @@ from yarl import URL
 
 from star.analyse import Facts
 from star.errors import StarloopError
-from stream.checkpoint import Policy, named_blocks
+from stream.schedule import Policy, named_blocks
 from stream.topics import BLOCKS, FACTS, FORECASTS, INPUT, QUARANTINE
 from stream.transports.base import CorrectedConsumer
 from stream.transports.embedded import SCHEME, Transport, register

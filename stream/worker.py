@@ -20,7 +20,7 @@ import orjson
 from star.analyse import Facts, Forecast
 from star.ports import Log
 from star.records import Record, decode
-from stream.checkpoint import Policy, Schedule, block_key, named_blocks
+from stream.schedule import Policy, Schedule, block_key, named_blocks
 from stream.topics import FACTS, FORECASTS, INPUT
 
 READ_RECORDS = 256

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from star.records import Request, Tick, decode, encode
 from star.sense import Readings
-from stream.checkpoint import Policy
+from stream.schedule import Policy
 from stream.topics import FACTS, INPUT
 from stream.worker import AppendFacts, Commit, FactsReader, Flush, LogShell, PutBlock
 from tests.stream.counting import Counting

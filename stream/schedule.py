@@ -1,0 +1,55 @@
+"""Checkpoints: when the analysis' blocks are written, and how they come back.
+
+A checkpoint is taken only at a tick, when the analysis holds nothing half done. When one is due depends on the records
+alone (their number, and the time that ticks tell), never on a clock, so that every run over the same log does the same.
+The order that makes it safe is in worker.py: facts, then blocks, then a flush, then the offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+CHECKPOINT_S = 10.0
+CHECKPOINT_RECORDS = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A checkpoint is due at the first tick `every_s` after the last one, or once `records` were handled since."""
+
+    every_s: float = CHECKPOINT_S
+    records: int = CHECKPOINT_RECORDS
+
+
+class Schedule:
+    """Says at which ticks a checkpoint is due."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._records = 0
+        self._last_ms: int | None = None
+
+    def handled(self) -> None:
+        """One more record was handled."""
+        self._records += 1
+
+    def due(self, tick_ms: int) -> bool:
+        """Whether a checkpoint is due at this tick; if so, it counts as taken."""
+        if self._last_ms is None:
+            self._last_ms = tick_ms
+        passed_s = (tick_ms - self._last_ms) / 1000
+        if passed_s < self._policy.every_s and self._records < self._policy.records:
+            return False
+        self._last_ms, self._records = tick_ms, 0
+        return True
+
+
+def block_key(name: str) -> bytes:
+    """A block's key in the table."""
+    return name.encode()
+
+
+def named_blocks(rows: Iterable[tuple[bytes, bytes]]) -> dict[str, bytes]:
+    """The blocks of a table's (key, value) rows, for `load_blocks`."""
+    return {key.decode(): value for key, value in rows}
