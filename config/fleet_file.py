@@ -9,6 +9,7 @@ from pathlib import Path
 
 from config.explain import Finding
 from config.fleet import Fleet
+from config.plugins import profile_dirs as plugin_profile_dirs
 from config.profile_file import load_profiles
 from config.profiles import Profile
 from config.resolve import Catalogue
@@ -29,12 +30,15 @@ def load_fleet(path: Path) -> Fleet:
 
 
 def load_catalogue(path: Path, *profile_dirs: Path) -> Catalogue:
-    """The catalogue of a fleet file, with the profiles that ship, those of `profile_dirs`, and those in a folder
-    `profiles` next to the file, later ones first. Raises ConfigError with every problem of all these files."""
+    """The catalogue of a fleet file, with the profiles that ship, those of plug-ins, those of `profile_dirs`, and those in
+    a folder `profiles` next to the file; a later one takes the place of an earlier one of its name.
+
+    Raises ConfigError with every problem of all these files.
+    """
     problems: list[Problem] = []
     profiles: dict[str, Profile] = {}
     try:
-        profiles = load_profiles(*profile_dirs, path.parent / PROFILES_BESIDE)
+        profiles = load_profiles(*plugin_profile_dirs(), *profile_dirs, path.parent / PROFILES_BESIDE)
     except ConfigError as error:
         problems.extend(error.problems)
         profiles = load_profiles()

@@ -13,7 +13,6 @@ from typing import Any
 import click
 
 from config.fleet_file import load_catalogue
-from config.plugins import profile_dirs
 from config.profile_file import load_profile
 from config.profiles import Profile
 from config.resolve import Catalogue
@@ -55,7 +54,7 @@ def _is_profile(file: Path) -> bool:
 
 
 def _fleet_summary(file: Path, folders: tuple[Path, ...]) -> dict[str, Any]:
-    catalogue: Catalogue = load_catalogue(file, *profile_dirs(), *folders)
+    catalogue: Catalogue = load_catalogue(file, *folders)
     return {
         "customers": len(catalogue.customers),
         "devices": len(catalogue.devices),

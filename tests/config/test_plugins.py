@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from config.fleet_file import load_catalogue
 from config.plugins import ADAPTERS, plugins, profile_dirs
 from config.profile_file import load_profiles
 from star.errors import ConfigError
@@ -39,6 +40,9 @@ def test_a_plug_in_brings_an_adapter_and_profiles(installed: Path) -> None:
     assert [plugin.distribution for plugin in ours] == ["acme-salt"]
     assert callable(ours[0].thing)
     assert load_profiles(*profile_dirs())["salt"].slots["salt"].capacity == 25.0
+    fleet = installed.parent / "fleet.toml"
+    fleet.write_text("[[customers]]\nid = 'c'\n[[devices]]\nid = 'd'\ncustomer = 'c'\nprofile = 'salt'\n")
+    assert load_catalogue(fleet).slots.keys() == {"d/salt"}
 
 
 def test_a_plug_in_that_can_t_be_loaded_is_named(installed: Path) -> None:
