@@ -88,7 +88,7 @@ def fan_chart(
         top_share=max(1.0, -(-highest // 0.25) * 0.25),
         width=width,
         height=height,
-        left=46 if width > 600 else 40,
+        left=46,
     )
     parts = [
         f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-labelledby="{name}-t {name}-d">',

@@ -67,7 +67,7 @@ def figures(item: Item, forecast: Forecast | None, order_point: float | None, fo
         order_share=order_share,
         below=share <= order_share if order_share is not None else share <= 0,
         empty=formats.days(middle),
-        empty_range=formats.range_days(low, high),
+        empty_range=formats.range_beside(low, high),
         trust=formats.percent(forecast.trust),
         trust_low=forecast.trust < TRUST_LOW,
     )

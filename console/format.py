@@ -75,11 +75,26 @@ class Formats:
             return self._range(low / 365.25, high / 365.25, "year")
         return self._range(low, high, "day")
 
+    def range_beside(self, low: float, high: float) -> str:
+        """The span beside a number of days that names the unit: without it where it is days."""
+        if high >= DAYS_MAX or high < 1 or low >= 730:
+            return self.range_days(low, high)
+        return self._span(low, high)
+
     def _range(self, low: float, high: float, unit: str) -> str:
-        small = high < 10 and round(low) == round(high)
-        first, last = (round(low, 1), round(high, 1)) if small else (round(low), round(high))
-        shown = self.number(first) if first == last else f"{self.number(first)}\u2013{self.number(last)}"
-        return shown + self._unit(last, unit).removeprefix(self._plain(last))
+        last = self._ends(low, high)[1]
+        return self._span(low, high) + self._unit(last, unit).removeprefix(self._plain(last))
+
+    def _span(self, low: float, high: float) -> str:
+        first, last = self._ends(low, high)
+        return self.number(first) if first == last else f"{self.number(first)}\u2013{self.number(last)}"
+
+    @staticmethod
+    def _ends(low: float, high: float) -> tuple[float, float]:
+        """Whole numbers, unless they would be the same one."""
+        if high < 10 and round(low) == round(high):
+            return round(low, 1), round(high, 1)
+        return round(low), round(high)
 
     def _unit(self, value: float, unit: str) -> str:
         return units.format_unit(value, unit, length="long", format="#,##0.#", locale=self._locale)

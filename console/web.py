@@ -137,8 +137,9 @@ class Page:
         chosen = self.request.cookies.get(LANGUAGE_COOKIE)
         if chosen in LANGUAGES:
             return chosen
-        if self._account is not None and self._account.customer in self.catalogue.customers:
-            return self.catalogue.customers[self._account.customer].language
+        own = self._account.customer if self._account is not None else None
+        if own is not None and own in self.catalogue.customers:
+            return self.catalogue.customers[own].language
         return _accepted(self.request.headers.get("accept-language", ""))
 
     def formats(self, customer: str | None = None) -> Formats:
@@ -172,6 +173,11 @@ class Page:
     def customer_name(self, id: str) -> str:
         """What the customer is called."""
         return customer_name(self.catalogue.customers.get(id), id)
+
+    def language_of(self, customer: str) -> str:
+        """The language in which the service speaks to the customer: its sentences are in that, whoever reads them."""
+        known = self.catalogue.customers.get(customer)
+        return self.language if known is None else known.language
 
     def render(self, template: str, status: int = 200, **values: Any) -> Response:
         """A page, or the part of it that the script asked for (`?part=live`)."""

@@ -15,7 +15,7 @@ from console.chart import Mark, fan_chart
 from console.figures import Figures, figures, quantile_rows
 from console.format import Formats
 from console.web import OwnPage, Page, Refused, back_to, form_values, item_url
-from star.analyse import QUANTILES
+from star.analyse import QUANTILES, NeedKind
 from star.errors import BadPayload
 from star.react import ReactionType
 from star.times import DAY_MS
@@ -58,6 +58,7 @@ def item(page: OwnPage, device: str, name: str, days: int = SPAN_DEFAULT_DAYS) -
 def _now(backend: Backend, item: Item, reactions: Any) -> dict[str, Any]:
     """What is asked, what is under way, and what may be told of the last delivery."""
     needs = {need.id: need for need in backend.needs(item=item.key)}
+    service = any(need.kind is NeedKind.SERVICE_DUE for need in needs.values())
     asked = ordered = last = cancelling = None
     for shown in reactions:
         need = needs.get(shown.reaction.need)
@@ -73,7 +74,14 @@ def _now(backend: Backend, item: Item, reactions: Any) -> dict[str, Any]:
     expected = None
     if ordered is not None and lead_time is not None:
         expected = tuple(ordered.reaction.at_ms + round(days * DAY_MS) for days in lead_time)
-    return {"asked": asked, "ordered": ordered, "cancelling": cancelling, "last": last, "expected": expected}
+    return {
+        "asked": asked,
+        "ordered": ordered,
+        "cancelling": cancelling,
+        "last": last,
+        "expected": expected,
+        "service": service,
+    }
 
 
 def _charts(page: Page, item: Item, row: Figures, reactions: Any, days: int, formats: Formats) -> dict[str, Any]:
@@ -117,7 +125,7 @@ def _charts(page: Page, item: Item, row: Figures, reactions: Any, days: int, for
 
     step = max(1, -(-len(points) // TABLE_ROWS))
     table = [(formats.moment(point.at_ms), formats.percent(point.level / capacity, 1)) for point in points[::-step]]
-    return {"chart": drawn("fan", 980, 330), "chart_narrow": drawn("fan-narrow", 440, 320), "table": table}
+    return {"chart": drawn("fan", 980, 330), "chart_narrow": drawn("fan-narrow", 340, 290), "table": table}
 
 
 def marks_of(reactions: Any, formats: Formats) -> list[Mark]:

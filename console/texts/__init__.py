@@ -24,10 +24,9 @@ class Texts:
         tree = tomllib.loads((Path(__file__).parent / f"{language}.toml").read_text("utf-8"))
         self._by_key = dict(_flat(tree, ""))
 
-    def __call__(self, key: str, **values: object) -> str:
-        text = self._by_key[key]
-        if isinstance(text, dict):
-            text = text.get(self._plural(values["n"]), text["other"])
+    def __call__(self, key: str, **values: Any) -> str:
+        found = self._by_key[key]
+        text: str = found.get(self._plural(values["n"]), found["other"]) if isinstance(found, dict) else found
         return text.format(**values) if values else text
 
     def has(self, key: str) -> bool:
