@@ -1,0 +1,158 @@
+"""Plays a neighbourhood to an MQTT broker: its messages out at QoS 1, reactions in, with paho.
+
+Simulated time begins in the past and runs at `speed` until it has caught up with the present, then goes on with it: so
+a service with an ordinary clock first gets history, measured in the past, and then lives with the neighbourhood.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
+
+from simulators.fleet import Event, Neighbourhood
+from star.errors import BadPayload, Unavailable
+from star.ports import Clock
+from star.times import parse_time_ms, seconds
+
+REACTIONS = "starloop/v1/+/reactions"
+QUEUED_MAX = 10_000
+"""Messages not yet acknowledged by the broker; more are not made until it has taken some."""
+INFLIGHT_MAX = 1_000
+CONNECT_S_MAX = 10.0
+STEP_S = 0.05
+"""Real seconds between two looks at the clock."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """Where to publish."""
+
+    host: str
+    port: int = 1883
+    user: str | None = None
+    password: str | None = None
+    tls: bool = False
+
+
+class SimulatedTime:
+    """Simulated milliseconds by a real clock: from `start_ms` on at `speed`, never ahead of the present."""
+
+    def __init__(self, clock: Clock, start_ms: int, speed: float) -> None:
+        self._clock, self._start_ms, self._speed = clock, start_ms, speed
+        self._begun_ms = clock.now_ms()
+
+    def now_ms(self) -> int:
+        """The simulated moment. Speeds under 1 are as slow as that for ever."""
+        now_ms = self._clock.now_ms()
+        return min(self._start_ms + int((now_ms - self._begun_ms) * self._speed), now_ms)
+
+
+class Player:
+    """A neighbourhood on a broker. `play` publishes until it is told to stop."""
+
+    def __init__(self, neighbourhood: Neighbourhood, broker: Broker, name: str) -> None:
+        """name: the client's id. Raises Unavailable where the broker can't be reached or refuses."""
+        self._neighbourhood = neighbourhood
+        self._broker = broker
+        self._inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._connected: queue.SimpleQueue[ReasonCode] = queue.SimpleQueue()
+        self.published = 0
+        self.acknowledged = 0  # written by paho's thread only
+        self.reactions = 0
+        self.unreadable = 0
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name)
+        self._client.max_inflight_messages_set(INFLIGHT_MAX)
+        self._client.max_queued_messages_set(2 * QUEUED_MAX)  # not reached: `play` waits before
+        self._client.on_connect = self._on_connect
+        self._client.on_message = self._on_message
+        self._client.on_publish = self._on_publish
+        self._open()
+
+    def play(self, time: SimulatedTime, stop: Callable[[], bool], report: Callable[[int], None]) -> None:
+        """Publishes what the neighbourhood says and hands it the reactions, until `stop()`. report: told simulated times."""
+        while not stop():
+            self._hear()
+            now_ms = time.now_ms()
+            for event in self._neighbourhood.advance(now_ms):
+                while self.published - self.acknowledged >= QUEUED_MAX and not stop():
+                    self._hear()
+                self._publish(event)
+            report(now_ms)
+
+    def close(self) -> None:
+        """Waits a while for what is under way, and leaves."""
+        for _ in range(round(CONNECT_S_MAX / STEP_S)):
+            if self.acknowledged >= self.published:
+                break
+            self._hear()
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _open(self) -> None:
+        if self._broker.user is not None:
+            self._client.username_pw_set(self._broker.user, self._broker.password)
+        if self._broker.tls:
+            self._client.tls_set()
+        place = f"{self._broker.host}:{self._broker.port}"
+        try:
+            self._client.connect(self._broker.host, self._broker.port)
+        except OSError as error:
+            raise Unavailable(f"the broker at {place} can't be reached: {error}") from error
+        self._client.loop_start()
+        try:
+            answer = self._connected.get(timeout=CONNECT_S_MAX)
+        except queue.Empty:
+            raise Unavailable(f"the broker at {place} did not answer within {CONNECT_S_MAX:g} s") from None
+        if answer.is_failure:
+            self._client.loop_stop()
+            raise Unavailable(f"the broker at {place} refused the connection: {answer}")
+
+    def _publish(self, event: Event) -> None:
+        """Hands one message to paho, which keeps it until the broker has it."""
+        self._client.publish(event.topic, json.dumps(event.payload, ensure_ascii=False), qos=1)
+        self.published += 1
+
+    def _hear(self) -> None:
+        """Hands on the reactions that came in, waiting a moment for the first."""
+        try:
+            event = self._inbox.get(timeout=STEP_S)
+            while True:
+                self.reactions += 1
+                self._neighbourhood.react(event)
+                event = self._inbox.get_nowait()
+        except queue.Empty:
+            return
+
+    def _on_connect(self, client: mqtt.Client, userdata: Any, flags: Any, code: ReasonCode, properties: Any) -> None:
+        if not code.is_failure:
+            client.subscribe(REACTIONS, qos=1)
+        self._connected.put(code)
+
+    def _on_publish(self, client: mqtt.Client, userdata: Any, number: int, code: ReasonCode, properties: Any) -> None:
+        self.acknowledged += 1
+
+    def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
+        try:
+            self._inbox.put(reaction_line(bytes(message.payload)))
+        except BadPayload:
+            self.unreadable += 1
+
+
+def reaction_line(payload: bytes) -> dict[str, Any]:
+    """The line of a reaction that came as a CloudEvent. Raises BadPayload where it is none."""
+    try:
+        event = json.loads(payload)
+        fields = {name: event[name] for name in ("type", "id", "data")}
+        at_ms = parse_time_ms(event["time"], "time")
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadPayload(f"a reaction can't be read: {error!r}: expected a CloudEvent in JSON") from error
+    if not isinstance(fields["data"], dict) or "device" not in fields["data"]:
+        raise BadPayload("a reaction's data names no device: expected one")
+    return fields | {"at": seconds(at_ms)}
