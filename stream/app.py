@@ -124,6 +124,11 @@ class StreamApp(faust.App):
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         await super().on_first_start()
 
+    async def _producer_flush(self, logger: Any) -> None:
+        # A failed app has nothing more to say: what was not flushed is not committed and comes again.
+        if self.crash_reason is None:
+            await super()._producer_flush(logger)
+
     def add_retention(self, every_s: float) -> None:
         """Deletes what the log need no longer keep, now and then, in a thread."""
 

@@ -159,7 +159,12 @@ class Consumer(CorrectedConsumer):
         )
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        await self.embedded.commit_async(self.app.conf.id, {tp.topic: offset for tp, offset in offsets.items()})
+        try:
+            await self.embedded.commit_async(self.app.conf.id, {tp.topic: offset for tp, offset in offsets.items()})
+        except DiskFull as error:
+            # Not committed means handled again after a restart, which is right; a later commit covers these offsets.
+            _logger.warning("put_off_commit", error=str(error))
+            return False
         return True
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
