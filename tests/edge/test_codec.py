@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ from star.errors import ProtocolError
 
 LIMIT = 1_000_000
 
-texts = st.text(st.characters(exclude_characters="\x00", exclude_categories=("Cs",)), max_size=8)
+texts = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=8)
 topics = texts.filter(valid_topic)
 ids = st.integers(1, 65_535)
 _values = {
@@ -144,7 +145,7 @@ def test_packets_come_out_as_they_went_in_however_the_stream_is_cut(
     wire = b"".join(encode(packet, version) for packet in sent)
     decoder = Decoder(LIMIT, version)
     places = [0, *sorted(cut for cut in cuts if cut < len(wire)), len(wire)]
-    got = [packet for a, b in zip(places, places[1:], strict=False) for packet in decoder.feed(wire[a:b])]
+    got = [packet for a, b in pairwise(places) for packet in decoder.feed(wire[a:b])]
     assert decoder.error is None
     assert got == sent
 

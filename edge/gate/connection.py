@@ -1,0 +1,468 @@
+"""One client's connection as a state machine: what each packet does, and what is answered. No I/O and no clock.
+
+Bytes go in by `receive`; they leave through a Wire. PUBACK and PUBREC are written only when the ingest says that the
+messages are on disk, and all answers that promise something (CONNACK, SUBACK, UNSUBACK) when the session store has it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from typing import Protocol
+
+from edge.gate import packets as p
+from edge.gate.access import Principal
+from edge.gate.codec import Decoder
+from edge.gate.encoder import encode, encode_ack, encode_publish
+from edge.gate.hub import SUBSCRIPTIONS_MAX, Arrival, Hub, message_of
+from edge.gate.packets import (
+    V5,
+    V311,
+    Ack,
+    Code,
+    Connack,
+    Connect,
+    Disconnect,
+    Filter,
+    Granted,
+    Packet,
+    Ping,
+    Prop,
+    Properties,
+    Publish,
+    Subscribe,
+    Unsubscribe,
+    Will,
+)
+from edge.gate.session import NEVER_S, Session, Subscription
+from edge.gate.topics import shared, valid_filter, valid_topic
+from star.errors import ProtocolError
+
+CONNECT_BYTES_MAX = 128 * 1024
+"""Of the first packet: nobody has shown yet who they are."""
+RECEIVE_MAX = 2_000
+"""Messages of QoS 1 and 2 that an MQTT 5 client may send before the first is acknowledged."""
+ALIASES_MAX = 256
+"""Topic aliases that an MQTT 5 client may use."""
+IN_FLIGHT_MAX = 1_000
+"""Messages of QoS 1 and 2 on their way to one client."""
+BACKLOG_BYTES_MAX = 4 * 1024 * 1024
+"""Bytes that wait for a slow subscriber; above it messages of QoS 0 are dropped, and others wait in its session."""
+TOPICS_KEPT_MAX = 512
+
+_CONNACK_311 = {
+    Code.UNSUPPORTED_VERSION: 1,
+    Code.BAD_CLIENT_ID: 2,
+    Code.SERVER_BUSY: 3,
+    Code.BAD_CREDENTIALS: 4,
+    Code.NOT_AUTHORIZED: 5,
+}
+"""Return codes of MQTT 3.1.1; for any other reason the connection is closed without an answer."""
+
+
+class Wire(Protocol):
+    """The way to the client."""
+
+    def write(self, data: bytes) -> None:
+        """Sends bytes, soon."""
+        ...
+
+    def close(self) -> None:
+        """Sends what is written and closes."""
+        ...
+
+    def backlog(self) -> int:
+        """How many bytes wait to be sent."""
+        ...
+
+    def pause(self) -> None:
+        """Reads no more, until `resume`."""
+        ...
+
+    def resume(self) -> None:
+        """Reads on."""
+        ...
+
+
+Authenticate = Callable[[Connect, Callable[[Principal | None], None]], None]
+"""Finds out who a client is, now or later, and says it to the function given: None where it is not known."""
+
+
+_REFUSED, _PASSED_ON, _INPUT = range(3)
+"""What is done with messages to a topic: nothing, given to subscribers, and that and handed in as well."""
+
+
+class _State(Enum):
+    NEW = auto()
+    WAITING = auto()
+    OPEN = auto()
+    CLOSED = auto()
+
+
+class Connection:
+    """See the module. say: logs an event; packet_bytes_max: of packets after the first."""
+
+    def __init__(
+        self, hub: Hub, wire: Wire, authenticate: Authenticate, packet_bytes_max: int, say: Callable[..., None]
+    ) -> None:
+        self.keep_alive_s = 0
+        self.client_id = ""
+        self._hub = hub
+        self._wire = wire
+        self._authenticate = authenticate
+        self._packet_bytes_max = packet_bytes_max
+        self._say = say
+        self._state = _State.NEW
+        self._decoder = Decoder(CONNECT_BYTES_MAX)
+        self._version = V311
+        self._will: Will | None = None
+        self._early: list[Packet] = []
+        self._aliases: dict[int, str] = {}
+        self._topics: dict[str, int] = {}
+        self._arrivals: list[Arrival] = []
+        self._acks: list[bytes] = []
+        self._unanswered = 0
+        self._handed_in = 0
+        self._client_bytes_max = 0
+        self._window = IN_FLIGHT_MAX
+        self._now_ms = 0
+        self._session: Session | None = None
+        self.in_flight_max = 0  # until the client has its CONNACK
+
+    @property
+    def open(self) -> bool:
+        """Whether the client is connected, in MQTT's sense."""
+        return self._state is _State.OPEN
+
+    @property
+    def _there(self) -> Session:
+        """The session, which every open connection has."""
+        if self._session is None:
+            raise AssertionError("an open connection without a session")
+        return self._session
+
+    def receive(self, data: bytes) -> None:
+        """Handles bytes from the client."""
+        if self._hub.ingest is not None:
+            self._now_ms = self._hub.ingest.now_ms()
+        self._take(self._decoder.feed(data))
+
+    def _take(self, packets: Sequence[Packet]) -> None:
+        try:
+            self._handle(packets)
+            if self._decoder.error is not None and self._state is not _State.WAITING:
+                raise self._decoder.error
+        except ProtocolError as error:
+            self.fail(error.code, str(error))
+
+    def _handle(self, packets: Sequence[Packet]) -> None:
+        for place, packet in enumerate(packets):
+            if self._state is _State.OPEN:
+                if type(packet) is Publish:
+                    self._publish(packet)
+                else:
+                    self._other(packet)
+            elif self._state is _State.NEW:
+                if not isinstance(packet, Connect):
+                    raise ProtocolError(Code.PROTOCOL_ERROR, "the first packet is no CONNECT")
+                self._connect(packet)
+            elif self._state is _State.WAITING:
+                self._early.extend(packets[place:])
+                break
+        self._hand_in()
+
+    # Connecting.
+
+    def _connect(self, packet: Connect) -> None:
+        self._version = packet.version
+        self._state = _State.WAITING
+        self._wire.pause()
+        if packet.properties and Prop.AUTH_METHOD in packet.properties:
+            raise ProtocolError(Code.BAD_AUTH_METHOD, "enhanced authentication is not offered")
+        if not packet.client_id and not packet.clean and packet.version == V311:
+            raise ProtocolError(Code.BAD_CLIENT_ID, "a session to keep needs a client identifier")
+        self._authenticate(packet, lambda principal: self._authenticated(packet, principal))
+
+    def _authenticated(self, packet: Connect, principal: Principal | None) -> None:
+        if self._state is not _State.WAITING:
+            return
+        try:
+            answer = self._admit(packet, principal)
+        except ProtocolError as error:
+            self.fail(error.code, str(error))
+            return
+        self._hub.store.after_commit(lambda: self._welcome(answer))
+
+    def _welcome(self, answer: Connack) -> None:
+        """The session is on disk: the client hears so, and what it sent meanwhile is handled."""
+        if self._state is not _State.WAITING or self._session is None:
+            return
+        self._state = _State.OPEN
+        self.in_flight_max = self._window
+        self.send(encode(answer, self._version))
+        self._session.resume(self._hub.clock())
+        self._wire.resume()
+        early, self._early = self._early, []
+        self._take(early)
+
+    def _admit(self, packet: Connect, principal: Principal | None) -> Connack:
+        if principal is None:
+            raise ProtocolError(Code.BAD_CREDENTIALS, "user name or password is wrong")
+        if packet.will is not None and not principal.may_publish(packet.will.topic):
+            raise ProtocolError(Code.NOT_AUTHORIZED, f"the will's topic {packet.will.topic!r} is not the client's")
+        asked = packet.properties or {}
+        answer: Properties = {}
+        self.client_id = packet.client_id
+        if not self.client_id:
+            self.client_id = answer[Prop.ASSIGNED_CLIENT_ID] = f"auto-{secrets.token_hex(12)}"
+        before = self._hub.sessions.get(self.client_id)
+        if before is not None and before.owner != principal.name:
+            raise ProtocolError(Code.NOT_AUTHORIZED, f"the client identifier {self.client_id!r} is another user's")
+        if before is not None and isinstance(before.link, Connection):
+            before.link.fail(Code.TAKEN_OVER, "another connection took over the session")
+        if packet.version == V5:
+            expiry_s = asked.get(Prop.SESSION_EXPIRY, 0)
+            self._window = min(IN_FLIGHT_MAX, asked.get(Prop.RECEIVE_MAXIMUM, IN_FLIGHT_MAX))
+            self._client_bytes_max = asked.get(Prop.MAXIMUM_PACKET_SIZE, 0)
+            answer |= {
+                Prop.RECEIVE_MAXIMUM: RECEIVE_MAX,
+                Prop.TOPIC_ALIAS_MAXIMUM: ALIASES_MAX,
+                Prop.MAXIMUM_PACKET_SIZE: self._packet_bytes_max,
+            }
+        else:
+            expiry_s = 0 if packet.clean else NEVER_S
+        self._principal = principal
+        self._session, present = self._hub.open_session(self.client_id, principal, packet.clean, expiry_s, self)
+        self.keep_alive_s, self._will = packet.keep_alive_s, packet.will
+        self._decoder.packet_bytes_max = self._packet_bytes_max
+        self._say("client_connected", client=self.client_id, user=principal.name, session_present=present)
+        return Connack(Code.SUCCESS, present, answer or None)
+
+    # Messages that come in.
+
+    def _publish(self, packet: Publish) -> None:
+        topic = packet.topic
+        if packet.properties is not None or not topic:
+            topic = self._resolved(packet)
+        use = self._topics.get(topic)
+        if use is None:
+            use = self._use(topic)
+        if use == _REFUSED:
+            self._refuse(packet)
+            return
+        if packet.qos:
+            self._unanswered += 1
+            if self._unanswered > RECEIVE_MAX and self._version == V5:
+                raise ProtocolError(Code.RECEIVE_MAXIMUM, f"more than {RECEIVE_MAX} messages without an answer")
+            self._acks.append(encode_ack(p.PUBACK if packet.qos == 1 else p.PUBREC, packet.packet_id))
+            if packet.qos == 2:
+                if packet.packet_id in self._there.received:
+                    return
+                self._there.received.add(packet.packet_id)
+        if use == _INPUT:
+            self._arrivals.append(Arrival(topic, packet.payload, self._now_ms, self._principal.may_accept))
+        hub = self._hub
+        if packet.retain or hub.heard(topic):
+            message = message_of(topic, packet.payload, packet.qos, packet.retain, packet.properties, hub.clock())
+            hub.publish(message, self._session)
+
+    def _resolved(self, packet: Publish) -> str:
+        """The topic, where an alias may stand for it; the properties that do not travel on are taken off."""
+        properties = dict(packet.properties or {})
+        if Prop.SUBSCRIPTION_ID in properties:
+            raise ProtocolError(Code.PROTOCOL_ERROR, "a client's PUBLISH with a subscription identifier")
+        topic, alias = packet.topic, properties.pop(Prop.TOPIC_ALIAS, None)
+        if alias is not None and not 1 <= alias <= ALIASES_MAX:
+            raise ProtocolError(Code.BAD_ALIAS, f"topic alias {alias}: expected at most {ALIASES_MAX}")
+        if alias is not None and topic:
+            self._aliases[alias] = topic
+        elif not topic:
+            if alias not in self._aliases:
+                raise ProtocolError(Code.PROTOCOL_ERROR, "a PUBLISH without a topic, or with an alias that was not set")
+            topic = self._aliases[alias]
+        packet.properties = properties or None
+        return topic
+
+    def _use(self, topic: str) -> int:
+        """What is done with the client's messages to `topic`."""
+        if len(self._topics) >= TOPICS_KEPT_MAX:
+            self._topics.clear()
+        if not valid_topic(topic) or not self._principal.may_publish(topic):
+            self._say("publish_refused", client=self.client_id, user=self._principal.name, topic=topic)
+            use = _REFUSED
+        else:
+            use = _INPUT if self._hub.ingest is not None and self._hub.is_input(topic) else _PASSED_ON
+        self._topics[topic] = use
+        return use
+
+    def _refuse(self, packet: Publish) -> None:
+        """MQTT 5 can say no. In 3.1.1 an answer would say that the message is kept, so the connection ends instead."""
+        if packet.qos and self._version == V311:
+            raise ProtocolError(Code.NOT_AUTHORIZED, f"may not publish to {packet.topic!r}")
+        if packet.qos:
+            kind = p.PUBACK if packet.qos == 1 else p.PUBREC
+            self._unanswered += 1
+            self._acks.append(encode(Ack(kind, packet.packet_id, Code.NOT_AUTHORIZED), V5))
+
+    def _hand_in(self) -> None:
+        """Hands in what one piece of the stream brought; answers go out when it is kept, in order."""
+        if not self._arrivals and not self._acks:
+            return
+        arrivals, acks = self._arrivals, self._acks
+        self._arrivals, self._acks = [], []
+        ingest = self._hub.ingest
+        if ingest is None or not (arrivals or self._handed_in):
+            self._hub.store.after_commit(lambda: self._answer(acks))
+            return
+        self._handed_in += 1
+        if not ingest.offer(arrivals, lambda: self._handed(acks)):
+            self._wire.pause()
+            ingest.when_room(self._wire.resume)
+
+    def _handed(self, acks: list[bytes]) -> None:
+        self._handed_in -= 1
+        self._hub.store.after_commit(lambda: self._answer(acks))
+
+    def _answer(self, acks: list[bytes]) -> None:
+        self._unanswered -= len(acks)
+        if acks and self._state is _State.OPEN:
+            self.send(b"".join(acks))
+
+    # Everything else.
+
+    def _other(self, packet: Packet) -> None:
+        if isinstance(packet, Ack):
+            self._ack(packet)
+        elif isinstance(packet, Ping) and packet.kind == p.PINGREQ:
+            self.send(b"\xd0\x00")
+        elif isinstance(packet, Subscribe):
+            self._subscribe(packet)
+        elif isinstance(packet, Unsubscribe):
+            self._unsubscribe(packet)
+        elif isinstance(packet, Disconnect):
+            self._disconnect(packet)
+        else:
+            raise ProtocolError(Code.PROTOCOL_ERROR, f"a {type(packet).__name__} from a connected client")
+
+    def _ack(self, packet: Ack) -> None:
+        session, now_s = self._there, self._hub.clock()
+        if packet.kind == p.PUBREL:
+            known = packet.packet_id in session.received
+            session.received.discard(packet.packet_id)
+            self._answer_ack(p.PUBCOMP, packet.packet_id, known)
+        elif packet.kind == p.PUBREC and packet.code < 0x80:
+            self._answer_ack(p.PUBREL, packet.packet_id, session.recorded(packet.packet_id))
+        else:
+            session.finished(packet.packet_id)
+            session.pump(now_s)
+
+    def _answer_ack(self, kind: int, packet_id: int, known: bool) -> None:
+        if known or self._version == V311:
+            self.send(encode_ack(kind, packet_id))
+        else:
+            self.send(encode(Ack(kind, packet_id, Code.ID_NOT_FOUND), V5))
+
+    def _subscribe(self, packet: Subscribe) -> None:
+        identifier = (packet.properties or {}).get(Prop.SUBSCRIPTION_ID, 0)
+        codes: list[int] = []
+        fresh: list[Subscription] = []
+        for one in packet.filters:
+            group, pattern = shared(one.filter)
+            code = self._subscription_fault(one, group, pattern)
+            if code:
+                codes.append(code if self._version == V5 else Code.UNSPECIFIED)
+                continue
+            subscription = Subscription(pattern, one.qos, one.no_local, one.retain_as_published, identifier, group)
+            new = self._hub.subscribe(self._there, subscription)
+            if group is None and (one.retain_handling == 0 or (one.retain_handling == 1 and new)):
+                fresh.append(subscription)
+            codes.append(one.qos)
+        self._hub.store.after_commit(lambda: self._subscribed(Granted(p.SUBACK, packet.packet_id, codes), fresh))
+
+    def _subscription_fault(self, one: Filter, group: str | None, pattern: str) -> int:
+        if group is not None and one.no_local:
+            raise ProtocolError(Code.PROTOCOL_ERROR, "a shared subscription with no local")
+        if group == "" or not valid_filter(pattern):
+            return Code.BAD_FILTER
+        if not self._principal.may_subscribe(pattern):
+            self._say("subscribe_refused", client=self.client_id, user=self._principal.name, filter=one.filter)
+            return Code.NOT_AUTHORIZED
+        full = len(self._there.subscriptions) >= SUBSCRIPTIONS_MAX
+        return Code.QUOTA if full and one.filter not in self._there.subscriptions else 0
+
+    def _subscribed(self, answer: Granted, fresh: list[Subscription]) -> None:
+        if self._state is not _State.OPEN:
+            return
+        self.send(encode(answer, self._version))
+        for subscription in fresh:
+            self._hub.send_retained(self._there, subscription)
+
+    def _unsubscribe(self, packet: Unsubscribe) -> None:
+        codes = [
+            Code.SUCCESS if self._hub.unsubscribe(self._there, one) else Code.NO_SUBSCRIPTION for one in packet.filters
+        ]
+        answer = encode(Granted(p.UNSUBACK, packet.packet_id, codes), self._version)
+        self._hub.store.after_commit(lambda: self.send(answer))
+
+    def _disconnect(self, packet: Disconnect) -> None:
+        expiry_s = (packet.properties or {}).get(Prop.SESSION_EXPIRY)
+        if expiry_s is not None:
+            if expiry_s and not self._there.persistent:
+                raise ProtocolError(Code.PROTOCOL_ERROR, "a session that was not to be kept can't be kept at the end")
+            if not expiry_s and self._there.persistent:
+                self._hub.store.gone(self.client_id)
+            self._there.expiry_s = expiry_s
+        if packet.code != Code.DISCONNECT_WITH_WILL:
+            self._will = None
+        self._hand_in()
+        self._end("client_disconnected")
+
+    # The end.
+
+    def fail(self, code: int, reason: str) -> None:
+        """Ends the connection from our side, saying why as far as the client's version can."""
+        if self._state is _State.CLOSED:
+            return
+        self._hand_in()
+        if self._state is _State.OPEN:
+            if self._version == V5:
+                text = {Prop.REASON_STRING: reason} if self._room_for(len(reason.encode()) + 20) else None
+                self.send(encode(Disconnect(code, text), V5))
+        elif self._version == V5:
+            self.send(encode(Connack(code), V5))
+        elif code in _CONNACK_311:
+            self.send(encode(Connack(_CONNACK_311[code]), V311))
+        self._end("client_failed", code=code, reason=reason)
+
+    def lost(self, reason: str = "") -> None:
+        """The way to the client is gone."""
+        if self._state is not _State.CLOSED:
+            self._hand_in()
+            self._end("client_lost", reason=reason)
+
+    def _end(self, event: str, **fields: object) -> None:
+        was_open, self._state = self._state is _State.OPEN, _State.CLOSED
+        self._wire.close()
+        self._say(event, client=self.client_id, **fields)
+        if self._session is not None:
+            self._hub.close_session(self._session, self._will if was_open else None)
+
+    # Link, as the session knows us.
+
+    def send(self, wire: bytes) -> None:
+        """Sends bytes to the client."""
+        self._wire.write(wire)
+
+    def send_publish(self, packet: Publish) -> bool:
+        """See edge.gate.session.Link."""
+        if not packet.qos and (not self.open or self._wire.backlog() > BACKLOG_BYTES_MAX):
+            return False
+        wire = encode_publish(packet, self._version)
+        if not self._room_for(len(wire)):
+            return False
+        self._wire.write(wire)
+        return True
+
+    def _room_for(self, size: int) -> bool:
+        return not self._client_bytes_max or size <= self._client_bytes_max

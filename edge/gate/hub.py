@@ -1,0 +1,331 @@
+"""The hub: every session, who subscribes to what, retained messages, wills - and where a message goes. No I/O.
+
+Time is a function that it is given; what must be on disk goes to a SessionStore, and `after_commit` calls back when it is.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from edge.gate.access import Principal
+from edge.gate.packets import Prop, Will
+from edge.gate.retained import Retained
+from edge.gate.session import NEVER_S, Link, Message, Outgoing, Session, Subscription
+from edge.gate.topics import FilterTree
+
+SESSIONS_MAX = 200_000
+SUBSCRIPTIONS_MAX = 1_000
+"""Of one session."""
+ROUTES_MAX = 100_000
+"""Topics whose subscribers are remembered."""
+
+
+class Arrival(NamedTuple):
+    """A message that came in, for the log. may_accept: whether its sender may spend the customer's money."""
+
+    topic: str
+    payload: bytes
+    arrived_ms: int
+    may_accept: bool
+
+
+class Ingest(Protocol):
+    """Where messages go to become records. `done` is called, in order, when all of `arrivals` are on disk."""
+
+    def offer(self, arrivals: Sequence[Arrival], done: Callable[[], None] | None) -> bool:
+        """Takes them in any case; False: there is no room for more, until `when_room` calls back."""
+        ...
+
+    def when_room(self, resume: Callable[[], None]) -> None:
+        """Calls `resume` once there is room again."""
+        ...
+
+    def now_ms(self) -> int:
+        """The time of arrival of what comes in now; it never goes back."""
+        ...
+
+
+class SessionStore(Protocol):
+    """Keeps what has to survive a restart: persistent sessions, what they have yet to receive, retained messages."""
+
+    def session(self, session: Session) -> None:
+        """The session with its owner, expiry and end; put in place of what was kept of it."""
+        ...
+
+    def gone(self, client_id: str) -> None:
+        """The session is no more."""
+        ...
+
+    def subscribed(self, client_id: str, subscription: Subscription) -> None:
+        """A subscription, in place of one with the same filter."""
+        ...
+
+    def unsubscribed(self, client_id: str, whole: str) -> None:
+        """The subscription is no more."""
+        ...
+
+    def queued(self, session: Session, out: Outgoing) -> None:
+        """A message waits for the session."""
+        ...
+
+    def delivered(self, session: Session, number: int) -> None:
+        """The message waits no more."""
+        ...
+
+    def retained(self, message: Message) -> None:
+        """The last message of its topic; an empty payload: none."""
+        ...
+
+    def after_commit(self, done: Callable[[], None]) -> None:
+        """Calls `done` when everything said so far is on disk: at once where it is already."""
+        ...
+
+
+class NoStore:
+    """A store that keeps nothing: sessions live as long as the process."""
+
+    def session(self, session: Session) -> None:
+        """Not kept."""
+
+    def gone(self, client_id: str) -> None:
+        """Not kept."""
+
+    def subscribed(self, client_id: str, subscription: Subscription) -> None:
+        """Not kept."""
+
+    def unsubscribed(self, client_id: str, whole: str) -> None:
+        """Not kept."""
+
+    def queued(self, session: Session, out: Outgoing) -> None:
+        """Not kept."""
+
+    def delivered(self, session: Session, number: int) -> None:
+        """Not kept."""
+
+    def retained(self, message: Message) -> None:
+        """Not kept."""
+
+    def after_commit(self, done: Callable[[], None]) -> None:
+        """There is nothing to wait for."""
+        done()
+
+
+class _Route(NamedTuple):
+    """Whom a topic goes to: sessions with the subscriptions that match, and groups of which one gets it."""
+
+    direct: tuple[tuple[Session, tuple[Subscription, ...]], ...]
+    groups: tuple[tuple[str, tuple[tuple[Session, Subscription], ...]], ...]
+
+
+class Hub:
+    """See the module. clock: seconds since the epoch. is_input: whether messages to a topic are handed in to the ingest."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        store: SessionStore | None = None,
+        is_input: Callable[[str], bool] = lambda topic: not topic.endswith("/reactions"),
+    ) -> None:
+        self.is_input = is_input
+        self.clock = clock
+        self.store: SessionStore = NoStore() if store is None else store
+        self.ingest: Ingest | None = None
+        self.sessions: dict[str, Session] = {}
+        self._tree: FilterTree[tuple[Session, Subscription]] = FilterTree()
+        self._retained = Retained()
+        self._routes: dict[str, _Route] = {}
+        self._turns: dict[str, int] = {}
+        self._wills: list[tuple[float, int, str, Will]] = []
+        self._wills_left = 0
+
+    def restore(self, sessions: Sequence[Session], retained: Sequence[Message]) -> None:
+        """What the store kept, before the first connection."""
+        for session in sessions:
+            self.sessions[session.client_id] = session
+            for subscription in session.subscriptions.values():
+                self._tree.put(subscription.filter, _key(session, subscription), (session, subscription))
+        for message in retained:
+            self._retained.put(message)
+
+    def open_session(
+        self, client_id: str, principal: Principal, clean: bool, expiry_s: int, link: Link
+    ) -> tuple[Session, bool]:
+        """(the client's session, whether it was there before), with `link` as its connection."""
+        before = self.sessions.get(client_id)
+        self._settle_will(client_id, resumed=not clean)
+        if before is not None and (clean or self._expired(before)):
+            self.end_session(before)
+            before = None
+        session = before or Session(client_id, principal.name, expiry_s, self.store)
+        session.link, session.ended_s, session.expiry_s = link, None, expiry_s
+        self.sessions[client_id] = session
+        if session.persistent:
+            self.store.session(session)
+        elif before is not None:
+            self.store.gone(client_id)
+        return session, before is not None
+
+    def close_session(self, session: Session, will: Will | None) -> None:
+        """Its connection has ended; a will is said now, or when its delay is over."""
+        now_s = self.clock()
+        session.link, session.ended_s = None, now_s
+        delay_s = 0 if will is None else (will.properties or {}).get(Prop.WILL_DELAY, 0)
+        delay_s = min(delay_s, session.expiry_s)
+        if will is not None and delay_s:
+            self._wills_left += 1
+            heapq.heappush(self._wills, (now_s + delay_s, self._wills_left, session.client_id, will))
+        elif will is not None:
+            self.say_will(will)
+        if session.persistent:
+            self.store.session(session)
+        else:
+            self.end_session(session)
+
+    def end_session(self, session: Session) -> None:
+        """Forgets the session and its subscriptions."""
+        for subscription in session.subscriptions.values():
+            self._tree.drop(subscription.filter, _key(session, subscription))
+        if self.sessions.get(session.client_id) is session:
+            del self.sessions[session.client_id]
+        self._routes.clear()
+        if session.persistent:
+            self.store.gone(session.client_id)
+
+    def subscribe(self, session: Session, subscription: Subscription) -> bool:
+        """Adds the subscription; whether it is new, not in place of one with the same filter."""
+        whole = subscription.whole
+        new = whole not in session.subscriptions
+        session.subscriptions[whole] = subscription
+        self._tree.put(subscription.filter, _key(session, subscription), (session, subscription))
+        self._routes.clear()
+        if session.persistent:
+            self.store.subscribed(session.client_id, subscription)
+        return new
+
+    def unsubscribe(self, session: Session, whole: str) -> bool:
+        """Drops the subscription; False where there was none."""
+        subscription = session.subscriptions.pop(whole, None)
+        if subscription is None:
+            return False
+        self._tree.drop(subscription.filter, _key(session, subscription))
+        self._routes.clear()
+        if session.persistent:
+            self.store.unsubscribed(session.client_id, whole)
+        return True
+
+    def send_retained(self, session: Session, subscription: Subscription) -> None:
+        """Gives the session the retained messages of a subscription."""
+        now_s = self.clock()
+        identifiers = (subscription.identifier,) if subscription.identifier else ()
+        for message in list(self._retained.find(subscription.filter)):
+            if message.expires_s is None or message.expires_s > now_s:
+                session.push(message, min(message.qos, subscription.qos), True, identifiers, now_s)
+
+    def publish(self, message: Message, origin: Session | None = None) -> int:
+        """Retains the message if it says so and gives it to every subscriber; how many sessions it went to."""
+        if message.retain and self._retained.put(message):
+            self.store.retained(message)
+        route = self._routes.get(message.topic) or self._route(message.topic)
+        count = 0
+        if route.direct or route.groups:
+            now_s = self.clock()
+            for session, subscriptions in route.direct:
+                count += self._deliver(session, subscriptions, message, origin, now_s)
+            for group, members in route.groups:
+                session, subscription = self._turn(group, members)
+                count += self._deliver(session, (subscription,), message, origin, now_s)
+        return count
+
+    def heard(self, topic: str) -> bool:
+        """Whether anyone subscribes to `topic`."""
+        route = self._routes.get(topic) or self._route(topic)
+        return bool(route.direct or route.groups)
+
+    def _deliver(
+        self,
+        session: Session,
+        subscriptions: tuple[Subscription, ...],
+        message: Message,
+        origin: Session | None,
+        now_s: float,
+    ) -> bool:
+        if session is origin:
+            subscriptions = tuple(one for one in subscriptions if not one.no_local)
+            if not subscriptions:
+                return False
+        qos = min(message.qos, max(one.qos for one in subscriptions))
+        retain = message.retain and any(one.retain_as_published for one in subscriptions)
+        identifiers = tuple(one.identifier for one in subscriptions if one.identifier)
+        session.push(message, qos, retain, identifiers, now_s)
+        return True
+
+    def _turn(self, group: str, members: tuple[tuple[Session, Subscription], ...]) -> tuple[Session, Subscription]:
+        """Whose turn it is in a group: connected members in rotation, before those that are away."""
+        there = [one for one in members if one[0].link is not None] or members
+        turn = self._turns[group] = self._turns.get(group, -1) + 1
+        return there[turn % len(there)]
+
+    def _route(self, topic: str) -> _Route:
+        direct: dict[str, tuple[Session, list[Subscription]]] = {}
+        groups: dict[str, list[tuple[Session, Subscription]]] = {}
+        for session, subscription in self._tree.find(topic):
+            if subscription.group is None:
+                direct.setdefault(session.client_id, (session, []))[1].append(subscription)
+            else:
+                groups.setdefault(subscription.whole, []).append((session, subscription))
+        route = _Route(
+            tuple((session, tuple(found)) for session, found in direct.values()),
+            tuple((group, tuple(members)) for group, members in groups.items()),
+        )
+        if len(self._routes) >= ROUTES_MAX:
+            self._routes.clear()
+        self._routes[topic] = route
+        return route
+
+    def say_will(self, will: Will) -> None:
+        """Publishes a will, and hands it in as a message like any other."""
+        properties = {k: v for k, v in (will.properties or {}).items() if k != Prop.WILL_DELAY}
+        self.publish(message_of(will.topic, will.payload, will.qos, will.retain, properties, self.clock()))
+        if self.ingest is not None and self.is_input(will.topic):
+            self.ingest.offer([Arrival(will.topic, will.payload, self.ingest.now_ms(), False)], None)
+
+    def _settle_will(self, client_id: str, *, resumed: bool) -> None:
+        """A client is back: a will that waits is forgotten if its session goes on, and said at once if it ends."""
+        waiting = [one for one in self._wills if one[2] == client_id]
+        if waiting:
+            self._wills = [one for one in self._wills if one[2] != client_id]
+            heapq.heapify(self._wills)
+        if not resumed:
+            for one in waiting:
+                self.say_will(one[3])
+
+    def tick(self) -> None:
+        """Does what is due: wills whose delay is over, sessions that have expired. To be called every second or so."""
+        now_s = self.clock()
+        while self._wills and self._wills[0][0] <= now_s:
+            self.say_will(heapq.heappop(self._wills)[3])
+        for session in [one for one in self.sessions.values() if one.link is None and self._expired(one)]:
+            self.end_session(session)
+
+    def _expired(self, session: Session) -> bool:
+        if session.link is not None or session.expiry_s == NEVER_S or session.ended_s is None:
+            return False
+        return session.ended_s + session.expiry_s <= self.clock()
+
+
+def message_of(
+    topic: str, payload: bytes, qos: int, retain: bool, properties: dict[int, object] | None, now_s: float
+) -> Message:
+    """A message, its expiry as a moment."""
+    expires_s = None
+    if properties and Prop.MESSAGE_EXPIRY in properties:
+        expires_s = now_s + int(str(properties[Prop.MESSAGE_EXPIRY]))
+        properties = {k: v for k, v in properties.items() if k != Prop.MESSAGE_EXPIRY}
+    return Message(topic, payload, qos, retain, properties or None, expires_s)
+
+
+def _key(session: Session, subscription: Subscription) -> str:
+    """What tells a session's subscriptions to one filter apart: a shared one stands beside one of its own."""
+    return f"{session.client_id}\0{subscription.group or ''}"

@@ -1,0 +1,136 @@
+"""`starloop run …`: one role of the service by itself.
+
+Here are the gate in open mode, for interoperability suites, and a site's edge agent. `starloop up` runs all roles in one
+process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import signal
+import ssl
+import sys
+import time
+from pathlib import Path
+
+import click
+import structlog
+
+from edge.gate.access import Access, load_credentials
+from edge.gate.hub import Hub
+from edge.gate.server import GateServer, Limits
+from edge.gate.store import SqliteSessions
+from star.errors import InputError, UsageError
+
+PORT_DEFAULT = 1883
+
+
+@click.group()
+def command() -> None:
+    """Runs one role of the service by itself."""
+
+
+@command.command()
+@click.option(
+    "--open", "is_open", is_flag=True, help="Any topic from any client to any subscriber; nothing is analysed."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option("--port", "--mqtt-port", default=PORT_DEFAULT, show_default=True, help="The port; 0 for a free one.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="A folder for sessions and retained messages that survive a restart.",
+)
+@click.option(
+    "--credentials", type=click.Path(path_type=Path), help="A file of users; without it everyone may connect."
+)
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="A certificate chain (PEM): MQTT over TLS.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key (PEM).")
+@click.option("--insecure", is_flag=True, help="Allows an address other than loopback without credentials and TLS.")
+def gate(
+    is_open: bool,
+    host: str,
+    port: int,
+    data: Path | None,
+    credentials: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    insecure: bool,
+) -> None:
+    """The MQTT endpoint alone (3.1.1 and 5, QoS 0, 1 and 2)."""
+    if not is_open:
+        raise UsageError("expected --open: as a part of the whole service the gate runs in `starloop up`")
+    if not _loopback(host) and not insecure and not (credentials and tls_cert):
+        raise UsageError(f"--host is {host!r}, not loopback: expected --credentials and --tls-cert, or --insecure")
+    tls = _tls(tls_cert, tls_key)
+    access = Access(load_credentials(credentials) if credentials else None, lambda device: None)
+    if data is not None:
+        data.mkdir(parents=True, exist_ok=True)
+    logs_to_stderr()
+    asyncio.run(_gate(host, port, data, access, tls))
+
+
+async def _gate(host: str, port: int, data: Path | None, access: Access, tls: ssl.SSLContext | None) -> None:
+    say = structlog.get_logger("gate").info
+    store = None
+    if data is not None:
+        store = SqliteSessions(data / "gate.db", say)
+    hub = Hub(time.time, store)
+    if store is not None:
+        hub.restore(*store.load(time.time()))
+    server = GateServer(hub, access, say, Limits())
+    try:
+        chosen = await server.start(host, port, tls)
+    except OSError as error:
+        raise InputError(
+            f"port {port} at {host}: {error.strerror}: expected a free port (--port 0 takes one)"
+        ) from error
+    click.echo(f"starloop gate is ready: {'mqtts' if tls else 'mqtt'}://{_shown(host)}:{chosen}")
+    await stop_asked()
+    await server.stop()
+    if store is not None:
+        await store.close()
+
+
+async def stop_asked() -> None:
+    """Waits for SIGTERM or SIGINT."""
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    await asked.wait()
+
+
+def logs_to_stderr() -> None:
+    """Standard output carries the ready line only; events go to standard error, one line each."""
+    structlog.configure(
+        processors=[
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.add_log_level,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    if cert is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as error:
+        raise InputError(f"{cert}: {error}: expected a certificate chain and, with --tls-key, its key") from error
+    return context
