@@ -1,0 +1,268 @@
+"""Duplicates: the later one of two readings of one device with the same (boot, seq), or with the same (at, name).
+
+Known by (boot, seq) where a device gives both, else by (at, name). All values of one message have the same (boot, seq): a
+message is a run of a device's readings with the same boot, seq, measured and arrival time, and within one run only the same
+name again is a duplicate. What is in order goes a vectorised way; only devices that lost order go reading by reading, and
+both ways leave the same state. What lies further back than the named limits is taken for new: losing a reading is worse.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from star.sense import Readings
+from star.times import DAY_MS
+from stream.state import Column, Rows, Table
+
+BOOTS_MAX = 4
+"""Boots of a device remembered besides the one it is in."""
+RANGES_MAX = 128
+"""Separate ranges of numbers remembered of one boot; the lowest is forgotten first."""
+RECENT_MAX = 16
+"""Latest measured times remembered of each name without numbers."""
+LATE_MAX = 1_024
+"""Late measured times remembered of each such name."""
+AHEAD_MAX_MS = DAY_MS
+"""A measured time further after the arrival than this does not count as the latest."""
+
+DEVICE_NAMES = (
+    "boot",
+    "low",
+    "next",
+    "in_boot",
+    "in_seq",
+    "in_at_ms",
+    "in_arrived_ms",
+    "in_dropped",
+    "message",
+    "dropped",
+)
+BOOT, LOW, NEXT, IN_BOOT, IN_SEQ, IN_AT, IN_ARRIVED, IN_DROPPED, MESSAGE, DROPPED = range(len(DEVICE_NAMES))
+METRIC_NAMES = ("message", "latest_ms", "count", *(f"recent_{n}" for n in range(RECENT_MAX)))
+IN_MESSAGE, LATEST, COUNT, RECENT = 0, 1, 2, 3
+
+Bools = NDArray[np.bool_]
+Int64 = NDArray[np.int64]
+_NEVER = -(1 << 62)
+Ranges = list[list[int]]
+
+
+class Dedup:
+    """What was received of each device and name."""
+
+    def __init__(self) -> None:
+        self.devices = Table("dedup_devices", [Column(name="seen", names=DEVICE_NAMES, start=-1, dtype="<i8")])
+        self.metrics = Table("dedup_metrics", [Column(name="seen", names=METRIC_NAMES, start=_NEVER, dtype="<i8")])
+        self._ranges: dict[int, dict[int, Ranges]] = {}  # device row -> boot -> ranges besides the one in the columns
+        self._late: dict[int, dict[int, None]] = {}  # metric row -> late measured times
+
+    def add_device(self, name: str, device: int) -> int:
+        """The row of a device."""
+        row = self.devices.add(name, device)
+        columns = self.devices["seen"]
+        if columns[row, MESSAGE] < 0:
+            columns[row, MESSAGE] = columns[row, DROPPED] = 0
+        return row
+
+    def add_metric(self, name: str, device: int) -> int:
+        """The row of a metric `device/name`."""
+        row = self.metrics.add(name, device)
+        columns = self.metrics["seen"]
+        if columns[row, COUNT] < 0:
+            columns[row, COUNT] = 0
+        return row
+
+    def dropped(self) -> dict[str, int]:
+        """Duplicates dropped so far, by device, where there were any."""
+        counts = self.devices["seen"][: len(self.devices), DROPPED].tolist()
+        return {name: count for name, count in zip(self.devices.names, counts, strict=True) if count > 0}
+
+    def fresh(self, readings: Readings, device: Rows, metric: Rows) -> Bools:
+        """(n,) which readings are no duplicates, and remembers them. device, metric: rows of the tables here."""
+        numbered = (readings.boot >= 0) & (readings.seq >= 0)
+        keep = np.empty(len(readings), dtype=np.bool_)
+        if numbered.any():
+            at = np.nonzero(numbered)[0]
+            keep[at] = self._by_number(readings.take(at), device[at], metric[at])
+        if not numbered.all():
+            at = np.nonzero(~numbered)[0]
+            keep[at] = self._by_time(readings.take(at), metric[at])
+        if not keep.all():
+            np.add.at(self.devices["seen"][:, DROPPED], device[~keep], 1)
+        return keep
+
+    def _by_number(self, readings: Readings, device: Rows, metric: Rows) -> Bools:
+        order = np.argsort(device, kind="stable")
+        dev, met = device[order], metric[order]
+        boot, seq = readings.boot[order], readings.seq[order]
+        at_ms, arrived_ms = readings.at_ms[order], readings.arrived_ms[order]
+        table = self.devices["seen"]
+        first = np.empty(dev.size, dtype=np.bool_)
+        first[0] = True
+        np.not_equal(dev[1:], dev[:-1], out=first[1:])
+        begins = first.copy()
+        for column in (boot, seq, at_ms, arrived_ms):
+            begins[1:] |= column[1:] != column[:-1]
+        starts = np.nonzero(first)[0]
+        head = table[dev[starts]]
+        goes_on = (
+            (head[:, IN_BOOT] == boot[starts])
+            & (head[:, IN_SEQ] == seq[starts])
+            & (head[:, IN_AT] == at_ms[starts])
+            & (head[:, IN_ARRIVED] == arrived_ms[starts])
+        )
+        begins[starts[goes_on]] = False
+        so_far = np.cumsum(begins)
+        group = np.cumsum(first) - 1
+        nth = so_far - (so_far[starts] - begins[starts])[group]  # messages begun by each reading's device in this batch
+        dropped = head[group, IN_DROPPED] == 1
+        new = np.nonzero(begins)[0]
+        if new.size:
+            new_dropped = self._messages(dev[new], boot[new], seq[new], nth[new] - 1)
+            dropped = np.where(nth > 0, new_dropped[np.maximum(so_far - 1, 0)], dropped)
+        ordinal = head[group, MESSAGE] + nth
+        keep = ~dropped & self._new_in_message(met, ordinal)
+        last = np.append(starts[1:], dev.size) - 1
+        rows = dev[last]
+        table[rows, IN_BOOT], table[rows, IN_SEQ] = boot[last], seq[last]
+        table[rows, IN_AT], table[rows, IN_ARRIVED] = at_ms[last], arrived_ms[last]
+        table[rows, IN_DROPPED], table[rows, MESSAGE] = dropped[last], ordinal[last]
+        result = np.empty(dev.size, dtype=np.bool_)
+        result[order] = keep
+        return result
+
+    def _messages(self, dev: Rows, boot: Int64, seq: Int64, nth: Int64) -> Bools:
+        """(messages,) which were received before; sorted by device, nth: place among the device's in this batch."""
+        table = self.devices["seen"]
+        expected = (table[dev, BOOT] == boot) & (table[dev, NEXT] + nth == seq)
+        starts = np.nonzero(np.append(True, dev[1:] != dev[:-1]))[0]
+        in_order = np.logical_and.reduceat(expected, starts)
+        counts = np.diff(np.append(starts, dev.size))
+        rows = dev[starts]
+        table[rows[in_order], NEXT] += counts[in_order]
+        dropped = np.zeros(dev.size, dtype=np.bool_)
+        for start, count in zip(starts[~in_order].tolist(), counts[~in_order].tolist(), strict=True):
+            for at in range(start, start + count):
+                dropped[at] = not self._receive(int(dev[at]), int(boot[at]), int(seq[at]))
+        return dropped
+
+    def _receive(self, row: int, boot: int, seq: int) -> bool:
+        """Whether message `seq` of `boot` is new; remembers it."""
+        table = self.devices["seen"]
+        now, low, following = (int(v) for v in table[row, (BOOT, LOW, NEXT)])
+        if boot == now and seq == following:
+            table[row, NEXT] = seq + 1  # the range in the columns is the boot's highest: it reaches no other
+            return True
+        boots = self._ranges.pop(row, {})
+        if now >= 0:
+            boots.setdefault(now, []).append([low, following])
+        ranges = boots.pop(boot, [])
+        new = not any(start <= seq < end for start, end in ranges)
+        if new:
+            ranges = _inserted(ranges, seq)
+            now = boot
+        boots[boot] = ranges  # last: the one most lately spoken of
+        low, following = boots[now].pop()
+        table[row, (BOOT, LOW, NEXT)] = now, low, following
+        self._keep(row, boots, now)
+        return new
+
+    def _keep(self, row: int, boots: dict[int, Ranges], now: int) -> None:
+        left = {boot: ranges[-RANGES_MAX:] for boot, ranges in boots.items() if ranges}
+        while len(left) - (now in left) > BOOTS_MAX:
+            left.pop(next(boot for boot in left if boot != now))
+        if left:
+            self._ranges[row] = left
+
+    def _new_in_message(self, metric: Rows, ordinal: Int64) -> Bools:
+        """(n,) which names were not in their message before."""
+        table = self.metrics["seen"]
+        new = table[metric, IN_MESSAGE] != ordinal
+        order = np.lexsort((ordinal, metric))
+        met, word = metric[order], ordinal[order]
+        again = (met[1:] == met[:-1]) & (word[1:] == word[:-1])
+        new[order[1:][again]] = False
+        table[metric, IN_MESSAGE] = ordinal  # of equal metrics the last one in the batch stands
+        return new
+
+    def _by_time(self, readings: Readings, metric: Rows) -> Bools:
+        order = np.argsort(metric, kind="stable")
+        met, at_ms, arrived_ms = metric[order], readings.at_ms[order], readings.arrived_ms[order]
+        table = self.metrics["seen"]
+        first = np.append(True, met[1:] != met[:-1])
+        before = np.empty(met.size, dtype=np.int64)
+        before[1:] = at_ms[:-1]
+        before[first] = table[met[first], LATEST]
+        rises = (at_ms > before) & (at_ms <= arrived_ms + AHEAD_MAX_MS)
+        starts = np.nonzero(first)[0]
+        in_order = np.logical_and.reduceat(rises, starts)
+        counts = np.diff(np.append(starts, met.size))
+        keep = np.ones(met.size, dtype=np.bool_)
+        self._remember(met, at_ms, np.repeat(in_order, counts), starts, counts)
+        for start, count in zip(starts[~in_order].tolist(), counts[~in_order].tolist(), strict=True):
+            for at in range(start, start + count):
+                keep[at] = self._receive_at(int(met[at]), int(at_ms[at]), int(arrived_ms[at]))
+        result = np.empty(met.size, dtype=np.bool_)
+        result[order] = keep
+        return result
+
+    def _remember(self, met: Rows, at_ms: Int64, which: Bools, starts: Rows, counts: Rows) -> None:
+        """Puts times that are in order where they belong."""
+        if not which.any():
+            return
+        table = self.metrics["seen"]
+        nth = np.arange(met.size) - np.repeat(starts, counts)
+        kept = which & (nth >= np.repeat(counts, counts) - RECENT_MAX)
+        rows = met[kept]
+        table[rows, RECENT + (table[rows, COUNT] + nth[kept]) % RECENT_MAX] = at_ms[kept]
+        ends = starts + counts - 1
+        done = which[ends]
+        table[met[ends[done]], LATEST] = at_ms[ends[done]]
+        table[met[ends[done]], COUNT] += counts[done]
+
+    def _receive_at(self, row: int, at_ms: int, arrived_ms: int) -> bool:
+        """Whether a name's reading measured at `at_ms` is new; remembers it."""
+        seen = self.metrics["seen"][row]
+        if seen[LATEST] < at_ms <= arrived_ms + AHEAD_MAX_MS:
+            seen[RECENT + int(seen[COUNT]) % RECENT_MAX] = at_ms
+            seen[LATEST] = at_ms
+            seen[COUNT] += 1
+            return True
+        late = self._late.setdefault(row, {})
+        if at_ms in late or (seen[RECENT:] == at_ms).any():
+            return False
+        late[at_ms] = None
+        if len(late) > LATE_MAX:
+            del late[next(iter(late))]
+        return True
+
+    def extras(self, device_rows: Rows, metric_rows: Rows) -> dict[str, Any]:
+        """What is remembered besides the tables, of these rows, by name, for a checkpoint."""
+        ranges = {
+            self.devices.names[row]: [[boot, spans] for boot, spans in self._ranges[row].items()]
+            for row in device_rows.tolist()
+            if row in self._ranges
+        }
+        late = {self.metrics.names[row]: list(self._late[row]) for row in metric_rows.tolist() if self._late.get(row)}
+        return {"ranges": ranges, "late": late}
+
+    def restore(self, extras: dict[str, Any]) -> None:
+        """Takes back what `extras` gave; its rows are there."""
+        for name, boots in extras["ranges"].items():
+            self._ranges[self.devices.row(name)] = dict(boots)
+        for name, times in extras["late"].items():
+            self._late[self.metrics.row(name)] = dict.fromkeys(times)
+
+
+def _inserted(ranges: Ranges, seq: int) -> Ranges:
+    """The ranges, ascending and apart, with `seq` in them."""
+    joined: Ranges = []
+    for start, end in sorted([*ranges, [seq, seq + 1]]):
+        if joined and start <= joined[-1][1]:
+            joined[-1][1] = max(joined[-1][1], end)
+        else:
+            joined.append([start, end])
+    return joined

@@ -1,0 +1,189 @@
+"""The columns of a slot's state, and what is fixed about a slot.
+
+FILTER holds what each reading changes, LOOK what looks and events change, DAYS the use of each day by its number modulo
+the ring's length. All quantities in the slot's unit, times in milliseconds since the epoch, rates a day. A counter of a part
+that no slot counts is kept as a row of the same table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.features import DAYS
+from star.analyse import RefillSeen
+from stream.state import Column, Rows, Table
+
+Float64 = NDArray[np.float64]
+
+FILTER_NAMES = (
+    "seen",  # readings believed
+    "first_ms",
+    "last_ms",  # measured, of the latest reading believed
+    "last_value",
+    "level",  # estimated at last_ms
+    "variance",  # of that estimate
+    "rate",  # moving mean of the use a day
+    "rate_variance",  # of single days about it
+    "day",  # number of the UTC day that `today` counts
+    "today",  # use so far in it, signed: noise goes both ways
+    "carry",  # negative use owed by earlier days
+    "used",  # ever
+    "days",  # complete days counted
+    "interval_ms",  # moving mean of the time between readings
+    "outliers",  # moving share of readings not believed
+    "spread_of_reading",  # moving median of |change between near readings|
+    "step",  # smallest change seen, for sensors of coarse steps; 0: none yet
+    "equal",  # moving share of readings equal to the one before
+    "same",  # equal readings in a row
+    "same_ms",  # since when
+    "doubt",  # readings in a row that agree with each other and not with the estimate
+    "doubt_ms",
+    "doubt_value",
+    "told",  # 1: a provisional refill was told
+    "total",  # latest value of a running counter, NaN: none
+    "pending",  # rise that a declared delivery lets expect
+    "pending_ms",
+    "spare",  # unopened packs
+    "jump",  # rise seen and confirmed lately, for matching a later declaration
+    "jump_ms",
+    "fresh",  # 1: new readings since the last look, 2: look whatever they are
+    "flagged",  # readings with a measured time that can't be
+    "late",  # readings older than the latest believed
+    "gap_from_ms",  # the latest gap of more than a day, for readings that arrive late
+    "gap_from_level",
+    "gap_to_ms",
+    "gap_to_level",
+)
+(
+    SEEN,
+    FIRST_MS,
+    LAST_MS,
+    LAST_VALUE,
+    LEVEL,
+    VARIANCE,
+    RATE,
+    RATE_VARIANCE,
+    DAY,
+    TODAY,
+    CARRY,
+    USED,
+    DAYS_COUNTED,
+    INTERVAL_MS,
+    OUTLIERS,
+    SPREAD_OF_READING,
+    STEP,
+    EQUAL,
+    SAME,
+    SAME_MS,
+    DOUBT,
+    DOUBT_MS,
+    DOUBT_VALUE,
+    TOLD,
+    TOTAL,
+    PENDING,
+    PENDING_MS,
+    SPARE,
+    JUMP,
+    JUMP_MS,
+    FRESH,
+    FLAGGED,
+    LATE,
+    GAP_FROM_MS,
+    GAP_FROM_LEVEL,
+    GAP_TO_MS,
+    GAP_TO_LEVEL,
+) = range(len(FILTER_NAMES))
+
+LOOK_NAMES = (
+    "look_ms",
+    "look_level",
+    "look_q05",
+    "wake_ms",
+    "leg_ms",  # a leg: the time to consume `leg_quantity` from here, said at its start, compared at its end
+    "leg_used",
+    "leg_quantity",
+    "leg_days_05",
+    "leg_days_25",
+    "leg_days_50",
+    "leg_days_75",
+    "leg_days_95",
+    "narrowing",  # calibration: 1 less than the multiplier of the log-spread, 0 as the model says
+    "legs",
+    "legs_in_90",
+    "legs_in_50",
+)
+(
+    LOOK_MS,
+    LOOK_LEVEL,
+    LOOK_Q05,
+    WAKE_MS,
+    LEG_MS,
+    LEG_USED,
+    LEG_QUANTITY,
+    LEG_05,
+    LEG_25,
+    LEG_50,
+    LEG_75,
+    LEG_95,
+    NARROWING,
+    LEGS,
+    LEGS_IN_90,
+    LEGS_IN_50,
+) = range(len(LOOK_NAMES))
+
+FIXED_NAMES = (
+    "capacity",
+    "pack",
+    "noise",
+    "step",
+    "rate",
+    "rate_spread",
+    "look_every_ms",
+    "counts",
+    "spare_packs",
+    "net_days",
+    "active",
+)
+F_CAPACITY, F_PACK, F_NOISE, F_STEP, F_RATE, F_SPREAD, F_LOOK_MS, F_COUNTS, F_SPARE, F_NET, F_ACTIVE = range(
+    len(FIXED_NAMES)
+)
+
+SLOT_COLUMNS = (
+    Column(name="filter", names=FILTER_NAMES, start=0.0),
+    Column(name="look", names=LOOK_NAMES, start=0.0),
+    Column(name="days", names=tuple(f"day_{n}" for n in range(DAYS)), start=float("nan"), dtype="<f4"),
+)
+
+
+@dataclass
+class Slots:
+    """The slots' table and what is fixed about each row (`fixed`: rows by FIXED_NAMES); told: refills seen since the last tick.
+
+    `fixed` comes from the catalogue and is no part of a checkpoint.
+    """
+
+    table: Table
+    fixed: Float64
+    told: list[tuple[int, RefillSeen]]
+
+    @classmethod
+    def empty(cls) -> Slots:
+        return cls(table=Table("slots", SLOT_COLUMNS), fixed=np.zeros((0, len(FIXED_NAMES))), told=[])
+
+    def gather(self, rows: Rows) -> Float64:
+        """(columns, n): a copy of the filter's state of `rows`, each column contiguous."""
+        return np.ascontiguousarray(self.table["filter"][rows].T)
+
+    def scatter(self, rows: Rows, state: Float64) -> None:
+        """Puts `gather`'s columns back."""
+        self.table["filter"][rows] = state.T
+
+    def grow(self) -> None:
+        """Makes room in `fixed` for every place of the table."""
+        places = self.table.device.shape[0]
+        if self.fixed.shape[0] < places:
+            more = np.zeros((places - self.fixed.shape[0], len(FIXED_NAMES)))
+            self.fixed = np.concatenate([self.fixed, more])

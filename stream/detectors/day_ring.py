@@ -1,0 +1,99 @@
+"""Use by UTC day, from differences of estimates: what is counted always adds up to the net change, so noise does not drift.
+
+A day's number modulo the ring's length is its place, so that nothing moves when days pass. A day counts use of 0 or more;
+what noise made negative is owed by the next day. The first day of an item is partial and stays unknown.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.features import DAYS
+from star.times import DAY_MS
+from stream.detectors.columns import (
+    CARRY,
+    DAY,
+    DAYS_COUNTED,
+    FIRST_MS,
+    RATE,
+    RATE_VARIANCE,
+    TODAY,
+    Float64,
+)
+from stream.state import Rows
+
+_MEMORY_DAYS = 28.0
+"""The moving mean of the rate remembers about so many days."""
+_PRIOR_DAYS = 4.0
+"""The profile's rate counts as so many days of evidence."""
+
+Bools = NDArray[np.bool_]
+
+
+def day_of(at_ms: Float64) -> Float64:
+    """The number of the UTC day."""
+    return np.floor(at_ms / DAY_MS)
+
+
+def count_use(
+    state: Float64, ring: NDArray[np.float32], rows: Rows, use: Float64, since_ms: Float64, to_ms: Float64
+) -> None:
+    """Counts `use` between `since_ms` and `to_ms`, spread evenly over that time; where they are equal, at `to_ms`.
+
+    state: (columns, n), changed; ring: all rows' days; rows: (n,), all different. Days that the time passes are closed.
+    """
+    today = day_of(to_ms)
+    rolled = today > state[DAY]
+    if not rolled.any():
+        state[TODAY] += use
+        return
+    state[TODAY] += np.where(rolled, 0.0, use)
+    some = np.nonzero(rolled)[0]
+    part = state[:, some]
+    span = np.maximum(to_ms[some] - since_ms[some], 0.0)
+    per_ms = np.where(span > 0.0, use[some] / np.maximum(span, 1.0), 0.0)
+    end_ms = (part[DAY] + 1.0) * DAY_MS
+    part[TODAY] += per_ms * np.maximum(end_ms - since_ms[some], 0.0)
+    _close(part, ring, rows[some], part[DAY], part[TODAY], np.ones(some.size, dtype=np.bool_))
+    _pass_days(part, ring, rows[some], today[some], per_ms * DAY_MS)
+    start_ms = today[some] * DAY_MS
+    part[TODAY] = np.where(span > 0.0, per_ms * (to_ms[some] - np.maximum(start_ms, since_ms[some])), use[some])
+    part[DAY] = today[some]
+    state[:, some] = part
+
+
+def _pass_days(part: Float64, ring: NDArray[np.float32], rows: Rows, today: Float64, per_day: Float64) -> None:
+    """Closes the whole days between, at most as many as the ring has."""
+    longest = int(min((today - part[DAY]).max() - 1.0, DAYS - 1.0))
+    for back in range(longest, 0, -1):
+        day = today - back
+        _close(part, ring, rows, day, per_day, day > part[DAY])
+
+
+def _close(part: Float64, ring: NDArray[np.float32], rows: Rows, day: Float64, use: Float64, which: Bools) -> None:
+    """A day is over: its use goes to the ring and moves the rate."""
+    owed = use + part[CARRY]
+    counted = np.maximum(owed, 0.0)
+    whole = which & (day > np.floor(part[FIRST_MS] / DAY_MS))
+    part[CARRY] = np.where(which, np.where(whole, np.minimum(owed, 0.0), 0.0), part[CARRY])
+    at = np.nonzero(whole)[0]
+    if at.size == 0:
+        return
+    ring[rows[at], (day[at] % DAYS).astype(np.intp)] = counted[at].astype(np.float32)
+    weight = np.where(whole, 1.0 / np.minimum(part[DAYS_COUNTED] + _PRIOR_DAYS + 1.0, _MEMORY_DAYS), 0.0)
+    off = counted - part[RATE]
+    part[RATE] += weight * off
+    part[RATE_VARIANCE] += weight * (off * off * (1.0 - weight) - part[RATE_VARIANCE])
+    part[DAYS_COUNTED] += whole
+
+
+def add_to_day(ring: NDArray[np.float32], state: Float64, column: int, row: int, at_ms: float, use: float) -> None:
+    """Adds `use` to the day of `at_ms`, one that is over, where it is known; to the current day where it is that one."""
+    day = at_ms // DAY_MS
+    if day >= state[DAY, column]:
+        state[TODAY, column] += use
+        return
+    place = int(day % DAYS)
+    if state[DAY, column] - day <= DAYS and ring[row, place] == ring[row, place]:
+        ring[row, place] = max(float(ring[row, place]) + use, 0.0)

@@ -1,0 +1,197 @@
+"""What is known of slots at a moment: level, history by day, trust - the model's input - and the forecast it gives.
+
+Nothing here changes state, so that a forecast can be asked for at any time. Rows depend on themselves only, bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.features import DAYS, days_to_empty, run_out_features
+from star.analyse import DAYS_MAX, QUANTILES
+from star.ports import Scorer
+from star.times import DAY_MS
+from stream.detectors.columns import (
+    CARRY,
+    DAY,
+    DOUBT,
+    EQUAL,
+    F_CAPACITY,
+    F_COUNTS,
+    F_RATE,
+    F_SPREAD,
+    FIRST_MS,
+    INTERVAL_MS,
+    LAST_MS,
+    LEVEL,
+    NARROWING,
+    OUTLIERS,
+    PENDING,
+    PENDING_MS,
+    RATE,
+    RATE_VARIANCE,
+    SAME,
+    SAME_MS,
+    SEEN,
+    SPARE,
+    TODAY,
+    VARIANCE,
+    Float64,
+    Slots,
+)
+from stream.detectors.level import PENDING_GRACE_MS, STUCK_EQUAL_MAX, STUCK_READINGS, sensor
+from stream.state import Rows
+
+SILENT_INTERVALS = 3.0
+"""A silence of so many of the item's own intervals between readings is silence."""
+SILENT_DAYS_MIN = 1.0
+TRUST_MIN = 0.05
+DISTRUST_WIDENS = 0.6
+"""Without any trust the log-spread is so much wider: more would let distrust alone fire orders."""
+
+_MEDIAN = QUANTILES.index(0.50)
+_BACK = np.arange(1.0, DAYS + 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Of n rows at `at_ms`: level (with what waits unseen), standard deviation of it, trust 0 to 1, days (n, 9)."""
+
+    rows: Rows
+    at_ms: int
+    level: Float64
+    deviation: Float64
+    rate: Float64
+    trust: Float64
+    days: Float64
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The arguments of `run_out_features` but for level, prior and noise."""
+
+    daily: NDArray[np.float32]
+    today: NDArray[np.float32]
+    today_fraction: NDArray[np.float32]
+    weekday: NDArray[np.int64]
+
+
+def look(slots: Slots, rows: Rows, at_ms: int, scorer: Scorer) -> tuple[Outlook, History]:
+    """The outlook of `rows`, items with a reading."""
+    state, fixed = slots.gather(rows), slots.fixed[rows].T
+    silent_days = _silent_days(state, fixed, at_ms)
+    sensed = np.where(state[LEVEL] > 0.0, np.maximum(state[LEVEL] - state[RATE] * silent_days, 0.0), state[LEVEL])
+    awaited = np.where(at_ms - state[PENDING_MS] <= PENDING_GRACE_MS, state[PENDING], 0.0)
+    level = sensed + awaited + state[SPARE]
+    slow = 0.3 * state[RATE] * silent_days
+    step, _ = sensor(state, fixed)
+    coarse = np.where(fixed[F_COUNTS] > 0.0, 0.0, step * step / 12.0)
+    variance = np.maximum(state[VARIANCE], coarse) + state[RATE_VARIANCE] * silent_days + slow * slow
+    deviation = np.where(variance > 0.0, np.sqrt(variance), 0.0)
+    history = _history(slots, rows, state, fixed, silent_days, at_ms)
+    trust = _trust(state, fixed, at_ms)
+    days = ask(scorer, history, level, fixed, deviation)
+    narrowing = slots.table["look"][rows, NARROWING]
+    days = widened(days, (1.0 + narrowing) * (1.0 + DISTRUST_WIDENS * (1.0 - trust)))
+    return Outlook(rows, at_ms, level, deviation, state[RATE].copy(), trust, days), history
+
+
+def ask(scorer: Scorer, history: History, level: Float64, fixed: Float64, deviation: Float64) -> Float64:
+    """(n, 9) days until `level` is used up, as the model says: 0 where there is none."""
+    features, scale_days = run_out_features(
+        history.daily,
+        history.today,
+        history.today_fraction,
+        level,
+        fixed[F_RATE],
+        fixed[F_SPREAD],
+        deviation,
+        history.weekday,
+    )
+    days = days_to_empty(scorer.score(features), scale_days)
+    days = np.maximum.accumulate(days, axis=1)
+    empty: Float64 = np.where((level > 0.0)[:, None], days, 0.0)
+    return empty
+
+
+def widened(days: Float64, factor: Float64) -> Float64:
+    """`days` with their log-spread about the median multiplied by `factor` (n,)."""
+    median = np.maximum(days[:, _MEDIAN : _MEDIAN + 1], 1e-9)
+    ratio = np.ascontiguousarray(np.maximum(days, 1e-9) / median)
+    wide = median * np.exp(np.log(ratio) * np.ascontiguousarray(np.broadcast_to(factor[:, None], days.shape)))
+    return np.where(days > 0.0, np.minimum(wide, DAYS_MAX), 0.0)
+
+
+def _silent_days(state: Float64, fixed: Float64, at_ms: int) -> Float64:
+    """Days whose use is not known: a level's since its latest reading, a counter's when it is silent for long.
+
+    A counter that says nothing was not used, until its silence is out of its ways.
+    """
+    days = np.maximum(at_ms - state[LAST_MS], 0.0) / DAY_MS
+    usual = np.maximum(SILENT_INTERVALS * state[INTERVAL_MS] / DAY_MS, SILENT_DAYS_MIN)
+    silent: Float64 = np.where(fixed[F_COUNTS] > 0.0, np.maximum(days - usual, 0.0), days)
+    return silent
+
+
+def _history(slots: Slots, rows: Rows, state: Float64, fixed: Float64, silent_days: Float64, at_ms: int) -> History:
+    today = float(at_ms // DAY_MS)
+    elapsed = at_ms / DAY_MS - today
+    places = ((today - _BACK) % DAYS).astype(np.intp)
+    daily = slots.table["days"][rows][:, places]
+    day = today - _BACK[None, :]
+    current = state[DAY][:, None]
+    unknown = (day >= current) | (day < current - DAYS) | (day <= np.floor(state[FIRST_MS] / DAY_MS)[:, None])
+    daily[unknown] = np.nan
+    counts = fixed[F_COUNTS] > 0.0
+    quiet = counts & (silent_days == 0.0)
+    so_far = np.maximum(state[TODAY] + state[CARRY], 0.0)
+    _fill_since(daily, state, so_far, quiet, day)
+    same_day = state[DAY] == today
+    started_ms = np.maximum(state[LAST_MS], today * DAY_MS)
+    since = np.where(counts, 0.0, state[RATE] * np.maximum(at_ms - started_ms, 0.0) / DAY_MS)
+    began_today = np.floor(state[FIRST_MS] / DAY_MS) == today
+    known = np.where(same_day & ~began_today, so_far + since, np.where(quiet & ~began_today, 0.0, np.nan))
+    n = rows.size
+    return History(
+        daily=daily,
+        today=known.astype(np.float32),
+        today_fraction=np.full(n, elapsed, dtype=np.float32),
+        weekday=np.full(n, (int(today) + 3) % 7, dtype=np.int64),
+    )
+
+
+def _fill_since(
+    daily: NDArray[np.float32], state: Float64, so_far: Float64, quiet: NDArray[np.bool_], day: Float64
+) -> None:
+    """The days that are over but not closed, as nothing came since: of a quiet counter they are known."""
+    some = np.nonzero(quiet & (state[DAY] < day[0, 0] + 1.0))[0]
+    if some.size == 0:
+        return
+    part = daily[some]
+    current = state[DAY][some][:, None]
+    began = np.floor(state[FIRST_MS][some] / DAY_MS)[:, None]
+    part[np.broadcast_to(day, part.shape) > current] = 0.0
+    last = (np.broadcast_to(day, part.shape) == current) & (current > began)
+    part[last] = np.broadcast_to(so_far[some][:, None], part.shape)[last].astype(np.float32)
+    daily[some] = part
+
+
+def _trust(state: Float64, fixed: Float64, at_ms: int) -> Float64:
+    """0 to 1: how much the latest readings are to be believed, from silence, outliers, sameness and disagreement."""
+    usual_ms = np.maximum(SILENT_INTERVALS * state[INTERVAL_MS], SILENT_DAYS_MIN * DAY_MS)
+    age_ms = np.maximum(at_ms - state[LAST_MS], 0.0)
+    trust = np.where(age_ms > usual_ms, np.maximum(usual_ms / np.maximum(age_ms, 1.0), 0.2), 1.0)
+    trust *= 1.0 - np.minimum(3.0 * state[OUTLIERS], 0.6)
+    trust *= np.where(state[DOUBT] > 0.0, 0.8, 1.0)
+    trust *= np.where(state[SEEN] < 3.0, 0.6, 1.0)
+    step, noise = sensor(state, fixed)
+    same_use = state[RATE] * np.maximum(at_ms - state[SAME_MS], 0.0) / DAY_MS
+    levels = fixed[F_COUNTS] == 0.0
+    sure = levels & (state[SAME] >= STUCK_READINGS) & (state[EQUAL] < STUCK_EQUAL_MAX)
+    trust *= np.where(sure, 0.4, 1.0)
+    perhaps = levels & ~sure & (same_use > np.maximum(2.0 * step + 4.0 * noise, 0.03 * fixed[F_CAPACITY]))
+    trust *= np.where(perhaps, 0.7, 1.0)
+    return np.clip(trust, TRUST_MIN, 1.0)

@@ -1,0 +1,219 @@
+"""The run-out detector: slots are looked at in ticks, and those that may run out before a delivery could come are needs seen.
+
+Readings go to level.py and usage.py, declarations to deliveries.py, the forecast comes from outlook.py. Here: which slots a
+tick looks at, what it remembers of the look, and who is in the net. Nothing here decides to order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from config.profiles import Signal
+from config.resolve import SlotItem
+from star.analyse import QUANTILES, Forecast, NeedKind, NeedSeen
+from star.ports import Scorer
+from stream.detectors import calibrate
+from stream.detectors.columns import (
+    F_ACTIVE,
+    F_CAPACITY,
+    F_COUNTS,
+    F_LOOK_MS,
+    F_NET,
+    FIXED_NAMES,
+    FRESH,
+    LAST_MS,
+    LAST_VALUE,
+    LEVEL,
+    LOOK_LEVEL,
+    LOOK_MS,
+    LOOK_Q05,
+    SEEN,
+    WAKE_MS,
+    Float64,
+    Slots,
+)
+from stream.detectors.outlook import Outlook, look
+from stream.state import Rows
+
+NET_LEAD_TIMES = 4.0
+NET_DAYS = 4.0
+"""The net: 5 % quantile of the days to empty under so many lead times (90 % quantile, slowest supplier) and days."""
+LEAD_TIME_UNKNOWN_DAYS = 3.0
+"""Taken for items without a supplier."""
+FAR_NETS = 2.0
+FAR_SHARE = 0.02
+"""A slot more than so many nets away, and fallen by less than this share of its capacity, can wait for its next wake."""
+FIRST_LOW_SHARE = 0.01
+"""A first reading under this share of the capacity, or over the capacity, waits for a second one: it may be an air gap."""
+
+_Q05 = QUANTILES.index(0.05)
+
+
+class RunOut:
+    """Slots' looks. `touched` collects rows that got readings or events since the last tick."""
+
+    def __init__(self, slots: Slots, scorer: Scorer) -> None:
+        self.slots = slots
+        self.scorer = scorer
+        self.touched: list[Rows] = []
+        self.wake_ms: Float64 = np.empty(0)  # by row; a mirror of the column, contiguous, as every tick compares it
+        self.ranks: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self._wake_next_ms = -np.inf
+        self.last: Outlook | None = None
+
+    def set_items(self, items: Mapping[str, SlotItem], net_days: Callable[[SlotItem], float]) -> None:
+        """The catalogue's slots in force; their rows are in the table. Others with a row are looked at no more."""
+        slots = self.slots
+        slots.grow()
+        slots.fixed[:, F_ACTIVE] = 0.0
+        for key, item in items.items():
+            slots.fixed[slots.table.row(key)] = fixed_of(item, net_days(item))
+        self.refresh()
+
+    def refresh(self) -> None:
+        """After rows were added or loaded."""
+        table = self.slots.table
+        wakes = np.full(len(table), np.inf)
+        known = (table["filter"][: len(table), SEEN] > 0.0) & (self.slots.fixed[: len(table), F_ACTIVE] == 1.0)
+        wakes[known] = table["look"][: len(table)][known, WAKE_MS]
+        self.wake_ms = wakes
+        self.ranks = table.ranks()
+        self._wake_next_ms = -np.inf
+        self.touched = [np.nonzero(table["filter"][: len(table), FRESH] > 0.0)[0]]
+
+    def look(self, at_ms: int, skip: NDArray[np.bool_] | None = None) -> list[NeedSeen]:
+        """The looks of a tick: needs seen, in the order of item names. skip: (rows,) those not to be looked at."""
+        rows = self._due(at_ms)
+        if skip is not None:
+            self.touched = [rows[skip[rows]]]
+            rows = rows[~skip[rows]]
+        if rows.size == 0:
+            self.last = None
+            return []
+        rows = rows[np.argsort(self.ranks[rows])]
+        outlook, history = look(self.slots, rows, at_ms, self.scorer)
+        calibrate.legs(self.slots, outlook, history, self.scorer)
+        self._remember(outlook)
+        self.last = outlook
+        near = np.nonzero(self._in_net(outlook))[0]
+        return [
+            NeedSeen(item=f.item, at_ms=at_ms, kind=NeedKind.RUN_OUT, cause="level", forecast=f)
+            for f in self.forecasts_of(outlook, near)
+        ]
+
+    def forecasts(self, at_ms: int) -> list[Forecast]:
+        """Of every slot with a reading, by item name."""
+        count = len(self.slots.table)
+        seen = (self.slots.table["filter"][:count, SEEN] > 0.0) & (self.slots.fixed[:count, F_ACTIVE] == 1.0)
+        rows = np.nonzero(seen)[0]
+        if rows.size == 0:
+            return []
+        rows = rows[np.argsort(self.ranks[rows])]
+        outlook, _ = look(self.slots, rows, at_ms, self.scorer)
+        return self.forecasts_of(outlook, np.arange(rows.size))
+
+    def looked(self) -> list[Forecast]:
+        """Of the slots looked at in the last tick."""
+        return [] if self.last is None else self.forecasts_of(self.last, np.arange(self.last.rows.size))
+
+    def forecasts_of(self, outlook: Outlook, at: Rows) -> list[Forecast]:
+        """The forecasts at places `at` of an outlook."""
+        rows = outlook.rows[at]
+        names, model = self.slots.table.names, self.scorer.name
+        state = self.slots.table["filter"][rows][:, (SEEN, LAST_MS, LAST_VALUE)].tolist()
+        columns = (
+            outlook.level[at].tolist(),
+            outlook.days[at].tolist(),
+            outlook.rate[at].tolist(),
+            outlook.trust[at].tolist(),
+        )
+        return [
+            Forecast(
+                item=names[row],
+                at_ms=outlook.at_ms,
+                level=max(level, 0.0),
+                days=tuple(days),
+                rate_per_day=max(rate, 0.0),
+                trust=trust,
+                model=model,
+                readings=int(seen),
+                reading_ms=int(last_ms),
+                reading=last,
+            )
+            for row, level, days, rate, trust, (seen, last_ms, last) in zip(rows.tolist(), *columns, state, strict=True)
+        ]
+
+    def _due(self, at_ms: int) -> Rows:
+        """The rows that this tick looks at: those with news that matters, and those whose time has come."""
+        slots = self.slots
+        rows = np.unique(np.concatenate(self.touched)) if self.touched else np.empty(0, dtype=np.intp)
+        self.touched = []
+        rows = rows[(slots.fixed[rows, F_ACTIVE] == 1.0) & (slots.table["filter"][rows, SEEN] > 0.0)]
+        rows = rows[~self._far(rows, at_ms)]
+        if at_ms >= self._wake_next_ms:
+            woken = np.nonzero(self.wake_ms <= at_ms)[0]
+            rows = np.union1d(rows, woken)
+            later = self.wake_ms[self.wake_ms > at_ms]
+            self._wake_next_ms = float(later.min()) if later.size else np.inf
+        return rows
+
+    def _far(self, rows: Rows, at_ms: int) -> NDArray[np.bool_]:
+        """Which rows need no look though they have news: far from the net, little changed, looked at not long ago."""
+        slots = self.slots
+        state, seen = slots.table["filter"][rows], slots.table["look"][rows]
+        fixed = slots.fixed[rows]
+        far: NDArray[np.bool_] = seen[:, LOOK_MS] > 0.0
+        far &= at_ms - seen[:, LOOK_MS] < fixed[:, F_LOOK_MS]
+        far &= seen[:, LOOK_Q05] > FAR_NETS * fixed[:, F_NET]
+        far &= np.abs(seen[:, LOOK_LEVEL] - state[:, LEVEL]) < FAR_SHARE * fixed[:, F_CAPACITY]
+        far &= state[:, FRESH] < 2.0
+        return far
+
+    def _remember(self, outlook: Outlook) -> None:
+        slots, rows, at_ms = self.slots, outlook.rows, outlook.at_ms
+        columns = slots.table["look"]
+        columns[rows, LOOK_MS] = at_ms
+        columns[rows, LOOK_LEVEL] = slots.table["filter"][rows, LEVEL]
+        columns[rows, LOOK_Q05] = outlook.days[:, _Q05]
+        wakes = at_ms + slots.fixed[rows, F_LOOK_MS]
+        columns[rows, WAKE_MS] = wakes
+        self.wake_ms[rows] = wakes
+        self._wake_next_ms = min(self._wake_next_ms, float(wakes.min()))
+        slots.table["filter"][rows, FRESH] = 0.0
+
+    def _in_net(self, outlook: Outlook) -> NDArray[np.bool_]:
+        state, fixed = self.slots.table["filter"][outlook.rows], self.slots.fixed[outlook.rows]
+        near: NDArray[np.bool_] = outlook.days[:, _Q05] < fixed[:, F_NET]
+        levels = fixed[:, F_COUNTS] == 0.0
+        odd = (state[:, LEVEL] <= FIRST_LOW_SHARE * fixed[:, F_CAPACITY]) | (
+            state[:, LEVEL] > 1.02 * fixed[:, F_CAPACITY]
+        )
+        near &= ~(levels & odd & (state[:, SEEN] < 2.0))
+        return near
+
+
+def fixed_of(item: SlotItem, net_days: float) -> list[float]:
+    """The line of FIXED_NAMES of a slot."""
+    fixed = {
+        "capacity": item.capacity,
+        "pack": item.pack,
+        "noise": item.noise,
+        "step": item.step,
+        "rate": item.rate_per_day,
+        "rate_spread": item.rate_spread,
+        "look_every_ms": item.look_every_s * 1000.0,
+        "counts": float(item.signal is Signal.USAGE),
+        "spare_packs": float(item.spare_packs),
+        "net_days": net_days,
+        "active": 1.0,
+    }
+    return [fixed[name] for name in FIXED_NAMES]
+
+
+def net_days(lead_times: Mapping[str, tuple[float, float]], suppliers: tuple[str, ...]) -> float:
+    """The net of an item with these suppliers, given the lead times in force."""
+    slowest = max((lead_times[name][1] for name in suppliers if name in lead_times), default=LEAD_TIME_UNKNOWN_DAYS)
+    return NET_LEAD_TIMES * slowest + NET_DAYS
