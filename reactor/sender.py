@@ -143,6 +143,7 @@ class Sender:
         self._limits = limits or Limits()
         self._lines: set[tuple[str, str]] = set()
         self._busy: Counter[str] = Counter()
+        self._ready: list[OutboxRow] = []
         self._health: dict[str, _Health] = {}
         self._wake = asyncio.Event()
 
@@ -156,33 +157,43 @@ class Sender:
                     async with asyncio.timeout(self._limits.poll_s):
                         await self._wake.wait()
                 except TimeoutError:
-                    continue
+                    self._ready.clear()
 
     async def once(self) -> int:
         """One pass: tries what is due now, waits for the answers, and gives the number of rows tried."""
+        self._ready.clear()
         async with asyncio.TaskGroup() as group:
             return self._start(group)
 
     def nudge(self) -> None:
         """Says that rows may be due: the next pass starts at once."""
+        self._ready.clear()
         self._wake.set()
 
     def _start(self, group: asyncio.TaskGroup) -> int:
-        """Starts a task for each due row whose line and target have room."""
-        limits, started = self._limits, 0
-        if len(self._lines) >= limits.in_flight_max:
-            return 0
-        for row in self._outbox.due(self._clock.now_ms(), limits.due_rows_max):
-            line = (row.need, row.target)
-            if line in self._lines or self._busy[row.target] >= limits.in_flight_per_target_max:
+        """Starts a task for each due row whose target has room; gives their number. What found no room stays ready."""
+        if not self._ready:
+            rows = self._outbox.due(self._clock.now_ms(), self._limits.due_rows_max)
+            self._ready = [row for row in rows if (row.need, row.target) not in self._lines]
+        started, waiting = 0, []
+        for row in self._ready:
+            if not self._has_room(row):
+                waiting.append(row)
                 continue
-            self._lines.add(line)
+            self._lines.add((row.need, row.target))
             self._busy[row.target] += 1
             group.create_task(self._carry(row))
             started += 1
-            if len(self._lines) >= limits.in_flight_max:
-                break
+        self._ready = waiting
         return started
+
+    def _has_room(self, row: OutboxRow) -> bool:
+        limits = self._limits
+        return (
+            len(self._lines) < limits.in_flight_max
+            and self._busy[row.target] < limits.in_flight_per_target_max
+            and (row.need, row.target) not in self._lines
+        )
 
     async def _carry(self, row: OutboxRow) -> None:
         try:
