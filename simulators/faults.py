@@ -1,7 +1,7 @@
 """Faults on the way from a device: each takes a message and gives none, one or several, with its own seed and memory.
 
 They compose: `Chain` hands each message through all of them in order, and gives messages in order of arrival. A fault never
-looks at a clock; it knows the time only from the messages. Outages are drawn from content of time, so that they do not
+looks at a clock; it knows the time only from the messages. Spells of trouble have a seed of their own, so that they do not
 depend on how often a device speaks.
 """
 
@@ -124,7 +124,8 @@ class _Spells:
     """Spells of trouble: they begin at random, `per_year` of them, and last about `mean_ms`."""
 
     def __init__(self, rng: np.random.Generator, per_year: float, mean_ms: float) -> None:
-        self._rng, self._gap_ms, self._mean_ms = rng, 365.25 * DAY_MS / max(per_year, 1e-9), mean_ms
+        self._rng = np.random.default_rng(rng.integers(0, 2**63))  # its own, whatever else the fault draws
+        self._gap_ms, self._mean_ms = 365.25 * DAY_MS / max(per_year, 1e-9), mean_ms
         self._start_ms: float | None = None
         self._end_ms = 0.0
 
