@@ -18,6 +18,7 @@ from typing import Protocol
 import orjson
 
 from star.analyse import Facts, Forecast
+from star.errors import LogDamaged
 from star.ports import Log
 from star.records import Record, decode
 from stream.schedule import Policy, Schedule, block_key, named_blocks
@@ -103,12 +104,19 @@ class PartitionWorker:
             analysis.load_blocks(blocks)
         self._facts_end = facts_end
         self._schedule = Schedule(policy)
+        self._next: int | None = None
 
     def take(self, offset: int, wire: bytes) -> Iterator[Effect]:
-        """The effects of the input record at `offset`, in the order to perform them. Raises LogDamaged.
+        """The effects of the input record at `offset`, in the order to perform them; none where it was taken before.
 
-        Every effect must be performed before the next record is taken.
+        Every effect must be performed before the next record is taken. Raises LogDamaged where the record can't be read or
+        records before it are missing.
         """
+        if self._next is not None and offset < self._next:
+            return  # a transport delivers again what it had fetched before it was set back to the committed offset
+        if self._next is not None and offset > self._next:
+            raise LogDamaged(f"the input goes on at {offset}: expected record {self._next}")
+        self._next = offset + 1
         facts = self.analysis.take(offset, decode(wire))
         self._schedule.handled()
         if facts is None:

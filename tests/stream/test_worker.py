@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from star.errors import LogDamaged
 from star.records import Request, Tick, decode, encode
 from star.sense import Readings
 from stream.schedule import Policy
 from stream.topics import FACTS, INPUT
-from stream.worker import AppendFacts, Commit, FactsReader, Flush, LogShell, PutBlock
+from stream.worker import AppendFacts, Commit, FactsReader, Flush, LogShell, PartitionWorker, PutBlock
 from tests.stream.counting import Counting
 
 
@@ -106,7 +107,9 @@ def test_facts_are_durable_before_blocks_and_blocks_before_the_offset() -> None:
             assert kinds[place - 1] in (AppendFacts, Commit)
 
 
-@pytest.mark.parametrize(("every_s", "records", "expected"), [(10.0, 10**9, [101, 201]), (1e9, 50, [50, 100, 150, 200])])
+@pytest.mark.parametrize(
+    ("every_s", "records", "expected"), [(10.0, 10**9, [101, 201]), (1e9, 50, [50, 100, 150, 200])]
+)
 def test_checkpoints_come_by_time_or_by_records_and_only_at_ticks(
     every_s: float, records: int, expected: list[int]
 ) -> None:
@@ -126,3 +129,15 @@ def test_the_reactor_reads_each_tick_once() -> None:
     reader = FactsReader()
     got = [facts for wire in [*wires[:5], *wires[2:]] if (facts := reader.take(wire))]
     assert [facts.pack() for facts in got] == wires
+
+
+def test_a_record_delivered_again_counts_once_and_a_missing_one_is_not_passed_over() -> None:
+    """A transport may deliver twice; it must never skip."""
+    worker = PartitionWorker(Counting(), blocks={}, facts_end=0, policy=Policy())
+    wire = encode(Readings.of_rows([(1, 5, 5, 2.0, -1, -1)]))
+    for offset in (7, 8, 7, 8, 9):
+        assert list(worker.take(offset, wire)) == []
+    assert isinstance(worker.analysis, Counting)
+    assert worker.analysis.totals()[1][0] == 3
+    with pytest.raises(LogDamaged, match="goes on at 11: expected record 10"):
+        list(worker.take(11, wire))
