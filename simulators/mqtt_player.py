@@ -75,7 +75,7 @@ class Player:
         self._client.on_publish = self._on_publish
         self._open()
 
-    def play(self, time: SimulatedTime, stop: Callable[[], bool], report: Callable[[int], None]) -> None:
+    def play(self, time: Clock, stop: Callable[[], bool], report: Callable[[int], None]) -> None:
         """Publishes what the neighbourhood says and hands it the reactions, until `stop()`. report: told simulated times."""
         while not stop():
             self._hear()

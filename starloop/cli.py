@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 
 import click
 
@@ -62,6 +63,8 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except BaseExceptionGroup as group:
+        sys.exit(_told(group))
     except UsageError as error:
         click.echo(f"starloop: {error}", err=True)
         sys.exit(2)
@@ -73,3 +76,21 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _told(group: BaseExceptionGroup[BaseException]) -> int:
+    """Tells the errors meant for people out of a group of tasks' errors; re-raises a group that holds any other."""
+    ours, others = group.split(StarloopError)
+    if others is not None or ours is None:
+        raise group
+    for error in _leaves(ours):
+        click.echo(f"starloop: {error}", err=True)
+    return 1
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

@@ -1,0 +1,197 @@
+"""The whole loop in one thread, from one seed, with a clock that jumps and kills at any step.
+
+A neighbourhood lives (simulators.fleet), its messages pass through the real intake, log, analysis, engine, store and outbox,
+and what goes out comes back to it. What is not here: sockets, threads and disks - those are tested with real processes in
+tests/system/. A kill throws away everything but the log, the blocks and the store, between any two effects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import orjson
+
+from config.profile_file import load_profiles
+from config.resolve import Catalogue, resolve
+from edge.intake import Intake
+from reactor.engine import Engine
+from reactor.store.memory import MemoryStore
+from simulators.fleet import Event, Neighbourhood
+from star.ports import Scorer
+from star.react import Reaction
+from star.records import Tick
+from star.times import DAY_MS, HOUR_MS
+from starloop.judge import Judge
+from starloop.replay import NamesInMemory
+from stream.analysis import Analysis
+from stream.checkpoint import Policy
+from stream.inlet import entries_of
+from stream.topics import FACTS
+from stream.worker import FactsReader, LogShell
+
+TICK_MS = HOUR_MS
+CHECKPOINT = Policy(every_s=86_400.0, records=500)
+KILLS_IN_A_ROW_MAX = 5
+"""After so many kills without progress the next try is left in peace, or a step would never end."""
+
+
+class Killed(BaseException):
+    """The process is gone. Not an Exception, so that no handler in between can catch it."""
+
+
+class MemoryLog:
+    """A log in memory; what was appended survives kills. Implements star.ports.Log."""
+
+    def __init__(self) -> None:
+        self.topics: dict[str, list[bytes]] = {}
+
+    def append(self, topic: str, values: Sequence[bytes]) -> int:
+        records = self.topics.setdefault(topic, [])
+        records.extend(values)
+        return len(records) - len(values)
+
+    def read(self, topic: str, start: int, limit: int) -> list[tuple[int, bytes]]:
+        records = self.topics.get(topic, [])
+        return list(enumerate(records[start : start + limit], start))
+
+    def end(self, topic: str) -> int:
+        return len(self.topics.get(topic, []))
+
+
+@dataclass(slots=True)
+class MemoryBlocks:
+    """State blocks and the committed offset; they survive kills. Implements stream.worker.BlockStore."""
+
+    blocks: dict[bytes, bytes] = field(default_factory=dict)
+    offset: int = 0
+
+    def load(self) -> dict[bytes, bytes]:
+        return dict(self.blocks)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self.blocks[key] = value
+
+    def committed(self) -> int:
+        return self.offset
+
+    def commit(self, offset: int) -> None:
+        self.offset = offset
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What a world saw. sent: reactions as they went out, in order, each once; broken: promises found broken."""
+
+    sent: list[Reaction]
+    broken: list[str]
+    kills: int
+
+
+class World:
+    """One seeded world. `run(days)` lives it; the same seed gives the same world, with or without kills.
+
+    kill_share: the chance of a kill at each of the points between two effects.
+    """
+
+    def __init__(self, seed: int, *, homes: int = 3, kill_share: float = 0.0, scorer: Scorer) -> None:
+        self.neighbourhood = Neighbourhood(seed, homes)
+        self.catalogue: Catalogue = resolve(self.neighbourhood.fleet, load_profiles())
+        self.judge = Judge(self.catalogue)
+        self._scorer = scorer
+        self._names = NamesInMemory()
+        self._log = MemoryLog()
+        self._blocks = MemoryBlocks()
+        self._store = MemoryStore()
+        self._rng = np.random.default_rng([seed, 99])
+        self._kill_share = kill_share
+        self._sent: dict[str, Reaction] = {}
+        self._kills = 0
+        self._start()
+
+    def run(self, days: float) -> Report:
+        """Lives `days` from where it is."""
+        end_ms = self.neighbourhood.now_ms + round(days * DAY_MS)
+        while self.neighbourhood.now_ms < end_ms:
+            to_ms = self.neighbourhood.now_ms + TICK_MS
+            events = self.neighbourhood.advance(to_ms)
+            self._witness(events)
+            self._hour(events, to_ms)
+        return Report(sent=list(self._sent.values()), broken=self.judge.broken, kills=self._kills)
+
+    def input_records(self) -> list[bytes]:
+        """The input log, for comparing with a replay of it."""
+        return list(self._log.topics.get("input", []))
+
+    def _witness(self, events: Sequence[Event]) -> None:
+        """The judge sees what people and suppliers say."""
+        for event in events:
+            line = event.line()
+            if "outcome" in line:
+                self.judge.outcome(line["outcome"])
+            elif "request" in line:
+                self.judge.request(line["request"]["item"])
+
+    def _hour(self, events: Sequence[Event], to_ms: int) -> None:
+        """What came in within the hour, and the tick at its end: tried again after each kill until it is all done."""
+        waiting = list(events)
+        appended = False
+        for attempt in range(10_000):
+            share = self._kill_share if attempt < KILLS_IN_A_ROW_MAX else 0.0
+            try:
+                if not appended:
+                    self._append(waiting, to_ms)
+                    appended = True
+                for _ in self._steps(to_ms):
+                    if share and self._rng.random() < share:
+                        raise Killed
+                return
+            except Killed:
+                self._kills += 1
+                self._start()
+        raise AssertionError("an hour of the world never ended")
+
+    def _append(self, events: Sequence[Event], to_ms: int) -> None:
+        intake = Intake(self.catalogue, self._names)
+        for event in events:
+            intake.take(event.topic, orjson.dumps(event.payload), event.at_ms)
+        intake.put(Tick(at_ms=to_ms))
+        for topic, _, value in entries_of(intake.drain()):
+            self._log.append(topic, [value or b""])
+
+    def _start(self) -> None:
+        """A process starts on what the disk holds."""
+        analysis = Analysis(self.catalogue, self._names, self._scorer)
+        self._shell = LogShell(self._log, self._blocks, analysis, CHECKPOINT)
+        state, self._consumed = self._store.load()
+        self._engine = Engine(self.catalogue, state)
+        self._facts_next = 0
+        self._reader = FactsReader()
+
+    def _steps(self, now_ms: int) -> Iterator[None]:
+        """Everything that the process does until it has nothing more to do; yields where a kill may fall."""
+        yield
+        for _ in self._shell.steps():
+            yield
+        for place, wire in self._log.read(FACTS, self._facts_next, 1_000_000):
+            facts = self._reader.take(wire)
+            if facts is not None and facts.offset > self._consumed:
+                step = self._engine.step(facts)
+                yield
+                self._store.commit(step, facts.offset)
+                self._consumed = facts.offset
+                yield
+            self._facts_next = place + 1
+        for row in self._store.due(now_ms, 1_000_000):
+            self._deliver(row.reaction)
+            yield
+            self._store.mark_sent(row.id, now_ms)
+            yield
+
+    def _deliver(self, reaction: Reaction) -> None:
+        """A reaction reaches people and suppliers; a second time after a kill, with the same id."""
+        self._sent.setdefault(reaction.id, reaction)
+        line = reaction.line()
+        self.judge.reaction(line)
+        self.neighbourhood.react(line)
