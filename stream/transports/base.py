@@ -6,6 +6,8 @@ Each correction has a test that shows plain Faust's behaviour failing (tests/str
 3. Records are delivered a fetch at a time against one wait for a suspended flow (Faust makes three tasks a record).
 4. A consumer whose partitions are all under back-pressure goes on when the first has room (Faust sleeps a second).
 5. A key that is a number is sent as its text (Faust crashes the agent, and then does not stop).
+6. While tables recover, only their changelogs are delivered, and nothing that was fetched before a seek is delivered after
+   it (Faust empties the agents' queues after recovery, and what had been delivered early was lost).
 And one addition: a held topic is committed only as far as its agent released it, so that an offset can follow a checkpoint,
 and since Faust takes a record as handled even where its agent failed on it or was cancelled.
 
@@ -28,6 +30,8 @@ from mode import Service, ServiceT
 
 FETCH_WAIT_S = 1.0
 """How long one fetch waits for records before it looks again whether it should stop."""
+RECOVERY_LOOK_S = 0.02
+"""While tables recover, how often the consumer looks whether they have."""
 STOP_WAIT_S_MAX = 5.0
 """How long a stopping consumer waits for agents to finish the records they hold; what is not finished is redelivered."""
 STOP_LOOK_S = 0.01
@@ -54,6 +58,8 @@ class CorrectedConsumer(Consumer):
         self._handed: defaultdict[TP, deque[int]] = defaultdict(deque)
         self._held: dict[str, dict[TP, int]] = {}
         self._room = asyncio.Event()
+        # Counts the times that fetching was set to other offsets: what was fetched before is not delivered after.
+        self._epoch = 0
         super().__init__(*args, **kwargs)
 
     def hold(self, topic: str) -> None:
@@ -83,16 +89,21 @@ class CorrectedConsumer(Consumer):
 
     async def perform_seek(self) -> None:
         """Back to what is committed: what was handed out since will be handed out again."""
+        self._epoch += 1
         self._forget(self.assignment())
         await super().perform_seek()
+        self._epoch += 1
 
     async def seek(self, partition: TP, offset: int) -> None:
         """To `offset`; what was handed out of the partition is forgotten."""
+        self._epoch += 1
         self._forget([partition])
         await super().seek(partition, offset)
+        self._epoch += 1
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """What was handed out of these partitions is another one's business now."""
+        self._epoch += 1
         self._forget(revoked)
         await super().on_partitions_revoked(revoked)
 
@@ -112,8 +123,13 @@ class CorrectedConsumer(Consumer):
             await self.wait(self.can_resume_flow.wait())
         if self.app.client_only:
             return await self._getmany(active_partitions=None, timeout=timeout), None
-        active = self._get_active_partitions()
         self._room.clear()
+        active = self._get_active_partitions()
+        if self.app.rebalancing:
+            # Only tables recover now. Faust empties the agents' queues when recovery is over, without going back: a record
+            # of another topic that is delivered before would be lost.
+            active = {tp for tp in active if self._is_changelog_tp(tp)}
+            timeout = min(timeout, RECOVERY_LOOK_S)
         if active:
             return await self._getmany(active_partitions=active, timeout=timeout), active
         await self.wait_first(self._room.wait(), timeout=timeout)
@@ -132,37 +148,42 @@ class CorrectedConsumer(Consumer):
                 raise
 
     async def _drain_once(self) -> None:
-        records, active = await self._wait_next_records(FETCH_WAIT_S)
+        epoch = self._epoch
+        records, _ = await self._wait_next_records(FETCH_WAIT_S)
         if not records or self.should_stop:
             return
         if self.flow_active:
             # One race for the whole fetch: where the flow is suspended while an agent's queue is full, this lets go.
-            await self.wait_first(self._deliver(records, active), self.suspend_flow.wait())
+            await self.wait_first(self._deliver(records, epoch), self.suspend_flow.wait())
         else:
             # Fetched while the flow was suspended: these records were not delivered, so they must be fetched again.
             await self.perform_seek()
 
-    async def _deliver(self, records: RecordMap, active: set[TP] | None) -> None:
-        generation = self.app.consumer_generation_id
-        acks_enabled_for = self.app.topics.acks_enabled_for
+    async def _deliver(self, records: RecordMap, epoch: int) -> None:
+        acks_enabled_for, client_only = self.app.topics.acks_enabled_for, self.app.client_only
         for tp in records:
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+        put_back: set[TP] = set()
         for tp, record in self.scheduler.iterate(records):
-            if not self.flow_active or self.app.consumer_generation_id != generation:
-                return
-            if active is not None and tp not in active and tp not in self._buffered_partitions:
-                continue
+            if not self.flow_active or self._epoch != epoch:
+                return  # set back to other offsets, from which all of these come again
             message = self._to_message(tp, record)
+            if tp in put_back:
+                continue
+            if not (client_only or tp in self._active_partitions or tp in self._buffered_partitions):
+                await self._seek(tp, message.offset)
+                put_back.add(tp)
+                continue
             read = self._read_offset[tp]
             if read is not None and message.offset < read:
                 continue
             if acks_enabled_for(message.topic):
                 self._handed[tp].append(message.offset)
+            self._read_offset[tp] = message.offset + 1
             if self._commit_every is not None and self._n_acked >= self._commit_every:
                 self._n_acked = 0
                 await self.commit()
             await self.callback(message)
-            self._read_offset[tp] = message.offset + 1
 
     async def wait_empty(self) -> None:
         """Waits, for a limited time, until agents finished the records they hold, and commits."""

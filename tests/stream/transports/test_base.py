@@ -212,3 +212,34 @@ async def test_an_agent_that_hangs_does_not_keep_the_service_from_stopping(tmp_p
         await app.stop()
         assert time.monotonic() - start < 15
         assert log.committed("test", "input") is None
+
+
+async def test_records_are_not_lost_where_recovery_of_a_table_ends_slowly(tmp_path: Path) -> None:
+    """Correction 6, found by kills: with the end of recovery drawn out, records of the input are not delivered into queues
+    that Faust then empties, and each comes once, from the committed offset on."""
+    seen: list[int] = []
+    for life in range(2):
+        with SqliteLog(tmp_path / "log.db") as log:
+            app = StreamApp(log, id="test")
+            table = app.Table("counts", partitions=1, key_type=bytes, value_type=bytes)
+            consumer = app.consumer
+            perform_seek = consumer.perform_seek
+
+            async def slowly(perform_seek: Any = perform_seek) -> None:
+                await asyncio.sleep(0.1)
+                await perform_seek()
+                await asyncio.sleep(0.1)
+
+            consumer.perform_seek = slowly  # type: ignore[method-assign]
+
+            async def agent(stream: faust.Stream[bytes], table: Any = table) -> None:
+                async for event in stream.events():
+                    seen.append(event.message.offset)
+                    table[b"last"] = event.value
+
+            app.agent(app.topic("input"))(agent)
+            log.append("input", [b"%d" % nth for nth in range(300)])
+            await app.start()
+            await until(lambda life=life: len(seen) >= 300 * (life + 1))
+            await app.stop()
+    assert seen == list(range(600))
