@@ -1,0 +1,72 @@
+"""How fast replay goes: the command itself on a generated readings file, as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from starloop.bench.figures import Figure
+
+DEVICES = 2_000
+TICK_EVERY_READINGS = 48_000
+_START_S = 1_767_225_600
+
+
+def run(folder: Path, readings: int, runs: int) -> list[Figure]:
+    """Readings a second of `starloop replay`, start of the process included, over `runs` runs.
+
+    The load: 2,000 tanks, one level a line each quarter of an hour, a tick every six hours of theirs.
+    """
+    fleet, lines = folder / "fleet.toml", folder / "readings.jsonl"
+    fleet.write_text(fleet_of(DEVICES))
+    _write(lines, readings)
+    walls, cpus = [], []
+    for _ in range(runs):
+        before = os.times()
+        begun_s = time.perf_counter()
+        with (folder / "out.jsonl").open("wb") as out:
+            subprocess.run(
+                [sys.executable, "-m", "starloop", "replay", "--fleet", str(fleet), "--readings", str(lines)],
+                stdout=out,
+                check=True,
+            )
+        walls.append(readings / (time.perf_counter() - begun_s))
+        after = os.times()
+        used_s = after.children_user + after.children_system - before.children_user - before.children_system
+        cpus.append(readings / used_s)
+    return [
+        Figure(name="replay, readings a second", unit="1/s", runs=tuple(walls)),
+        Figure(name="replay, readings a CPU-second", unit="1/s", runs=tuple(cpus)),
+    ]
+
+
+def fleet_of(devices: int, supplier_days: tuple[float, float] = (2.0, 5.0)) -> str:
+    """A fleet file with `devices` tanks of as many customers."""
+    head = f'[[suppliers]]\nid = "acme"\nlead_time_days = [{supplier_days[0]}, {supplier_days[1]}]\nprice = 100.0\n'
+    return head + "".join(
+        f'[[customers]]\nid = "c{n}"\nexperience = "auto"\nconsents = ["replenishment"]\n'
+        f'[[devices]]\nid = "tank-{n}"\ncustomer = "c{n}"\nprofile = "level-tank"\n'
+        f'[devices.slots.oil]\ncapacity = 1000.0\npack = 800.0\nsuppliers = ["acme"]\n'
+        for n in range(devices)
+    )
+
+
+def _write(path: Path, readings: int) -> None:
+    """One level a line: each tank falls a little faster than the one before, and is full again when it is low."""
+    levels = [1000.0 - n % 700 for n in range(DEVICES)]
+    with path.open("w") as file:
+        for number in range(readings):
+            device = number % DEVICES
+            at = _START_S + number * 900 // DEVICES
+            levels[device] -= 0.05 + device % 7 * 0.02
+            if levels[device] < 20.0:
+                levels[device] += 800.0
+            file.write(
+                f'{{"at": {at}, "topic": "starloop/v1/tank-{device}/telemetry",'
+                f' "payload": {{"values": {{"oil": {levels[device]:.2f}}}}}}}\n'
+            )
+            if number % TICK_EVERY_READINGS == TICK_EVERY_READINGS - 1:
+                file.write(f'{{"at": {at}, "tick": true}}\n')
