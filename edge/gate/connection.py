@@ -101,10 +101,17 @@ class _State(Enum):
 
 
 class Connection:
-    """See the module. say: logs an event; packet_bytes_max: of packets after the first."""
+    """See the module. say: logs an event. packet_bytes_max: of packets after the first. keep_alive_max_s: what an MQTT 5
+    client may ask for; one that asks for more is told to use that."""
 
     def __init__(
-        self, hub: Hub, wire: Wire, authenticate: Authenticate, packet_bytes_max: int, say: Callable[..., None]
+        self,
+        hub: Hub,
+        wire: Wire,
+        authenticate: Authenticate,
+        say: Callable[..., None],
+        packet_bytes_max: int,
+        keep_alive_max_s: int,
     ) -> None:
         self.keep_alive_s = 0
         self.client_id = ""
@@ -112,6 +119,7 @@ class Connection:
         self._wire = wire
         self._authenticate = authenticate
         self._packet_bytes_max = packet_bytes_max
+        self._keep_alive_max_s = keep_alive_max_s
         self._say = say
         self._state = _State.NEW
         self._decoder = Decoder(CONNECT_BYTES_MAX)
@@ -125,6 +133,8 @@ class Connection:
         self._unanswered = 0
         self._handed_in = 0
         self._client_bytes_max = 0
+        self._client_aliases_max = 0
+        self._client_aliases: dict[str, int] = {}
         self._window = IN_FLIGHT_MAX
         self._now_ms = 0
         self._session: Session | None = None
@@ -225,6 +235,7 @@ class Connection:
             expiry_s = asked.get(Prop.SESSION_EXPIRY, 0)
             self._window = min(IN_FLIGHT_MAX, asked.get(Prop.RECEIVE_MAXIMUM, IN_FLIGHT_MAX))
             self._client_bytes_max = asked.get(Prop.MAXIMUM_PACKET_SIZE, 0)
+            self._client_aliases_max = min(ALIASES_MAX, asked.get(Prop.TOPIC_ALIAS_MAXIMUM, 0))
             answer |= {
                 Prop.RECEIVE_MAXIMUM: RECEIVE_MAX,
                 Prop.TOPIC_ALIAS_MAXIMUM: ALIASES_MAX,
@@ -235,6 +246,8 @@ class Connection:
         self._principal = principal
         self._session, present = self._hub.open_session(self.client_id, principal, packet.clean, expiry_s, self)
         self.keep_alive_s, self._will = packet.keep_alive_s, packet.will
+        if packet.version == V5 and packet.keep_alive_s > self._keep_alive_max_s:
+            self.keep_alive_s = answer[Prop.SERVER_KEEP_ALIVE] = self._keep_alive_max_s
         self._decoder.packet_bytes_max = self._packet_bytes_max
         self._say("client_connected", client=self.client_id, user=principal.name, session_present=present)
         return Connack(Code.SUCCESS, present, answer or None)
@@ -253,8 +266,8 @@ class Connection:
             return
         if packet.qos:
             self._unanswered += 1
-            if self._unanswered > RECEIVE_MAX and self._version == V5:
-                raise ProtocolError(Code.RECEIVE_MAXIMUM, f"more than {RECEIVE_MAX} messages without an answer")
+            if self._unanswered + len(self._there.received) > RECEIVE_MAX and self._version == V5:
+                raise ProtocolError(Code.RECEIVE_MAXIMUM, f"more than {RECEIVE_MAX} messages on their way at once")
             self._acks.append(encode_ack(p.PUBACK if packet.qos == 1 else p.PUBREC, packet.packet_id))
             if packet.qos == 2:
                 if packet.packet_id in self._there.received:
@@ -458,11 +471,25 @@ class Connection:
         """See edge.gate.session.Link."""
         if not packet.qos and (not self.open or self._wire.backlog() > BACKLOG_BYTES_MAX):
             return False
-        wire = encode_publish(packet, self._version)
+        wire = encode_publish(self._aliased(packet), self._version)
         if not self._room_for(len(wire)):
+            self._client_aliases.pop(packet.topic, None)
             return False
         self._wire.write(wire)
         return True
+
+    def _aliased(self, packet: Publish) -> Publish:
+        """The packet with an alias in place of its topic, once the client that takes aliases has seen both together."""
+        if not self._client_aliases_max:
+            return packet
+        alias = self._client_aliases.get(packet.topic)
+        topic = packet.topic if alias is None else ""
+        if alias is None:
+            if len(self._client_aliases) >= self._client_aliases_max:
+                return packet
+            alias = self._client_aliases[packet.topic] = len(self._client_aliases) + 1
+        properties = {**(packet.properties or {}), Prop.TOPIC_ALIAS: alias}
+        return Publish(topic, packet.payload, packet.qos, packet.retain, packet.dup, packet.packet_id, properties)
 
     def _room_for(self, size: int) -> bool:
         return not self._client_bytes_max or size <= self._client_bytes_max

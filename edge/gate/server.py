@@ -19,6 +19,8 @@ from edge.gate.hub import Hub, message_of
 from edge.gate.packets import Code, Connect, Properties
 
 SWEEP_S = 0.5
+LINGER_S = 2.0
+"""How long a connection that we end is read on (and nothing done with it), so that the client gets our last words."""
 AUTHENTICATING_MAX = 500
 """Passwords that wait to be checked; further clients are told that the server is busy."""
 STOP_S = 10.0
@@ -27,11 +29,13 @@ STOP_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """packet_bytes_max: of one packet. connections_max: at once. connect_s: from the TCP connection to a CONNECT."""
+    """packet_bytes_max: of one packet. connections_max: at once. connect_s: from the TCP connection to a CONNECT.
+    keep_alive_max_s: what an MQTT 5 client may ask for."""
 
     packet_bytes_max: int = 16 * 1024 * 1024
     connections_max: int = 20_000
     connect_s: float = 10.0
+    keep_alive_max_s: int = 3_600
 
 
 class GateServer:
@@ -115,7 +119,10 @@ class GateServer:
 
     def connection_for(self, client: _Client) -> Connection:
         """The state machine of a new connection."""
-        return Connection(self.hub, client, self._authenticate, self.limits.packet_bytes_max, self._say)
+        limits = self.limits
+        return Connection(
+            self.hub, client, self._authenticate, self._say, limits.packet_bytes_max, limits.keep_alive_max_s
+        )
 
     def _authenticate(self, packet: Connect, done: Callable[[Principal | None], None]) -> None:
         principal = self._access.known(packet.user, packet.password)
@@ -174,7 +181,8 @@ class _Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard_s = self._loop.time()
-        self.connection.receive(data)
+        if not self._closing:
+            self.connection.receive(data)
 
     def eof_received(self) -> bool:
         return False
@@ -194,7 +202,7 @@ class _Client(asyncio.Protocol):
         self._out_bytes += len(data)
 
     def _flush(self) -> None:
-        if self._out and self._transport is not None:
+        if self._out and self._transport is not None and not self._closing:
             out, self._out, self._out_bytes = b"".join(self._out), [], 0
             self._transport.write(out)
 
@@ -203,7 +211,12 @@ class _Client(asyncio.Protocol):
         if not self._closing and self._transport is not None:
             self._flush()
             self._closing = True
-            self._transport.close()
+            if self._transport.can_write_eof() and not self._transport.is_closing():
+                self._transport.write_eof()
+                self._transport.resume_reading()
+                self._loop.call_later(LINGER_S, self._transport.close)
+            else:
+                self._transport.close()
 
     def abort(self) -> None:
         """Closes without sending what is written."""

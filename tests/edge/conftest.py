@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from config.fleet import Customer, Device, Fleet, Slot, Supplier
 from config.profile_file import load_profiles
 from config.resolve import Catalogue, resolve
+from edge.gate.access import Principal, operator
+from edge.gate.codec import Decoder
+from edge.gate.connection import Connection
+from edge.gate.encoder import encode
+from edge.gate.hub import Hub
+from edge.gate.packets import V5, Connect, Packet, Publish
 from edge.intake import Intake
 
 
@@ -49,3 +58,82 @@ def names() -> NamesInMemory:
 @pytest.fixture
 def intake(catalogue: Catalogue, names: NamesInMemory) -> Intake:
     return Intake(catalogue, names)
+
+
+class Peer:
+    """A client of a hub without sockets: what the gate wrote to it, as packets."""
+
+    def __init__(self, world: World, version: int = V5) -> None:
+        self.version = version
+        self.closed = False
+        self.pauses = 0
+        self.slow = 0
+        self._decoder = Decoder(2**28, version)
+        self._got: list[Packet] = []
+        self.connection = Connection(world.hub, self, world.authenticate, world.say, 2**20, 3_600)
+
+    def write(self, data: bytes) -> None:
+        self._got += self._decoder.feed(data)
+        assert self._decoder.error is None, self._decoder.error
+
+    def close(self) -> None:
+        self.closed = True
+
+    def backlog(self) -> int:
+        return self.slow
+
+    def pause(self) -> None:
+        self.pauses += 1
+
+    def resume(self) -> None:
+        self.pauses -= 1
+
+    def send(self, *packets: Packet) -> list[Packet]:
+        """Sends packets to the gate and gives what came back."""
+        self.connection.receive(b"".join(encode(packet, self.version) for packet in packets))
+        return self.got()
+
+    def got(self) -> list[Packet]:
+        """What came since the last call."""
+        got, self._got = self._got, []
+        return got
+
+    def messages(self) -> list[Publish]:
+        """The messages among it."""
+        return [packet for packet in self.got() if isinstance(packet, Publish)]
+
+    def vanish(self) -> None:
+        """The connection is gone, without a word."""
+        self.connection.lost()
+
+
+class World:
+    """A hub with a clock to move and everyone an operator, unless a test says otherwise."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_764_000_000.0
+        self.hub = Hub(lambda: self.now_s)
+        self.said: list[tuple[str, dict[str, Any]]] = []
+        self.principals: dict[str | None, Principal | None] = {None: operator("anonymous")}
+
+    def say(self, event: str, **fields: Any) -> None:
+        self.said.append((event, fields))
+
+    def authenticate(self, packet: Connect, done: Callable[[Principal | None], None]) -> None:
+        done(self.principals.get(packet.user))
+
+    def peer(self, client_id: str, version: int = V5, **fields: Any) -> Peer:
+        """A client that has connected; its CONNACK is taken away. Keyword arguments are those of Connect."""
+        peer = Peer(self, version)
+        peer.send(Connect(client_id, version, **fields))
+        return peer
+
+    def later(self, delay_s: float) -> None:
+        """Lets time pass."""
+        self.now_s += delay_s
+        self.hub.tick()
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
