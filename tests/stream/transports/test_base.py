@@ -234,12 +234,14 @@ async def test_records_are_not_lost_where_recovery_of_a_table_ends_slowly(tmp_pa
 
             async def agent(stream: faust.Stream[bytes], table: Any = table) -> None:
                 async for event in stream.events():
+                    await asyncio.sleep(0.001)  # slower than the fetcher, so that records wait in the queue
                     seen.append(event.message.offset)
                     table[b"last"] = event.value
 
             app.agent(app.topic("input"))(agent)
             log.append("input", [b"%d" % nth for nth in range(300)])
             await app.start()
-            await until(lambda life=life: len(seen) >= 300 * (life + 1))
+            await until(lambda life=life: seen and seen[-1] == 300 * (life + 1) - 1)
+            await asyncio.sleep(0.3)
             await app.stop()
     assert seen == list(range(600))
