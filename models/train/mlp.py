@@ -6,7 +6,7 @@ Not a framework: exactly the network that onnx_export.py writes down.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -155,6 +155,11 @@ class QuantileNet:
                 stretch = _weighted_quantile(ratio, data.weight, 1.0 - level if sign < 0 else level)
                 self.stretch[gap] = max(stretch, _GAP_MIN) if np.isfinite(stretch) else 1.0
                 inner = inner + sign * float(self.stretch[gap]) * gaps[:, gap]
+
+    def calibrated_like(self, others: Sequence[QuantileNet]) -> None:
+        """Takes the mean calibration of `others`, each calibrated on data that it was not fitted on."""
+        self.shift = np.float32(np.mean([other.shift for other in others]))
+        self.stretch = np.mean([other.stretch for other in others], axis=0).astype(np.float32)
 
     def _forward_head(self, x: Float32) -> tuple[Float64, Float64]:
         heads, gaps = [], []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -15,8 +17,11 @@ PARITY_MAX = 1e-4
 """Largest difference allowed between the network in numpy and its ONNX form."""
 
 
-def to_onnx(net: QuantileNet, name: str) -> bytes:
-    """The network with its scaling of inputs and its calibration folded in; (rows, k) float32 in, (rows, m) float32 out."""
+def to_onnx(net: QuantileNet, name: str, metadata: Mapping[str, str] | None = None) -> bytes:
+    """The network with its scaling of inputs and its calibration folded in; (rows, k) float32 in, (rows, m) float32 out.
+
+    metadata: text that travels inside the file, under its hash.
+    """
     inputs, outputs = net.weights[0].shape[0], len(net.levels)
     first = net.weights[0] / net.spread[:, None]
     tensors = {
@@ -51,6 +56,7 @@ def to_onnx(net: QuantileNet, name: str) -> bytes:
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="starloop"
     )
+    helper.set_model_props(model, dict(metadata or {}))
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 from models.cards import Card
 from star.errors import UsageError
 
-TRAINERS: dict[str, str] = {"run-out": "models.train.run_out"}
+TRAINERS: dict[str, str] = {"run-out": "models.train.run_out", "turbofan-rul": "models.train.turbofan_rul"}
 """Model name -> module."""
 
 Say = Callable[[str], None]

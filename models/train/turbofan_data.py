@@ -1,0 +1,130 @@
+"""Run-to-failure histories of turbofans: NASA's C-MAPSS simulation, training sets FD001 to FD004 (CC0).
+
+Saxena, Goebel, Simon, Eklund: Damage propagation modeling for aircraft engine run-to-failure simulation, PHM 2008.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.life import SENSORS, Scaling, life_features, life_step, new_life_state
+from star.errors import UsageError
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+
+FOLDER = "predictive_maintenance/cmapss"
+SETS = ("FD001", "FD002", "FD003", "FD004")
+POINTS = np.array(
+    [[0, 0, 100], [10, 0.25, 100], [20, 0.7, 100], [25, 0.62, 60], [35, 0.84, 100], [42, 0.84, 100]], dtype=np.float64
+)
+"""The six operating points of the simulation."""
+_SPREAD_MIN = 1e-5  # of the mean: a sensor that varies less at an operating point is constant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engines:
+    """Readings in order of engine and cycle. engine: (n,) numbers from 0; group: (n,) the set; cycle: (n,) from 1;
+    settings: (n, 3); sensors: (n, 21); left: (n,) cycles until failure."""
+
+    engine: Int64
+    group: Int64
+    cycle: Int64
+    settings: Float64
+    sensors: Float64
+    left: Float64
+
+    def take(self, rows: NDArray[np.bool_]) -> Engines:
+        """The readings at `rows`; whole engines, so that order stays."""
+        return Engines(**{name: getattr(self, name)[rows] for name in Engines.__slots__})
+
+
+def read_engines(data_dir: Path | None) -> Engines:
+    """All training sets. Raises UsageError where they are not at hand."""
+    folder = (data_dir or Path()) / FOLDER
+    paths = [folder / f"train_{name}.txt.gz" for name in SETS]
+    missing = [path.name for path in paths if not path.is_file()]
+    if data_dir is None or missing:
+        raise UsageError(
+            f"training needs {', '.join(missing) or 'C-MAPSS'} in {folder}: give the data sets' folder with --data"
+        )
+    tables, engine, group = [], [], []
+    count = 0
+    for number, path in enumerate(paths):
+        table = read_table(path)
+        _, own = np.unique(table[:, 0], return_inverse=True)
+        tables.append(table)
+        engine.append(own + count)
+        group.append(np.full(len(table), number))
+        count += int(own.max()) + 1
+    table, engines = np.concatenate(tables), np.concatenate(engine)
+    last = np.zeros(count)
+    np.maximum.at(last, engines, table[:, 1])
+    return Engines(
+        engine=engines,
+        group=np.concatenate(group),
+        cycle=table[:, 1].astype(np.int64),
+        settings=table[:, 2:5],
+        sensors=table[:, 5 : 5 + len(SENSORS)],
+        left=last[engines] - table[:, 1],
+    )
+
+
+def read_table(path: Path) -> Float64:
+    """(n, 26): engine, cycle, settings, sensors."""
+    return np.loadtxt(io.BytesIO(gzip.decompress(path.read_bytes())))
+
+
+def scaling_of(engines: Engines) -> Scaling:
+    """Means and spreads of every sensor at every operating point."""
+    off = (engines.settings[:, None, :] - POINTS) / np.array([5.0, 0.1, 10.0])
+    nearest = np.argmin((off * off).sum(axis=2), axis=1)
+    means, spreads = np.zeros((len(POINTS), len(SENSORS))), np.zeros((len(POINTS), len(SENSORS)))
+    for point in range(len(POINTS)):
+        some = engines.sensors[nearest == point]
+        means[point], spreads[point] = some.mean(axis=0), some.std(axis=0)
+    spreads[spreads < _SPREAD_MIN * np.abs(means)] = 0.0
+    return Scaling(centres=POINTS, means=means, spreads=spreads)
+
+
+def features_of(engines: Engines, scaling: Scaling) -> Float32:
+    """(n, LIFE_FEATURES) after each reading, by the same steps that serving takes."""
+    numbers, place = np.unique(engines.engine, return_inverse=True)
+    state = new_life_state(len(numbers))
+    out: Float32 | None = None
+    for cycle in range(1, int(engines.cycle.max()) + 1):
+        rows = np.flatnonzero(engines.cycle == cycle)
+        alive = place[rows]
+        state[alive] = life_step(state[alive], engines.settings[rows], engines.sensors[rows], scaling)
+        found = life_features(state[alive])
+        if out is None:
+            out = np.empty((len(engines.cycle), found.shape[1]), dtype=np.float32)
+        out[rows] = found
+    return np.empty((0, 0), dtype=np.float32) if out is None else out
+
+
+def read_test(data_dir: Path | None, name: str) -> Engines:
+    """The test engines of a set, cut off before their failure, with the true cycles left. Raises UsageError."""
+    folder = (data_dir or Path()) / FOLDER
+    if data_dir is None or not (folder / f"RUL_{name}.txt.gz").is_file():
+        raise UsageError(f"there is no RUL_{name}.txt.gz in {folder}: give the data sets' folder with --data")
+    table = read_table(folder / f"test_{name}.txt.gz")
+    left_at_end = np.loadtxt(io.BytesIO(gzip.decompress((folder / f"RUL_{name}.txt.gz").read_bytes())))
+    _, engine = np.unique(table[:, 0], return_inverse=True)
+    last = np.zeros(len(left_at_end))
+    np.maximum.at(last, engine, table[:, 1])
+    return Engines(
+        engine=engine,
+        group=np.full(len(table), SETS.index(name)),
+        cycle=table[:, 1].astype(np.int64),
+        settings=table[:, 2:5],
+        sensors=table[:, 5 : 5 + len(SENSORS)],
+        left=left_at_end[engine] + last[engine] - table[:, 1],
+    )

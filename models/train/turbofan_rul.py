@@ -1,0 +1,155 @@
+"""Trains the turbofan's remaining-life model: cycles left until failure, as quantiles, from C-MAPSS (CC0).
+
+Engines are few and their readings alike, so calibration and metrics come from five folds of whole engines: each fold's net is
+calibrated on engines it was not fitted on, and the net that ships, fitted on all, takes the mean of the folds' calibrations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.cards import MODEL_FILE, Card, write_model
+from models.life import LIFE_FEATURES, LIFE_QUANTILES, METADATA, Scaling, remaining_life
+from models.runtime import OnnxScorer, load_scorer
+from models.train.mlp import Batch, Float32, Plan, QuantileNet, pinball
+from models.train.onnx_export import check_parity, to_onnx
+from models.train.turbofan_data import FOLDER, SETS, Engines, features_of, read_engines, read_test, scaling_of
+
+NAME = "turbofan-rul"
+VERSION = 1
+SEED = 20_260_302
+FOLDS = 5
+PLAN = Plan(hidden=64, epochs=7, batch_rows=512, rate_high=2e-3)
+TEST_SETS = ("FD001", "FD003")
+"""Sets whose truncated test engines and true lives are public; never fitted."""
+
+Float64 = NDArray[np.float64]
+Say = Callable[[str], None]
+
+
+def train(out: Path, *, seed: int = SEED, data_dir: Path | None = None, quick: bool = False, say: Say = print) -> Card:
+    """Trains and writes `out`/model.onnx and `out`/card.toml; gives the card. Raises UsageError without the data."""
+    engines = read_engines(data_dir)
+    if quick:
+        engines = engines.take(engines.engine % 10 == 0)
+    scaling = scaling_of(engines)
+    x = features_of(engines, scaling)
+    fold = np.random.default_rng([seed, 1]).integers(0, FOLDS, int(engines.engine.max()) + 1)[engines.engine]
+    nets = [_fitted(engines, x, fold != one, seed + one, say) for one in range(FOLDS)]
+    for one, net in enumerate(nets):
+        net.calibrate(_batch(engines, x, fold == one))
+    left = _out_of_fold(nets, x, fold)
+    net = _fitted(engines, x, np.ones(len(x), dtype=np.bool_), seed, say)
+    net.calibrated_like(nets)
+
+    body = to_onnx(net, NAME, {METADATA: scaling.to_text()})
+    card = _card(seed, engines, net)
+    card["metrics"] = _measured(engines, left)
+    write_model(out, body, card)
+    scorer = OnnxScorer(body, card | {"sha256": "0" * 64}, out / MODEL_FILE)
+    card["training"]["parity_max"] = check_parity(net, scorer.score(x), x)
+    if data_dir is not None:
+        card["metrics"] |= _tested(scorer, data_dir)
+    return write_model(out, body, card)
+
+
+def evaluate(
+    folder: Path, *, seed: int = SEED, data_dir: Path | None = None, quick: bool = False, say: Say = print
+) -> dict[str, Any]:
+    """The metrics of the model in `folder` on the public test engines, each cut off before its failure."""
+    say(f"reading the test engines of {' and '.join(TEST_SETS)}")
+    return _tested(load_scorer(NAME, folder.parent.parent, int(folder.name)), data_dir)
+
+
+def _fitted(engines: Engines, x: Float32, rows: NDArray[np.bool_], seed: int, say: Say) -> QuantileNet:
+    batch = _batch(engines, x, rows)
+    plan = Plan(hidden=PLAN.hidden, epochs=PLAN.epochs, batch_rows=PLAN.batch_rows, rate_high=PLAN.rate_high, seed=seed)
+    net = QuantileNet(batch.x, batch.y, LIFE_QUANTILES, plan)
+    net.fit(batch, plan)
+    say(f"fitted on {len(batch.y)} readings of {len(np.unique(engines.engine[rows]))} engines")
+    return net
+
+
+def _batch(engines: Engines, x: Float32, rows: NDArray[np.bool_]) -> Batch:
+    left = engines.left[rows]
+    return Batch(x=x[rows], y=np.sqrt(left), censored=np.zeros(len(left), dtype=np.bool_), weight=np.ones(len(left)))
+
+
+def _out_of_fold(nets: list[QuantileNet], x: Float32, fold: NDArray[np.int64]) -> Float64:
+    """(n, 3) cycles left, each engine by the net that never saw it, calibrated as the other nets are."""
+    left = np.empty((len(x), len(LIFE_QUANTILES)))
+    own = [(net.shift, net.stretch) for net in nets]
+    for one, net in enumerate(nets):
+        net.calibrated_like([other for number, other in enumerate(nets) if number != one])
+        left[fold == one] = remaining_life(net.predict(x[fold == one]))
+        net.shift, net.stretch = own[one]
+    return left
+
+
+def _measured(engines: Engines, left: Float64) -> dict[str, Any]:
+    """Overall, in the last 125 cycles, and by set; from the second reading on, as it is served."""
+    served = engines.cycle >= 2
+    metrics: dict[str, Any] = {"all": _row(engines.left[served], left[served])}
+    near = served & (engines.left < 125)
+    metrics["last_125_cycles"] = _row(engines.left[near], left[near])
+    metrics["by_set"] = {
+        name: _row(engines.left[rows], left[rows])
+        for number, name in enumerate(SETS)
+        if (rows := served & (engines.group == number)).any()
+    }
+    return metrics
+
+
+def _row(truth: Float64, left: Float64) -> dict[str, float]:
+    return {
+        "readings": len(truth),
+        "covered_5_95": round(float(((truth >= left[:, 0]) & (truth <= left[:, 2])).mean()), 4),
+        "below_5": round(float((truth < left[:, 0]).mean()), 4),
+        "pinball_cycles": round(float(pinball(left, truth, LIFE_QUANTILES).mean()), 3),
+        "rmse_cycles": round(float(np.sqrt(((left[:, 1] - truth) ** 2).mean())), 2),
+    }
+
+
+def _tested(scorer: OnnxScorer, data_dir: Path | None) -> dict[str, Any]:
+    """On the test engines of the public sets: at all their readings, and at their last one."""
+    scaling = Scaling.from_metadata(scorer.metadata)
+    metrics = {}
+    for name in TEST_SETS:
+        engines = read_test(data_dir, name)
+        left = remaining_life(scorer.score(features_of(engines, scaling)))
+        last = np.append(np.diff(engines.engine) != 0, True)
+        served = engines.cycle >= 2
+        metrics[f"test_{name}"] = _row(engines.left[served], left[served])
+        metrics[f"test_{name}_last"] = _row(engines.left[last], left[last])
+    return metrics
+
+
+def _card(seed: int, engines: Engines, net: QuantileNet) -> Card:
+    return {
+        "name": NAME,
+        "version": VERSION,
+        "what": "Cycles left in a turbofan's life, as quantiles of their square root.",
+        "licence": "Apache-2.0",
+        "input": {"columns": LIFE_FEATURES, "made_by": "models/life.py: life_step, life_features"},
+        "output": {"columns": len(LIFE_QUANTILES), "quantiles": list(LIFE_QUANTILES)},
+        "training": {
+            "command": f"starloop models train {NAME} --data DIR --out DIR",
+            "seed": seed,
+            "data": f"NASA C-MAPSS {', '.join(SETS)} training sets (CC0), {FOLDER}",
+            "engines": len(np.unique(engines.engine)),
+            "examples": len(engines.left),
+            "folds": FOLDS,
+            "parameters": int(sum(w.size for w in (*net.weights, *net.biases))),
+        },
+        "limits": {
+            "where": "Simulated engines at six operating points; other engines need a model of their own.",
+            "metrics": "Of folds: by nets that never saw the engine; test_*: the net that ships, on public test engines.",
+            "early": "An engine that shows no wear yet can only be given the spread of all lives.",
+            "use": "Advice for maintenance, never a ground for flying on.",
+        },
+    }
