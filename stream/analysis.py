@@ -180,7 +180,8 @@ class Analysis:
     # Ticks.
 
     def _tick(self, offset: int, at_ms: int) -> Facts:
-        self.condition.finish_messages()
+        ahead = self._blocks.ahead(offset)
+        self.condition.finish_messages(ahead)
         slots = len(self.slots.table)
         skipped = self._blocks.skipped(self.slots.table.device[:slots], offset)
         skipped_parts = self._blocks.skipped(self.service.table.device[: len(self.service.table)], offset)
@@ -191,20 +192,30 @@ class Analysis:
             self._blocks.touch(self.slots.table.device[self.run_out.last.rows])
         if self.service.looked_rows.size:
             self._blocks.touch(self.service.table.device[self.service.looked_rows])
-        told = [*self.slots.told, *self.service.told]
-        self._blocks.touch(np.array([device for device, _ in self._devices_of_told()], dtype=np.intp))
-        refills = tuple(sorted((refill for _, refill in told), key=lambda refill: refill.item))
-        events = tuple(self._events)
-        self.slots.told.clear()
-        self.service.told.clear()
-        self._events.clear()
         return Facts(
             offset=offset,
             at_ms=at_ms,
-            events=events,
-            refills=refills,
+            events=self._take_events(offset),
+            refills=self._take_refills(ahead),
             needs=tuple(sorted(needs, key=lambda need: need.item)),
         )
+
+    def _take_events(self, offset: int) -> tuple[Event, ...]:
+        if offset <= self._meta_offset:
+            return ()
+        events = tuple(self._events)
+        self._events.clear()
+        return events
+
+    def _take_refills(self, ahead: frozenset[int]) -> tuple[RefillSeen, ...]:
+        """What was told since the last tick, by item name and in order; of devices that are ahead it stays."""
+        told = [(device, refill) for device, refill in self._devices_of_told() if device not in ahead]
+        if not told:
+            return ()
+        self._blocks.touch(np.array([device for device, _ in told], dtype=np.intp))
+        for kept, table in ((self.slots.told, self.slots.table), (self.service.told, self.service.table)):
+            kept[:] = [(row, refill) for row, refill in kept if table.device[row] in ahead]
+        return tuple(sorted((refill for _, refill in told), key=lambda refill: refill.item))
 
     def _devices_of_told(self) -> list[tuple[int, RefillSeen]]:
         slots = [(int(self.slots.table.device[row]), refill) for row, refill in self.slots.told]

@@ -51,6 +51,10 @@ class Blocks:
         """Which of `devices` include the record at `offset` already; None: none can."""
         return None if offset > self.included_max else self.included[devices] >= offset
 
+    def ahead(self, offset: int) -> frozenset[int]:
+        """The devices that include the record at `offset` already."""
+        return frozenset() if offset > self.included_max else frozenset(np.nonzero(self.included >= offset)[0].tolist())
+
     def take_dirty(self) -> list[int]:
         """The blocks that changed since the last call."""
         dirty: list[int] = np.nonzero(self._dirty)[0].tolist()

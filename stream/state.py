@@ -114,7 +114,7 @@ def pack_block(
     places = {device: place for place, device in enumerate(devices)}
     header: dict[str, Any] = {"offset": offset, "devices": list(devices), "tables": {}, "extras": extras}
     body: list[bytes] = []
-    for name, (table, rows) in tables.items():
+    for name, (table, rows) in sorted(tables.items()):  # as the header's keys are sorted too
         ordered = sorted(rows.tolist(), key=table.names.__getitem__)
         names = [table.names[row] for row in ordered]
         header["tables"][name] = {

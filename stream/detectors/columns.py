@@ -35,7 +35,8 @@ FILTER_NAMES = (
     "interval_ms",  # moving mean of the time between readings
     "outliers",  # moving share of readings not believed
     "spread_of_reading",  # moving median of |change between near readings|
-    "step",  # smallest change seen, for sensors of coarse steps; 0: none yet
+    "step",  # what most changes are a multiple of, for sensors of coarse steps; 0: none yet
+    "step_votes",  # changes that agree with it, less those that do not
     "equal",  # moving share of readings equal to the one before
     "same",  # equal readings in a row
     "same_ms",  # since when
@@ -75,6 +76,7 @@ FILTER_NAMES = (
     OUTLIERS,
     SPREAD_OF_READING,
     STEP,
+    STEP_VOTES,
     EQUAL,
     SAME,
     SAME_MS,

@@ -75,11 +75,12 @@ class Condition:
                 message = self._open[row] = Open(key)
             message.reading.append((name.split("/", 1)[1], value))
 
-    def finish_messages(self) -> None:
-        """Every message taken so far is whole."""
-        for row, message in self._open.items():
+    def finish_messages(self, but: frozenset[int] = frozenset()) -> None:
+        """Every message taken so far is whole; `but` those of these devices."""
+        whole = {row: message for row, message in self._open.items() if row not in but}
+        for row, message in whole.items():
             self._finish(row, message)
-        self._open.clear()
+            del self._open[row]
 
     def take_scores(self) -> list[Score]:
         """The scores since the last call."""

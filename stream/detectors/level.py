@@ -52,6 +52,7 @@ from stream.detectors.columns import (
     SPARE,
     SPREAD_OF_READING,
     STEP,
+    STEP_VOTES,
     TOLD,
     USED,
     VARIANCE,
@@ -77,6 +78,8 @@ STUCK_READINGS = 6
 STUCK_EQUAL_MAX = 0.15
 """The share of equal neighbours below which a sensor's readings are taken to differ."""
 STEP_SHARE_MAX = 0.25
+STEP_VOTES_MIN, STEP_VOTES_MAX = 3.0, 20.0
+"""Changes that must agree on a step before it counts, and the most that are remembered."""
 TELL_SHARE = 0.08
 """A rise of less than this share of the capacity is told only when it is confirmed."""
 NEAR_MS = 12.0 * HOUR_MS
@@ -162,7 +165,7 @@ def _predict(state: Float64, at_ms: Float64) -> tuple[Float64, Float64, Float64]
 
 def sensor(state: Float64, fixed: Float64) -> tuple[Float64, Float64]:
     """(step, noise) of the readings as learned so far: resolution, and standard deviation of one."""
-    coarse = (state[EQUAL] > 0.25) & (state[STEP] > 0.0)
+    coarse = (state[EQUAL] > 0.25) & (state[STEP_VOTES] >= STEP_VOTES_MIN)
     step = np.maximum(fixed[F_STEP], np.where(coarse, state[STEP], 0.0))
     step = np.minimum(step, STEP_SHARE_MAX * fixed[F_CAPACITY])
     noise = np.maximum(1.048 * state[SPREAD_OF_READING], 1e-4 * fixed[F_CAPACITY])
@@ -184,17 +187,19 @@ def _same_within(value: Float64) -> Float64:
 
 
 def _learn_step(state: Float64, which: Bools, value: Float64) -> None:
-    """From believed readings: how many equal the one before, and the smallest change, a few of which are ignored."""
+    """From believed readings: how many equal the one before, and what most changes are a multiple of."""
     change = np.abs(value - state[LAST_VALUE])
     equal = change <= _same_within(value)
     differs = which & ~equal
     counted = differs | (which & equal & (state[SAME] < STUCK_READINGS))
     state[EQUAL] += np.where(counted, 0.04, 0.0) * (equal - state[EQUAL])
-    known = state[STEP] > 0.0
-    smaller = differs & known & (change < 0.9 * state[STEP])
-    larger = differs & known & (change > 1.1 * state[STEP])
-    moved = np.where(smaller, np.maximum(change, 0.7 * state[STEP]), state[STEP] * np.where(larger, 1.02, 1.0))
-    state[STEP] = np.where(differs, np.where(known, np.minimum(moved, change), change), state[STEP])
+    # A majority vote (Boyer and Moore): a step that too few changes agree with gives way to the next change.
+    ratio = change / np.where(state[STEP] > 0.0, state[STEP], np.inf)
+    agrees = differs & (ratio > 0.5) & (np.abs(ratio - np.rint(ratio)) < 0.1)
+    votes = state[STEP_VOTES] + np.where(agrees, 1.0, np.where(differs, -1.0, 0.0))
+    replaced = differs & (votes < 0.0)
+    state[STEP] = np.where(replaced | (differs & (state[STEP] == 0.0)), change, state[STEP])
+    state[STEP_VOTES] = np.clip(np.where(replaced, 1.0, votes), 0.0, STEP_VOTES_MAX)
 
 
 def _learn_noise(state: Float64, fixed: Float64, which: Bools, value: Float64, days: Float64) -> None:

@@ -121,7 +121,8 @@ def widened(days: Float64, factor: Float64) -> Float64:
     """`days` with their log-spread about the median multiplied by `factor` (n,)."""
     median = np.maximum(days[:, _MEDIAN : _MEDIAN + 1], 1e-9)
     ratio = np.ascontiguousarray(np.maximum(days, 1e-9) / median)
-    wide = median * np.exp(np.log(ratio) * np.ascontiguousarray(np.broadcast_to(factor[:, None], days.shape)))
+    logs = np.log(ratio) * np.ascontiguousarray(np.broadcast_to(factor[:, None], days.shape))
+    wide = median * np.exp(np.minimum(logs, 50.0))
     return np.where(days > 0.0, np.minimum(wide, DAYS_MAX), 0.0)
 
 
