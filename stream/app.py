@@ -21,7 +21,8 @@ from yarl import URL
 
 from star.analyse import Facts
 from star.errors import StarloopError
-from stream.schedule import Policy, named_blocks
+from star.times import DAY_MS, HOUR_MS
+from stream.checkpoint import Policy, named_blocks
 from stream.topics import BLOCKS, FACTS, FORECASTS, INPUT, QUARANTINE
 from stream.transports.base import CorrectedConsumer
 from stream.transports.embedded import SCHEME, Transport, register
@@ -43,7 +44,6 @@ SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep Python to itself: the log's writing thread waits this long for the event loop, not 5 ms."""
 BUFFERED_EVENTS_MAX = 128
 """Records of a topic that wait for their agent in memory; one may hold 2,000 readings."""
-HOUR_MS = 3_600_000
 RETAIN_EVERY_S = 600.0
 
 OnFacts = Callable[[Facts], Awaitable[None]]
@@ -51,12 +51,13 @@ OnFacts = Callable[[Facts], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """How much of each topic is kept; None: everything. Never less than what is not yet handled."""
+    """How long, and how much, of each topic is kept. Never less than what is not yet handled."""
 
-    input_bytes: int | None = 32 << 30
-    quarantine_bytes: int | None = 1 << 30
-    facts_bytes: int | None = 1 << 30
-    forecasts_ms: int | None = HOUR_MS
+    input_ms: int = 400 * DAY_MS
+    input_bytes: int = 32 << 30
+    quarantine_bytes: int = 1 << 30
+    facts_bytes: int = 1 << 30
+    forecasts_ms: int = HOUR_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,8 +147,8 @@ class StreamApp(faust.App):
 
 def prepare(log: SqliteLog, retention: Retention) -> None:
     """Makes the topics, or changes how long they are kept."""
-    log.create(INPUT, retain_bytes=retention.input_bytes)
-    log.create(QUARANTINE, retain_bytes=retention.quarantine_bytes)
+    log.create(INPUT, retain_ms=retention.input_ms, retain_bytes=retention.input_bytes)
+    log.create(QUARANTINE, retain_ms=retention.input_ms, retain_bytes=retention.quarantine_bytes)
     log.create(FACTS, retain_bytes=retention.facts_bytes)
     log.create(FORECASTS, retain_ms=retention.forecasts_ms)
 

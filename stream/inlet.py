@@ -1,7 +1,7 @@
-"""The door to the input log: how records, and what was quarantined among them, become its entries; and the arrival clock.
+"""The door to the input log: how records, and what was quarantined among them, become its entries.
 
-Times of arrival in the log never go back. That holds because everything that comes in is stamped by one ArrivalClock and
-put in order in the same step, before anything is awaited. Not here: reading payloads (edge/), and ticking (ticker.py).
+Times of arrival in the log never go back: the edge's inlet stamps everything with one clock that starts at what
+`last_arrival_ms` finds. Not here: reading payloads (edge/), and ticking (ticker.py).
 """
 
 from __future__ import annotations
@@ -11,27 +11,11 @@ import json
 from collections.abc import Iterable
 
 from star.errors import LogDamaged
-from star.ports import Clock, Log
+from star.ports import Log
 from star.records import Quarantined, Record, decode, encode
 from star.repeat import Outcome
 from star.sense import Readings
 from stream.topics import INPUT, QUARANTINE
-
-
-class ArrivalClock:
-    """The time of arrival, in milliseconds since the epoch: the world's clock, but never before what it said last.
-
-    start_ms: what the log holds already; a machine whose clock was set back goes on from there and waits.
-    """
-
-    def __init__(self, clock: Clock, start_ms: int = 0) -> None:
-        self._clock = clock
-        self._last_ms = start_ms
-
-    def now_ms(self) -> int:
-        """Now; at least what the last call gave."""
-        self._last_ms = max(self._last_ms, self._clock.now_ms())
-        return self._last_ms
 
 
 def arrived_ms(record: Record | Quarantined) -> int:
@@ -42,7 +26,7 @@ def arrived_ms(record: Record | Quarantined) -> int:
 
 
 def last_arrival_ms(log: Log) -> int:
-    """The time of arrival of the input's last record, for ArrivalClock's start; 0 where there is none."""
+    """The time of arrival of the input's last record, for the clock of arrival to start from; 0 where there is none."""
     end = log.end(INPUT)
     last = log.read(INPUT, end - 1, 1) if end else []
     return arrived_ms(decode(last[0][1])) if last else 0

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from star.ports import Clock
 from star.records import Record, Tick
-from stream.inlet import ArrivalClock
 
 BUSY_S = 0.1
 """Between ticks while readings or events arrive."""
@@ -20,15 +20,17 @@ IDLE_S = 5.0
 
 
 class Ticker:
-    """Ticks through `put`, which takes a record into the order of arrival at once (`edge.intake.Intake.put`).
+    """Ticks through `put`, which takes a record into the order of arrival at once (`edge.inlet.Inlet.put`).
+
+    clock: the time of arrival, which never goes back (the same inlet's).
 
     Call `arrived` whenever something came in. `run` ticks until it is cancelled.
     """
 
     def __init__(
         self,
-        put: Callable[[Record], None],
-        clock: ArrivalClock,
+        put: Callable[[Record], object],
+        clock: Clock,
         *,
         busy_s: float = BUSY_S,
         idle_s: float = IDLE_S,

@@ -21,7 +21,7 @@ from star.analyse import Facts, Forecast
 from star.errors import LogDamaged
 from star.ports import Log
 from star.records import Record, decode
-from stream.schedule import Policy, Schedule, block_key, named_blocks
+from stream.checkpoint import Policy, Schedule, block_key, named_blocks
 from stream.topics import FACTS, FORECASTS, INPUT
 
 READ_RECORDS = 256

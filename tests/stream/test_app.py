@@ -17,8 +17,8 @@ from star.errors import StoreError
 from star.records import Request, Tick, encode
 from star.sense import Readings
 from stream.app import APP_ID, SWITCH_INTERVAL_S, Retention, StreamApp, StreamOptions, build_app, prepare
+from stream.checkpoint import Policy
 from stream.inlet import entries_of
-from stream.schedule import Policy
 from stream.topics import FACTS, FORECASTS, INPUT
 from stream.transports.log import SqliteLog
 from tests.stream.counting import Counting

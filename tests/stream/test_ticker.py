@@ -13,7 +13,6 @@ from star.records import Quarantined, Record, Request, Tick, decode
 from star.repeat import Outcome
 from star.sense import Readings
 from stream.inlet import (
-    ArrivalClock,
     arrived_ms,
     decode_quarantined,
     encode_quarantined,
@@ -35,17 +34,12 @@ class SetClock:
         return self.at_ms
 
 
-def test_a_machine_whose_clock_is_set_back_goes_on_from_where_it_was(tmp_path: Path) -> None:
-    """Times of arrival never go back, over a restart too."""
-    world = SetClock(5_000)
-    clock = ArrivalClock(world, start_ms=4_000)
-    assert clock.now_ms() == 5_000
-    world.at_ms = 1_000
-    assert clock.now_ms() == 5_000
+def test_the_log_knows_when_its_last_record_arrived(tmp_path: Path) -> None:
+    """From there the time of arrival goes on after a restart, also where the machine's clock was set back."""
     with SqliteLog(tmp_path / "log.db") as log:
         assert last_arrival_ms(log) == 0
-        log.append_batch(entries_of([Tick(at_ms=clock.now_ms())]))
-        assert ArrivalClock(world, last_arrival_ms(log)).now_ms() == 5_000
+        log.append_batch(entries_of([Tick(at_ms=5_000)]))
+        assert last_arrival_ms(log) == 5_000
 
 
 @pytest.mark.parametrize(
@@ -77,7 +71,7 @@ def test_what_was_quarantined_comes_back_whole(tmp_path: Path) -> None:
 async def ticks_of(busy_s: float, idle_s: float, for_s: float, arrivals_s: list[float]) -> int:
     """How many ticks come in `for_s` where something arrives at these moments."""
     put: list[Record] = []
-    ticker = Ticker(put.append, ArrivalClock(SetClock(1)), busy_s=busy_s, idle_s=idle_s)
+    ticker = Ticker(put.append, SetClock(1), busy_s=busy_s, idle_s=idle_s)
     running = asyncio.create_task(ticker.run())
     for moment in arrivals_s:
         asyncio.get_running_loop().call_later(moment, ticker.arrived)

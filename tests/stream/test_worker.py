@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from star.errors import LogDamaged
 from star.records import Request, Tick, decode, encode
 from star.sense import Readings
-from stream.schedule import Policy
+from stream.checkpoint import Policy
 from stream.topics import FACTS, INPUT
 from stream.worker import AppendFacts, Commit, FactsReader, Flush, LogShell, PartitionWorker, PutBlock
 from tests.stream.counting import Counting

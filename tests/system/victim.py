@@ -19,7 +19,7 @@ from pathlib import Path
 
 from star.analyse import Facts
 from stream.app import StreamOptions, build_app
-from stream.schedule import Policy
+from stream.checkpoint import Policy
 from stream.topics import INPUT
 from stream.transports.log import SqliteLog
 from tests.stream.counting import Counting
