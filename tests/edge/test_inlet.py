@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from edge import inlet as inlet_module
+from edge import gather
 from edge.gate.hub import Arrival
-from edge.inlet import WAITING_BYTES_MAX, Inlet
+from edge.gather import WAITING_BYTES_MAX
+from edge.inlet import Inlet
 from edge.intake import Intake
 from star.errors import DiskFull, LogDamaged
 from star.records import Quarantined, Tick, decode
@@ -103,7 +104,7 @@ async def test_nothing_is_acknowledged_before_it_is_on_disk(rig: Rig) -> None:
 
 async def test_a_full_disk_loses_nothing_and_is_said(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """The batch is tried again until there is room; only then is it acknowledged, once."""
-    monkeypatch.setattr(inlet_module, "RETRY_MIN_S", 0.001)
+    monkeypatch.setattr(gather, "RETRY_MIN_S", 0.001)
     rig.log.fails = [DiskFull("no room"), DiskFull("no room")]
     rig.offer([1.0, 2.0])
     await rig.settle()

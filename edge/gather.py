@@ -1,0 +1,144 @@
+"""Gathering: what comes in from all sides, batched for a few milliseconds, kept by one task in one order, and then acknowledged.
+
+How a batch is kept is the subclass's: inlet.py decodes and appends to the log, a site's agent.py writes to its outbox.
+While nothing can be kept, nothing is acknowledged, nothing is lost, and reading stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from edge.gate.hub import Arrival
+from star.errors import LogDamaged, LogError
+
+GATHER_S = 0.003
+"""How long messages wait for others before they are kept."""
+BATCH_MESSAGES = 4_000
+"""Messages that are kept in one go; so many do not wait for others."""
+WAITING_MESSAGES_MAX = 40_000
+WAITING_BYTES_MAX = 64 * 1024 * 1024
+"""What may wait before reading stops. It starts again at half of it."""
+RETRY_MIN_S, RETRY_MAX_S = 0.1, 5.0
+"""Between tries while nothing can be kept."""
+
+_Other = TypeVar("_Other")
+
+
+class Gather(Generic[_Other]):
+    """An Ingest (edge.gate.hub). Besides messages it takes records of type _Other, in the same order.
+
+    clock_ms: milliseconds since the epoch. start_ms: the latest time of arrival that is kept already; times never go back
+    behind it. say: logs an event.
+    """
+
+    def __init__(self, clock_ms: Callable[[], int], say: Callable[..., None], start_ms: int = 0) -> None:
+        self._clock_ms = clock_ms
+        self._say = say
+        self._last_ms = start_ms
+        self._waiting: list[Arrival | _Other] = []
+        self._waiting_bytes = 0
+        self._dones: list[tuple[int, Callable[[], None]]] = []  # (messages kept when it is due, what to call)
+        self._resumes: list[Callable[[], None]] = []
+        self._offered = 0
+        self._kept = 0
+        self._woken = asyncio.Event()
+        self._stopping = False
+
+    async def keep(self, batch: Sequence[Arrival | _Other]) -> None:
+        """Keeps a batch; it is on disk on return. `until_kept` is there for what may work at another try."""
+        raise NotImplementedError
+
+    def now_ms(self) -> int:
+        """The time of arrival of what comes in now; it never goes back."""
+        self._last_ms = max(self._last_ms, self._clock_ms())
+        return self._last_ms
+
+    def offer(self, arrivals: Sequence[Arrival], done: Callable[[], None] | None) -> bool:
+        """See edge.gate.hub.Ingest."""
+        self._waiting.extend(arrivals)
+        self._offered += len(arrivals)
+        self._waiting_bytes += sum(len(one.payload) for one in arrivals)
+        if done is not None:
+            self._dones.append((self._offered, done))
+        self._woken.set()
+        return len(self._waiting) < WAITING_MESSAGES_MAX and self._waiting_bytes < WAITING_BYTES_MAX
+
+    def when_room(self, resume: Callable[[], None]) -> None:
+        """See edge.gate.hub.Ingest."""
+        self._resumes.append(resume)
+        self._woken.set()
+
+    def put(self, record: _Other) -> asyncio.Future[None]:
+        """Puts a record (a tick, an outcome over HTTP) in its place in the order; the future is done when it is on disk.
+
+        Its time must be one that `now_ms` gave, asked for in the same turn of the event loop.
+        """
+        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(record)
+        self._offered += 1
+        self._dones.append((self._offered, lambda: None if kept.done() else kept.set_result(None)))
+        self._woken.set()
+        return kept
+
+    def waiting(self) -> int:
+        """How many messages and records wait to be kept."""
+        return self._offered - self._kept
+
+    async def run(self) -> None:
+        """Keeps what comes until `stop`. Raises what `keep` raises, which no retry can mend."""
+        while self._waiting or self._dones or not self._stopping:
+            await self._woken.wait()
+            if len(self._waiting) < BATCH_MESSAGES and not self._stopping:
+                await asyncio.sleep(GATHER_S)
+            self._woken.clear()
+            while self._waiting or self._dones:
+                batch = self._taken()
+                if batch:
+                    await self.keep(batch)
+                self._kept += len(batch)
+                self._acknowledge()
+            self._make_room()
+
+    def stop(self) -> None:
+        """Makes `run` return when all that was offered is kept."""
+        self._stopping = True
+        self._woken.set()
+
+    async def until_kept(self, keep: Callable[[], Awaitable[None]], event: str) -> None:
+        """Tries until it works, with pauses, saying so each time. Raises LogDamaged at once."""
+        retry_s = RETRY_MIN_S
+        while True:
+            try:
+                await keep()
+                return
+            except LogDamaged:
+                raise
+            except LogError as error:
+                self._say(event, error=str(error), retry_s=retry_s)
+                await asyncio.sleep(retry_s)
+                retry_s = min(retry_s * 2, RETRY_MAX_S)
+
+    def _taken(self) -> list[Arrival | _Other]:
+        batch = self._waiting[:BATCH_MESSAGES]
+        del self._waiting[:BATCH_MESSAGES]
+        self._waiting_bytes -= sum(len(one.payload) for one in batch if isinstance(one, Arrival))
+        return batch
+
+    def _acknowledge(self) -> None:
+        due = 0
+        while due < len(self._dones) and self._dones[due][0] <= self._kept:
+            due += 1
+        dones = self._dones[:due]
+        del self._dones[:due]
+        for _, done in dones:
+            done()
+        self._make_room()
+
+    def _make_room(self) -> None:
+        few = len(self._waiting) * 2 < WAITING_MESSAGES_MAX and self._waiting_bytes * 2 < WAITING_BYTES_MAX
+        if self._resumes and few:
+            resumes, self._resumes = self._resumes, []
+            for resume in resumes:
+                resume()
