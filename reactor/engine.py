@@ -1,0 +1,201 @@
+"""REACT and REPEAT as a function: (what is remembered, what a tick tells) -> what is done, and what is remembered then.
+
+Pure: no I/O, no clock, no randomness, and nothing depends on the order of a dictionary. In a step: events in their order, then
+refills, then timers due, then needs by item name. Cycles of needs are numbered here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from config.change import apply_checked, parse_change
+from config.fleet import Experience
+from config.resolve import Catalogue, PartItem
+from reactor import orders, outcomes
+from reactor.experiences import auto, coach, mandate, offer, respond, service
+from reactor.experiences.case import Case
+from reactor.quotes import LEAD_DAYS_DEFAULT, Quote, quotes_of
+from reactor.rules.consent import PURPOSES, consent, has_consent
+from reactor.rules.price import within_price
+from reactor.settings import settings_of, tables_of
+from reactor.state import Need, State, Timer, TimerKind
+from reactor.texts import say
+from reactor.turn import REFUSED, Step, Turn
+from star.analyse import Facts, Forecast, NeedKind, NeedSeen, RefillStage
+from star.errors import ConfigError
+from star.records import Event, FleetChange, Request, SupplierTerms
+from star.repeat import NeedState, Outcome
+from star.times import DAY_MS
+
+LOOK_GAP_DAYS_MAX = 2.0
+"""Ticks further apart are an interruption, not a rhythm that decisions have to reckon with."""
+FORECAST_AGE_MS = DAY_MS // 2
+"""A living need keeps a forecast no older than this, for decisions at moments without a look."""
+
+_SLOTS = {
+    Experience.RESPOND: respond.decide,
+    Experience.OFFER: offer.decide,
+    Experience.COACH: coach.decide,
+    Experience.AUTO: auto.decide,
+}
+_SETTLED = frozenset({NeedState.ORDERED, NeedState.CANCELLING, NeedState.BOOKED})
+"""Nothing is decided about a need in these: its order or booking is under way."""
+
+
+class Engine:
+    """The reactor's core. catalogue: the fleet file's; settings that the state remembers stand over it."""
+
+    def __init__(self, catalogue: Catalogue, state: State | None = None) -> None:
+        """Raises ConfigError where remembered settings and the fleet file contradict each other."""
+        self.state = State() if state is None else state
+        if self.state.settings:
+            tables = tables_of(self.state.settings.values())
+            catalogue = apply_checked(catalogue, tables, catalogue.profiles, source="settings changed since")
+        self.catalogue = catalogue
+        self._quotes: dict[str, tuple[Quote, ...]] = {}
+
+    def lead_time(self, item: str) -> tuple[float, float]:
+        """The 10 % and 90 % lead times, in days, of an order of the item placed now, as learned."""
+        slot = self.catalogue.slots.get(item)
+        if slot is None:
+            return LEAD_DAYS_DEFAULT
+        quotes = self._quotes.get(item)
+        if quotes is None:
+            quotes = self._quotes[item] = quotes_of(slot, self.catalogue, self.state)
+        chosen = next((quote for quote in quotes if within_price(slot, quote)), quotes[0] if quotes else None)
+        return LEAD_DAYS_DEFAULT if chosen is None else chosen.lead_days
+
+    def step(self, facts: Facts) -> Step:
+        """Takes the facts of one tick. Facts that were consumed before change nothing."""
+        state = self.state
+        if facts.offset <= state.offset:
+            return Step(offset=state.offset, at_ms=state.at_ms)
+        gap_ms = facts.at_ms - state.at_ms if state.at_ms else 0
+        state.offset, state.at_ms = facts.offset, facts.at_ms
+        if not (facts.events or facts.refills or facts.needs):
+            due_ms = state.next_due_ms()
+            if due_ms is None or due_ms > facts.at_ms:
+                return Step(offset=facts.offset, at_ms=facts.at_ms)
+        turn = Turn(state, self.catalogue, facts, self._quotes, min(gap_ms / DAY_MS, LOOK_GAP_DAYS_MAX))
+        for event in facts.events:
+            self._take(turn, event)
+        for refill in facts.refills:
+            if refill.stage is RefillStage.CONFIRMED:
+                orders.rise_seen(turn, refill)
+        while (timer := state.take_due(facts.at_ms)) is not None:
+            self._ring(turn, timer)
+        for item in sorted(turn.again | turn.seen.keys()):
+            self._look(turn, item, item in turn.again)
+        return turn.step()
+
+    def _take(self, turn: Turn, event: Event) -> None:
+        match event:
+            case Outcome():
+                outcomes.take_outcome(turn, event)
+            case Request():
+                outcomes.take_request(turn, event)
+            case SupplierTerms():
+                outcomes.take_terms(turn, event)
+            case FleetChange():
+                self._change(turn, event)
+
+    def _change(self, turn: Turn, change: FleetChange) -> None:
+        """The customer's choices take effect at once: what was held is decided again."""
+        try:
+            tables = parse_change(change.tables)
+            catalogue = apply_checked(self.catalogue, tables, self.catalogue.profiles)
+        except ConfigError as error:
+            turn.unmatched.append(f"a change of the fleet was not taken: {str(error).splitlines()[0]}")
+            return
+        self.catalogue = turn.catalogue = catalogue
+        for setting in settings_of(tables, catalogue):
+            turn.put(setting)
+        for row in tables.get("suppliers", []):
+            memory = turn.state.suppliers.get(str(row["id"]))
+            if memory is not None:
+                turn.put(replace(memory, price=None, lead_days=None))
+        turn.forget_quotes()
+        customers = {str(row["id"]) for row in tables.get("customers", [])}
+        customers |= {catalogue.devices[str(row["id"])].customer for row in tables.get("devices", [])}
+        everyone = bool(tables.get("suppliers"))
+        outcomes.decide_again(turn, lambda need: everyone or need.customer in customers)
+
+    def _ring(self, turn: Turn, timer: Timer) -> None:
+        """A timer is due: it is over before what it was set for happens, which may set it again."""
+        turn.drop(timer)
+        match timer.kind:
+            case TimerKind.FORGET:
+                forgotten = self.state.orders.get(timer.subject) or self.state.questions.get(timer.subject)
+                if forgotten is not None:
+                    turn.drop(forgotten)
+            case TimerKind.DEADLINE:
+                orders.deadline(turn, self.state.orders[timer.subject])
+            case TimerKind.AGAIN:
+                turn.again.add(_item_of(timer))
+            case TimerKind.HOLD:
+                need = self.state.needs.get(timer.subject)
+                if need is not None:
+                    self._decide(turn, need.item, need, turn.seen.get(need.item), timer.due_ms)
+
+    def _look(self, turn: Turn, item: str, again: bool) -> None:
+        """An item that a look saw in the net, or that something happened to."""
+        need = self.state.living(item)
+        seen = turn.seen.get(item)
+        if need is not None and need.state in _SETTLED:
+            return
+        if seen is not None or (again and need is not None):
+            self._decide(turn, item, need, seen, turn.at_ms)
+
+    def _decide(self, turn: Turn, key: str, need: Need | None, seen: NeedSeen | None, at_ms: int) -> None:
+        item = turn.item(key)
+        if item is None or (need is not None and need.state in _SETTLED):
+            return
+        customer = turn.customer(item)
+        kind = NeedKind.SERVICE_DUE if isinstance(item, PartItem) else NeedKind.RUN_OUT
+        if not has_consent(customer, kind):
+            if need is not None:
+                verdict = consent(customer, kind)
+                because = say(customer.language, "consent_no", purpose=say(customer.language, PURPOSES[kind]))
+                turn.receipt(need, REFUSED, because, at_ms, rules=(verdict,), key="consent")
+            return
+        forecast = _forecast(turn, need, seen)
+        if need is not None and forecast is not None and forecast is not need.forecast:
+            need = self._refreshed(turn, need, forecast)
+        case = Case(
+            turn=turn,
+            item=item,
+            customer=customer,
+            need=need,
+            forecast=forecast,
+            at_ms=at_ms,
+            kind=kind,
+            cause=seen.cause if seen is not None else "",
+        )
+        if need is not None and need.mandate is not None:
+            mandate.carry_out(case, need.mandate)  # type: ignore[arg-type]
+        elif forecast is None:
+            return
+        elif isinstance(item, PartItem):
+            service.decide(case)  # type: ignore[arg-type]
+        else:
+            _SLOTS[item.experience](case)  # type: ignore[arg-type]
+
+    def _refreshed(self, turn: Turn, need: Need, forecast: Forecast) -> Need:
+        """The need with the newer forecast, kept where the old one has aged."""
+        if need.forecast is not None and forecast.at_ms - need.forecast.at_ms < FORECAST_AGE_MS:
+            return need
+        need = replace(need, forecast=forecast)
+        turn.put(need)
+        return need
+
+
+def _forecast(turn: Turn, need: Need | None, seen: NeedSeen | None) -> Forecast | None:
+    """This tick's look, else what the need remembers."""
+    if seen is not None:
+        return seen.forecast
+    return None if need is None else need.forecast
+
+
+def _item_of(timer: Timer) -> str:
+    """The item of a need's timer: its subject is `device/name/cycle`."""
+    return timer.subject.rsplit("/", 1)[0]

@@ -1,0 +1,136 @@
+"""When to act: the newsvendor's comparison of acting now with every wait.
+
+C(d) = stock-out cost x P(T < L + d) + cost of each day empty x E[(L + d - T)+] + holding cost x packs x E[(T - L - d)+]
+     + the expected loss of what does not fit,
+for an order placed after d days; T is the time to empty, L the lead time (with what an answer takes, where one is asked).
+Act now when C(0) costs no more than C(d) for every d; a tie without any risk waits. Figures go into the receipt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from reactor.curve import Floats, TimeToEmpty, earliest_days, lead_nodes, lead_weights, p_empty_before
+from star.analyse import Forecast
+
+WAITS_DAYS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+"""Waits that acting now is compared with, beside the time to the next look; shorter ones than that do not exist."""
+SHIFT_MAX = 3.0
+"""The customer's "late" and "early" move the cost of running out by at most so many doublings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """Money: of one run-out, of each day empty, of holding the order's packs a day, and of a unit that does not fit.
+
+    room: what fits beside the present level in the slot's unit, or None where all fits; quantity: of the order.
+    """
+
+    stockout: float
+    per_day: float
+    holding: float
+    room: float | None = None
+    quantity: float = 0.0
+    unit_price: float = 0.0
+
+    def shifted(self, shift: float) -> Costs:
+        """With running out made dearer (shift > 0) or holding made dearer (shift < 0) by 2^|shift|."""
+        by = 2.0 ** min(max(shift, -SHIFT_MAX), SHIFT_MAX)
+        return Costs(
+            stockout=self.stockout * max(by, 1.0),
+            per_day=self.per_day * max(by, 1.0),
+            holding=self.holding * max(1.0 / by, 1.0),
+            room=self.room,
+            quantity=self.quantity,
+            unit_price=self.unit_price,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Whether to act now. Costs in money; wait_days: the best wait otherwise; p_out: P(empty before the delivery)."""
+
+    act: bool
+    cost_now: float
+    cost_wait: float
+    wait_days: float
+    p_out: float
+
+    def figures(self) -> dict[str, float]:
+        """For the receipt."""
+        return {
+            "cost_now": round(self.cost_now, 4),
+            "cost_of_waiting": round(self.cost_wait, 4),
+            "best_wait_days": round(self.wait_days, 4),
+            "p_out_before_delivery": round(self.p_out, 6),
+        }
+
+
+WAITS = Timing(act=False, cost_now=0.0, cost_wait=0.0, wait_days=0.0, p_out=0.0)
+"""Nothing can run out before an order of the next look would arrive: no arithmetic is needed."""
+
+
+def timing(
+    forecast: Forecast,
+    at_ms: int,
+    lead_days: tuple[float, float],
+    costs: Costs,
+    *,
+    look_days: float,
+    answer_days: float = 0.0,
+    closed_days: tuple[tuple[float, float], ...] = (),
+) -> Timing:
+    """Compares acting at at_ms with waiting.
+
+    look_days: until the next look. answer_days: added to the lead time. closed_days: spans (from, to) in days from at_ms in
+    which nothing may be ordered; a wait that ends in one goes on to its end.
+    """
+    arrivals = lead_nodes(lead_days) + answer_days
+    shift_days = (at_ms - forecast.at_ms) / 86_400_000
+    soonest = look_days
+    for start, end in closed_days:
+        if start <= soonest < end:
+            soonest = end
+    if earliest_days(forecast) - shift_days > float(arrivals[-1]) + soonest and costs.holding >= 0.0:
+        return WAITS
+    waits = _waits(look_days, closed_days)
+    curve = TimeToEmpty(forecast, at_ms)
+    moments = waits[:, None] + arrivals[None, :]
+    weights = lead_weights()
+    empty = curve.empty_by(moments) @ weights
+    days_empty = curve.empty_days(moments) @ weights
+    days_early = curve.mean - curve.shift - moments @ weights + days_empty
+    cost = costs.stockout * empty + costs.per_day * days_empty + costs.holding * days_early
+    if costs.room is not None and costs.room < costs.quantity:
+        cost = cost + costs.unit_price * _overflow(forecast, curve, moments, costs) @ weights
+    best = int(cost[1:].argmin()) + 1
+    now, later, risk = float(cost[0]), float(cost[best]), float(empty[0])
+    act = now < later or (now == later and risk > 0.0)
+    return Timing(act=act, cost_now=now, cost_wait=later, wait_days=float(waits[best]), p_out=risk)
+
+
+def _waits(look_days: float, closed_days: tuple[tuple[float, float], ...]) -> Floats:
+    waits = [0.0, look_days, *(days for days in WAITS_DAYS if days > look_days)]
+    for start, end in closed_days:
+        waits = [end if days > 0.0 and start <= days < end else days for days in waits]
+    return np.array(waits)
+
+
+def _overflow(forecast: Forecast, curve: TimeToEmpty, moments: Floats, costs: Costs) -> Floats:
+    """The expected quantity that does not fit at each of `moments`: the level falls evenly until each possible T."""
+    assert costs.room is not None
+    empty_at = np.maximum(curve.knots[1:-1] - curve.shift, 1e-6)
+    level = max(forecast.level, 0.0)
+    left = level * np.maximum(1.0 - moments[..., None] / empty_at, 0.0)
+    return np.maximum(costs.quantity - costs.room - level + left, 0.0) @ _KNOT_WEIGHTS
+
+
+_KNOT_WEIGHTS = np.array([0.03, 0.045, 0.10, 0.20, 0.25, 0.20, 0.10, 0.045, 0.03])
+"""What each quantile of a forecast stands for."""
+
+
+def p_out_before_delivery(forecast: Forecast, lead_days: tuple[float, float]) -> float:
+    """The probability of a run-out before an order placed now would arrive."""
+    return round(p_empty_before(forecast, lead_days), 6)

@@ -1,0 +1,327 @@
+"""What the reactor remembers: needs, orders, questions, contacts, what items and suppliers taught it, timers.
+
+Frozen facts in dictionaries by id; a change puts a new one in the place of the old, so that what a step changed can be
+committed while the next step runs. Nothing is decided here. Closed needs, and orders and questions long ended, leave the
+memory; the store keeps them as history. Indexes are derived and never stored.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from star.analyse import Forecast, NeedKind
+from star.react import Option, ReactionType
+from star.repeat import NeedState
+
+FORGET_DAYS = 120.0
+"""An ended order or question is remembered so long: what is said of it later is recorded as unmatched."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mandate:
+    """What the customer asked for or accepted. quantity in the slot's unit (a part: 1).
+
+    price: of the whole order, as accepted; None: asked for without a stated price, so price and budget rules hold.
+    """
+
+    reason: str  # "request" or "accepted"
+    quantity: float
+    price: float | None = None
+    supplier: str | None = None
+    sku: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """An episode of an item's running low or wearing out.
+
+    attempts: how many reactions of each verb were made. contacted_ms: when its customer was last contacted about it, with
+    `contacts` their number. declined: how often they said no. failures: orders failed or lost; tried: by which suppliers.
+    met: a refill came while its order is being cancelled. verdict: of the last receipt, so that only news is written.
+    forecast: the latest that a receipt rests on.
+    """
+
+    id: str
+    item: str
+    customer: str
+    kind: NeedKind
+    cause: str
+    cycle: int
+    state: NeedState
+    opened_ms: int
+    closed_ms: int | None = None
+    forecast: Forecast | None = None
+    attempts: dict[str, int] = field(default_factory=dict)
+    contacts: int = 0
+    contacted_ms: int | None = None
+    readied_ms: int | None = None
+    declined: int = 0
+    declined_ms: int | None = None
+    failures: int = 0
+    tried: tuple[str, ...] = ()
+    retry_ms: int | None = None
+    snoozed_ms: int | None = None
+    mandate: Mandate | None = None
+    met: bool = False
+    refused: bool = False
+    verdict: str = ""
+    decisions: int = 0
+
+
+class OrderState(StrEnum):
+    """Where an order or booking is. The first three may still arrive."""
+
+    OUTSTANDING = "outstanding"
+    CANCELLING = "cancelling"  # our cancellation is under way
+    PRESUMED = "presumed"  # a fitting rise of the level was seen; nobody has said that it was delivered
+    DELIVERED = "delivered"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    LOST = "lost"
+
+
+OPEN_ORDERS = frozenset({OrderState.OUTSTANDING, OrderState.CANCELLING, OrderState.PRESUMED})
+"""No other order of the item goes out while one is in these."""
+RELEASED = frozenset({OrderState.CANCELLED, OrderState.FAILED})
+"""An order in these no longer takes of the budget. A lost one does: it may yet come, and be charged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """An order, or with `booking` a booked service. price: of the whole. lead_days: in force when it was ordered."""
+
+    id: str
+    need: str
+    item: str
+    customer: str
+    supplier: str | None
+    sku: str | None
+    quantity: float
+    price: float
+    at_ms: int
+    lead_days: tuple[float, float]
+    state: OrderState = OrderState.OUTSTANDING
+    cancel_before_ms: int | None = None
+    ended_ms: int | None = None
+    booking: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Something the customer can answer: an offer, a ready request, a reminder. The first option is the default."""
+
+    id: str
+    need: str
+    item: str
+    customer: str
+    type: ReactionType
+    at_ms: int
+    options: tuple[Option, ...] = ()
+    open: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contacts:
+    """When a customer was contacted, within the last seven days of the latest."""
+
+    customer: str
+    at_ms: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemMemory:
+    """What stays of an item between needs. shift: late (+) or early (-) by the customer's word, in doublings of cost.
+
+    declared_ms, declared: a delivery or refill that was said and whose rise may still be seen, and how much of it.
+    """
+
+    item: str
+    cycle: int = 0
+    shift: float = 0.0
+    declared_ms: int | None = None
+    declared: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupplierMemory:
+    """Terms said by event, in force over the fleet file's, and what deliveries taught about lead times.
+
+    seen: deliveries; log_sum, log_squares: of the natural logarithms of their lead times in days; lost: given up.
+    """
+
+    supplier: str
+    price: float | None = None
+    lead_days: tuple[float, float] | None = None
+    seen: int = 0
+    log_sum: float = 0.0
+    log_squares: float = 0.0
+    lost: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A row of the fleet as a change brought it. id: "customers/maria"; row: JSON text."""
+
+    id: str
+    row: str
+
+
+class TimerKind(StrEnum):
+    """What a timer is for."""
+
+    HOLD = "hold"  # a need's contact or order was held by a rule until then
+    AGAIN = "again"  # a need is decided again
+    DEADLINE = "deadline"  # an order may be lost
+    FORGET = "forget"  # an ended order or question leaves the memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timer:
+    """Something to do at a moment. id: kind and subject, so that a subject has one of each kind."""
+
+    id: str
+    kind: TimerKind
+    subject: str
+    due_ms: int
+
+
+Entity = Need | Order | Question | Contacts | ItemMemory | SupplierMemory | Setting | Timer
+TABLES: dict[type[Entity], str] = {
+    Need: "needs",
+    Order: "orders",
+    Question: "questions",
+    Contacts: "contacts",
+    ItemMemory: "items",
+    SupplierMemory: "suppliers",
+    Setting: "settings",
+    Timer: "timers",
+}
+"""Each kind of entity and its table."""
+
+
+def key_of(entity: Entity) -> str:
+    """The entity's key in its table."""
+    match entity:
+        case Contacts():
+            return entity.customer
+        case ItemMemory():
+            return entity.item
+        case SupplierMemory():
+            return entity.supplier
+        case _:
+            return entity.id
+
+
+class State:
+    """All of it, with indexes. `put` and `drop` keep them; the result never depends on the order of dictionaries."""
+
+    def __init__(self, entities: Iterable[Entity] = (), *, offset: int = -1, at_ms: int = 0) -> None:
+        self.offset = offset
+        self.at_ms = at_ms
+        self.needs: dict[str, Need] = {}
+        self.orders: dict[str, Order] = {}
+        self.questions: dict[str, Question] = {}
+        self.contacts: dict[str, Contacts] = {}
+        self.items: dict[str, ItemMemory] = {}
+        self.suppliers: dict[str, SupplierMemory] = {}
+        self.settings: dict[str, Setting] = {}
+        self.timers: dict[str, Timer] = {}
+        self.need_of: dict[str, str] = {}  # item -> its living need
+        self.order_of: dict[str, str] = {}  # item -> its order that may still arrive
+        self.orders_of: dict[str, set[str]] = {}  # customer -> ids
+        self.questions_of: dict[str, set[str]] = {}  # need -> ids of open ones
+        self._queue: list[tuple[int, str]] = []
+        self._tables: dict[type, dict[str, Entity]] = {
+            Need: self.needs,  # type: ignore[dict-item]
+            Order: self.orders,  # type: ignore[dict-item]
+            Question: self.questions,  # type: ignore[dict-item]
+            Contacts: self.contacts,  # type: ignore[dict-item]
+            ItemMemory: self.items,  # type: ignore[dict-item]
+            SupplierMemory: self.suppliers,  # type: ignore[dict-item]
+            Setting: self.settings,  # type: ignore[dict-item]
+            Timer: self.timers,  # type: ignore[dict-item]
+        }
+        for entity in entities:
+            self.put(entity)
+
+    def put(self, entity: Entity) -> None:
+        """Adds the entity, or puts it in the place of the one with its key. A closed need is not kept."""
+        self._unindex(entity)
+        if isinstance(entity, Need) and entity.state is NeedState.CLOSED:
+            self.needs.pop(entity.id, None)
+            return
+        self._tables[type(entity)][key_of(entity)] = entity
+        self._index(entity)
+
+    def drop(self, entity: Entity) -> None:
+        """Takes the entity out of the memory."""
+        self._unindex(entity)
+        self._tables[type(entity)].pop(key_of(entity), None)
+
+    def next_due_ms(self) -> int | None:
+        """When the next timer is due."""
+        queue = self._queue
+        while queue:
+            due_ms, id_ = queue[0]
+            timer = self.timers.get(id_)
+            if timer is not None and timer.due_ms == due_ms:
+                return due_ms
+            heapq.heappop(queue)
+        return None
+
+    def take_due(self, at_ms: int) -> Timer | None:
+        """The first timer due by at_ms, or None. It stays until it is dropped or set anew."""
+        due_ms = self.next_due_ms()
+        if due_ms is None or due_ms > at_ms:
+            return None
+        return self.timers[self._queue[0][1]]
+
+    def living(self, item: str) -> Need | None:
+        """The item's living need."""
+        id_ = self.need_of.get(item)
+        return None if id_ is None else self.needs[id_]
+
+    def arriving(self, item: str) -> Order | None:
+        """The item's order that may still arrive."""
+        id_ = self.order_of.get(item)
+        return None if id_ is None else self.orders[id_]
+
+    def _index(self, entity: Entity) -> None:
+        match entity:
+            case Need():
+                self.need_of[entity.item] = entity.id
+            case Order():
+                self.orders_of.setdefault(entity.customer, set()).add(entity.id)
+                if entity.state in OPEN_ORDERS:
+                    self.order_of[entity.item] = entity.id
+            case Question() if entity.open:
+                self.questions_of.setdefault(entity.need, set()).add(entity.id)
+            case Timer():
+                heapq.heappush(self._queue, (entity.due_ms, entity.id))
+            case _:
+                pass
+
+    def _unindex(self, entity: Entity) -> None:
+        match entity:
+            case Need():
+                if self.need_of.get(entity.item) == entity.id:
+                    del self.need_of[entity.item]
+            case Order():
+                if self.order_of.get(entity.item) == entity.id:
+                    del self.order_of[entity.item]
+                _discard(self.orders_of, entity.customer, entity.id)
+            case Question():
+                _discard(self.questions_of, entity.need, entity.id)
+            case _:
+                pass
+
+
+def _discard(index: dict[str, set[str]], key: str, id_: str) -> None:
+    ids = index.get(key)
+    if ids is not None:
+        ids.discard(id_)
+        if not ids:
+            del index[key]

@@ -1,0 +1,311 @@
+"""One step at work: the memory, what this tick tells, and what is gathered on the way - changes, reactions, receipts.
+
+The hands of the engine: opening and moving needs, making reactions and receipts, timers. What is to be done is decided in
+experiences/, outcomes.py and orders.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from config.fleet import Customer
+from config.resolve import Catalogue, PartItem, SlotItem
+from reactor.quotes import Quote, quotes_of
+from reactor.rules.contacts import with_contact
+from reactor.state import (
+    FORGET_DAYS,
+    TABLES,
+    Entity,
+    ItemMemory,
+    Need,
+    Order,
+    Question,
+    State,
+    SupplierMemory,
+    Timer,
+    TimerKind,
+    key_of,
+)
+from star.analyse import Facts, Forecast, NeedKind, NeedSeen
+from star.react import VERBS, Decision, Option, Reaction, ReactionType, RuleVerdict, need_id, reaction_id
+from star.repeat import MOVES, NeedState, Outcome, move
+from star.times import DAY_MS
+
+Changes = dict[tuple[str, str], Entity | None]
+"""(table, key) -> the entity as it is now, None where it is gone."""
+
+WAIT, REFUSED = "wait", "refused"
+"""Verdicts of receipts without a reaction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one tick brought about. offset, at_ms: of the facts consumed.
+
+    changed: entities as they are now; closed needs whole. said: outcomes by the reaction they speak of, in order. unmatched:
+    events that speak of nothing known, one sentence each.
+    """
+
+    offset: int
+    at_ms: int
+    reactions: tuple[Reaction, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    changed: Changes = field(default_factory=dict)
+    said: tuple[tuple[str, Outcome], ...] = ()
+    unmatched: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing but the offset is to be kept."""
+        return not (self.changed or self.reactions or self.decisions or self.said or self.unmatched)
+
+
+class Turn:
+    """The working set of one step."""
+
+    def __init__(
+        self,
+        state: State,
+        catalogue: Catalogue,
+        facts: Facts,
+        cache: dict[str, tuple[Quote, ...]],
+        look_gap_days: float,
+    ) -> None:
+        self.state = state
+        self.catalogue = catalogue
+        self.at_ms = facts.at_ms
+        self.offset = facts.offset
+        self.look_gap_days = look_gap_days
+        self.seen: dict[str, NeedSeen] = {need.item: need for need in facts.needs}
+        self.again: set[str] = set()
+        self.reactions: list[Reaction] = []
+        self.decisions: list[Decision] = []
+        self.changed: Changes = {}
+        self.said: list[tuple[str, Outcome]] = []
+        self.unmatched: list[str] = []
+        self._quotes = cache
+
+    def step(self) -> Step:
+        """What was gathered. Reactions in order of their time: those of holds that ended earlier come first."""
+        return Step(
+            offset=self.offset,
+            at_ms=self.at_ms,
+            reactions=tuple(sorted(self.reactions, key=lambda reaction: reaction.at_ms)),
+            decisions=tuple(self.decisions),
+            changed=self.changed,
+            said=tuple(self.said),
+            unmatched=tuple(self.unmatched),
+        )
+
+    # What is in force.
+
+    def item(self, key: str) -> SlotItem | PartItem | None:
+        """The item, or None where the fleet no longer has it."""
+        return self.catalogue.slots.get(key) or self.catalogue.parts.get(key)
+
+    def customer(self, item: SlotItem | PartItem) -> Customer:
+        """The item's customer."""
+        return self.catalogue.customers[item.customer]
+
+    def quotes(self, item: SlotItem) -> tuple[Quote, ...]:
+        """One order from each accepted supplier, best first."""
+        quotes = self._quotes.get(item.key)
+        if quotes is None:
+            quotes = self._quotes[item.key] = quotes_of(item, self.catalogue, self.state)
+        return quotes
+
+    def forget_quotes(self) -> None:
+        """Terms, lead times or the fleet changed."""
+        self._quotes.clear()
+
+    def memory(self, item: str) -> ItemMemory:
+        """What stays of the item."""
+        return self.state.items.get(item) or ItemMemory(item=item)
+
+    def supplier_memory(self, supplier: str) -> SupplierMemory:
+        """What stays of the supplier."""
+        return self.state.suppliers.get(supplier) or SupplierMemory(supplier=supplier)
+
+    def orders(self, customer: str) -> list[Order]:
+        """The customer's orders that are remembered."""
+        return [self.state.orders[id_] for id_ in sorted(self.state.orders_of.get(customer, ()))]
+
+    # Changes.
+
+    def put(self, entity: Entity) -> None:
+        """Keeps the entity, new or changed."""
+        self.state.put(entity)
+        self.changed[TABLES[type(entity)], key_of(entity)] = entity
+
+    def drop(self, entity: Entity) -> None:
+        """Lets the entity go."""
+        self.state.drop(entity)
+        self.changed[TABLES[type(entity)], key_of(entity)] = None
+
+    def set_timer(self, kind: TimerKind, subject: str, due_ms: int) -> None:
+        """Sets or moves the subject's timer of this kind."""
+        id_ = f"{kind}:{subject}"
+        before = self.state.timers.get(id_)
+        if before is None or before.due_ms != due_ms:
+            self.put(Timer(id=id_, kind=kind, subject=subject, due_ms=due_ms))
+
+    def clear_timer(self, kind: TimerKind, subject: str) -> None:
+        """Takes the subject's timer of this kind away, if it has one."""
+        timer = self.state.timers.get(f"{kind}:{subject}")
+        if timer is not None:
+            self.drop(timer)
+
+    def forget_later(self, subject: str) -> None:
+        """An ended order or question stays in the memory for late words about it."""
+        self.set_timer(TimerKind.FORGET, subject, self.at_ms + round(FORGET_DAYS * DAY_MS))
+
+    # Needs.
+
+    def open_need(self, item: SlotItem | PartItem, kind: NeedKind, cause: str, at_ms: int) -> Need:
+        """A new need of the item, which has none."""
+        memory = self.memory(item.key)
+        cycle = memory.cycle + 1
+        self.put(replace(memory, cycle=cycle))
+        need = Need(
+            id=need_id(item.key, cycle),
+            item=item.key,
+            customer=item.customer,
+            kind=kind,
+            cause=cause,
+            cycle=cycle,
+            state=NeedState.OPEN,
+            opened_ms=at_ms,
+        )
+        self.put(need)
+        return need
+
+    def moved(self, need: Need, to: NeedState) -> Need:
+        """The need in its new state, kept. Staying is no move."""
+        if need.state is not to:
+            need = replace(need, state=move(need.state, to))
+            self.put(need)
+        return need
+
+    def brought(self, need: Need, to: NeedState) -> Need:
+        """The need in state `to`, over "open" where the table has no direct move."""
+        if need.state is not to and to not in MOVES[need.state]:
+            need = self.moved(need, NeedState.OPEN)
+        return self.moved(need, to)
+
+    def close(self, need: Need, at_ms: int) -> None:
+        """Ends the need: its questions and timers end with it."""
+        self.close_questions(need)
+        self.clear_need_timers(need)
+        self.put(replace(need, state=move(need.state, NeedState.CLOSED), closed_ms=at_ms))
+
+    def close_questions(self, need: Need) -> None:
+        """An answer on one closes the question on all."""
+        for id_ in sorted(self.state.questions_of.get(need.id, ())):
+            self.put(replace(self.state.questions[id_], open=False))
+            self.forget_later(id_)
+
+    def clear_need_timers(self, need: Need) -> None:
+        """No hold and no later look is left of what was decided before."""
+        self.clear_timer(TimerKind.HOLD, need.id)
+        self.clear_timer(TimerKind.AGAIN, need.id)
+
+    # Reactions and receipts.
+
+    def react(
+        self,
+        need: Need,
+        kind: ReactionType,
+        at_ms: int,
+        because: str,
+        *,
+        option: Option | None = None,
+        options: tuple[Option, ...] = (),
+        forecast: Forecast | None = None,
+        cancel_before_ms: int | None = None,
+        order: str | None = None,
+    ) -> tuple[Need, Reaction]:
+        """Makes the need's next reaction of this kind; the need is kept with the attempt counted."""
+        verb = VERBS[kind]
+        attempt = need.attempts.get(verb, 0) + 1
+        need = replace(need, attempts={**need.attempts, verb: attempt})
+        self.put(need)
+        device, name = need.item.split("/", 1)
+        reaction = Reaction(
+            id=reaction_id(need.id, kind, attempt),
+            type=kind,
+            at_ms=at_ms,
+            need=need.id,
+            attempt=attempt,
+            device=device,
+            item=name,
+            customer=need.customer,
+            because=because,
+            supplier=option.supplier or None if option else None,
+            sku=option.sku or None if option else None,
+            quantity=option.quantity if option else None,
+            price=option.price if option else None,
+            options=options,
+            forecast=forecast,
+            cancel_before_ms=cancel_before_ms,
+            order=order,
+        )
+        self.reactions.append(reaction)
+        return need, reaction
+
+    def ask(self, need: Need, reaction: Reaction, options: tuple[Option, ...]) -> None:
+        """Remembers what the customer can answer now."""
+        self.put(
+            Question(
+                id=reaction.id,
+                need=need.id,
+                item=need.item,
+                customer=need.customer,
+                type=reaction.type,
+                at_ms=reaction.at_ms,
+                options=options,
+            )
+        )
+
+    def count_contact(self, customer: str, at_ms: int) -> None:
+        """A contact was made."""
+        self.put(with_contact(self.state.contacts.get(customer), customer, at_ms))
+
+    def receipt(
+        self,
+        need: Need,
+        verdict: str,
+        because: str,
+        at_ms: int,
+        *,
+        rules: tuple[RuleVerdict, ...] = (),
+        forecast: Forecast | None = None,
+        alternative: str = "",
+        figures: dict[str, float] | None = None,
+        reaction: str | None = None,
+        key: str = "",
+    ) -> Need:
+        """Writes a receipt, and gives the need with it counted.
+
+        key: what the verdict is about, for one without a reaction: the same verdict about the same thing again is no news.
+        """
+        said = f"{verdict}:{key}"
+        if reaction is None and key and need.verdict == said:
+            return need
+        number = need.decisions + 1
+        self.decisions.append(
+            Decision(
+                id=f"{need.id}/decision/{number}",
+                need=need.id,
+                at_ms=at_ms,
+                verdict=verdict,
+                because=because,
+                rules=rules,
+                forecast=forecast,
+                alternative=alternative,
+                figures=figures or {},
+                reaction=reaction,
+            )
+        )
+        need = replace(need, decisions=number, verdict=said, forecast=forecast or need.forecast)
+        self.put(need)
+        return need
