@@ -43,6 +43,7 @@ class WebhookChannel:
     """Sends reactions to the endpoints of their suppliers. Close it after use.
 
     supplier_of: the supplier as the fleet has it now. own_secret: signs for suppliers without a secret of their own.
+    clock: the machine's own, also where the service's time runs faster: suppliers turn away a timestamp that is not now.
     """
 
     def __init__(
