@@ -1,0 +1,210 @@
+"""`starloop log export`: what came in live, written so that replay reads exactly the same."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from config.change import apply_text
+from config.fleet import Customer, Device, Fleet, Slot, Supplier
+from config.profile_file import load_profiles
+from config.resolve import Catalogue, resolve
+from edge.intake import Intake
+from star.records import FleetChange, Quarantined, Record, Request, SupplierTerms, Tick
+from star.repeat import Outcome
+from star.sense import Readings
+from star.times import parse_time_ms
+from starloop.export import export_lines
+from starloop.replay import NamesInMemory
+from stream.inlet import entries_of
+from stream.transports.log import SqliteLog
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    slots = {"oil": Slot(capacity=100.0, pack=50.0, suppliers=("acme",))}
+    devices = tuple(Device(id=name, customer="maria", profile="level-tank", slots=slots) for name in ("a", "b-2", "ü"))
+    return resolve(
+        Fleet(
+            customers=(Customer(id="maria", consents=("replenishment",)),),
+            devices=devices,
+            suppliers=(Supplier(id="acme", lead_time_days=(1.0, 2.0), price=5.0),),
+        ),
+        load_profiles(),
+    )
+
+
+NAMES = ("oil", "temperature", "Füllstand", "s_1")
+TIMES = st.integers(-62_135_596_800_000, 253_402_300_799_000)
+COUNTERS = st.one_of(st.just(-1), st.integers(0, 2**53))
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from(("a", "b-2", "ü")),
+        st.sampled_from(NAMES),
+        st.one_of(st.just(None), TIMES),
+        st.floats(allow_nan=False, allow_infinity=False),
+        COUNTERS,
+        COUNTERS,
+        st.sampled_from((0, 0, 1, 40_000)),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+def readings_of(rows: Sequence[tuple[str, str, int | None, float, int, int, int]], now_ms: int, names: NamesInMemory):
+    out = []
+    for device, name, at_ms, value, boot, seq, later_ms in rows:
+        now_ms += later_ms
+        at = now_ms if at_ms is None else at_ms
+        out.append((names.number(f"{device}/{name}"), at, now_ms, value, boot, seq))
+    return Readings.of_rows(out), now_ms
+
+
+def read_back(lines: Iterator[bytes], catalogue: Catalogue) -> tuple[list[Record | Quarantined], NamesInMemory]:
+    """What replay makes of the lines before it analyses them."""
+    names = NamesInMemory()
+    intake = Intake(catalogue, names)
+    last_ms = None
+    for line in lines:
+        fields = json.loads(line)
+        assert line.endswith(b"}\n")
+        at_ms = parse_time_ms(fields.pop("at"))
+        assert last_ms is None or at_ms >= last_ms
+        last_ms = at_ms
+        if "topic" in fields:
+            whole = "payload" in fields
+            payload = json.dumps(fields["payload"]).encode() if whole else base64.b64decode(fields["payload_base64"])
+            intake.take(fields["topic"], payload, at_ms)
+        elif "outcome" in fields:
+            intake.take_outcome(fields["outcome"], at_ms)
+        elif "request" in fields:
+            intake.take_request(fields["request"], at_ms)
+        elif "supplier" in fields:
+            intake.take_supplier_terms(fields, at_ms)
+        elif "fleet" in fields:
+            tables = json.dumps(fields["fleet"])
+            intake.catalogue = apply_text(intake.catalogue, tables)
+            intake.put(FleetChange(at_ms=at_ms, tables=tables))
+        elif "tick" in fields:
+            intake.put(Tick(at_ms=at_ms))
+        else:
+            intake.quarantine(None, line, "no known kind", at_ms)
+    return intake.drain(), names
+
+
+def flat(records: Sequence[Record | Quarantined], names: NamesInMemory) -> list[object]:
+    """Records as a list in which readings are rows with names: numbers of a registry and batches do not show."""
+    out: list[object] = []
+    for record in records:
+        if not isinstance(record, Readings):
+            out.append(record)
+            continue
+        columns = (record.at_ms, record.arrived_ms, record.value, record.boot, record.seq)
+        rows = zip(record.metric.tolist(), *(column.tolist() for column in columns), strict=True)
+        out.extend((names.name(row[0]), *row[1:3], row[3].hex(), *row[4:]) for row in rows)
+    return out
+
+
+def exported(log: SqliteLog, records: Sequence[Record | Quarantined], names: NamesInMemory) -> list[bytes]:
+    log.append_batch(entries_of(records))
+    return list(export_lines(log, names))
+
+
+@settings(max_examples=60, deadline=None)
+@given(batches=st.lists(ROWS, min_size=1, max_size=4), start_ms=st.integers(0, 4_000_000_000_000))
+def test_readings_come_back_exactly(
+    tmp_path_factory: pytest.TempPathFactory,
+    catalogue: Catalogue,
+    batches: list[list[tuple[str, str, int | None, float, int, int, int]]],
+    start_ms: int,
+) -> None:
+    """Export, then intake: the same columns in the same order, to the last bit and millisecond, up to numbering."""
+    names = NamesInMemory()
+    records: list[Record] = []
+    now_ms = start_ms
+    for rows in batches:
+        readings, now_ms = readings_of(rows, now_ms, names)
+        records += [readings, Tick(at_ms=now_ms)]
+    with SqliteLog(tmp_path_factory.mktemp("log") / "log.db") as log:
+        found, found_names = read_back(iter(exported(log, records, names)), catalogue)
+    assert flat(found, found_names) == flat(records, names)
+
+
+def test_what_people_and_suppliers_said_comes_back(tmp_path: Path, catalogue: Catalogue) -> None:
+    """Outcomes with feedback, requests, terms, changes of the fleet, ticks: each as it was, in order."""
+    tables = json.dumps({"customers": [{"id": "ben", "language": "fr", "contacts_per_week_max": 2}]})
+    records: list[Record | Quarantined] = [
+        Request(at_ms=1_001, id="q1", item="a/oil", quantity=3.25),
+        Request(at_ms=1_001, id="q2", item="a/oil"),
+        Outcome(at_ms=-5, arrived_ms=1_002, id="o1", result="refilled", item="a/oil", quantity=0.1),
+        Outcome(
+            at_ms=900,
+            arrived_ms=1_003,
+            id="o2",
+            result="accepted",
+            reaction="a/oil/1/offer/1",
+            timing="late",
+            csat=1,
+            nps=0,
+            ces=5,
+            text='so "la la" \u2603\n',
+        ),
+        SupplierTerms(at_ms=1_004, supplier="acme", price=0.1 + 0.2, lead_time_days=(1.5, 3.0)),
+        SupplierTerms(at_ms=1_004, supplier="acme", price=0.0),
+        FleetChange(at_ms=1_005, tables=tables),
+        Tick(at_ms=1_005),
+    ]
+    with SqliteLog(tmp_path / "log.db") as log:
+        found, _ = read_back(iter(exported(log, records, NamesInMemory())), catalogue)
+    assert found == records
+
+
+def test_what_was_quarantined_is_quarantined_again_and_never_understood(tmp_path: Path, catalogue: Catalogue) -> None:
+    """Raw payloads in order; what was refused for who said it, or is not whole, does not count the second time either."""
+    accepted = json.dumps({"id": "x", "reaction": "a/oil/1/offer/1", "result": "accepted"}).encode()
+    aside = [
+        Quarantined(at_ms=1_000, topic="starloop/v1/a/telemetry", payload=b"\xff{", reason="not JSON"),
+        Quarantined(at_ms=1_500, topic="starloop/v1/a/outcomes", payload=accepted, reason="which spends money"),
+        Quarantined(at_ms=1_500, topic=None, payload=b"what?", reason="not a line"),
+        Quarantined(at_ms=3_000, topic="t", payload=b"1" * 10, reason="x (the first 10 bytes kept of 99, sha256 y)"),
+    ]
+    ticks = [Tick(at_ms=at_ms) for at_ms in (900, 1_500, 2_000)]
+    with SqliteLog(tmp_path / "log.db") as log:
+        found, _ = read_back(iter(exported(log, [*aside, *ticks], NamesInMemory())), catalogue)
+    kinds = [(type(record).__name__, record.at_ms) for record in found if not isinstance(record, Readings)]
+    q, t = "Quarantined", "Tick"
+    assert kinds == [(t, 900), (q, 1_000), (q, 1_500), (q, 1_500), (t, 1_500), (t, 2_000), (q, 3_000)]
+    assert isinstance(found[1], Quarantined)
+    assert found[1].payload == b"\xff{"
+
+
+def test_rows_of_one_message_are_one_line(tmp_path: Path) -> None:
+    """Same device, times, boot and seq: one object; a name that comes twice begins the next."""
+    names = NamesInMemory()
+    rows = [("a", "oil"), ("a", "temperature"), ("a", "oil"), ("b-2", "oil")]
+    readings = Readings.of_rows([(names.number("/".join(row)), 5, 1_500, 0.5, 3, 17) for row in rows])
+    with SqliteLog(tmp_path / "log.db") as log:
+        lines = [json.loads(line) for line in exported(log, [readings], names)]
+    assert lines[0] == {
+        "at": 1.5,
+        "topic": "starloop/v1/a/telemetry",
+        "payload": {"at": 0.005, "seq": 17, "boot": 3, "values": {"oil": 0.5, "temperature": 0.5}},
+    }
+    assert [list(line["payload"]["values"]) for line in lines] == [["oil", "temperature"], ["oil"], ["oil"]]
+
+
+def test_the_log_of_a_running_service_can_be_exported(tmp_path: Path) -> None:
+    """Read-only, beside the process that owns it; more than is read at a time."""
+    with SqliteLog(tmp_path / "log.db") as log:
+        log.append_batch(entries_of([Tick(at_ms=nth) for nth in range(1_234)]))
+        with SqliteLog(tmp_path / "log.db", read_only=True) as reader:
+            lines = list(export_lines(reader, NamesInMemory()))
+    assert len(lines) == 1_234
+    assert lines[1_233] == b'{"at":1.233,"tick":true}\n'
