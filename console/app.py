@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
@@ -53,6 +52,7 @@ def create_app(console: Console, *, body_bytes_max: int = BODY_BYTES_MAX) -> Fas
     app = FastAPI(
         title="Starloop",
         version="1",
+        description="The HTTP API of Starloop. Errors are problem details (RFC 9457).",
         docs_url=None,  # its page loads from a CDN
         redoc_url=None,
         openapi_url=None,
@@ -93,15 +93,7 @@ def _open_to_all(app: FastAPI) -> None:
 
     @app.get(f"{API}/openapi.json", include_in_schema=False)
     async def openapi() -> Response:
-        routes = [route for route in app.routes if getattr(route, "include_in_schema", False)]
-        return JSONResponse(
-            get_openapi(
-                title="Starloop",
-                version="1",
-                description="The HTTP API of Starloop. Errors are problem details (RFC 9457).",
-                routes=routes,
-            )
-        )
+        return JSONResponse(app.openapi())
 
 
 def _errors(app: FastAPI) -> None:

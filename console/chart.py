@@ -5,6 +5,8 @@ The text alternative is the chart's <title> and <desc>, and the table beside it 
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +18,7 @@ from console.format import Formats
 from star.analyse import QUANTILES, Forecast
 from star.times import DAY_MS
 
+LINES_MAX = 6
 POINTS_MAX = 220
 """Points drawn: more would not be seen, and weigh."""
 TICK_DAYS = (1, 2, 3, 7, 14, 28, 61, 122, 183, 365)
@@ -38,6 +41,7 @@ class _Frame:
 
     start_ms: int
     end_ms: int
+    step: float
     top_share: float
     width: int
     height: int
@@ -82,10 +86,12 @@ def fan_chart(
     start_ms = min((point.at_ms for point in history), default=now_ms - DAY_MS)
     start_ms = min(start_ms, now_ms - DAY_MS // 4)
     highest = max((point.level for point in history), default=0.0) / capacity
+    step = _step(highest)
     frame = _Frame(
         start_ms=start_ms,
         end_ms=now_ms + horizon_ms(forecast, now_ms - start_ms),
-        top_share=max(1.0, -(-highest // 0.25) * 0.25),
+        step=step,
+        top_share=max(1.0, math.ceil(highest / step) * step),
         width=width,
         height=height,
         left=46,
@@ -121,14 +127,23 @@ def thinned(points: Sequence[Point], most: int = POINTS_MAX) -> list[Point]:
     return kept
 
 
+def _step(highest: float) -> float:
+    """The share between two lines of the grid, so that there are at most LINES_MAX whatever level was reported."""
+    step = 0.25
+    for factor in itertools.cycle((2.0, 2.0, 2.5)):
+        if highest <= step * LINES_MAX:
+            return step
+        step *= factor
+    raise AssertionError("a cycle does not end")
+
+
 def _grid(frame: _Frame, formats: Formats) -> list[str]:
     parts = []
-    step = 0.25 if frame.top_share <= 1.5 else 0.5
-    for index in range(int(frame.top_share / step) + 1):
-        share = index * step
+    lines = round(frame.top_share / frame.step)
+    for index in range(lines + 1):
+        share = index * frame.step
         y = frame.y(share)
-        last = share + step > frame.top_share
-        label = formats.percent(share) if last else formats.number(share * 100)
+        label = formats.percent(share) if index == lines else formats.number(share * 100)
         parts.append(f'<path class="grid" d="M{frame.left} {y:.1f}H{frame.width - _RIGHT}"/>')
         parts.append(f'<text class="axis" x="{frame.left - 8}" y="{y + 4:.1f}" text-anchor="end">{label}</text>')
     return parts

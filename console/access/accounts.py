@@ -67,6 +67,12 @@ class User(BaseModel):
         return Account(name=self.name, customer=self.customer, spends=self.customer is not None)
 
 
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    users: tuple[User, ...] = ()
+
+
 class Users:
     """The users of a TOML file (`[[users]]`), read again when it changes; a missing file has none."""
 
@@ -115,8 +121,7 @@ class Users:
 
 def _users_of(path: Path) -> tuple[User, ...]:
     try:
-        rows = tomllib.loads(path.read_text("utf-8")).get("users", [])
-        return tuple(User.model_validate(row) for row in rows)
+        return _File.model_validate(tomllib.loads(path.read_text("utf-8"))).users
     except (tomllib.TOMLDecodeError, ValidationError, UnicodeDecodeError) as error:
         raise ConfigError([Problem(file=str(path), line=None, field="users", message=str(error))]) from error
 

@@ -16,7 +16,7 @@ LANGUAGES = ("en", "fr")
 
 
 class Texts:
-    """The texts of one language. `texts("fleet.title")`; with plural forms `texts("needs.some", n=3)`."""
+    """The texts of one language. `texts("fleet.title")`; with plural forms `texts("why.tries", n=3)`."""
 
     def __init__(self, language: str) -> None:
         self.language = language
@@ -26,7 +26,7 @@ class Texts:
 
     def __call__(self, key: str, **values: Any) -> str:
         found = self._by_key[key]
-        text: str = found.get(self._plural(values["n"]), found["other"]) if isinstance(found, dict) else found
+        text = str(found.get(self._plural(values["n"]), found["other"]) if isinstance(found, dict) else found)
         return text.format(**values) if values else text
 
     def has(self, key: str) -> bool:

@@ -10,6 +10,7 @@ import json
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -346,7 +347,7 @@ def _furnish(world: Neighbourhood) -> None:
             verdict="wait",
             because="Paper towels run low, but you asked for quiet until 07:30.",
             rules=(
-                RuleVerdict(rule="quiet-hours", allowed=False, reason="quiet until 07:30", until_ms=NOW_MS + DAY_MS),
+                RuleVerdict(rule="quiet_hours", allowed=False, reason="quiet until 07:30", until_ms=NOW_MS + DAY_MS),
             ),
         )
     )
@@ -362,7 +363,7 @@ def _furnish(world: Neighbourhood) -> None:
 
 def _refills(key: str) -> list[tuple[int, float]]:
     points = past_shares(key, 90)
-    return [after for before, after in zip(points, points[1:], strict=False) if after[1] - before[1] > 0.3]
+    return [after for before, after in pairwise(points) if after[1] - before[1] > 0.3]
 
 
 def _reaction(world: Neighbourhood, need: str, type_: ReactionType, verb: str, at_ms: int, **fields: Any) -> Reaction:
@@ -428,12 +429,18 @@ def _receipt(reaction: Reaction, need: str, at_ms: int) -> Decision:
         because=reaction.because,
         rules=(
             RuleVerdict(rule="consent", allowed=True, reason="replenishment is among the consents"),
-            RuleVerdict(rule="quiet-hours", allowed=True, reason="an order wakes nobody"),
+            RuleVerdict(rule="quiet_hours", allowed=True, reason="an order wakes nobody"),
             RuleVerdict(rule="budget", allowed=True, reason="610.00 of 900.00 left this month"),
         ),
         forecast=reaction.forecast,
         alternative="Waiting six more hours would have cost 3.80 in expected run-outs against 0.02 of storage saved.",
-        figures={"order_point": 165.0, "cost_now": 1.25, "cost_later": 3.8, "p_out": 0.0214, "lead_time_high": 5.0},
+        figures={
+            "order_point": 165.0,
+            "cost_now": 1.25,
+            "cost_of_waiting": 3.8,
+            "p_out_before_delivery": 0.0214,
+            "lead_days_90": 5.0,
+        },
         reaction=reaction.id,
     )
 
