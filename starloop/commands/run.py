@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import signal
 import ssl
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
 import structlog
 
+from edge.agent import SiteAgent
+from edge.client import BrokerUrl, Subscriber, Uplink, parse_url
 from edge.gate.access import Access, load_credentials
 from edge.gate.hub import Hub
 from edge.gate.server import GateServer, Limits
 from edge.gate.store import SqliteSessions
+from edge.outbox import Outbox
 from star.errors import InputError, UsageError
 
 PORT_DEFAULT = 1883
+STOP_S = 5.0
+"""How long a stop waits for each step."""
 KEEP_ALIVE_MAX_S = 60
 """In open mode; interoperability suites look at how a server shortens what a client asks for."""
 
@@ -95,6 +102,108 @@ async def _gate(host: str, port: int, data: Path | None, access: Access, tls: ss
         await store.close()
 
 
+@command.command()
+@click.option("--uplink", required=True, help="The centre: mqtt://[user[:password]@]host[:port], or mqtts:// for TLS.")
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="A folder for what waits to be sent.")
+@click.option("--name", default="edge", show_default=True, help="This site's name, by which brokers know it.")
+@click.option("--broker", help="Hear a broker at the site, instead of being the endpoint for its devices.")
+@click.option("--topic", "topics", multiple=True, help="A topic filter to hear there; may be given several times.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at, without --broker.")
+@click.option("--port", "--mqtt-port", default=PORT_DEFAULT, show_default=True, help="The port; 0 for a free one.")
+@click.option(
+    "--outbox-mb", default=1024, show_default=True, help="Megabytes that may wait; then nothing is acknowledged."
+)
+@click.option(
+    "--ca", type=click.Path(path_type=Path), help="Certificates (PEM) that mqtts:// trusts; else the system's."
+)
+@click.option("--insecure", is_flag=True, help="Allows an address other than loopback.")
+def edge(
+    uplink: str,
+    data: Path,
+    name: str,
+    broker: str | None,
+    topics: tuple[str, ...],
+    host: str,
+    port: int,
+    outbox_mb: int,
+    ca: Path | None,
+    insecure: bool,
+) -> None:
+    """A site's agent: devices' messages, kept on disk and brought to the centre when it can be reached.
+
+    Passwords may come from STARLOOP_UPLINK_PASSWORD and STARLOOP_BROKER_PASSWORD instead of the URLs.
+    """
+    if (broker is None) != (not topics):
+        raise UsageError("expected --broker and --topic together")
+    if broker is None and not _loopback(host) and not insecure:
+        raise UsageError(
+            f"--host is {host!r}, not loopback: expected --insecure, as devices at a site show no credentials"
+        )
+    tls = None if ca is None else _trusting(ca)
+    centre = parse_url(uplink, os.environ.get("STARLOOP_UPLINK_PASSWORD"))
+    local = None if broker is None else parse_url(broker, os.environ.get("STARLOOP_BROKER_PASSWORD"))
+    data.mkdir(parents=True, exist_ok=True)
+    logs_to_stderr()
+    asyncio.run(_edge(centre, local, topics, (host, port), data, outbox_mb * 1024 * 1024, name, tls))
+
+
+async def _edge(
+    centre: BrokerUrl,
+    local: BrokerUrl | None,
+    topics: tuple[str, ...],
+    address: tuple[str, int],
+    data: Path,
+    outbox_bytes: int,
+    name: str,
+    tls: ssl.SSLContext | None,
+) -> None:
+    say = structlog.get_logger("edge").info
+    disk = ThreadPoolExecutor(1, "outbox")
+    outbox = Outbox(data / "outbox.db", outbox_bytes)
+    uplink = Uplink(centre, outbox, disk, say, client_id=f"starloop-{name}-up", tls=tls)
+    agent = SiteAgent(outbox, disk, uplink.wake, lambda: time.time_ns() // 1_000_000, say)
+    running = [asyncio.create_task(agent.run()), asyncio.create_task(uplink.run())]
+    store = SqliteSessions(data / "gate.db", say)
+    hub = Hub(time.time, store)
+    hub.restore(*store.load(time.time()))
+    hub.ingest = agent
+    server = GateServer(hub, Access(None, lambda device: None), say)
+    heard = None
+    if local is not None:
+        heard = Subscriber(local, topics, agent, say, client_id=f"starloop-{name}-down", tls=tls)
+        heard.start()
+        source = local.shown()
+    else:
+        source = f"mqtt://{_shown(address[0])}:{await _listen(server, *address)}"
+    click.echo(f"starloop edge is ready: {source} to {centre.shown()}")
+    asked = asyncio.create_task(stop_asked())
+    await asyncio.wait({asked, *running}, return_when=asyncio.FIRST_COMPLETED)
+    await server.stop()
+    if heard is not None:
+        await heard.stop()
+    agent.stop()
+    await asyncio.wait(running[:1], timeout=STOP_S)
+    await uplink.stop()
+    await store.close()
+    await asyncio.wait(running, timeout=STOP_S)
+    for task in running:
+        task.cancel()
+    for task in running:
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+    disk.shutdown()
+    outbox.close()
+
+
+async def _listen(server: GateServer, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+    try:
+        return await server.start(host, port, tls)
+    except OSError as error:
+        raise InputError(
+            f"port {port} at {host}: {error.strerror}: expected a free port (--port 0 takes one)"
+        ) from error
+
+
 async def stop_asked() -> None:
     """Waits for SIGTERM or SIGINT."""
     asked = asyncio.Event()
@@ -124,6 +233,13 @@ def _loopback(host: str) -> bool:
 
 def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host else host
+
+
+def _trusting(ca: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except (OSError, ssl.SSLError) as error:
+        raise InputError(f"{ca}: {error}: expected certificates (PEM)") from error
 
 
 def _tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
