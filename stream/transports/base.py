@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, cast
 
 from faust.transport.consumer import Consumer, RecordMap
@@ -253,8 +253,3 @@ class CorrectedProducer(Producer):
         super().__init__(*args, **kwargs)
         self.buffer = CorrectedBuffer(loop=self.loop, beacon=self.beacon)
         self.buffer.app = self.app
-
-
-def released_offsets(consumer: CorrectedConsumer, topic: str) -> Mapping[TP, int]:
-    """How far each partition of a held topic is released."""
-    return dict(consumer._held.get(topic, {}))

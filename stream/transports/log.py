@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Self
 
 from star.errors import LogDamaged, LogError
+from stream.transports import retention
 from stream.transports.lock import DirectoryLock
 from stream.transports.log_file import Topic, check_identity, connect, read_end, read_topics, translated
 from stream.transports.log_writer import PENDING_BYTES_MAX, Entry, Transaction, Writer
 
 READ_BYTES_MAX = 4 << 20
 """One read stops after the record that reaches this, whatever its limit, so that an event loop is never held for long."""
-RETAIN_ROWS_MAX = 10_000
-"""Rows that one transaction of `retain` deletes."""
 RECORD_BYTES_MAX = 32 << 20
 LOG_NAME = "log.db"
 """The log's file in a data directory."""
@@ -163,11 +162,12 @@ class SqliteLog:
         consumer of the topic has not committed, nor a topic's last one. Waits for the disk: call it in a thread."""
         deleted = 0
         for topic in list(self._writing().topics.values()):
-            bound = self._bound(topic)
-            while bound:
-                count = self._writing().submit(partial(_deleting, topic=topic, bound=bound), 0).result()
+            with translated(self.path):
+                bound = retention.bound(self._reader(), topic, self._now_ms())
+            while bound > 0:
+                count = self._writing().submit(partial(retention.delete, topic=topic, bound=bound), 0).result()
                 deleted += count
-                if count < RETAIN_ROWS_MAX:
+                if count < retention.ROWS_MAX:
                     break
         return deleted
 
@@ -273,24 +273,6 @@ class SqliteLog:
         with translated(self.path):
             check_identity(self._reader(), self.path)
 
-    def _bound(self, topic: Topic) -> int:
-        """The offset before which the topic's records may go."""
-        if topic.compacted or (topic.retain_ms is None and topic.retain_bytes is None):
-            return 0
-        bound = 0
-        with translated(self.path):
-            conn = self._reader()
-            if topic.retain_ms is not None:
-                oldest = self._now_ms() - topic.retain_ms
-                first_kept = conn.execute(
-                    f"SELECT place FROM {topic.table} WHERE at_ms >= ? ORDER BY place LIMIT 1", (oldest,)
-                ).fetchone()
-                bound = self.end(topic.name) if first_kept is None else int(first_kept[0])
-            if topic.retain_bytes is not None:
-                bound = max(bound, _first_within(conn, topic, topic.retain_bytes))
-            slowest = conn.execute("SELECT min(next) FROM committed WHERE topic = ?", (topic.name,)).fetchone()[0]
-        return min(bound, self.end(topic.name) - 1, bound if slowest is None else int(slowest))
-
 
 def _appending(topic: str, values: Sequence[bytes]) -> tuple[Callable[[Transaction], int], int]:
     pairs = [(None, value) for value in values]
@@ -332,31 +314,6 @@ def _committing(tx: Transaction, consumer: str, offsets: Mapping[str, int]) -> N
         "INSERT OR REPLACE INTO committed (consumer, topic, next) VALUES (?, ?, ?)",
         [(consumer, topic, offset) for topic, offset in offsets.items()],
     )
-
-
-def _deleting(tx: Transaction, topic: Topic, bound: int) -> int:
-    cursor = tx.conn.execute(
-        f"DELETE FROM {topic.table} WHERE place IN"
-        f" (SELECT place FROM {topic.table} WHERE place < ? ORDER BY place LIMIT {RETAIN_ROWS_MAX})",
-        (bound,),
-    )
-    return cursor.rowcount
-
-
-def _first_within(conn: sqlite3.Connection, topic: Topic, size_bytes: int) -> int:
-    """The first offset of the tail of the topic that has at most `size_bytes`, counted from its end."""
-    left = size_bytes
-    bound = 0
-    rows = conn.execute(
-        f"SELECT place, coalesce(length(key), 0) + coalesce(length(value), 0) FROM {topic.table} ORDER BY place DESC"
-    )
-    for place, length in rows:
-        left -= length
-        if left < 0:
-            bound = int(place) + 1
-            break
-    rows.close()
-    return bound
 
 
 def _flush_directory(directory: Path) -> None:

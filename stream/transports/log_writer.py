@@ -13,6 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -228,9 +229,14 @@ class Writer:
             raise
         self.topics, self.ends = transaction.topics, transaction.ends
         if transaction.touched:
-            for listener in self._listeners:
-                listener()
+            self._tell()
         return results
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            # A listener wakes an event loop, which may have closed in the meantime: then nobody waits there any more.
+            with suppress(RuntimeError):
+                listener()
 
     def _reopen(self) -> None:
         self._conn.close()
@@ -261,7 +267,7 @@ class Writer:
             else:
                 work.future.set_result(result)
         for loop, rows in by_loop.items():
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop has closed: nobody waits there any more
                 loop.call_soon_threadsafe(_settle_in_loop, rows)
 
 

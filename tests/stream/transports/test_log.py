@@ -316,3 +316,72 @@ def test_a_closed_log_refuses_and_may_be_closed_twice(tmp_path: Path) -> None:
     log.close()
     with pytest.raises(LogError, match="closed"):
         log.append("input", [b"x"])
+
+
+def test_an_event_loop_that_closed_does_not_stop_the_log(log: SqliteLog) -> None:
+    """A caller or reader that went away takes nothing with it: the next append works."""
+
+    async def hand_in() -> asyncio.AbstractEventLoop:
+        loop = asyncio.get_running_loop()
+        log.listen(lambda: loop.call_soon_threadsafe(print))
+        for _ in range(50):
+            log.append_batch_nowait([("input", None, bytes(100_000))])
+        return loop
+
+    assert asyncio.run(hand_in()).is_closed()
+    assert log.append("input", [b"x"]) == 50
+    assert log.append("input", [b"y"]) == 51
+
+
+def test_a_killed_service_s_log_can_be_read_by_a_command(tmp_path: Path) -> None:
+    """What is still in the write-ahead log is read too, and nothing is written."""
+    home = tmp_path / "home"
+    home.mkdir()
+    with SqliteLog(home / "log.db") as log:
+        log.append("input", [b"a", b"b"])
+        path = copied(home, tmp_path / "killed", (home / "log.db-wal").stat().st_size)
+    before = path.read_bytes()
+    with SqliteLog(path, read_only=True) as reader:
+        assert values_of(reader, "input") == [b"a", b"b"]
+        assert reader.begin("input") == 0
+        assert reader.committed("stream", "input") is None
+    assert path.read_bytes() == before
+
+
+def test_a_log_of_another_format_is_refused_with_both_formats_named(tmp_path: Path) -> None:
+    """A newer version's log is not touched."""
+    with SqliteLog(tmp_path / "log.db") as log:
+        log.append("input", [b"a"])
+    conn = sqlite3.connect(tmp_path / "log.db")
+    conn.execute("PRAGMA user_version = 99")
+    conn.close()
+    with pytest.raises(LogError, match="format 99: expected format 1"):
+        SqliteLog(tmp_path / "log.db")
+
+
+def test_a_data_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """The error names the path and what was expected."""
+    with pytest.raises(LogError, match=r"nowhere.*expected a directory to write in"):
+        SqliteLog(tmp_path / "nowhere" / "log.db")
+
+
+def test_one_caller_s_mistake_does_not_fail_the_others_in_its_group(log: SqliteLog) -> None:
+    """A piece of work that raises is rolled back alone; what was handed in beside it is on disk."""
+    log.create("blocks", compacted=True)
+
+    async def together() -> list[object]:
+        good = [log.append_async("input", [b"%d" % nth]) for nth in range(20)]
+        bad = asyncio.to_thread(log.create, "blocks")
+        return await asyncio.gather(*good, bad, return_exceptions=True)
+
+    results = asyncio.run(together())
+    assert sorted(result for result in results if isinstance(result, int)) == list(range(20))
+    assert len([result for result in results if isinstance(result, LogError)]) == 1
+    assert log.end("input") == 20
+
+
+async def test_appending_nothing_writes_nothing(log: SqliteLog) -> None:
+    """The offset given is the next one's."""
+    assert log.append("input", []) == 0
+    assert await log.append_async("input", []) == 0
+    assert log.topics() == []
