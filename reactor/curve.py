@@ -20,6 +20,9 @@ NORMAL_90 = 1.2815515655446004
 TRUST_FULL = 0.5
 """Below this trust the early tail of a forecast counts for less: distrust never fires an order."""
 TRUST_LEAST = 0.1
+LEARNED_DAYS = 14.0
+"""How long it takes to learn how an item is used. Until then the early tail stands for what waiting will tell: a fast use
+shows itself in days and moves the whole forecast, so it is no reason to act before."""
 
 _LEVELS = np.array([0.0, *QUANTILES, 1.0])
 _HALF_STEPS = (_LEVELS[1:] + _LEVELS[:-1]) / 2.0
@@ -64,10 +67,10 @@ class TimeToEmpty:
     """The time to empty of a forecast, in days from at_ms: a distribution function in straight pieces, and its integral."""
 
     def __init__(self, forecast: Forecast, at_ms: int, *, judged: bool = True) -> None:
-        """judged: with little trust the early tail is drawn in towards the median."""
+        """judged: with little trust, or little history, the early tail is drawn in towards the median."""
         days = list(forecast.days)
-        if judged and forecast.trust < TRUST_FULL:
-            keep = max(forecast.trust, TRUST_LEAST) / TRUST_FULL
+        keep = _early_tail(forecast) if judged else 1.0
+        if keep < 1.0:
             middle = days[_MEDIAN]
             days[:_MEDIAN] = [middle - (middle - value) * keep for value in days[:_MEDIAN]]
         first = days[0] * days[0] / days[1] if days[1] > 0.0 else 0.0
@@ -94,6 +97,13 @@ class TimeToEmpty:
     def median_days(self) -> float:
         """The median time to empty from the moment of deciding; negative: it is past."""
         return float(self.knots[_MEDIAN + 1]) - self.shift
+
+
+def _early_tail(forecast: Forecast) -> float:
+    """How much of the early tail counts, 0 to 1."""
+    trusted = min(forecast.trust / TRUST_FULL, 1.0)
+    learned = min(forecast.history_days / LEARNED_DAYS, 1.0)
+    return max(min(trusted, learned), TRUST_LEAST / TRUST_FULL)
 
 
 def p_empty_before(forecast: Forecast, lead_days: tuple[float, float]) -> float:

@@ -31,6 +31,8 @@ LOOK_GAP_DAYS_MAX = 2.0
 """Ticks further apart are an interruption, not a rhythm that decisions have to reckon with."""
 FORECAST_AGE_MS = DAY_MS // 2
 """A living need keeps a forecast no older than this, for decisions at moments without a look."""
+FORECAST_STALE_MS = 2 * DAY_MS
+"""An item that no look saw for so long has left the net: it is not due, and nothing is decided on what was said before."""
 
 _SLOTS = {
     Experience.RESPOND: respond.decide,
@@ -193,7 +195,10 @@ def _forecast(turn: Turn, need: Need | None, seen: NeedSeen | None) -> Forecast 
     """This tick's look, else what the need remembers."""
     if seen is not None:
         return seen.forecast
-    return None if need is None else need.forecast
+    if need is None or need.forecast is None:
+        return None
+    stale = turn.at_ms - need.forecast.at_ms > FORECAST_STALE_MS
+    return None if stale and need.mandate is None else need.forecast
 
 
 def _item_of(timer: Timer) -> str:

@@ -28,7 +28,8 @@ class Forecast:
     item: `device/name`. at_ms: the look. level: estimated, in the unit of the slot's capacity (a part: what is left of its
     interval, 0 to 1). days: days from at_ms until empty at QUANTILES, ascending, at most DAYS_MAX, without any further refill.
     rate_per_day: the median consumption per day. trust: 0 to 1. model: `name@version:hash` of what said so.
-    readings: how many readings of the item it rests on; reading_ms, reading: the latest one believed.
+    readings: how many readings of the item it rests on; reading_ms, reading: the latest one believed. history_days: over
+    how many days they span: what is not yet known of a new item will soon be learned.
     """
 
     item: str
@@ -41,6 +42,7 @@ class Forecast:
     readings: int
     reading_ms: int
     reading: float
+    history_days: float = DAYS_MAX
 
     def shown(self) -> dict[str, float]:
         """The quantiles shown outside: {"0.05": days, …}."""

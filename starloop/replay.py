@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import heapq
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -25,7 +26,7 @@ from star.analyse import Forecast, Score
 from star.errors import BadPayload, ConfigError
 from star.ports import Names, Scorer
 from star.records import FleetChange, Quarantined, Record, Tick
-from star.times import parse_time_ms, seconds
+from star.times import DAY_MS, parse_time_ms, seconds
 from stream.analysis import Analysis
 
 BATCH_LINES_MAX = 8_192
@@ -203,6 +204,46 @@ class Replay:
         return out
 
 
+class AssumedDeliveries:
+    """What suppliers would have said of the orders of a replay, for histories that hold no deliveries.
+
+    Each order arrives whole, at the geometric middle of its supplier's stated lead time. `heard(printed)` takes the output
+    lines; `due(at_ms)` gives the outcome lines due by then.
+    """
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._coming: list[tuple[int, str, float]] = []
+
+    def heard(self, printed: Iterable[bytes]) -> None:
+        """Notes the orders among the printed lines, and forgets the cancelled ones."""
+        for line in printed:
+            if b'"starloop.order.' not in line:
+                continue
+            event = orjson.loads(line)
+            if event["type"] == "starloop.order.cancelled":
+                self._coming = [row for row in self._coming if row[1] != event["data"]["order"]]
+                continue
+            low, high = self._catalogue.suppliers[event["data"]["supplier"]].lead_time_days
+            arrives_ms = round(event["at"] * 1000 + (low * high) ** 0.5 * DAY_MS)
+            heapq.heappush(self._coming, (arrives_ms, event["id"], event["data"]["quantity"]))
+
+    def due(self, at_ms: int) -> Iterator[bytes]:
+        """The lines of the deliveries due by `at_ms`."""
+        while self._coming and self._coming[0][0] <= at_ms:
+            arrives_ms, order, quantity = heapq.heappop(self._coming)
+            outcome = {"id": f"{order}:assumed", "reaction": order, "result": "delivered", "quantity": quantity}
+            yield _line({"at": seconds(arrives_ms), "outcome": outcome})
+
+
+def line_at_ms(line: bytes) -> int | None:
+    """The time of a line; None where it can't be read."""
+    try:
+        return parse_time_ms(_parsed(line).at)
+    except BadPayload:
+        return None
+
+
 def with_ticks(lines: Iterable[bytes], every_ms: int) -> Iterator[bytes]:
     """The lines with a tick at every multiple of `every_ms` that they pass, and one after the last line.
 
@@ -210,9 +251,8 @@ def with_ticks(lines: Iterable[bytes], every_ms: int) -> Iterator[bytes]:
     """
     next_ms: int | None = None
     for line in lines:
-        try:
-            at_ms = parse_time_ms(_parsed(line).at)
-        except BadPayload:
+        at_ms = line_at_ms(line)
+        if at_ms is None:
             yield line
             continue
         while next_ms is not None and next_ms < at_ms:

@@ -16,7 +16,7 @@ from config.fleet_file import load_catalogue
 from models.runtime import load_scorer
 from star.errors import InputError, UsageError
 from starloop.durations import Duration
-from starloop.replay import Replay, has_tick, with_ticks
+from starloop.replay import AssumedDeliveries, Replay, has_tick, line_at_ms, with_ticks
 
 EMIT = ("reactions", "forecasts", "scores")
 TICK_EVERY_DEFAULT_MS = 3_600_000
@@ -29,21 +29,36 @@ TICK_EVERY_DEFAULT_MS = 3_600_000
 @click.option("--out", type=click.Path(path_type=Path), help="Where to print; standard output unless given.")
 @click.option("--profiles", multiple=True, type=click.Path(path_type=Path), help="A folder with profiles of your own.")
 @click.option("--tick-every", type=Duration(), help="Adds ticks, for input that has none (a file without ticks: 1h).")
+@click.option(
+    "--deliver", is_flag=True, help="Orders arrive after the stated lead time: for a history without deliveries."
+)
 def command(
-    fleet_file: Path, readings: str, emit: str, out: Path | None, profiles: tuple[Path, ...], tick_every: int | None
+    fleet_file: Path,
+    readings: str,
+    emit: str,
+    out: Path | None,
+    profiles: tuple[Path, ...],
+    tick_every: int | None,
+    deliver: bool,
 ) -> None:
     """Runs readings through the analysis and reaction code in event time, at full speed, deterministically.
 
     Input lines, in order of "at" (docs/reference/replay.md): {"at": T, "topic": …, "payload": …}, {"at": T, "outcome": …},
     {"at": T, "request": …}, {"at": T, "supplier": …} and {"at": T, "tick": true}. Decisions are made and printed at ticks.
     """
-    replay = Replay(load_catalogue(fleet_file, *profiles), load_scorer("run-out"), _emit(emit))
+    catalogue = load_catalogue(fleet_file, *profiles)
+    replay = Replay(catalogue, load_scorer("run-out"), _emit(emit))
+    deliveries = AssumedDeliveries(catalogue) if deliver else None
     with _source(readings) as lines, _target(out) as target:
         for line in _ticked(lines, readings, tick_every):
+            for assumed in deliveries.due(line_at_ms(line) or 0) if deliveries is not None else ():
+                replay.feed(assumed)
             printed = replay.feed(line)
             if printed:
                 target.writelines(printed)
                 target.flush()
+                if deliveries is not None:
+                    deliveries.heard(printed)
         target.writelines(replay.finish())
         target.flush()
 

@@ -15,6 +15,7 @@ from config.profiles import Signal
 from config.resolve import SlotItem
 from star.analyse import QUANTILES, Forecast, NeedKind, NeedSeen
 from star.ports import Scorer
+from star.times import DAY_MS
 from stream.detectors import calibrate
 from stream.detectors.columns import (
     F_ACTIVE,
@@ -22,6 +23,7 @@ from stream.detectors.columns import (
     F_COUNTS,
     F_LOOK_MS,
     F_NET,
+    FIRST_MS,
     FIXED_NAMES,
     FRESH,
     LAST_MS,
@@ -123,7 +125,7 @@ class RunOut:
         """The forecasts at places `at` of an outlook."""
         rows = outlook.rows[at]
         names, model = self.slots.table.names, self.scorer.name
-        state = self.slots.table["filter"][rows][:, (SEEN, LAST_MS, LAST_VALUE)].tolist()
+        state = self.slots.table["filter"][rows][:, (SEEN, FIRST_MS, LAST_MS, LAST_VALUE)].tolist()
         columns = (
             outlook.level[at].tolist(),
             outlook.days[at].tolist(),
@@ -142,8 +144,9 @@ class RunOut:
                 readings=int(seen),
                 reading_ms=int(last_ms),
                 reading=last,
+                history_days=round(max(last_ms - first_ms, 0.0) / DAY_MS, 3),
             )
-            for row, level, days, rate, trust, (seen, last_ms, last) in zip(rows.tolist(), *columns, state, strict=True)
+            for row, level, days, rate, trust, (seen, first_ms, last_ms, last) in zip(rows.tolist(), *columns, state, strict=True)
         ]
 
     def _due(self, at_ms: int) -> Rows:
