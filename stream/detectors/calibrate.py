@@ -1,14 +1,16 @@
 """Online calibration: is what the forecast says true that often, for this item?
 
 A leg is the time to consume a fixed quantity, said as quantiles when it starts and compared when it ends. (Timely deliveries
-hide the true run-outs, so the time to consume is what can be checked.) Each leg that ends moves the item's log-spread a
-little: wider after a miss of the 5 to 95 % interval, narrower after a hit, in the proportion that makes 90 % hits the balance
-(adaptive conformal inference, Gibbs and Candès 2021, on the log-spread).
+hide the true run-outs, so the time to consume is what can be checked.) How far legs end from their median, in units of the
+distance that the model gave its 5 and 95 % quantiles, is the item's own scale of error; the model's spread counts as a few
+legs beside it. The log-spread of every forecast is multiplied by that scale. An adaptive conformal method in its simple
+form: one score, one scale an item, forgetting slowly.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from star.analyse import QUANTILES
 from star.ports import Scorer
@@ -27,20 +29,28 @@ from stream.detectors.columns import (
     LEGS,
     LEGS_IN_50,
     LEGS_IN_90,
+    MISSES,
     NARROWING,
     USED,
     Float64,
     Slots,
 )
-from stream.detectors.outlook import History, Outlook, ask, widened
+from stream.detectors.outlook import History, Outlook, ask
 from stream.state import Rows
+
+Bools = NDArray[np.bool_]
 
 LEG_SHARE = 0.10
 LEG_DAYS = 7.0
 LEG_SHARE_MAX = 0.50
 """A leg is so many days' use, but between these shares of the capacity."""
-STEP = 0.12
-"""How far one leg moves the multiplier of the log-spread."""
+MISS_EXPECTED = 0.485
+"""The mean distance from the median of a normal distribution, in units of the distance of its 5 and 95 % quantiles."""
+MISS_MAX = 4.0
+"""A leg further off counts as this far."""
+PRIOR_LEGS, MEMORY_LEGS = 8.0, 16.0
+"""The model's own spread counts as so many legs, and of the item's own so many are remembered."""
+DISTANCE_MIN, TIME_MIN_DAYS = 0.02, 1e-3
 SPREAD_MIN, SPREAD_MAX = 0.6, 3.0
 """Limits of that multiplier."""
 OVERDUE = 3.0
@@ -68,15 +78,26 @@ def legs(slots: Slots, outlook: Outlook, history: History, scorer: Scorer) -> No
     slots.table["look"][rows] = columns.T
 
 
-def _compare(columns: Float64, over: np.ndarray[tuple[int], np.dtype[np.bool_]], took: Float64) -> None:
-    hit = over & (took >= columns[LEG_05]) & (took <= columns[LEG_95])
-    miss = over & ~hit
+def _compare(columns: Float64, over: Bools, took: Float64) -> None:
+    """Ends the legs that are `over`, after `took` days: how far off was the model, in its own units?"""
+    if not over.any():
+        return
+    median = np.maximum(columns[LEG_50], TIME_MIN_DAYS)
+    late = took > median
+    off = np.abs(np.log(np.maximum(took, TIME_MIN_DAYS) / median))
+    edge = np.where(late, np.maximum(columns[LEG_95], TIME_MIN_DAYS), np.maximum(columns[LEG_05], TIME_MIN_DAYS))
+    inner = np.where(late, np.maximum(columns[LEG_75], TIME_MIN_DAYS), np.maximum(columns[LEG_25], TIME_MIN_DAYS))
+    distance = np.maximum(np.abs(np.log(edge / median)), DISTANCE_MIN)
     spread = 1.0 + columns[NARROWING]
-    moved = spread * np.where(miss, 1.0 + 0.9 * STEP, np.where(hit, 1.0 - 0.1 * STEP, 1.0))
-    columns[NARROWING] = np.where(over, np.clip(moved, SPREAD_MIN, SPREAD_MAX) - 1.0, columns[NARROWING])
+    columns[LEGS_IN_90] += over & (off <= spread * distance)
+    columns[LEGS_IN_50] += over & (off <= spread * np.abs(np.log(inner / median)))
     columns[LEGS] += over
-    columns[LEGS_IN_90] += hit
-    columns[LEGS_IN_50] += over & (took >= columns[LEG_25]) & (took <= columns[LEG_75])
+    known = np.minimum(columns[LEGS], MEMORY_LEGS)
+    miss = np.minimum(off / distance, MISS_MAX)
+    moved = columns[MISSES] + (miss - columns[MISSES]) / np.maximum(known, 1.0)
+    columns[MISSES] = np.where(over, moved, columns[MISSES])
+    learned = (PRIOR_LEGS + known * columns[MISSES] / MISS_EXPECTED) / (PRIOR_LEGS + known)
+    columns[NARROWING] = np.where(over, np.clip(learned, SPREAD_MIN, SPREAD_MAX) - 1.0, columns[NARROWING])
 
 
 def _start(
@@ -92,7 +113,7 @@ def _start(
         today_fraction=history.today_fraction[at],
         weekday=history.weekday[at],
     )
-    said = widened(ask(scorer, part, quantity, fixed, outlook.deviation[at]), 1.0 + columns[NARROWING, at])
+    said = ask(scorer, part, quantity, fixed, outlook.deviation[at])
     columns[LEG_MS, at] = state[at, LAST_MS]
     columns[LEG_USED, at] = state[at, USED]
     columns[LEG_QUANTITY, at] = quantity

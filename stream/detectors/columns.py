@@ -113,6 +113,7 @@ LOOK_NAMES = (
     "leg_days_75",
     "leg_days_95",
     "narrowing",  # calibration: 1 less than the multiplier of the log-spread, 0 as the model says
+    "misses",  # moving mean of how far legs ended from the median, in units of the model's own 5 or 95 % distance
     "legs",
     "legs_in_90",
     "legs_in_50",
@@ -131,6 +132,7 @@ LOOK_NAMES = (
     LEG_75,
     LEG_95,
     NARROWING,
+    MISSES,
     LEGS,
     LEGS_IN_90,
     LEGS_IN_50,

@@ -77,6 +77,8 @@ STUCK_READINGS = 6
 """Equal readings in a row of a sensor whose readings otherwise differ: it is stuck."""
 STUCK_EQUAL_MAX = 0.15
 """The share of equal neighbours below which a sensor's readings are taken to differ."""
+EQUAL_COUNTED = 2.0
+"""Of equal readings in a row, so many count for the share of equal neighbours: a sensor that sticks is not a coarse one."""
 STEP_SHARE_MAX = 0.25
 STEP_VOTES_MIN, STEP_VOTES_MAX = 3.0, 20.0
 """Changes that must agree on a step before it counts, and the most that are remembered."""
@@ -191,7 +193,7 @@ def _learn_step(state: Float64, which: Bools, value: Float64) -> None:
     change = np.abs(value - state[LAST_VALUE])
     equal = change <= _same_within(value)
     differs = which & ~equal
-    counted = differs | (which & equal & (state[SAME] < STUCK_READINGS))
+    counted = differs | (which & equal & (state[SAME] <= EQUAL_COUNTED))
     state[EQUAL] += np.where(counted, 0.04, 0.0) * (equal - state[EQUAL])
     # A majority vote (Boyer and Moore): a step that too few changes agree with gives way to the next change.
     ratio = change / np.where(state[STEP] > 0.0, state[STEP], np.inf)

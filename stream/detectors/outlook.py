@@ -48,6 +48,8 @@ from stream.state import Rows
 SILENT_INTERVALS = 3.0
 """A silence of so many of the item's own intervals between readings is silence."""
 SILENT_DAYS_MIN = 1.0
+QUIET_INTERVALS, QUIET_DAYS_MIN = 5.0, 3.0
+"""The same for a counter, which says nothing over a weekend either: until then it was not used."""
 TRUST_MIN = 0.05
 DISTRUST_WIDENS = 0.6
 """Without any trust the log-spread is so much wider: more would let distrust alone fire orders."""
@@ -132,7 +134,7 @@ def _silent_days(state: Float64, fixed: Float64, at_ms: int) -> Float64:
     A counter that says nothing was not used, until its silence is out of its ways.
     """
     days = np.maximum(at_ms - state[LAST_MS], 0.0) / DAY_MS
-    usual = np.maximum(SILENT_INTERVALS * state[INTERVAL_MS] / DAY_MS, SILENT_DAYS_MIN)
+    usual = np.maximum(QUIET_INTERVALS * state[INTERVAL_MS] / DAY_MS, QUIET_DAYS_MIN)
     silent: Float64 = np.where(fixed[F_COUNTS] > 0.0, np.maximum(days - usual, 0.0), days)
     return silent
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 from config.fleet import Customer, Device, Experience, Fleet, Slot, Supplier
 from config.profile_file import load_profiles
 from config.resolve import Catalogue, resolve
-from star.sense import NO_BOOT, NO_SEQ, Readings
+from star.analyse import Facts, Forecast, NeedSeen, RefillSeen
+from star.ports import Scorer
+from star.records import Record, Tick
+from star.repeat import Outcome, Result
+from star.sense import Readings
 from stream.analysis import Analysis
 
 DAY_MS = 86_400_000
@@ -68,21 +72,55 @@ def counter(name: str, **slot: object) -> Device:
 
 
 class Bench:
-    """An analysis with its names and offsets, fed by the names of metrics."""
+    """An analysis fed by names of metrics, with its offsets; `facts` are those of every tick, `refills`, `needs` all of theirs."""
 
-    def __init__(self, *devices: Device) -> None:
+    def __init__(self, *devices: Device, scorer: Scorer | None = None) -> None:
         self.names = NamesInMemory()
-        self.analysis = Analysis(fleet(devices), self.names, FixedSpread())
+        self.analysis = Analysis(fleet(devices), self.names, scorer or FixedSpread())
         self.offset = 0
+        self.facts: list[Facts] = []
 
-    def readings(self, *rows: tuple[str, float, float], lag_ms: int = 0) -> Readings:
-        """Readings of (metric, day after the start, value), arriving `lag_ms` after they were measured."""
-        return Readings.of_rows(
-            [
-                (self.names.number(name), at(day), at(day) + lag_ms, float(value), NO_BOOT, NO_SEQ)
-                for name, day, value in rows
-            ]
-        )
+    def send(
+        self, name: str, day: float, value: float, *, arrived: float | None = None, boot: int = -1, seq: int = -1
+    ) -> None:
+        """One reading of metric `name`, measured at `day`."""
+        row = (self.names.number(name), at(day), at(day if arrived is None else arrived), float(value), boot, seq)
+        self.take(Readings.of_rows([row]))
+
+    def take(self, record: Record) -> Facts | None:
+        self.offset += 1
+        return self.analysis.take(self.offset, record)
+
+    def tick(self, day: float) -> Facts:
+        facts = self.take(Tick(at_ms=at(day)))
+        assert facts is not None
+        self.facts.append(facts)
+        return facts
+
+    def play(self, name: str, readings: Iterable[tuple[float, float]]) -> None:
+        """Readings of (day, value), each with a tick."""
+        for day, value in readings:
+            self.send(name, day, value)
+            self.tick(day)
+
+    def declare(self, item: str | None, day: float, result: Result = "refilled", **fields: object) -> None:
+        """An outcome about `item`, or about the reaction among `fields`."""
+        given = {"id": f"{item}-{day}", "item": item, "at_ms": at(day), "arrived_ms": at(day)} | fields
+        self.take(Outcome(result=result, **given))  # type: ignore[arg-type]
+
+    @property
+    def refills(self) -> list[RefillSeen]:
+        return [refill for facts in self.facts for refill in facts.refills]
+
+    def stages(self) -> list[str]:
+        """What was told of refills, in order, without those only provisional and taken back."""
+        return [str(refill.stage) for refill in self.refills if refill.stage in ("confirmed", "declared")]
+
+    def needs(self, item: str) -> list[NeedSeen]:
+        return [need for facts in self.facts for need in facts.needs if need.item == item]
+
+    def forecast(self, item: str, day: float) -> Forecast:
+        return next(f for f in self.analysis.forecasts(at(day)) if f.item == item)
 
 
 def at(day: float) -> int:

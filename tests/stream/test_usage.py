@@ -1,0 +1,115 @@
+"""Counted use: increments and running counters, with restarts, glitches, duplicates and late readings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from star.analyse import QUANTILES
+from tests.stream.fleets import Bench, counter
+
+MEDIAN = QUANTILES.index(0.5)
+
+
+def test_the_level_is_a_full_capacity_less_what_was_used_plus_what_came() -> None:
+    """Ten cups from a hundred, then a delivery of fifty: the level may exceed the capacity, and shows it."""
+    bench = Bench(counter("c"))
+    for cup in range(10):
+        bench.send("c/beans_used", cup / 10, 1.0)
+    bench.declare("c/beans", 1.0, quantity=50.0)
+    bench.tick(1.0)
+    assert bench.forecast("c/beans", 1.0).level == 140.0
+    assert bench.stages() == ["declared"]
+
+
+def test_a_delivery_without_a_quantity_is_one_pack() -> None:
+    """Nobody said how much: a pack."""
+    bench = Bench(counter("c", pack=30.0))
+    bench.send("c/beans_used", 0.0, 1.0)
+    bench.declare("c/beans", 0.5)
+    bench.tick(0.5)
+    assert bench.forecast("c/beans", 0.5).level == 129.0
+
+
+def test_more_used_than_there_was_shows_an_empty_item() -> None:
+    """Below nothing the level is shown as 0, all quantiles are 0, and a delivery first fills the hole."""
+    bench = Bench(counter("c"))
+    bench.play("c/beans_used", [(day / 2, 12.0) for day in range(10)])
+    empty = bench.forecast("c/beans", 5.0)
+    assert empty.level == 0.0
+    assert set(empty.days) == {0.0}
+    bench.declare("c/beans", 5.0, quantity=100.0)
+    assert bench.forecast("c/beans", 5.0).level == 80.0
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_running_counter_counts_through_restarts(restarts: bool) -> None:
+    """A counter that starts again from zero twice has counted what was truly used, within what a restart hides."""
+    rng = np.random.default_rng(1)
+    bench, total, used = Bench(counter("c", capacity=1000.0)), 500.0, 0.0
+    for hour in range(24 * 20):
+        cups = float(rng.poisson(0.3))
+        total, used = total + cups, used + cups
+        if restarts and hour in (100, 300):
+            total = 0.0
+        bench.send("c/beans_total", hour / 24, total)
+    bench.tick(20.0)
+    assert bench.forecast("c/beans", 20.0).level == pytest.approx(1000.0 - used, abs=3.0)
+
+
+@pytest.mark.parametrize("glitch", [0.0, 1e7])
+def test_a_glitch_of_a_running_counter_is_not_use(glitch: float) -> None:
+    """One wild value of a counter, after which it goes on as before, changes nothing."""
+    bench = Bench(counter("c"))
+    for hour in range(48):
+        value = glitch if hour == 20 else 700.0 + hour / 4
+        bench.send("c/beans_total", hour / 24, value)
+    bench.tick(2.0)
+    assert bench.forecast("c/beans", 2.0).level == pytest.approx(100.0 - 47 / 4, abs=0.3)
+
+
+def test_impossible_increments_are_not_believed_and_lower_trust() -> None:
+    """Negative and astronomical increments leave the level, and are noticed."""
+    bench = Bench(counter("c"))
+    bench.play("c/beans_used", [(hour / 24, 0.2) for hour in range(48)])
+    before = bench.forecast("c/beans", 2.0)
+    bench.play("c/beans_used", [(2.0 + hour / 24, value) for hour, value in enumerate([-5.0, 1e9, -1e6])])
+    after = bench.forecast("c/beans", 2.2)
+    assert after.level == before.level
+    assert after.trust < before.trust
+
+
+def test_increments_that_come_late_count_once_and_in_their_own_day() -> None:
+    """A week offline, delivered afterwards and twice: the level is right, and so is each day."""
+    bench = Bench(counter("c"))
+    for day in range(10):
+        late = 3 <= day < 8
+        if not late:
+            bench.send("c/beans_used", day + 0.5, 2.0 + day, boot=1, seq=day)
+    for _ in range(2):
+        for day in range(7, 2, -1):
+            bench.send("c/beans_used", day + 0.5, 2.0 + day, arrived=9.6, boot=1, seq=day)
+    bench.tick(10.0)
+    assert bench.forecast("c/beans", 10.0).level == 100.0 - sum(2.0 + day for day in range(10))
+    ring = bench.analysis.slots.table["days"][bench.analysis.slots.table.row("c/beans")]
+    assert sorted(ring[~np.isnan(ring)].tolist()) == [3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]
+    assert bench.analysis.duplicates() == {"c": 5}
+
+
+def test_a_counter_that_says_nothing_was_not_used() -> None:
+    """Two quiet days do not lower the level; two quiet months do, as then something is wrong."""
+    bench = Bench(counter("c"))
+    bench.play("c/beans_used", [(hour / 6, 0.7) for hour in range(60)])
+    level = bench.forecast("c/beans", 10.0).level
+    assert bench.forecast("c/beans", 12.0).level == level
+    assert bench.forecast("c/beans", 70.0).level < 0.2 * level
+
+
+@pytest.mark.parametrize("rate", [0.5, 4.0, 30.0])
+def test_steady_use_is_forecast_within_its_interval(rate: float) -> None:
+    """After a month the median is near the truth, whatever the profile supposed."""
+    rng = np.random.default_rng(3)
+    bench = Bench(counter("c", capacity=60.0 * rate))
+    bench.play("c/beans_used", [(hour / 24, float(rng.gamma(2.0, rate / 48.0))) for hour in range(24 * 30)])
+    forecast = bench.forecast("c/beans", 30.0)
+    assert forecast.days[MEDIAN] == pytest.approx(30.0, rel=0.25)
