@@ -159,7 +159,8 @@ def _said(
         return problem(status, said, errors, extra)
     console = console_of(request)
     given = request.cookies.get(console.sessions.cookie)
-    account = console.sessions.account(given)
+    # What failed may be what a page of theirs needs, so an error of ours is shown as to anyone.
+    account = console.sessions.account(given) if status < 500 else None
     page = Page(console, request, account, given if account else None)
     texts = page.formats().texts
     text = texts.or_else(f"error.{status}_text", "")

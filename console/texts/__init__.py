@@ -37,7 +37,7 @@ class Texts:
         """The text of a key made of data, or `otherwise` for data that the texts do not know."""
         return self(key) if self.has(key) else otherwise
 
-    def keys(self) -> frozenset[str]:
+    def known(self) -> frozenset[str]:
         """Every key."""
         return frozenset(self._by_key)
 

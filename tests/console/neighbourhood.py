@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -158,6 +158,8 @@ class Neighbourhood:
         self.now = NOW_MS
         self.trouble: str | None = None
         self.said: list[tuple[str, Any]] = []
+        self.catalogue_hook: Callable[[], None] = lambda: None
+        self.needs_hook: Callable[[], None] = lambda: None
         self.needs_by_id: dict[str, NeedShown] = {}
         self.reactions_by_id: dict[str, ReactionShown] = {}
         self.decisions_made: list[Decision] = []
@@ -178,7 +180,12 @@ class Neighbourhood:
         return self.trouble
 
     def catalogue(self) -> Catalogue:
+        self.catalogue_hook()
         return self._catalogue
+
+    def empty_fleet(self) -> None:
+        """Nothing is watched any more."""
+        self._catalogue = catalogue_of({"customers": [{"id": "tom"}]})
 
     def latest(self, items: Collection[str] | None = None) -> Mapping[str, Forecast]:
         return self.projection.latest(items)
@@ -206,6 +213,7 @@ class Neighbourhood:
         living: bool = True,
         limit: int = 200,
     ) -> Sequence[NeedShown]:
+        self.needs_hook()
         found = [
             need
             for need in self.needs_by_id.values()

@@ -30,7 +30,7 @@ MADE = (
 
 def flat(language: str) -> dict[str, str]:
     found = texts(language)
-    return {key: str(found._by_key[key]) for key in found.keys()}
+    return {key: str(found._by_key[key]) for key in found.known()}
 
 
 def test_every_text_is_in_both_languages_with_the_same_fields() -> None:
@@ -43,7 +43,7 @@ def test_every_text_is_in_both_languages_with_the_same_fields() -> None:
 
 def test_every_text_that_a_page_asks_for_exists() -> None:
     """Keys written in templates and code are keys of the texts."""
-    known = texts("en").keys()
+    known = texts("en").known()
     asked: set[str] = set()
     for path in [*ROOM.rglob("*.html"), *ROOM.rglob("*.py")]:
         asked |= set(re.findall(r"""(?:\bt|texts)\(\s*['"]([a-z_]+(?:\.[a-z_0-9]+)+)['"]""", path.read_text()))
@@ -59,14 +59,14 @@ def test_every_state_result_and_type_has_a_name() -> None:
         *(f"state.{state}" for state in NeedState),
         *(f"mode.{mode}" for mode in Experience),
     }
-    assert keys - texts("fr").keys() == set()
+    assert keys - texts("fr").known() == set()
 
 
 def test_no_text_is_left_over() -> None:
     """A text that no page shows is a mistake in one of them."""
     source = "".join(path.read_text() for path in [*ROOM.rglob("*.html"), *ROOM.rglob("*.py")])
     made = ("type.", "result.", "state.", "mode.", "units.", "figures.", "rules.", "flash.", "error.", "kind.", *MADE)
-    left = [key for key in texts("en").keys() if f"{key}'" not in source and f'{key}"' not in source]
+    left = [key for key in texts("en").known() if f"{key}'" not in source and f'{key}"' not in source]
     assert [key for key in left if not key.startswith(made)] == []
 
 

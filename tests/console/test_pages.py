@@ -1,0 +1,383 @@
+"""The pages: what they show, to whom, and what the forms on them say to the service."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from console.access.guard import BODY_BYTES_MAX, POLICY
+from console.texts import texts
+from star.errors import StoreError
+from tests.console.neighbourhood import Neighbourhood
+
+FIRST_PAGES_BYTES_MAX = 40_000
+
+
+async def test_the_fleet_shows_every_item_by_customer(owner: httpx.AsyncClient) -> None:
+    """Items under their customer's name, with level, time to empty, trust and mode; a name is never markup."""
+    page = (await owner.get("/")).text
+    assert (
+        page.index("Harbour Office") < page.index("Black ink") < page.index("Maria Duval") < page.index("Heating oil")
+    )
+    for shown in ("62.0\u202f%", "28 days", "16–50", "94\u202f%", "no reading yet", "Soap&lt;b&gt;5l"):
+        assert shown in page
+    assert "<b>5l" not in page
+
+
+async def test_the_cards_count_what_the_table_shows(owner: httpx.AsyncClient) -> None:
+    """Each card leads to its rows."""
+    page = (await owner.get("/")).text
+    assert [int(number) for number in re.findall(r"<b[^>]*>(\d+)</b></a>", page)] == [12, 1, 3]
+    asking = (await owner.get("/?show=needs")).text
+    assert asking.count('class="chip ask"') == 3
+    assert "Heating oil" not in asking
+    below = (await owner.get("/?show=below")).text
+    assert "Paper towels" in below
+    assert "Black ink" not in below
+
+
+@pytest.mark.parametrize(
+    ("query", "found"), [("oil maria", ["Heating oil"]), ("inkjet cyan", ["Cyan ink"]), ("zzz", [])]
+)
+async def test_an_operator_finds_an_item_by_words(owner: httpx.AsyncClient, query: str, found: list[str]) -> None:
+    """By its name, its device and its customer, in any order; what was looked for is said back as text."""
+    page = (await owner.get("/", params={"q": query})).text
+    assert re.findall(r'class="title" href="[^"]+">([^<]+)<', page) == found
+    assert "&lt;i&gt;" in (await owner.get("/", params={"q": "<i>"})).text
+
+
+async def test_a_long_fleet_comes_in_pages(owner: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five rows a page here: three pages, and a page beyond the last is the last."""
+    monkeypatch.setattr("console.pages.fleet.ROWS_PER_PAGE", 5)
+    assert "Page 1 of 3" in (await owner.get("/")).text
+    last = (await owner.get("/?at=99")).text
+    assert "Page 3 of 3" in last
+    assert last.count('class="title"') == 2
+
+
+async def test_an_item_page_says_what_will_happen_and_how_sure_that_is(owner: httpx.AsyncClient) -> None:
+    """Figures, a chart with its table beside it, orders and deliveries as marks, and what happened with its why."""
+    page = (await owner.get("/items/tank-7/oil?days=90")).text
+    assert page.count('<svg class="chart"') == 2
+    assert "mark-order" in page
+    assert "mark-delivery" in page
+    assert "Empty in 28 days, between 16 days and 50 days." in page
+    assert '<a href="/why/tank-7/oil/2/order/1"' in page or "/why/tank-7/oil/" in page
+    assert 'value="early"' in page
+
+
+async def test_a_device_that_never_spoke_has_a_page_too(owner: httpx.AsyncClient) -> None:
+    """No forecast is said, not made up."""
+    page = await owner.get("/items/inkjet-3/yellow")
+    assert page.status_code == 200
+    assert texts("en")("item.no_forecast") in page.text
+
+
+async def test_a_customer_sees_their_own_things_and_nothing_of_others(maria: httpx.AsyncClient) -> None:
+    """On lists, pages, fragments and receipts alike; what is not theirs is as if it did not exist."""
+    home = (await maria.get("/")).text
+    assert "Fioul" in home
+    assert "Harbour" not in home
+    assert "Encre" not in home
+    events = (await maria.get("/reactions")).text
+    assert "Black ink" not in events
+    for path in (
+        "/items/inkjet-3/black",
+        "/items/inkjet-3/black?part=live",
+        "/why/inkjet-3/black/2/request/1",
+        "/why/inkjet-3/black/2",
+        "/preferences/harbour",
+        "/quarantine",
+        "/items/no/such",
+    ):
+        answer = await maria.get(path)
+        assert answer.status_code == 404, path
+        assert "Harbour" not in answer.text
+
+
+async def test_a_customer_cannot_answer_for_another(maria: httpx.AsyncClient, world: Neighbourhood) -> None:
+    """Neither answers, nor sayings, nor preferences."""
+    answers = [
+        await maria.post("/answers/inkjet-3/black/2/request/1", data={"result": "accepted"}),
+        await maria.post("/items/inkjet-3/black/say", data={"what": "request", "once": "x"}),
+        await maria.post("/preferences/harbour", data={"experience": "auto"}),
+    ]
+    assert [answer.status_code for answer in answers] == [404, 404, 404]
+    assert world.said == []
+
+
+async def test_accepting_an_offer_sends_the_chosen_option_once(maria: httpx.AsyncClient, world: Neighbourhood) -> None:
+    """The form sent twice carries the same id, so that it counts once; the page then shows the order."""
+    form = {"result": "accepted", "option": "1"}
+    first = await maria.post("/answers/brew-1/beans/4/offer/1", data=form)
+    await maria.post("/answers/brew-1/beans/4/offer/1", data=form)
+    assert first.headers["location"] == "/items/brew-1/beans"
+    outcomes = [said for kind, said in world.said if kind == "outcome"]
+    assert (
+        outcomes[0]
+        == outcomes[1]
+        == {
+            "id": "console:brew-1/beans/4/offer/1:accepted",
+            "reaction": "brew-1/beans/4/offer/1",
+            "result": "accepted",
+            "quantity": 300.0,
+        }
+    )
+    page = (await maria.get("/items/brew-1/beans")).text
+    assert texts("fr")("item.outstanding") in page
+    assert texts("fr")("item.cancel") in page
+
+
+async def test_an_order_can_be_cancelled_until_its_time_is_over(owner: httpx.AsyncClient, world: Neighbourhood) -> None:
+    """After cancel_before the page offers it no more."""
+    assert 'value="cancelled"' in (await owner.get("/items/filter-2/filter")).text
+    world.now += 20 * 3_600_000
+    page = (await owner.get("/items/filter-2/filter")).text
+    assert 'value="cancelled"' not in page
+    assert texts("en")("item.cancel_over") in page
+
+
+@pytest.mark.parametrize("timing", ["early", "right", "late"])
+async def test_a_customer_says_that_an_order_came_too_early_or_too_late(
+    maria: httpx.AsyncClient, world: Neighbourhood, timing: str
+) -> None:
+    """Said of the last delivered order, and shown as said."""
+    order = next(shown for shown in world.reactions(item="tank-7/oil") if shown.result == "delivered").reaction.id
+    await maria.post(f"/answers/{order}", data={"timing": timing, "once": "n1"})
+    assert world.said == [
+        (
+            "outcome",
+            {"id": f"console:n1:{order}", "reaction": order, "result": "delivered", "feedback": {"timing": timing}},
+        )
+    ]
+    assert f'value="{timing}" aria-pressed="true"' in (await maria.get("/items/tank-7/oil")).text
+
+
+async def test_what_people_tell_and_ask_goes_to_the_log(owner: httpx.AsyncClient, world: Neighbourhood) -> None:
+    """A refill with a quantity as people write it, a service done, and a request."""
+    await owner.post("/items/tank-7/oil/say", data={"what": "refilled", "quantity": "1 200,5", "once": "a"})
+    await owner.post("/items/brew-1/descaling/say", data={"what": "serviced", "once": "b"})
+    await owner.post("/items/tank-7/oil/say", data={"what": "request", "quantity": "", "once": "c"})
+    assert world.said == [
+        ("outcome", {"id": "console:a", "item": "tank-7/oil", "quantity": 1200.5, "result": "refilled"}),
+        ("outcome", {"id": "console:b", "item": "brew-1/descaling", "result": "serviced"}),
+        ("request", {"id": "console:c", "item": "tank-7/oil"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "form"),
+    [
+        ("/items/tank-7/oil/say", {"what": "exploded", "once": "a"}),
+        ("/items/tank-7/oil/say", {"what": "refilled"}),
+        ("/items/tank-7/oil/say", {"what": "refilled", "once": "a", "quantity": "lots"}),
+        ("/items/tank-7/oil/say", {"what": "refilled", "once": "a", "quantity": "-3"}),
+        ("/items/tank-7/oil/say", {"what": "refilled", "once": "a", "quantity": "nan"}),
+        ("/answers/brew-1/beans/4/offer/1", {"result": "accepted", "option": "9"}),
+        ("/answers/brew-1/beans/4/offer/1", {"result": "accepted"}),
+        ("/answers/brew-1/beans/4/offer/1", {"result": "failed"}),
+        ("/answers/brew-1/beans/4/offer/1", {}),
+    ],
+)
+async def test_a_form_that_makes_no_sense_is_refused(
+    owner: httpx.AsyncClient, world: Neighbourhood, path: str, form: dict[str, str]
+) -> None:
+    """With a page that says so, and nothing is sent on."""
+    answer = await owner.post(path, data=form)
+    assert answer.status_code == 400
+    assert texts("en")("error.400") in answer.text
+    assert world.said == []
+
+
+async def test_after_a_form_the_next_page_says_what_was_done_once(owner: httpx.AsyncClient) -> None:
+    """And not again on the page after that."""
+    await owner.post("/items/tank-7/oil/say", data={"what": "refilled", "once": "a"})
+    assert texts("en")("flash.refilled") in (await owner.get("/items/tank-7/oil")).text
+    assert texts("en")("flash.refilled") not in (await owner.get("/items/tank-7/oil")).text
+
+
+async def test_a_receipt_says_the_sentence_first_and_then_all_of_it(owner: httpx.AsyncClient) -> None:
+    """The forecast, the model and its hash, the rules that spoke, the alternative refused, the figures, the sending."""
+    page = (await owner.get("/why/filter-2/filter/1/order/1")).text
+    body = page[page.index("<h1") :]
+    order = [
+        body.index(text)
+        for text in (
+            "would risk a run-out",
+            "supplier acme",
+            "run-out@1.0.0:9f2c41d07ab3",
+            "replenishment is among the consents",
+            "Waiting six more hours",
+            "Chance of a run-out before delivery",
+        )
+    ]
+    assert order == sorted(order)
+    assert "given up" in body
+    assert "acme.example answers 503" in body
+
+
+async def test_a_needs_page_tells_of_decisions_that_did_nothing(owner: httpx.AsyncClient) -> None:
+    """Waiting is a decision with a reason."""
+    page = (await owner.get("/why/rack-007/paper_towels/1")).text
+    assert "Waited" in page
+    assert "you asked for quiet until 07:30" in page
+
+
+async def test_quarantine_shows_payloads_as_text_and_never_runs_them(owner: httpx.AsyncClient) -> None:
+    """Markup is escaped, bytes that are no text are hexadecimal, and a long payload is cut with its length said."""
+    page = (await owner.get("/quarantine")).text
+    assert "&lt;script&gt;alert(&#39;level&#39;)&lt;/script&gt;" in page
+    assert "<script>alert" not in page
+    assert "00 01 02 03" in page
+    assert "680 more bytes" in page
+    assert "no topic" in page
+
+
+async def test_quarantine_comes_in_pages(owner: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older ones follow by a link."""
+    monkeypatch.setattr("console.pages.quarantine.ROWS", 2)
+    first = (await owner.get("/quarantine")).text
+    assert 'href="/quarantine?before=3"' in first
+    assert "ghost-1" in (await owner.get("/quarantine?before=3")).text
+
+
+async def test_reactions_come_in_pages(owner: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left out between two pages of which the second starts where the first ended."""
+    monkeypatch.setattr("console.pages.reactions.ROWS", 4)
+    first = (await owner.get("/reactions")).text
+    older = re.search(r'href="(/reactions\?before=\d+)"', first)
+    assert older is not None
+    assert (await owner.get(older[1])).text.count('class="event"') >= 1
+
+
+async def test_empty_rooms_say_what_will_be_in_them(owner: httpx.AsyncClient, world: Neighbourhood) -> None:
+    """No items, no reactions, no quarantine: a sentence each instead of an empty table."""
+    world.reactions_by_id.clear()
+    world.quarantined.clear()
+    world.empty_fleet()
+    for path, key in (
+        ("/", "fleet.none_title"),
+        ("/reactions", "reactions.none_title"),
+        ("/quarantine", "quarantine.none_title"),
+    ):
+        assert texts("en")(key) in (await owner.get(path)).text
+
+
+async def test_a_page_can_be_had_in_part_for_the_script(owner: httpx.AsyncClient) -> None:
+    """The same page's live part, without head and menus, with the same authorisation."""
+    part = (await owner.get("/items/tank-7/oil?part=live")).text
+    assert "<html" not in part
+    assert "<svg" in part
+    assert part.strip().splitlines()[0] in (await owner.get("/items/tank-7/oil")).text
+
+
+async def test_a_script_whose_session_ended_is_told_so(anyone: httpx.AsyncClient) -> None:
+    """401, not a sign-in page put into the middle of another."""
+    assert (await anyone.get("/?part=live")).status_code == 401
+    assert (await anyone.get("/live")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/items/tank-7/oil", "/login", "/nowhere", "/static/console.css", "/api/v1/items"]
+)
+async def test_every_answer_carries_the_security_headers(owner: httpx.AsyncClient, path: str) -> None:
+    """A strict policy, no sniffing, and no caching of what is not a static file."""
+    headers = (await owner.get(path)).headers
+    assert headers["content-security-policy"] == POLICY
+    assert POLICY.startswith("default-src 'self';")
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == (
+        "public, max-age=31536000, immutable" if path.startswith("/static") else "no-store"
+    )
+
+
+async def test_the_first_pages_are_light(owner: httpx.AsyncClient) -> None:
+    """Home and an item with style and script, uncompressed, weigh less than 40 kB each."""
+    plain = {"Accept-Encoding": "identity"}
+    common = [
+        len((await owner.get(f"/static/{name}", headers=plain)).content) for name in ("console.css", "console.js")
+    ]
+    for path in ("/", "/items/tank-7/oil"):
+        assert len((await owner.get(path, headers=plain)).content) + sum(common) < FIRST_PAGES_BYTES_MAX
+
+
+async def test_language_and_theme_are_chosen_by_a_form_and_kept(owner: httpx.AsyncClient) -> None:
+    """Without a script, by cookies, and back to where one was."""
+    answer = await owner.post("/look", data={"language": "fr", "back": "/reactions"})
+    assert answer.headers["location"] == "/reactions"
+    page = await owner.get("/reactions")
+    assert '<html lang="fr"' in page.text
+    assert "Réactions" in page.text
+    await owner.post("/look", data={"theme": "dark", "back": "/"})
+    assert 'data-theme="dark"' in (await owner.get("/")).text
+    assert (await owner.post("/look", data={"theme": "pink", "back": "//evil.example"})).headers["location"] == "/"
+
+
+async def test_a_customer_reads_their_own_language_and_a_stranger_the_browsers(
+    maria: httpx.AsyncClient, anyone: httpx.AsyncClient
+) -> None:
+    """Maria's fleet row says French; the sign-in page follows Accept-Language."""
+    assert '<html lang="fr"' in (await maria.get("/")).text
+    assert '<html lang="fr"' in (await anyone.get("/login", headers={"Accept-Language": "fr-CH, en;q=0.8"})).text
+    assert '<html lang="en"' in (await anyone.get("/login", headers={"Accept-Language": "de"})).text
+
+
+async def test_an_error_is_a_page_that_leads_back(maria: httpx.AsyncClient, world: Neighbourhood) -> None:
+    """404 and 500 in the console's own look; an unexpected error is named by a reference, not by its text."""
+    assert texts("fr")("error.404") in (await maria.get("/nowhere")).text
+
+    def broken() -> None:
+        raise RuntimeError("secret detail")
+
+    world.catalogue_hook = broken
+    answer = await maria.get("/")
+    assert answer.status_code == 500
+    assert texts("en")("error.500") in answer.text
+    assert "secret detail" not in answer.text
+
+
+async def test_a_store_that_is_away_is_said_to_be(owner: httpx.AsyncClient, world: Neighbourhood) -> None:
+    """503, with what the store says."""
+
+    def away() -> None:
+        raise StoreError("the store can't be reached")
+
+    world.needs_hook = away
+    answer = await owner.get("/")
+    assert answer.status_code == 503
+    assert "be reached" in answer.text
+
+
+async def test_health_is_open_and_readiness_says_why_not(anyone: httpx.AsyncClient, world: Neighbourhood) -> None:
+    """For probes: no sign-in; not ready is 503 with the reason."""
+    assert (await anyone.get("/healthz")).text == "ok\n"
+    assert (await anyone.get("/readyz")).text == "ready\n"
+    world.trouble = "the log's disk is full"
+    answer = await anyone.get("/readyz")
+    assert (answer.status_code, answer.text) == (503, "the log's disk is full\n")
+
+
+async def test_a_body_beyond_the_limit_is_refused(owner: httpx.AsyncClient) -> None:
+    """By its said length before it is read, and by counting where none is said."""
+    answer = await owner.post("/login", content=b"x" * (BODY_BYTES_MAX + 1))
+    assert answer.status_code == 413
+
+    async def drip() -> object:
+        for _ in range(BODY_BYTES_MAX // 65_536 + 2):
+            yield b"x" * 65_536
+
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert (await owner.post("/login", content=drip(), headers=headers)).status_code == 413  # type: ignore[arg-type]
+
+
+async def test_an_operator_follows_a_customers_sentence_in_the_customers_language(
+    signed_in: Callable[[str], httpx.AsyncClient],
+) -> None:
+    """The page is English, the French sentence in it is marked as French for screen readers."""
+    async with signed_in("ops") as ops:
+        page = (await ops.get("/items/brew-1/beans")).text
+    assert '<html lang="en"' in page
+    assert '<p class="because" lang="fr">Il reste' in page
