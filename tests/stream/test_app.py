@@ -14,7 +14,7 @@ import pytest
 
 from star.analyse import Facts, Forecast
 from star.errors import StoreError
-from star.records import Request, Tick, encode
+from star.records import Record, Request, Tick, decode, encode
 from star.sense import Readings
 from stream.app import APP_ID, SWITCH_INTERVAL_S, Retention, StreamApp, StreamOptions, build_app, prepare
 from stream.checkpoint import Policy
@@ -47,8 +47,6 @@ def fill(log: SqliteLog, ticks: int, start: int = 0) -> None:
 
 def undisturbed(log: SqliteLog) -> tuple[list[Facts], Counting]:
     """What a plain loop over the log gives."""
-    from star.records import decode
-
     analysis = Counting()
     found = [analysis.take(offset, decode(wire)) for offset, wire in log.read(INPUT, 0, 100_000)]
     return [facts for facts in found if facts is not None], analysis
@@ -192,3 +190,27 @@ def test_how_much_is_kept_can_be_changed_between_runs(tmp_path: Path) -> None:
         prepare(log, Retention(facts_bytes=1))
         log.append(FACTS, [b"1", b"2"])
         assert log.retain() == 1
+
+
+async def test_devices_are_answered_while_the_stream_catches_up(tmp_path: Path) -> None:
+    """With many records waiting, each of them slow, the event loop turns after each: nothing else waits for the queue."""
+
+    class Slow(Counting):
+        def take(self, offset: int, record: Record) -> Facts | None:
+            time.sleep(0.005)
+            return super().take(offset, record)
+
+    async def react(facts: Facts) -> None:
+        return None
+
+    with SqliteLog(tmp_path / "log.db") as log:
+        fill(log, 60)
+        app = build_app(log, Slow, react, OFTEN)
+        await app.start()
+        longest_s, last_s = 0.0, time.monotonic()
+        while log.end(FACTS) < 60:
+            await asyncio.sleep(0)
+            now_s = time.monotonic()
+            longest_s, last_s = max(longest_s, now_s - last_s), now_s
+        await app.stop()
+    assert longest_s < 0.15

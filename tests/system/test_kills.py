@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -178,34 +178,52 @@ def everything(log: SqliteLog, topic: str) -> Iterator[tuple[int, bytes]]:
         start = rows[-1][0] + 1
 
 
-@pytest.mark.parametrize("power", [False, True], ids=["killed", "power cut"])
-def test_no_acknowledged_reading_is_lost_or_counted_twice_over_kills(
-    nursery: subprocess.Popen[str], tmp_path: Path, power: bool
-) -> None:
-    """25 kills at random moments, in start and recovery too; in the second run the log is also cut at a random byte after
-    its last flush. Then state and facts are, byte for byte, those of an undisturbed run."""
-    rng = random.Random(5 + power)
-    feeder = Feeder(rng.randrange(1_000))
+def ordeal(nursery: subprocess.Popen[str], directory: Path, seed: int, power: bool) -> None:
+    """Lives and kills, in start and recovery too; `power`: the log is also cut at a random byte after its last flush."""
+    rng = random.Random(seed)
+    feeder = Feeder(seed)
     cut_bytes = 0
     for _ in range(KILLS):
-        pid = born(nursery, tmp_path)
-        feeding = threading.Thread(target=feeder.feed, args=(tmp_path,))
+        pid = born(nursery, directory)
+        feeding = threading.Thread(target=feeder.feed, args=(directory,))
         feeding.start()
         time.sleep(rng.uniform(0.0, 0.7) ** 2)
         killed(pid)
         feeding.join()
         if power:
-            reacted = reacted_to(tmp_path)
-
-            def holds(log: SqliteLog, reacted: int = reacted) -> bool:
-                last = log.read(FACTS, log.end(FACTS) - 1, 1) if log.end(FACTS) else []
-                known = Facts.unpack(last[0][1]).offset if last else -1
-                return log.end(INPUT) > feeder.last_offset and known >= reacted
-
-            cut_bytes += cut_power(tmp_path, rng, holds)
-    pid = born(nursery, tmp_path)
-    state = final_state(tmp_path, feeder)
+            cut_bytes += cut_power(directory, rng, acknowledged_in(feeder, reacted_to(directory)))
+    pid = born(nursery, directory)
+    state = final_state(directory, feeder)
     killed(pid)
     assert len(feeder.acknowledged) > 1_000
     assert not power or cut_bytes > 0
-    check(tmp_path, feeder, state)
+    check(directory, feeder, state)
+
+
+def acknowledged_in(feeder: Feeder, reacted: int) -> Callable[[SqliteLog], bool]:
+    """Whether a log holds everything that someone outside of it knows of: what was acknowledged, what was reacted to."""
+
+    def holds(log: SqliteLog) -> bool:
+        last = log.read(FACTS, log.end(FACTS) - 1, 1) if log.end(FACTS) else []
+        known = Facts.unpack(last[0][1]).offset if last else -1
+        return log.end(INPUT) > feeder.last_offset and known >= reacted
+
+    return holds
+
+
+@pytest.mark.parametrize("power", [False, True], ids=["killed", "power cut"])
+def test_no_acknowledged_reading_is_lost_or_counted_twice_over_kills(
+    nursery: subprocess.Popen[str], tmp_path: Path, power: bool
+) -> None:
+    """After 25 kills at random moments, state and facts are, byte for byte, those of an undisturbed run."""
+    ordeal(nursery, tmp_path, 5 + power, power)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("power", [False, True], ids=["killed", "power cut"])
+@pytest.mark.parametrize("seed", range(20))
+def test_the_same_over_five_hundred_kills(
+    nursery: subprocess.Popen[str], tmp_path: Path, seed: int, power: bool
+) -> None:
+    """Other moments, other readings."""
+    ordeal(nursery, tmp_path, 100 + seed, power)
