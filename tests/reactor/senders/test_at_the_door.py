@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reactor.at_the_door import Drop, Hold, look, quiet_until_ms
+from reactor.at_the_door import Drop, Hold, look
+from reactor.rules.quiet_hours import quiet_until
 from star.react import ReactionType
 from star.repeat import NeedState
 from tests.reactor.senders.small_fleet import START_MS, fleet_of, reaction_of
@@ -77,7 +78,7 @@ def test_a_hold_has_an_end_within_a_day_or_so_and_is_over_then(hours: tuple[str,
     """Whatever the hours, the zone and the night: never in the past, never for ever."""
     customer = fleet_of().customers["maria"].model_copy(update={"quiet_hours": hours, "timezone": zone})
     now_ms = minute * 60_000
-    until_ms = quiet_until_ms(customer, now_ms)
+    until_ms = quiet_until(customer, now_ms)
     if until_ms is not None:
         assert now_ms < until_ms <= now_ms + timedelta(hours=25).total_seconds() * 1000
-        assert quiet_until_ms(customer, until_ms) is None
+        assert quiet_until(customer, until_ms) is None
