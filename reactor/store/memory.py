@@ -1,0 +1,203 @@
+"""The store in memory: the same calls, for worlds and tests. A kill is forgetting the engine and loading again from here.
+
+What is kept are frozen facts, so a commit copies references and nothing that a step still holds can change under it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from config.resolve import Catalogue
+from reactor.routes import routes
+from reactor.state import Entity, Need, State
+from reactor.store.rows import Delivery, OutboxRow, QuarantineRow, ReactionRow, SendState
+from reactor.turn import Step
+from star.errors import StoreAhead
+from star.react import Decision
+from star.records import Quarantined
+from star.repeat import NeedState
+
+
+@dataclass(slots=True)
+class _Sending:
+    row: OutboxRow
+    state: SendState
+    due_ms: int
+
+
+class MemoryNames:
+    """The registry in memory."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def number(self, name: str) -> int:
+        """The number of `name`, given at the first asking."""
+        if name not in self._numbers:
+            self._numbers[name] = len(self._names)
+            self._names.append(name)
+        return self._numbers[name]
+
+    def name(self, number: int) -> str:
+        """The name behind a number. Raises KeyError."""
+        if not 0 <= number < len(self._names):
+            raise KeyError(number)
+        return self._names[number]
+
+
+class MemoryStore:
+    """See SqlStore for what each call means."""
+
+    def __init__(self) -> None:
+        self.names = MemoryNames()
+        self._consumed: dict[int, tuple[int, int]] = {}
+        self._entities: dict[int, dict[tuple[str, str], Entity]] = {}
+        self._needs: dict[str, Need] = {}
+        self._reactions: dict[str, ReactionRow] = {}
+        self._decisions: list[Decision] = []
+        self._outbox: list[_Sending] = []
+        self._quarantine: dict[tuple[str, int, int], QuarantineRow] = {}
+
+    def load(self, partition: int = 0, *, log_end: int | None = None) -> State:
+        """All that is remembered of a partition. Raises StoreAhead."""
+        offset, at_ms = self._consumed.get(partition, (-1, 0))
+        if log_end is not None and offset >= log_end:
+            raise StoreAhead(
+                f"the store has consumed the input log up to offset {offset}, but it ends before {log_end}"
+            )
+        return State(self._entities.get(partition, {}).values(), offset=offset, at_ms=at_ms)
+
+    def commit(self, step: Step, catalogue: Catalogue, partition: int = 0) -> None:
+        """Keeps a step whole."""
+        self._consumed[partition] = (step.offset, step.at_ms)
+        entities = self._entities.setdefault(partition, {})
+        for key, entity in step.changed.items():
+            if isinstance(entity, Need):
+                self._needs[entity.id] = entity
+            if entity is None or (isinstance(entity, Need) and entity.state is NeedState.CLOSED):
+                entities.pop(key, None)
+            else:
+                entities[key] = entity
+        self._decisions += step.decisions
+        for reaction in step.reactions:
+            self._reactions[reaction.id] = ReactionRow(reaction=reaction)
+            for target in routes(reaction, catalogue):
+                row = OutboxRow(id=len(self._outbox), need=reaction.need, target=target, reaction=reaction)
+                self._outbox.append(_Sending(row, "waiting", reaction.at_ms))
+        for id_, outcome in step.said:
+            if id_ in self._reactions:
+                self._reactions[id_] = self._reactions[id_].with_said(outcome)
+        for number, reason in enumerate(step.unmatched):
+            self._put_aside(("facts", step.offset, number), step.at_ms, reason, None, b"")
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def close(self) -> None:
+        """Nothing is held here."""
+
+    def due(self, now_ms: int, limit: int) -> list[OutboxRow]:
+        """Rows whose time has come, of each line the first."""
+        heads: dict[tuple[str, str], _Sending] = {}
+        for sending in self._outbox:
+            if sending.state == "waiting":
+                heads.setdefault((sending.row.need, sending.row.target), sending)
+        due = [sending for sending in heads.values() if sending.due_ms <= now_ms]
+        return [sending.row for sending in sorted(due, key=lambda sending: (sending.due_ms, sending.row.id))][:limit]
+
+    def mark_sent(self, row: int, now_ms: int) -> None:
+        """The other side has it."""
+        self._outbox[row].state, self._outbox[row].due_ms = "sent", now_ms
+
+    def mark_failed(self, row: int, error: str, *, next_try_ms: int | None) -> None:
+        """A try failed."""
+        sending = self._outbox[row]
+        sending.row = replace(sending.row, tries=sending.row.tries + 1, error=error)
+        if next_try_ms is None:
+            sending.state = "given-up"
+        else:
+            sending.due_ms = next_try_ms
+
+    def deliveries(self, reaction: str) -> list[Delivery]:
+        """How far the sending of a reaction has come."""
+        found = [sending for sending in self._outbox if sending.row.reaction.id == reaction]
+        return [Delivery(target=s.row.target, state=s.state, tries=s.row.tries, error=s.row.error or "") for s in found]
+
+    def waiting(self) -> int:
+        """How many rows wait to be sent."""
+        return sum(sending.state == "waiting" for sending in self._outbox)
+
+    def needs(
+        self,
+        *,
+        item: str | None = None,
+        customers: Collection[str] | None = None,
+        open_only: bool = False,
+        limit: int = 200,
+    ) -> list[Need]:
+        """Needs, newest first."""
+        found = [
+            need
+            for need in self._needs.values()
+            if (item is None or need.item == item)
+            and (customers is None or need.customer in customers)
+            and not (open_only and need.state is NeedState.CLOSED)
+        ]
+        return sorted(found, key=lambda need: (need.opened_ms, need.id), reverse=True)[:limit]
+
+    def need(self, id_: str) -> Need | None:
+        """The need with this id."""
+        return self._needs.get(id_)
+
+    def need_state(self, id_: str) -> NeedState | None:
+        """The state of a need."""
+        need = self._needs.get(id_)
+        return None if need is None else need.state
+
+    def reactions(
+        self,
+        *,
+        item: str | None = None,
+        need: str | None = None,
+        customers: Collection[str] | None = None,
+        before_ms: int | None = None,
+        limit: int = 50,
+    ) -> list[ReactionRow]:
+        """Reactions, newest first."""
+        found = []
+        for row in reversed(self._reactions.values()):
+            reaction = row.reaction
+            wanted = (
+                (item is None or f"{reaction.device}/{reaction.item}" == item)
+                and (need is None or reaction.need == need)
+                and (customers is None or reaction.customer in customers)
+                and (before_ms is None or reaction.at_ms < before_ms)
+            )
+            if wanted:
+                found.append(row)
+        return sorted(found, key=lambda row: -row.reaction.at_ms)[:limit]
+
+    def reaction(self, id_: str) -> ReactionRow | None:
+        """The reaction with this id."""
+        return self._reactions.get(id_)
+
+    def decisions(self, id_: str, limit: int = 50) -> list[Decision]:
+        """Receipts, newest first: of a need, a reaction, or the one with this id."""
+        return [d for d in reversed(self._decisions) if id_ in (d.id, d.need, d.reaction)][:limit]
+
+    def put_quarantined(self, rows: Sequence[tuple[int, Quarantined]]) -> None:
+        """Shows what the log's quarantine holds."""
+        for offset, row in rows:
+            self._put_aside(("input", offset, 0), row.at_ms, row.reason, row.topic, row.payload)
+
+    def quarantine(self, *, before: int | None = None, limit: int = 50) -> list[QuarantineRow]:
+        """What could not be read or placed, newest first."""
+        rows = [row for row in self._quarantine.values() if before is None or row.id < before]
+        return sorted(rows, key=lambda row: -row.id)[:limit]
+
+    def _put_aside(self, key: tuple[str, int, int], at_ms: int, reason: str, topic: str | None, payload: bytes) -> None:
+        id_ = len(self._quarantine) + 1
+        row = QuarantineRow(id=id_, at_ms=at_ms, reason=reason, topic=topic, payload=payload)
+        self._quarantine.setdefault(key, row)

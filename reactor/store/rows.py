@@ -1,0 +1,102 @@
+"""What the store gives back, and the wire form of what it keeps: JSON by msgspec, exact for every float."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from reactor.state import Contacts, Entity, ItemMemory, Need, Order, Question, Setting, SupplierMemory, Timer
+from star.errors import StoreDamaged
+from star.react import Reaction
+from star.repeat import Outcome, Result
+
+Timing = Literal["early", "right", "late"]
+SendState = Literal["waiting", "sent", "given-up"]
+
+KINDS: dict[str, type[Entity]] = {
+    "needs": Need,
+    "orders": Order,
+    "questions": Question,
+    "contacts": Contacts,
+    "items": ItemMemory,
+    "suppliers": SupplierMemory,
+    "settings": Setting,
+    "timers": Timer,
+}
+"""The kind of entity of each table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReactionRow:
+    """A reaction and the last that was said of it. timing: what the customer said of the moment it came at."""
+
+    reaction: Reaction
+    result: Result | None = None
+    result_ms: int | None = None
+    timing: Timing | None = None
+
+    def with_said(self, outcome: Outcome) -> ReactionRow:
+        """After an outcome."""
+        return ReactionRow(
+            reaction=self.reaction,
+            result=outcome.result,
+            result_ms=outcome.at_ms,
+            timing=outcome.timing or self.timing,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxRow:
+    """One reaction on its way to one target. tries: how often it failed; error: how it failed last."""
+
+    id: int
+    need: str
+    target: str
+    reaction: Reaction
+    tries: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """How far the sending of a reaction to one target has come."""
+
+    target: str
+    state: SendState
+    tries: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantineRow:
+    """What could not be read or placed. id: its order. topic, payload: of a message; a notice has neither."""
+
+    id: int
+    at_ms: int
+    reason: str
+    topic: str | None = None
+    payload: bytes = b""
+
+
+_T = TypeVar("_T")
+_encoder = msgspec.json.Encoder()
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+
+
+def write(value: object) -> str:
+    """The value as JSON text."""
+    return _encoder.encode(value).decode()
+
+
+def read(kind: type[_T], text: str) -> _T:
+    """The value of `write`'s text. Raises StoreDamaged where it is not one."""
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.json.Decoder(kind)
+    try:
+        found: _T = decoder.decode(text)
+    except msgspec.DecodeError as error:
+        raise StoreDamaged(f"the store holds a {kind.__name__} that can't be read: {error}") from error
+    return found
