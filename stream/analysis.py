@@ -25,10 +25,12 @@ from star.sense import Readings
 from stream import packing
 from stream.blocks import META, NEVER, Blocks
 from stream.dedup import Dedup
+from stream.detectors import remaining_life
 from stream.detectors.columns import F_COUNTS, FRESH, Slots
 from stream.detectors.condition import Condition
 from stream.detectors.deliveries import declare
 from stream.detectors.level import take_levels
+from stream.detectors.remaining_life import LoadLife
 from stream.detectors.run_out import RunOut, net_days
 from stream.detectors.service_due import ServiceDue
 from stream.detectors.usage import take_uses
@@ -46,16 +48,16 @@ class Analysis:
     """The state of all items, and what is seen in it.
 
     catalogue: the fleet in force at the first record taken (with checkpoints loaded: after the last record they include).
-    names: numbers of metrics. scorer: the run-out model.
+    names: numbers of metrics. scorer: the run-out model. load_life: gives the life models that profiles name.
     """
 
     def __init__(
-        self, catalogue: Catalogue, names: Names, scorer: Scorer, life_scorers: Mapping[str, Scorer] | None = None
+        self, catalogue: Catalogue, names: Names, scorer: Scorer, *, load_life: LoadLife = remaining_life.load_life
     ) -> None:
         self.catalogue = catalogue
         self._scorer = scorer
         self._names = names
-        self._life_scorers = life_scorers
+        self._load_life = load_life
         self._reset()
         self._set_catalogue(catalogue)
 
@@ -64,7 +66,7 @@ class Analysis:
         self.slots = Slots.empty()
         self.run_out = RunOut(self.slots, self._scorer)
         self.service = ServiceDue(self.slots)
-        self.condition = Condition(self._life_scorers)
+        self.condition = Condition(self._load_life)
         self._routes = Routes(self._names)
         self._blocks = Blocks()
         self._ids = EventIds()

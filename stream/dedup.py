@@ -117,7 +117,9 @@ class Dedup:
         begins[starts[goes_on]] = False
         so_far = np.cumsum(begins)
         group = np.cumsum(first) - 1
-        nth = so_far - (so_far[starts] - begins[starts])[group]  # messages begun by each reading's device in this batch
+        nth: Int64 = (
+            so_far - (so_far[starts] - begins[starts])[group]
+        )  # messages begun by each reading's device in this batch
         dropped = head[group, IN_DROPPED] == 1
         new = np.nonzero(begins)[0]
         if new.size:
@@ -180,7 +182,7 @@ class Dedup:
     def _new_in_message(self, metric: Rows, ordinal: Int64) -> Bools:
         """(n,) which names were not in their message before."""
         table = self.metrics["seen"]
-        new = table[metric, IN_MESSAGE] != ordinal
+        new: Bools = table[metric, IN_MESSAGE] != ordinal
         order = np.lexsort((ordinal, metric))
         met, word = metric[order], ordinal[order]
         again = (met[1:] == met[:-1]) & (word[1:] == word[:-1])

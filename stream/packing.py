@@ -49,8 +49,8 @@ def _extras_of(analysis: Analysis, device: str) -> dict[str, Any]:
     told = [refill for row_told, refill in analysis._devices_of_told() if row_told == row]
     if told:
         kept["told"] = [asdict(refill) for refill in told]
-    if (condition := analysis.condition.extras(np.array([row]))).get(row):
-        kept["condition"] = condition[row]
+    if condition := analysis.condition.kept(row):
+        kept["condition"] = condition
     return kept
 
 

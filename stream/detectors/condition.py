@@ -2,26 +2,35 @@
 
 A message is a run of a device's readings with the same boot, seq, measured and arrival time: all its values are judged
 together, when its end is known - the device's next message, a tick, or whoever asks for the scores. The anomaly is
-anomaly.py's; remaining life comes from a life model where the profile names one that is at hand.
+anomaly.py's; remaining life comes from the life model that the profile names, for all scores asked for at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from config.resolve import Catalogue, PartItem
+from models.life import Float32
 from star.analyse import Score
-from star.ports import Scorer
 from star.sense import Readings
 from stream.detectors.anomaly import Past
+from stream.detectors.remaining_life import Life, LoadLife, load_life
 from stream.state import Rows
 
-SCORES_MAX = 1_000_000
+SCORES_MAX = 200_000
 """Scores kept for whoever asks; the oldest are forgotten first where nobody does."""
 
-_Key = tuple[int, int, int, int]
+_Key = tuple[int, ...]
+
+
+@dataclass
+class Part:
+    """One part: its past, and its engine's state where it has a life model."""
+
+    past: Past = field(default_factory=Past)
+    engine: list[float] = field(default_factory=list)
 
 
 @dataclass
@@ -33,18 +42,19 @@ class Open:
 
 
 class Condition:
-    """The parts that are scored, by device row."""
+    """The parts that are scored, by device row. load: gives life models, asked once for each that a profile names."""
 
-    def __init__(self, life_scorers: Mapping[str, Scorer] | None = None) -> None:
-        self._life_scorers = dict(life_scorers or {})
+    def __init__(self, load: LoadLife = load_life) -> None:
+        self._load = load
+        self._lives: dict[str, Life] = {}
         self._items: dict[int, list[PartItem]] = {}
         self._wanted: dict[int, frozenset[str] | None] = {}
-        self._pasts: dict[int, Past] = {}
+        self._parts: dict[int, dict[str, Part]] = {}
         self._open: dict[int, Open] = {}
-        self._scores: list[Score] = []
+        self._scores: list[tuple[Score, str | None, Float32 | None]] = []
 
     def set_items(self, catalogue: Catalogue, devices: Mapping[str, int]) -> None:
-        """The catalogue's parts that have a condition."""
+        """The catalogue's parts that have a condition. Raises ModelError where a life model can't be had."""
         self._items.clear()
         self._wanted.clear()
         for _, item in sorted(catalogue.parts.items()):
@@ -55,6 +65,9 @@ class Condition:
             named = frozenset(item.condition.values)
             before = self._wanted.get(device, frozenset())
             self._wanted[device] = None if not named or before is None else before | named
+            model = item.condition.life_model
+            if model is not None and model not in self._lives:
+                self._lives[model] = Life(self._load(model))
 
     def wants(self, device: int, metric: str) -> bool:
         """Whether the metric `device/name` is judged for a part of the device."""
@@ -85,33 +98,50 @@ class Condition:
     def take_scores(self) -> list[Score]:
         """The scores since the last call."""
         scores, self._scores = self._scores, []
-        return scores
+        out = [score for score, _, _ in scores]
+        for model, life in self._lives.items():
+            at = [place for place, (_, named, features) in enumerate(scores) if named == model and features is not None]
+            left = life.left([features for _, named, features in scores if named == model and features is not None])
+            for place, quantiles in zip(at, left, strict=True):
+                out[place] = replace(out[place], remaining_life=quantiles)
+        return out
 
     def _finish(self, row: int, message: Open) -> None:
-        past = self._pasts.setdefault(row, Past())
         reading = sorted(message.reading)
-        at_ms = message.key[2]
         for item in self._items.get(row, ()):
-            assert item.condition is not None
-            anomaly, alert = past.score(at_ms, reading, item.condition.warm_up)
-            self._scores.append(
-                Score(device=item.device, item=item.name, at_ms=at_ms, anomaly=round(anomaly, 6), alert=alert)
-            )
+            part = self._parts.setdefault(row, {}).setdefault(item.name, Part())
+            self._scores.append(self._score(item, part, message.key[2], reading))
         if len(self._scores) > SCORES_MAX:
             del self._scores[: SCORES_MAX // 2]
 
-    def extras(self, rows: Rows) -> dict[str, Any]:
-        """What is known of these device rows, by row, for a checkpoint."""
-        pasts = {row: self._pasts[row].pack() for row in rows.tolist() if row in self._pasts}
-        opened = {
-            row: [list(self._open[row].key), self._open[row].reading] for row in rows.tolist() if row in self._open
-        }
-        return {row: {"past": pasts.get(row), "open": opened.get(row)} for row in pasts.keys() | opened.keys()}
+    def _score(
+        self, item: PartItem, part: Part, at_ms: int, reading: list[tuple[str, float]]
+    ) -> tuple[Score, str | None, Float32 | None]:
+        condition = item.condition
+        if condition is None:
+            raise AssertionError(f"{item.key} has no condition: only parts that have one are scored")
+        named = [(name, value) for name, value in reading if not condition.values or name in condition.values]
+        anomaly, alert = part.past.score(at_ms, named, condition.warm_up)
+        score = Score(device=item.device, item=item.name, at_ms=at_ms, anomaly=round(anomaly, 6), alert=alert)
+        if condition.life_model is None:
+            return score, None, None
+        life = self._lives[condition.life_model]
+        part.engine = life.after(part.engine, dict(reading))
+        features = life.features(part.engine) if part.past.readings > 1 else None
+        return score, condition.life_model, features
 
-    def restore(self, row: int, packed: dict[str, Any]) -> None:
-        """Takes back what `extras` gave of a device."""
-        if packed["past"] is not None:
-            self._pasts[row] = Past.unpack(packed["past"])
-        if packed["open"] is not None:
-            (boot, seq, at_ms, arrived_ms), reading = packed["open"]
-            self._open[row] = Open((boot, seq, at_ms, arrived_ms), [(name, value) for name, value in reading])
+    def kept(self, row: int) -> dict[str, Any]:
+        """What is known of a device, for a checkpoint; empty where there is nothing."""
+        parts = {name: [part.past.pack(), part.engine] for name, part in self._parts.get(row, {}).items()}
+        kept: dict[str, Any] = {"parts": parts} if parts else {}
+        if row in self._open:
+            kept["open"] = [list(self._open[row].key), self._open[row].reading]
+        return kept
+
+    def restore(self, row: int, kept: Mapping[str, Any]) -> None:
+        """Takes back what `kept` gave of a device."""
+        for name, (past, engine) in kept.get("parts", {}).items():
+            self._parts.setdefault(row, {})[name] = Part(Past.unpack(past), list(engine))
+        if "open" in kept:
+            key, reading = kept["open"]
+            self._open[row] = Open(tuple(key), [(name, value) for name, value in reading])

@@ -146,7 +146,9 @@ class RunOut:
                 reading=last,
                 history_days=round(max(last_ms - first_ms, 0.0) / DAY_MS, 3),
             )
-            for row, level, days, rate, trust, (seen, first_ms, last_ms, last) in zip(rows.tolist(), *columns, state, strict=True)
+            for row, level, days, rate, trust, (seen, first_ms, last_ms, last) in zip(
+                rows.tolist(), *columns, state, strict=True
+            )
         ]
 
     def _due(self, at_ms: int) -> Rows:

@@ -78,3 +78,32 @@ def test_scores_do_not_wait_for_ticks_and_do_not_depend_on_them() -> None:
         once.take(message(once, n, values))
     assert once.analysis.scores() == each
     assert [score.at_ms for score in each] == [at(n / 1440) for n in range(400)]
+
+
+def test_a_turbofan_shows_its_remaining_life_from_the_second_cycle_on() -> None:
+    """Quantiles in order, none at the first reading, and fewer cycles left for an engine that runs hot."""
+    bench = Bench(Device(id="jet", customer="maria", profile="turbofan"))
+    rng = np.random.default_rng(4)
+    new = [518.67, 642.0, 1585.0, 1400.0, 14.62, 21.61, 554.0, 2388.0, 9050.0, 1.3, 47.2]
+    new += [522.0, 2388.0, 8138.0, 8.4, 0.03, 391.0, 2388.0, 100.0, 39.0, 23.4]
+    last = []
+    for worn in (0.0, 1.0):
+        for cycle in range(60):
+            wear = worn * cycle / 60
+            values = {"setting_1": 0.0, "setting_2": 0.0, "setting_3": 100.0}
+            values |= {f"s_{n + 1}": v for n, v in enumerate(new)}
+            values["s_4"] += 35 * wear + rng.normal()
+            values["s_11"] += 1.0 * wear + rng.normal() * 0.1
+            values["s_15"] += 0.12 * wear
+            now = at(cycle + 100 * worn)
+            rows = [(bench.names.number(f"jet/{k}"), now, now, v, -1, -1) for k, v in values.items()]
+            bench.take(Readings.of_rows(rows))
+            (score,) = bench.analysis.scores()
+            if cycle == 0 and not worn:
+                assert score.remaining_life is None
+            else:
+                assert score.remaining_life is not None
+                low, median, high = score.remaining_life
+                assert 0.0 <= low <= median <= high
+        last.append(median)
+    assert last[1] < 0.7 * last[0]
