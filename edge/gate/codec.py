@@ -38,7 +38,7 @@ from edge.gate.properties import (
 from edge.gate.topics import valid_topic
 from star.errors import ProtocolError
 
-TOPICS_KEPT_MAX = 512
+TOPICS_KEPT_MAX = 4_096
 """Topics that a decoder remembers, so that it need not decode and check the same bytes again."""
 FILTERS_MAX = 1_000
 """In one SUBSCRIBE or UNSUBSCRIBE."""

@@ -49,7 +49,8 @@ IN_FLIGHT_MAX = 1_000
 """Messages of QoS 1 and 2 on their way to one client."""
 BACKLOG_BYTES_MAX = 4 * 1024 * 1024
 """Bytes that wait for a slow subscriber; above it messages of QoS 0 are dropped, and others wait in its session."""
-TOPICS_KEPT_MAX = 512
+TOPICS_KEPT_MAX = 4_096
+"""Topics of which a connection remembers what is done with their messages."""
 
 _CONNACK_311 = {
     Code.UNSUPPORTED_VERSION: 1,
@@ -251,6 +252,16 @@ class Connection:
         self._decoder.packet_bytes_max = self._packet_bytes_max
         self._say("client_connected", client=self.client_id, user=principal.name, session_present=present)
         return Connack(Code.SUCCESS, present, answer or None)
+
+    def reconsider(self) -> None:
+        """The fleet has changed: topics are judged anew, and subscriptions that are no longer the client's are ended."""
+        self._topics.clear()
+        if self._state is not _State.OPEN:
+            return
+        for whole, subscription in list(self._there.subscriptions.items()):
+            if not self._principal.may_subscribe(subscription.filter):
+                self._hub.unsubscribe(self._there, whole)
+                self._say("subscription_ended", client=self.client_id, user=self._principal.name, filter=whole)
 
     # Messages that come in.
 

@@ -98,6 +98,11 @@ class GateServer:
         await kept
         return count
 
+    def fleet_changed(self) -> None:
+        """Devices may have come, gone or changed hands: what clients may do is found out anew."""
+        for client in self._clients:
+            client.connection.reconsider()
+
     def connections(self) -> int:
         """How many connections there are."""
         return len(self._clients)
@@ -167,7 +172,7 @@ class _Client(asyncio.Protocol):
         self._pauses = 0
         self._closing = False
         self._transport: asyncio.Transport | None = None
-        self._heard_s = self._since_s = self._loop.time()
+        self._heard_s = self._since_s = self._closed_s = self._loop.time()
         self.peer = ""
         self.connection = server.connection_for(self)
 
@@ -211,6 +216,7 @@ class _Client(asyncio.Protocol):
         if not self._closing and self._transport is not None:
             self._flush()
             self._closing = True
+            self._closed_s = self._loop.time()
             if self._transport.can_write_eof() and not self._transport.is_closing():
                 self._transport.write_eof()
                 self._transport.resume_reading()
@@ -245,11 +251,12 @@ class _Client(asyncio.Protocol):
     def sweep(self, now_s: float, connect_s: float) -> None:
         """Ends the connection where the client was silent too long; not while we are the ones who do not listen."""
         keep_alive_s = self.connection.keep_alive_s
-        if not self.connection.open:
+        if self._closing:
+            if now_s - self._closed_s > LINGER_S + STOP_S:
+                self.abort()
+        elif not self.connection.open:
             if now_s - self._since_s > connect_s and not self._pauses:
                 self.connection.fail(Code.KEEP_ALIVE_TIMEOUT, f"no CONNECT within {connect_s} s")
-            elif self._closing and now_s - self._heard_s > STOP_S + connect_s:
-                self.abort()
         elif keep_alive_s and not self._pauses and now_s - self._heard_s > keep_alive_s * 1.5:
             self.connection.fail(Code.KEEP_ALIVE_TIMEOUT, f"nothing heard for {keep_alive_s * 1.5} s")
 

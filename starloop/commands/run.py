@@ -11,7 +11,6 @@ import ipaddress
 import os
 import signal
 import ssl
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +26,7 @@ from edge.gate.server import GateServer, Limits
 from edge.gate.store import SqliteSessions
 from edge.outbox import Outbox
 from star.errors import InputError, UsageError
+from starloop.logging import configure
 
 PORT_DEFAULT = 1883
 STOP_S = 5.0
@@ -76,7 +76,7 @@ def gate(
     access = Access(load_credentials(credentials) if credentials else None, lambda device: None)
     if data is not None:
         data.mkdir(parents=True, exist_ok=True)
-    logs_to_stderr()
+    configure("info", "auto")
     asyncio.run(_gate(host, port, data, access, tls))
 
 
@@ -143,7 +143,7 @@ def edge(
     centre = parse_url(uplink, os.environ.get("STARLOOP_UPLINK_PASSWORD"))
     local = None if broker is None else parse_url(broker, os.environ.get("STARLOOP_BROKER_PASSWORD"))
     data.mkdir(parents=True, exist_ok=True)
-    logs_to_stderr()
+    configure("info", "auto")
     asyncio.run(_edge(centre, local, topics, (host, port), data, outbox_mb * 1024 * 1024, name, tls))
 
 
@@ -210,18 +210,6 @@ async def stop_asked() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
     await asked.wait()
-
-
-def logs_to_stderr() -> None:
-    """Standard output carries the ready line only; events go to standard error, one line each."""
-    structlog.configure(
-        processors=[
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.add_log_level,
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def _loopback(host: str) -> bool:

@@ -411,6 +411,21 @@ def test_a_session_belongs_to_the_user_who_opened_it(world: Any) -> None:
     assert connack.code == Code.NOT_AUTHORIZED
 
 
+def test_a_device_that_changes_hands_is_heard_by_its_former_owner_no_more(world: Any) -> None:
+    """At once, not at the next connection."""
+    hers = {"tank-7"}
+    world.principals["maria"] = Principal(name="maria", role=Role.CUSTOMER, devices=hers.__contains__, may_accept=True)
+    peer = subscribed(world, "phone", "starloop/v1/tank-7/#", user="maria")
+    operator_ = world.peer("ops")
+    peer.send(Publish("starloop/v1/tank-7/outcomes", b"{}"))
+    peer.got()
+    hers.clear()
+    peer.connection.reconsider()
+    operator_.send(Publish("starloop/v1/tank-7/reactions", b"secret"))
+    answer = peer.send(Publish("starloop/v1/tank-7/outcomes", b"{}", 1, False, False, 1))
+    assert answer == [Ack(p.PUBACK, 1, Code.NOT_AUTHORIZED)]
+
+
 class Ingest:
     """Takes messages, and says when they are kept only when the test does."""
 
