@@ -122,7 +122,7 @@ def test_a_taken_port_is_named_and_on_demand_the_next_is_used() -> None:
 
 def test_an_address_that_is_not_ours_is_said_to_be() -> None:
     """Not a stack trace."""
-    with pytest.raises(InputError, match="can't listen on 203.0.113.7"):
+    with pytest.raises(InputError, match=r"can't listen on 203\.0\.113\.7"):
         listening("203.0.113.7", 8080)
 
 
