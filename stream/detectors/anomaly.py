@@ -22,8 +22,8 @@ LONG = 1_000.0
 """Readings that the usual surprise remembers."""
 SHORT = 8.0
 """Readings of the short window."""
-HOUR_MEMORY = 12.0
-"""Days that the pattern of the day remembers."""
+HOUR_MEMORY = 150.0
+"""Readings that each hour of the pattern of the day remembers."""
 SURPRISE_MAX = 8.0
 ALERT_ON, ALERT_OFF = 0.85, 0.45
 """An alert begins at the one and ends at the other."""
@@ -33,7 +33,12 @@ TOP = 3
 LEARNED = 10
 """Readings of a value before it can surprise."""
 
-_COLUMNS = ("count", "level", "error", "last", "step", "hour_error")
+OUTLIER = 4.0
+"""What is further off than so many usual errors teaches as if it were so far."""
+
+
+def _within(value: float, wide: float, usual: float) -> float:
+    return value if wide == math.inf else min(value, wide * usual)
 
 
 @dataclass
@@ -48,6 +53,7 @@ class Value:
     hour_error: float = 0.0
     first_ms: int = 0
     hours: list[float] = field(default_factory=lambda: [0.0] * 24)
+    hour_counts: list[int] = field(default_factory=lambda: [0] * 24)
 
     def surprise(self, at_ms: int, value: float) -> float:
         """How surprising `value` is, 0 to SURPRISE_MAX; learns from it."""
@@ -70,21 +76,20 @@ class Value:
         """Errors move by at most so much a reading, so that one outlier teaches little."""
         self.count += 1
         pace = 1.0 / min(self.count, SLOW)
-        young = self.count <= LEARNED
-        limit = math.inf if young else 4.0
-        self.error += pace * (min(abs(off), limit * self.error if not young else math.inf) - self.error)
-        self.hour_error += pace * (
-            min(abs(off_hour), limit * self.hour_error if not young else math.inf) - self.hour_error
-        )
-        self.step += pace * (min(abs(moved), limit * self.step if not young else math.inf) - self.step)
-        bound = math.inf if young else 3.0 * self.error + 1e-4 * abs(self.level) + 1e-9
+        wide = math.inf if self.count <= LEARNED else OUTLIER
+        self.error += pace * (_within(abs(off), wide, self.error) - self.error)
+        self.hour_error += pace * (_within(abs(off_hour), wide, self.hour_error) - self.hour_error)
+        self.step += pace * (_within(abs(moved), wide, self.step) - self.step)
+        bound = _within(math.inf, wide, self.error) + 1e-4 * abs(self.level) + 1e-9
         self.level += pace * max(-bound, min(off, bound))
-        self.hours[hour] += max(-bound, min(off_hour, bound)) * min(2.0 * pace, 1.0 / HOUR_MEMORY)
+        self.hour_counts[hour] += 1
+        self.hours[hour] += max(-bound, min(off_hour, bound)) / min(self.hour_counts[hour] + 1.0, HOUR_MEMORY)
         self.last = value
 
     def pack(self) -> list[Any]:
         """All of it, for a checkpoint."""
-        return [self.count, self.level, self.error, self.last, self.step, self.hour_error, self.first_ms, self.hours]
+        known = [self.count, self.level, self.error, self.last, self.step, self.hour_error, self.first_ms]
+        return [*known, self.hours, self.hour_counts]
 
     @classmethod
     def unpack(cls, row: list[Any]) -> Value:
