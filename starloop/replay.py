@@ -22,6 +22,7 @@ from config.resolve import Catalogue
 from edge.intake import Intake
 from reactor.engine import Engine
 from reactor.policy import p_out_before_delivery
+from reactor.store.memory import MemoryNames
 from star.analyse import Forecast, Score
 from star.errors import BadPayload, ConfigError
 from star.ports import Names, Scorer
@@ -57,26 +58,6 @@ class _Line(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Line)
 
 
-class NamesInMemory:
-    """The registry of metrics of one replay: numbers in order of appearance."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
-        self._names: list[str] = []
-
-    def number(self, name: str) -> int:
-        number = self._numbers.get(name)
-        if number is None:
-            number = self._numbers[name] = len(self._names)
-            self._names.append(name)
-        return number
-
-    def name(self, number: int) -> str:
-        if not 0 <= number < len(self._names):
-            raise KeyError(number)
-        return self._names[number]
-
-
 class Replay:
     """The whole loop as a function of lines.
 
@@ -86,7 +67,7 @@ class Replay:
     """
 
     def __init__(self, catalogue: Catalogue, scorer: Scorer, emit: frozenset[str]) -> None:
-        names: Names = NamesInMemory()
+        names: Names = MemoryNames()
         self._intake = Intake(catalogue, names)
         self._analysis = Analysis(catalogue, names, scorer)
         self._engine = Engine(catalogue)

@@ -23,14 +23,13 @@ import structlog
 
 from config.change import apply_text
 from config.fleet import Customer, Supplier
-from config.resolve import Catalogue
 from config.settings import Settings
 from console.app import create_app, create_console
 from console.server import link, serving
 from console.views import Projection
 from edge import adapters
 from edge.gate.access import Access, load_credentials
-from edge.gate.hub import Hub
+from edge.gate.hub import Arrival, Hub
 from edge.gate.server import GateServer
 from edge.gate.server import Limits as GateLimits
 from edge.gate.store import SqliteSessions
@@ -45,7 +44,7 @@ from reactor.sender import Channels, Sender
 from reactor.sender import Limits as SendLimits
 from reactor.store.sql import SqlStore
 from star.analyse import Facts
-from star.errors import InputError
+from star.errors import InputError, LogError
 from star.ports import Clock
 from star.records import FleetChange, Quarantined, Record
 from starloop.backend import ServiceBackend
@@ -57,7 +56,7 @@ from stream.app import APP_ID, StreamOptions, build_app
 from stream.checkpoint import Policy
 from stream.inlet import encode_quarantined, last_arrival_ms
 from stream.ticker import Ticker
-from stream.topics import FACTS, INPUT, QUARANTINE
+from stream.topics import INPUT, QUARANTINE
 from stream.transports.log import SqliteLog
 
 PORTS_TRIED_MAX = 50
@@ -73,6 +72,7 @@ class Service:
         self.clock = clock
         self._fleet_file = fleet_file
         self._stack = stack
+        self.trouble: str | None = None  # why the log can't be written now
         self.log = SqliteLog(self.folder / LOG)
         stack.callback(self.log.close)
         self.store = SqlStore(f"sqlite:///{self.folder / STORE}")
@@ -88,8 +88,8 @@ class Service:
         self.stream = build_app(self.log, self._analysis, self._on_facts, self._stream_options())
 
     def _open_intake(self) -> None:
-        names = self.store.names()
-        intake = Intake(self.catalogue, names, readers=adapters.installed(), known_names=names.known())
+        names = self.store.names
+        intake = Intake(self.catalogue, names, readers=adapters.installed(), known_names=names.all())
         self.inlet = Inlet(intake, self._append, self.clock.now_ms, _log.info, last_arrival_ms(self.log))
         self.ticker = Ticker(
             self.inlet.put,
@@ -105,7 +105,7 @@ class Service:
         self.gate = GateServer(hub, self._access(), _log.info, self._gate_limits())
 
     def _open_reactor(self) -> None:
-        self.reactor = Reactor(self.store, self._catalogue_at, self.log.end(FACTS))
+        self.reactor = Reactor(self.store, self.first, self.log.end(INPUT))
         webhook = WebhookChannel(
             self._supplier,
             own_secret=installation_secret(self.folder),
@@ -127,6 +127,12 @@ class Service:
         """Puts a record into the input in its turn; returns when it is on disk."""
         await self.inlet.put(record)
 
+    async def offer(self, arrival: Arrival) -> None:
+        """Takes a message in as over MQTT; returns when it is on disk."""
+        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.inlet.offer([arrival], lambda: None if kept.done() else kept.set_result(None))
+        await kept
+
     async def change_fleet(self, tables: dict[str, Any]) -> None:
         """Changes the fleet; in force when it returns. Raises ConfigError with every problem, and changes nothing then."""
         text = json.dumps(tables, ensure_ascii=False)
@@ -138,7 +144,12 @@ class Service:
     async def _append(self, records: list[bytes], quarantined: list[Quarantined]) -> None:
         entries: list[tuple[str, bytes | None, bytes | None]] = [(INPUT, None, record) for record in records]
         entries += [(QUARANTINE, None, encode_quarantined(row)) for row in quarantined]
-        await self.log.append_batch_async(entries)
+        try:
+            await self.log.append_batch_async(entries)
+        except LogError as error:
+            self.trouble = str(error)
+            raise
+        self.trouble = None
         if any(record[:1] != b"T" for record in records):
             self.ticker.arrived()
 
@@ -159,10 +170,7 @@ class Service:
 
     def _analysis(self) -> Analysis:
         included = self.log.committed(APP_ID, INPUT) or 0
-        return Analysis(catalogue_at(self.first, self.log, included), self.store.names(), self.scorer)
-
-    def _catalogue_at(self, end: int) -> Catalogue:
-        return catalogue_at(self.first, self.log, end)
+        return Analysis(catalogue_at(self.first, self.log, included), self.store.names, self.scorer)
 
     def _supplier(self, name: str) -> Supplier | None:
         return self.catalogue.suppliers.get(name)

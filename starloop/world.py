@@ -17,14 +17,13 @@ from config.profile_file import load_profiles
 from config.resolve import Catalogue, resolve
 from edge.intake import Intake
 from reactor.engine import Engine
-from reactor.store.memory import MemoryStore
+from reactor.store.memory import MemoryNames, MemoryStore
 from simulators.fleet import Event, Neighbourhood
 from star.ports import Scorer
 from star.react import Reaction
 from star.records import Tick
 from star.times import DAY_MS, HOUR_MS
 from starloop.judge import Judge
-from starloop.replay import NamesInMemory
 from stream.analysis import Analysis
 from stream.checkpoint import Policy
 from stream.inlet import entries_of
@@ -100,7 +99,7 @@ class World:
         self.catalogue: Catalogue = resolve(self.neighbourhood.fleet, load_profiles())
         self.judge = Judge(self.catalogue)
         self._scorer = scorer
-        self._names = NamesInMemory()
+        self._names = MemoryNames()
         self._log = MemoryLog()
         self._blocks = MemoryBlocks()
         self._store = MemoryStore()
@@ -164,8 +163,7 @@ class World:
         """A process starts on what the disk holds."""
         analysis = Analysis(self.catalogue, self._names, self._scorer)
         self._shell = LogShell(self._log, self._blocks, analysis, CHECKPOINT)
-        state, self._consumed = self._store.load()
-        self._engine = Engine(self.catalogue, state)
+        self._engine = Engine(self.catalogue, self._store.load())
         self._facts_next = 0
         self._reader = FactsReader()
 
@@ -176,11 +174,10 @@ class World:
             yield
         for place, wire in self._log.read(FACTS, self._facts_next, 1_000_000):
             facts = self._reader.take(wire)
-            if facts is not None and facts.offset > self._consumed:
+            if facts is not None and facts.offset > self._engine.state.offset:
                 step = self._engine.step(facts)
                 yield
-                self._store.commit(step, facts.offset)
-                self._consumed = facts.offset
+                self._store.commit(step, self._engine.catalogue)
                 yield
             self._facts_next = place + 1
         for row in self._store.due(now_ms, 1_000_000):

@@ -125,7 +125,7 @@ class PartitionWorker:
             yield AppendFacts(facts.pack())
             forecasts = self.analysis.looked()
             if forecasts:
-                yield AppendForecasts(orjson.dumps({"at_ms": facts.at_ms, "forecasts": forecasts}))
+                yield AppendForecasts(orjson.dumps(forecasts))
         if self._schedule.due(facts.at_ms):
             yield from self.checkpoint(offset)
 

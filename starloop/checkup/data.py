@@ -1,4 +1,4 @@
-"""The data directory: who owns it, room on its disk, the log and the store whole and in step, what waits for a person.
+"""The data directory: who owns it, room on its disk, the log whole and readable, what lies in quarantine.
 
 Everything is opened for reading only, so it may be looked at beside the running service.
 """
@@ -14,6 +14,7 @@ from config.settings import Settings
 from star.errors import DiskFull, InputError, LogDamaged, LogError, StarloopError, Unavailable
 from star.times import DAY_MS, utc
 from starloop.checkup.finding import Finding, fail, ok, warn
+from starloop.checkup.store import store_findings
 from starloop.running import Running, find_running, owner_of
 from stream.inlet import decode_quarantined
 from stream.topics import INPUT, QUARANTINE
@@ -36,6 +37,7 @@ def data_findings(settings: Settings, now_ms: int) -> Iterator[Finding]:
     yield room_finding(folder, settings.disk_free_bytes_min)
     yield service_finding(folder)
     yield from log_findings(folder / LOG_NAME, now_ms)
+    yield from store_findings(settings)
 
 
 def access_finding(folder: Path) -> Finding:

@@ -179,8 +179,8 @@ async def test_those_who_watch_get_the_forecasts_of_what_was_looked_at(tmp_path:
         await app.stop()
         body = json.loads(log.read(FORECASTS, 1, 1)[0][1])
         assert body["at_ms"] == 100
-        assert body["forecasts"][0]["item"] == "d/0"
-        assert len(body["forecasts"][0]["days"]) == 9
+        assert body[0]["item"] == "d/0"
+        assert len(body[0]["days"]) == 9
 
 
 def test_how_much_is_kept_can_be_changed_between_runs(tmp_path: Path) -> None:
