@@ -51,7 +51,7 @@ class OutboxRow(Protocol):
 
 
 class Outbox(Protocol):
-    """The store's outbox. Every call is one short transaction, durable on return."""
+    """The store's outbox. Every call is one short transaction, durable on return; they are made in worker threads."""
 
     def due(self, now_ms: int, limit: int) -> Sequence[OutboxRow]:
         """Rows whose time has come, longest due first: of each line (need, target) only the first that is not at its end."""
@@ -144,6 +144,7 @@ class Sender:
         self._lines: set[tuple[str, str]] = set()
         self._busy: Counter[str] = Counter()
         self._ready: list[OutboxRow] = []
+        self._stale = True
         self._health: dict[str, _Health] = {}
         self._wake = asyncio.Event()
 
@@ -152,29 +153,32 @@ class Sender:
         async with asyncio.TaskGroup() as group:
             while True:
                 self._wake.clear()
-                self._start(group)
+                await self._start(group)
                 try:
                     async with asyncio.timeout(self._limits.poll_s):
                         await self._wake.wait()
                 except TimeoutError:
-                    self._ready.clear()
+                    self._stale = True
 
     async def once(self) -> int:
         """One pass: tries what is due now, waits for the answers, and gives the number of rows tried."""
-        self._ready.clear()
+        self._stale = True
         async with asyncio.TaskGroup() as group:
-            return self._start(group)
+            return await self._start(group)
 
     def nudge(self) -> None:
         """Says that rows may be due: the next pass starts at once."""
-        self._ready.clear()
+        self._stale = True
         self._wake.set()
 
-    def _start(self, group: asyncio.TaskGroup) -> int:
+    async def _start(self, group: asyncio.TaskGroup) -> int:
         """Starts a task for each due row whose target has room; gives their number. What found no room stays ready."""
-        if not self._ready:
-            rows = self._outbox.due(self._clock.now_ms(), self._limits.due_rows_max)
-            self._ready = [row for row in rows if (row.need, row.target) not in self._lines]
+        if self._stale or not self._ready:
+            self._stale = False
+            # A row that is sent while the store is being asked may still come back as due: its line was busy before.
+            busy = set(self._lines)
+            rows = await asyncio.to_thread(self._outbox.due, self._clock.now_ms(), self._limits.due_rows_max)
+            self._ready = [row for row in rows if (row.need, row.target) not in busy]
         started, waiting = 0, []
         for row in self._ready:
             if not self._has_room(row):
@@ -210,29 +214,30 @@ class Sender:
         if self._at_its_end(row, now_ms):
             await self._give_up(row, f"given up after {row.tries} tries; the last: {row.error or 'none was made'}")
             return
-        if customer_of(row.target) is not None and not self._may_be_pushed(row, now_ms):
+        if customer_of(row.target) is not None and not await self._may_be_pushed(row, now_ms):
             return
         health = self._health.get(row.target)
         if health is not None and health.rests_until_ms > now_ms:
-            self._later(row, Unavailable(health.error))
+            await self._later(row, Unavailable(health.error))
             return
         try:
             await self._channels.to(row.target).send(row.reaction)
         except Unavailable as error:
             self._note_failure(row.target, str(error))
-            self._later(row, error)
+            await self._later(row, error)
         except InputError as error:
             await self._give_up(row, str(error))
         else:
             self._health.pop(row.target, None)
-            self._outbox.mark_sent(row.id, self._clock.now_ms())
+            await asyncio.to_thread(self._outbox.mark_sent, row.id, self._clock.now_ms())
 
-    def _may_be_pushed(self, row: OutboxRow, now_ms: int) -> bool:
+    async def _may_be_pushed(self, row: OutboxRow, now_ms: int) -> bool:
         """The last look before a contact; puts it off, or ends it, where this is not the moment."""
-        found = look(row.reaction, self._catalogue(), self._need_state(row.need), now_ms)
+        need = await asyncio.to_thread(self._need_state, row.need)
+        found = look(row.reaction, self._catalogue(), need, now_ms)
         if found is not None:
             until_ms = found.until_ms if isinstance(found, Hold) else None
-            self._outbox.mark_failed(row.id, found.reason, next_try_ms=until_ms)
+            await asyncio.to_thread(self._outbox.mark_failed, row.id, found.reason, next_try_ms=until_ms)
         return found is None
 
     def _at_its_end(self, row: OutboxRow, now_ms: int) -> bool:
@@ -241,12 +246,13 @@ class Sender:
         age_max_ms = self._limits.contact_age_max_ms if to_person else self._limits.age_max_ms
         return row.tries >= self._limits.tries_max or now_ms - row.reaction.at_ms >= age_max_ms
 
-    def _later(self, row: OutboxRow, error: Unavailable) -> None:
+    async def _later(self, row: OutboxRow, error: Unavailable) -> None:
         """Puts the row off. After the last try it is due at once, and given up on sight: its end survives a kill."""
         tries, now_ms = row.tries + 1, self._clock.now_ms()
         last = tries >= self._limits.tries_max
         wait_s = 0.0 if last else max(wait_before_s(row, tries, self._limits), error.retry_after_s or 0.0)
-        self._outbox.mark_failed(row.id, str(error), next_try_ms=now_ms + round(wait_s * 1000))
+        next_try_ms = now_ms + round(wait_s * 1000)
+        await asyncio.to_thread(self._outbox.mark_failed, row.id, str(error), next_try_ms=next_try_ms)
 
     async def _give_up(self, row: OutboxRow, error: str) -> None:
         """Ends a row. The outcome is in the log first: a kill in between reports it again, under the same id."""
@@ -254,7 +260,7 @@ class Sender:
         orders = reaction.type in (ReactionType.ORDER_REQUESTED, ReactionType.MAINTENANCE_BOOKED)
         if orders and carries(row.target, reaction, self._catalogue()):
             await self._report(undelivered(reaction, self._clock.now_ms()))
-        self._outbox.mark_failed(row.id, error, next_try_ms=None)
+        await asyncio.to_thread(self._outbox.mark_failed, row.id, error, next_try_ms=None)
         log.warning("gave_up_delivery", reaction=reaction.id, target=row.target, tries=row.tries, error=error)
 
     def _note_failure(self, target: str, error: str) -> None:

@@ -36,6 +36,8 @@ class SupplierServer:
         body, more = b"", True
         while more:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                return  # killed in the middle of its request: nothing was heard
             body, more = body + message.get("body", b""), message.get("more_body", False)
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         self.calls.append(Call(headers, body))
