@@ -10,7 +10,7 @@ from pathlib import Path
 
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, func, inspect, select, text
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from config.settings import Settings
 from reactor.routes import customer_of, supplier_of
@@ -40,7 +40,7 @@ def store_findings(settings: Settings) -> Iterator[Finding]:
         with engine.connect() as conn:
             yield from _of_connection(conn, settings.data_dir / LOG, embedded)
         engine.dispose()
-    except (NoSuchModuleError, ModuleNotFoundError) as error:
+    except (ArgumentError, ModuleNotFoundError) as error:
         yield fail("store", f"STARLOOP_STORE names a database that can't be spoken to: {error}", "install its driver")
     except DBAPIError as error:
         said = str(error.orig).splitlines()[0]
@@ -93,9 +93,8 @@ def in_step_finding(conn: Connection, path: Path) -> Finding:
 
 def delivery_findings(conn: Connection) -> Iterator[Finding]:
     """What waits to be brought to suppliers and people, and what was given up, the latest first."""
-    counts: dict[str, int] = dict(
-        conn.execute(select(outbox.c.state, func.count()).group_by(outbox.c.state)).tuples().all()
-    )
+    by_state = conn.execute(select(outbox.c.state, func.count()).group_by(outbox.c.state))
+    counts: dict[str, int] = {state: count for state, count in by_state}
     retried = conn.execute(select(func.count()).where(outbox.c.state == "waiting", outbox.c.tries > 0)).scalar_one()
     said = f"{counts.get('waiting', 0)} waiting, {counts.get('sent', 0)} sent"
     if retried:
@@ -106,7 +105,7 @@ def delivery_findings(conn: Connection) -> Iterator[Finding]:
     rows = conn.execute(
         select(*columns).where(outbox.c.state == "given-up").order_by(outbox.c.id.desc()).limit(SHOWN_MAX)
     )
-    for reaction, target, error in rows.tuples():
+    for reaction, target, error in rows:
         yield warn("given up", f"{reaction} to {target} ({counts['given-up']} in all): {error}", _remedy(target))
 
 

@@ -16,6 +16,8 @@ from pydantic import SecretStr
 from config.settings import Settings
 from models.cards import MODEL_FILE, REGISTRY
 from reactor.channels.secret import SECRET_FILE, installation_secret
+from reactor.store.sql import SqlStore
+from reactor.turn import Step
 from star.records import Quarantined
 from starloop.checkup.data import access_finding, data_findings, log_findings, room_finding, service_finding
 from starloop.checkup.finding import Finding
@@ -28,12 +30,15 @@ from starloop.checkup.machine import (
     sqlite_finding,
 )
 from starloop.checkup.setup import HIDDEN, in_force, model_findings, port_finding, secret_findings, settings_findings
+from starloop.checkup.store import store_findings
 from starloop.commands.doctor import command
+from starloop.data_dir import STORE
 from stream.inlet import encode_quarantined
 from stream.topics import QUARANTINE
 from stream.transports.lock import DirectoryLock
 from stream.transports.log import LOG_NAME, SqliteLog, wall_clock_ms
 from tests.commands.test_forecast import running_service
+from tests.reactor.senders.small_fleet import fleet_of, reaction_of
 
 NOW_MS = 1_790_000_000_000
 
@@ -204,3 +209,55 @@ def test_a_service_is_seen_running_starting_or_hanging(tmp_path: Path) -> None:
         assert service_finding(tmp_path).state == "fail"
     finally:
         lock.release()
+
+
+def store_with(folder: Path, *, given_up: bool = False, offset: int = 0) -> None:
+    """A store that consumed up to `offset` and has one order to bring to acme."""
+    with SqlStore(f"sqlite:///{folder / STORE}") as store:
+        store.commit(Step(offset=offset, at_ms=NOW_MS, reactions=(reaction_of(at_ms=NOW_MS),)), fleet_of())
+        if given_up:
+            row = next(row for row in store.due(NOW_MS, 10) if row.target == "supplier:acme")
+            store.mark_failed(row.id, "acme answers 410: its endpoint is gone for good", next_try_ms=None)
+
+
+def test_a_store_in_order_is_said_so(tmp_path: Path) -> None:
+    """Whole, of this version, not ahead of the log, and how much waits."""
+    with SqliteLog(tmp_path / LOG_NAME) as log:
+        log.append("input", [b"T{}"] * 5)
+    store_with(tmp_path)
+    found = list(store_findings(Settings(data_dir=tmp_path)))
+    assert states(found) == {"store": "ok", "store and log": "ok", "deliveries": "ok"}
+    assert [one.said for one in found][1:] == ["4 records behind", "2 waiting, 0 sent"]
+
+
+def test_a_delivery_that_was_given_up_is_shown_with_the_supplier_s_words(tmp_path: Path) -> None:
+    """So a person sees it, and what to do."""
+    store_with(tmp_path, given_up=True)
+    found = next(one for one in store_findings(Settings(data_dir=tmp_path)) if one.name == "given up")
+    assert found.state == "warn"
+    assert (
+        found.said
+        == "tank-7/oil/3/order/1 to supplier:acme (1 in all): acme answers 410: its endpoint is gone for good"
+    )
+    assert "endpoint or secret" in found.remedy
+
+
+def test_a_store_from_another_backup_than_the_log_is_found(tmp_path: Path) -> None:
+    """It has consumed what the log does not hold."""
+    with SqliteLog(tmp_path / LOG_NAME) as log:
+        log.append("input", [b"T{}"] * 5)
+    store_with(tmp_path, offset=9)
+    found = next(one for one in store_findings(Settings(data_dir=tmp_path)) if one.name == "store and log")
+    assert (found.state, found.said) == ("fail", "the store has consumed record 9, the log holds 5")
+
+
+def test_a_damaged_or_foreign_store_is_found(tmp_path: Path) -> None:
+    """Garbage, an empty database, and one of an older version; and a server that does not answer."""
+    (tmp_path / STORE).write_bytes(b"garbage" * 1000)
+    settings = Settings(data_dir=tmp_path)
+    assert [one.state for one in store_findings(settings)] == ["fail"]
+    (tmp_path / STORE).write_bytes(b"")
+    assert [(one.state, "schema none" in one.said) for one in store_findings(settings)] == [("warn", True)]
+    away = Settings(data_dir=tmp_path, store="postgresql+nodriver://u:p@127.0.0.1:9/x")
+    assert [one.state for one in store_findings(away)] == ["fail"]
+    assert [one.state for one in store_findings(Settings(data_dir=tmp_path / "new"))] == ["ok"]
