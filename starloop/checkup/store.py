@@ -93,8 +93,8 @@ def in_step_finding(conn: Connection, path: Path) -> Finding:
 
 def delivery_findings(conn: Connection) -> Iterator[Finding]:
     """What waits to be brought to suppliers and people, and what was given up, the latest first."""
-    by_state = conn.execute(select(outbox.c.state, func.count()).group_by(outbox.c.state))
-    counts: dict[str, int] = {state: count for state, count in by_state}
+    by_state = conn.execute(select(outbox.c.state, func.count().label("rows")).group_by(outbox.c.state))
+    counts: dict[str, int] = {row.state: row.rows for row in by_state}
     retried = conn.execute(select(func.count()).where(outbox.c.state == "waiting", outbox.c.tries > 0)).scalar_one()
     said = f"{counts.get('waiting', 0)} waiting, {counts.get('sent', 0)} sent"
     if retried:
