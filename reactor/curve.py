@@ -84,7 +84,8 @@ class TimeToEmpty:
 
     def empty_by(self, days: Floats) -> Floats:
         """The probability of being empty within `days`, any shape."""
-        return np.interp(days + self.shift, self.knots, _LEVELS)
+        levels: Floats = np.interp(days + self.shift, self.knots, _LEVELS)
+        return levels
 
     def empty_days(self, days: Floats) -> Floats:
         """E[(days - T)+]: the expected time empty within `days`."""
@@ -92,7 +93,8 @@ class TimeToEmpty:
         reached = np.interp(moment, self.knots, _LEVELS)
         piece = np.clip(np.searchsorted(self.knots, moment, side="right") - 1, 0, None)
         over = np.maximum(moment - self.knots[piece], 0.0)
-        return self._area[piece] + (_LEVELS[piece] + reached) / 2.0 * over
+        area: Floats = self._area[piece] + (_LEVELS[piece] + reached) / 2.0 * over
+        return area
 
     def median_days(self) -> float:
         """The median time to empty from the moment of deciding; negative: it is past."""

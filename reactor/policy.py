@@ -124,7 +124,8 @@ def _overflow(forecast: Forecast, curve: TimeToEmpty, moments: Floats, costs: Co
     empty_at = np.maximum(curve.knots[1:-1] - curve.shift, 1e-6)
     level = max(forecast.level, 0.0)
     left = level * np.maximum(1.0 - moments[..., None] / empty_at, 0.0)
-    return np.maximum(costs.quantity - costs.room - level + left, 0.0) @ _KNOT_WEIGHTS
+    lost: Floats = np.maximum(costs.quantity - costs.room - level + left, 0.0) @ _KNOT_WEIGHTS
+    return lost
 
 
 _KNOT_WEIGHTS = np.array([0.03, 0.045, 0.10, 0.20, 0.25, 0.20, 0.10, 0.045, 0.03])

@@ -28,9 +28,9 @@ ACCEPTED = "accepted"
 def carry_out(case: Case[SlotItem] | Case[PartItem], mandate: Mandate) -> None:
     """Orders or books what the mandate says, as soon as nothing stands against it."""
     if isinstance(case.item, PartItem):
-        service.carry_out(case, mandate)  # type: ignore[arg-type]
+        service.carry_out(case, mandate)
     else:
-        _order(case, mandate)  # type: ignore[arg-type]
+        _order(case, mandate)
 
 
 def _order(case: Case[SlotItem], mandate: Mandate) -> None:
