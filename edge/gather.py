@@ -30,8 +30,12 @@ class Gather(Generic[_Other]):
     """An Ingest (edge.gate.hub). Besides messages it takes records of type _Other, in the same order.
 
     clock_ms: milliseconds since the epoch. start_ms: the latest time of arrival that is kept already; times never go back
-    behind it. say: logs an event.
+    behind it. say: logs an event. gather_s, batch_messages, waiting_bytes_max: may be set before `run`.
     """
+
+    gather_s = GATHER_S
+    batch_messages = BATCH_MESSAGES
+    waiting_bytes_max = WAITING_BYTES_MAX
 
     def __init__(self, clock_ms: Callable[[], int], say: Callable[..., None], start_ms: int = 0) -> None:
         self._clock_ms = clock_ms
@@ -63,7 +67,7 @@ class Gather(Generic[_Other]):
         if done is not None:
             self._dones.append((self._offered, done))
         self._woken.set()
-        return len(self._waiting) < WAITING_MESSAGES_MAX and self._waiting_bytes < WAITING_BYTES_MAX
+        return len(self._waiting) < WAITING_MESSAGES_MAX and self._waiting_bytes < self.waiting_bytes_max
 
     def when_room(self, resume: Callable[[], None]) -> None:
         """See edge.gate.hub.Ingest."""
@@ -90,8 +94,8 @@ class Gather(Generic[_Other]):
         """Keeps what comes until `stop`. Raises what `keep` raises, which no retry can mend."""
         while self._waiting or self._dones or not self._stopping:
             await self._woken.wait()
-            if len(self._waiting) < BATCH_MESSAGES and not self._stopping:
-                await asyncio.sleep(GATHER_S)
+            if len(self._waiting) < self.batch_messages and not self._stopping:
+                await asyncio.sleep(self.gather_s)
             self._woken.clear()
             while self._waiting or self._dones:
                 batch = self._taken()
@@ -121,8 +125,8 @@ class Gather(Generic[_Other]):
                 retry_s = min(retry_s * 2, RETRY_MAX_S)
 
     def _taken(self) -> list[Arrival | _Other]:
-        batch = self._waiting[:BATCH_MESSAGES]
-        del self._waiting[:BATCH_MESSAGES]
+        batch = self._waiting[: self.batch_messages]
+        del self._waiting[: self.batch_messages]
         self._waiting_bytes -= sum(len(one.payload) for one in batch if isinstance(one, Arrival))
         return batch
 
@@ -137,7 +141,7 @@ class Gather(Generic[_Other]):
         self._make_room()
 
     def _make_room(self) -> None:
-        few = len(self._waiting) * 2 < WAITING_MESSAGES_MAX and self._waiting_bytes * 2 < WAITING_BYTES_MAX
+        few = len(self._waiting) * 2 < WAITING_MESSAGES_MAX and self._waiting_bytes * 2 < self.waiting_bytes_max
         if self._resumes and few:
             resumes, self._resumes = self._resumes, []
             for resume in resumes:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
-from typing import Protocol
 
 from edge.gate import packets as p
 from edge.gate.access import Principal
 from edge.gate.codec import Decoder
 from edge.gate.encoder import encode, encode_ack, encode_publish
-from edge.gate.hub import SUBSCRIPTIONS_MAX, Arrival, Hub, message_of
+from edge.gate.hub import SUBSCRIPTIONS_MAX, Hub
+from edge.gate.inbound import ALIASES_MAX, RECEIVE_MAX, Inbound
+from edge.gate.limits import NEVER_S
 from edge.gate.packets import (
     V5,
     V311,
@@ -35,23 +36,15 @@ from edge.gate.packets import (
     Unsubscribe,
     Will,
 )
-from edge.gate.session import NEVER_S, Session, Subscription
-from edge.gate.topics import shared, valid_filter, valid_topic
+from edge.gate.session import Session, Subscription
+from edge.gate.topics import shared, valid_filter
+from edge.gate.wire import Wire
 from star.errors import ProtocolError
 
 CONNECT_BYTES_MAX = 128 * 1024
 """Of the first packet: nobody has shown yet who they are."""
-RECEIVE_MAX = 2_000
-"""Messages of QoS 1 and 2 that an MQTT 5 client may send before the first is acknowledged."""
-ALIASES_MAX = 256
-"""Topic aliases that an MQTT 5 client may use."""
-IN_FLIGHT_MAX = 1_000
-"""Messages of QoS 1 and 2 on their way to one client."""
 BACKLOG_BYTES_MAX = 4 * 1024 * 1024
 """Bytes that wait for a slow subscriber; above it messages of QoS 0 are dropped, and others wait in its session."""
-TOPICS_KEPT_MAX = 4_096
-"""Topics of which a connection remembers what is done with their messages."""
-
 _CONNACK_311 = {
     Code.UNSUPPORTED_VERSION: 1,
     Code.BAD_CLIENT_ID: 2,
@@ -62,36 +55,8 @@ _CONNACK_311 = {
 """Return codes of MQTT 3.1.1; for any other reason the connection is closed without an answer."""
 
 
-class Wire(Protocol):
-    """The way to the client."""
-
-    def write(self, data: bytes) -> None:
-        """Sends bytes, soon."""
-        ...
-
-    def close(self) -> None:
-        """Sends what is written and closes."""
-        ...
-
-    def backlog(self) -> int:
-        """How many bytes wait to be sent."""
-        ...
-
-    def pause(self) -> None:
-        """Reads no more, until `resume`."""
-        ...
-
-    def resume(self) -> None:
-        """Reads on."""
-        ...
-
-
 Authenticate = Callable[[Connect, Callable[[Principal | None], None]], None]
 """Finds out who a client is, now or later, and says it to the function given: None where it is not known."""
-
-
-_REFUSED, _PASSED_ON, _INPUT = range(3)
-"""What is done with messages to a topic: nothing, given to subscribers, and that and handed in as well."""
 
 
 class _State(Enum):
@@ -102,8 +67,7 @@ class _State(Enum):
 
 
 class Connection:
-    """See the module. say: logs an event. packet_bytes_max: of packets after the first. keep_alive_max_s: what an MQTT 5
-    client may ask for; one that asks for more is told to use that."""
+    """See the module. say: logs an event. The limits are the hub's."""
 
     def __init__(
         self,
@@ -111,33 +75,24 @@ class Connection:
         wire: Wire,
         authenticate: Authenticate,
         say: Callable[..., None],
-        packet_bytes_max: int,
-        keep_alive_max_s: int,
     ) -> None:
         self.keep_alive_s = 0
         self.client_id = ""
         self._hub = hub
         self._wire = wire
         self._authenticate = authenticate
-        self._packet_bytes_max = packet_bytes_max
-        self._keep_alive_max_s = keep_alive_max_s
+        self._limits = hub.limits
         self._say = say
         self._state = _State.NEW
         self._decoder = Decoder(CONNECT_BYTES_MAX)
         self._version = V311
         self._will: Will | None = None
         self._early: list[Packet] = []
-        self._aliases: dict[int, str] = {}
-        self._topics: dict[str, int] = {}
-        self._arrivals: list[Arrival] = []
-        self._acks: list[bytes] = []
-        self._unanswered = 0
-        self._handed_in = 0
+        self._inbound: Inbound | None = None
         self._client_bytes_max = 0
         self._client_aliases_max = 0
         self._client_aliases: dict[str, int] = {}
-        self._window = IN_FLIGHT_MAX
-        self._now_ms = 0
+        self._window = self._limits.in_flight_max
         self._session: Session | None = None
         self.in_flight_max = 0  # until the client has its CONNACK
 
@@ -155,8 +110,8 @@ class Connection:
 
     def receive(self, data: bytes) -> None:
         """Handles bytes from the client."""
-        if self._hub.ingest is not None:
-            self._now_ms = self._hub.ingest.now_ms()
+        if self._inbound is not None and self._hub.ingest is not None:
+            self._inbound.now_ms = self._hub.ingest.now_ms()
         self._take(self._decoder.feed(data))
 
     def _take(self, packets: Sequence[Packet]) -> None:
@@ -168,10 +123,11 @@ class Connection:
             self.fail(error.code, str(error))
 
     def _handle(self, packets: Sequence[Packet]) -> None:
+        inbound = self._inbound
         for place, packet in enumerate(packets):
             if self._state is _State.OPEN:
-                if type(packet) is Publish:
-                    self._publish(packet)
+                if type(packet) is Publish and inbound is not None:
+                    inbound.publish(packet)
                 else:
                     self._other(packet)
             elif self._state is _State.NEW:
@@ -227,6 +183,8 @@ class Connection:
         self.client_id = packet.client_id
         if not self.client_id:
             self.client_id = answer[Prop.ASSIGNED_CLIENT_ID] = f"auto-{secrets.token_hex(12)}"
+        if self._hub.full(self.client_id):
+            raise ProtocolError(Code.SERVER_BUSY, f"there are {self._limits.sessions_max} sessions already")
         before = self._hub.sessions.get(self.client_id)
         if before is not None and before.owner != principal.name:
             raise ProtocolError(Code.NOT_AUTHORIZED, f"the client identifier {self.client_id!r} is another user's")
@@ -234,126 +192,51 @@ class Connection:
             before.link.fail(Code.TAKEN_OVER, "another connection took over the session")
         if packet.version == V5:
             expiry_s = asked.get(Prop.SESSION_EXPIRY, 0)
-            self._window = min(IN_FLIGHT_MAX, asked.get(Prop.RECEIVE_MAXIMUM, IN_FLIGHT_MAX))
+            self._window = min(self._window, asked.get(Prop.RECEIVE_MAXIMUM, self._window))
             self._client_bytes_max = asked.get(Prop.MAXIMUM_PACKET_SIZE, 0)
             self._client_aliases_max = min(ALIASES_MAX, asked.get(Prop.TOPIC_ALIAS_MAXIMUM, 0))
             answer |= {
                 Prop.RECEIVE_MAXIMUM: RECEIVE_MAX,
                 Prop.TOPIC_ALIAS_MAXIMUM: ALIASES_MAX,
-                Prop.MAXIMUM_PACKET_SIZE: self._packet_bytes_max,
+                Prop.MAXIMUM_PACKET_SIZE: self._limits.packet_bytes_max,
             }
         else:
             expiry_s = 0 if packet.clean else NEVER_S
+        if expiry_s > self._limits.session_expiry_max_s:
+            expiry_s = answer[Prop.SESSION_EXPIRY] = self._limits.session_expiry_max_s
         self._principal = principal
         self._session, present = self._hub.open_session(self.client_id, principal, packet.clean, expiry_s, self)
+        self._inbound = Inbound(
+            self._hub, self._session, principal, packet.version, self._wire, self._answer, self._say
+        )
+        if self._hub.ingest is not None:
+            self._inbound.now_ms = self._hub.ingest.now_ms()
         self.keep_alive_s, self._will = packet.keep_alive_s, packet.will
-        if packet.version == V5 and packet.keep_alive_s > self._keep_alive_max_s:
-            self.keep_alive_s = answer[Prop.SERVER_KEEP_ALIVE] = self._keep_alive_max_s
-        self._decoder.packet_bytes_max = self._packet_bytes_max
+        if packet.version == V5 and packet.keep_alive_s > self._limits.keep_alive_max_s:
+            self.keep_alive_s = answer[Prop.SERVER_KEEP_ALIVE] = self._limits.keep_alive_max_s
+        self._decoder.packet_bytes_max = self._limits.packet_bytes_max
         self._say("client_connected", client=self.client_id, user=principal.name, session_present=present)
         return Connack(Code.SUCCESS, present, answer or None)
 
     def reconsider(self) -> None:
         """The fleet has changed: topics are judged anew, and subscriptions that are no longer the client's are ended."""
-        self._topics.clear()
-        if self._state is not _State.OPEN:
+        if self._state is not _State.OPEN or self._inbound is None:
             return
+        self._inbound.reconsider()
         for whole, subscription in list(self._there.subscriptions.items()):
             if not self._principal.may_subscribe(subscription.filter):
                 self._hub.unsubscribe(self._there, whole)
                 self._say("subscription_ended", client=self.client_id, user=self._principal.name, filter=whole)
 
-    # Messages that come in.
-
-    def _publish(self, packet: Publish) -> None:
-        topic = packet.topic
-        if packet.properties is not None or not topic:
-            topic = self._resolved(packet)
-        use = self._topics.get(topic)
-        if use is None:
-            use = self._use(topic)
-        if use == _REFUSED:
-            self._refuse(packet)
-            return
-        if packet.qos:
-            self._unanswered += 1
-            if self._unanswered + len(self._there.received) > RECEIVE_MAX and self._version == V5:
-                raise ProtocolError(Code.RECEIVE_MAXIMUM, f"more than {RECEIVE_MAX} messages on their way at once")
-            self._acks.append(encode_ack(p.PUBACK if packet.qos == 1 else p.PUBREC, packet.packet_id))
-            if packet.qos == 2:
-                if packet.packet_id in self._there.received:
-                    return
-                self._there.received.add(packet.packet_id)
-        if use == _INPUT:
-            self._arrivals.append(Arrival(topic, packet.payload, self._now_ms, self._principal.may_accept))
-        hub = self._hub
-        if packet.retain or hub.heard(topic):
-            message = message_of(topic, packet.payload, packet.qos, packet.retain, packet.properties, hub.clock())
-            hub.publish(message, self._session)
-
-    def _resolved(self, packet: Publish) -> str:
-        """The topic, where an alias may stand for it; the properties that do not travel on are taken off."""
-        properties = dict(packet.properties or {})
-        if Prop.SUBSCRIPTION_ID in properties:
-            raise ProtocolError(Code.PROTOCOL_ERROR, "a client's PUBLISH with a subscription identifier")
-        topic, alias = packet.topic, properties.pop(Prop.TOPIC_ALIAS, None)
-        if alias is not None and not 1 <= alias <= ALIASES_MAX:
-            raise ProtocolError(Code.BAD_ALIAS, f"topic alias {alias}: expected at most {ALIASES_MAX}")
-        if alias is not None and topic:
-            self._aliases[alias] = topic
-        elif not topic:
-            if alias not in self._aliases:
-                raise ProtocolError(Code.PROTOCOL_ERROR, "a PUBLISH without a topic, or with an alias that was not set")
-            topic = self._aliases[alias]
-        packet.properties = properties or None
-        return topic
-
-    def _use(self, topic: str) -> int:
-        """What is done with the client's messages to `topic`."""
-        if len(self._topics) >= TOPICS_KEPT_MAX:
-            self._topics.clear()
-        if not valid_topic(topic) or not self._principal.may_publish(topic):
-            self._say("publish_refused", client=self.client_id, user=self._principal.name, topic=topic)
-            use = _REFUSED
-        else:
-            use = _INPUT if self._hub.ingest is not None and self._hub.is_input(topic) else _PASSED_ON
-        self._topics[topic] = use
-        return use
-
-    def _refuse(self, packet: Publish) -> None:
-        """MQTT 5 can say no. In 3.1.1 an answer would say that the message is kept, so the connection ends instead."""
-        if packet.qos and self._version == V311:
-            raise ProtocolError(Code.NOT_AUTHORIZED, f"may not publish to {packet.topic!r}")
-        if packet.qos:
-            kind = p.PUBACK if packet.qos == 1 else p.PUBREC
-            self._unanswered += 1
-            self._acks.append(encode(Ack(kind, packet.packet_id, Code.NOT_AUTHORIZED), V5))
+    # Everything but messages.
 
     def _hand_in(self) -> None:
-        """Hands in what one piece of the stream brought; answers go out when it is kept, in order."""
-        if not self._arrivals and not self._acks:
-            return
-        arrivals, acks = self._arrivals, self._acks
-        self._arrivals, self._acks = [], []
-        ingest = self._hub.ingest
-        if ingest is None or not (arrivals or self._handed_in):
-            self._hub.store.after_commit(lambda: self._answer(acks))
-            return
-        self._handed_in += 1
-        if not ingest.offer(arrivals, lambda: self._handed(acks)):
-            self._wire.pause()
-            ingest.when_room(self._wire.resume)
+        if self._inbound is not None:
+            self._inbound.hand_in()
 
-    def _handed(self, acks: list[bytes]) -> None:
-        self._handed_in -= 1
-        self._hub.store.after_commit(lambda: self._answer(acks))
-
-    def _answer(self, acks: list[bytes]) -> None:
-        self._unanswered -= len(acks)
-        if acks and self._state is _State.OPEN:
-            self.send(b"".join(acks))
-
-    # Everything else.
+    def _answer(self, acks: bytes) -> None:
+        if self._state is _State.OPEN:
+            self.send(acks)
 
     def _other(self, packet: Packet) -> None:
         if isinstance(packet, Ack):
@@ -436,7 +319,7 @@ class Connection:
                 raise ProtocolError(Code.PROTOCOL_ERROR, "a session that was not to be kept can't be kept at the end")
             if not expiry_s and self._there.persistent:
                 self._hub.store.gone(self.client_id)
-            self._there.expiry_s = expiry_s
+            self._there.expiry_s = min(expiry_s, self._limits.session_expiry_max_s)
         if packet.code != Code.DISCONNECT_WITH_WILL:
             self._will = None
         self._hand_in()

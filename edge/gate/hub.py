@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from edge.gate.access import Principal
+from edge.gate.limits import NEVER_S, Limits
 from edge.gate.packets import Prop, Will
 from edge.gate.retained import Retained
-from edge.gate.session import NEVER_S, Link, Message, Outgoing, Session, Subscription
+from edge.gate.session import Link, Message, Outgoing, Session, Subscription
 from edge.gate.topics import FilterTree
 
-SESSIONS_MAX = 200_000
 SUBSCRIPTIONS_MAX = 1_000
 """Of one session."""
 ROUTES_MAX = 100_000
@@ -134,16 +134,34 @@ class Hub:
         self.ingest: Ingest | None = None
         self.sessions: dict[str, Session] = {}
         self._tree: FilterTree[tuple[Session, Subscription]] = FilterTree()
-        self._retained = Retained()
+        self._limits = Limits()
+        self._retained = Retained(self._limits.retained_max)
         self._routes: dict[str, _Route] = {}
         self._turns: dict[str, int] = {}
         self._wills: list[tuple[float, int, str, Will]] = []
         self._wills_left = 0
 
+    @property
+    def limits(self) -> Limits:
+        """What sessions and clients are held to."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self._limits = limits
+        self._retained.messages_max = limits.retained_max
+        for session in self.sessions.values():
+            session.queue_max = limits.queue_max
+
+    def full(self, client_id: str) -> bool:
+        """Whether there is no room for another session."""
+        return client_id not in self.sessions and len(self.sessions) >= self._limits.sessions_max
+
     def restore(self, sessions: Sequence[Session], retained: Sequence[Message]) -> None:
         """What the store kept, before the first connection."""
         for session in sessions:
             self.sessions[session.client_id] = session
+            session.queue_max = self._limits.queue_max
             for subscription in session.subscriptions.values():
                 self._tree.put(subscription.filter, _key(session, subscription), (session, subscription))
         for message in retained:
@@ -160,6 +178,7 @@ class Hub:
             before = None
         session = before or Session(client_id, principal.name, expiry_s, self.store)
         session.link, session.ended_s, session.expiry_s = link, None, expiry_s
+        session.queue_max = self._limits.queue_max
         self.sessions[client_id] = session
         if session.persistent:
             self.store.session(session)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from edge.gate.session import Message
 
-RETAINED_MAX = 200_000
 RETAINED_BYTES_MAX = 256 * 1024 * 1024
 
 
@@ -21,7 +20,8 @@ class _Node:
 class Retained:
     """A tree of topics."""
 
-    def __init__(self) -> None:
+    def __init__(self, messages_max: int) -> None:
+        self.messages_max = messages_max
         self._root = _Node()
         self._count = 0
         self._bytes = 0
@@ -32,7 +32,7 @@ class Retained:
         for level in message.topic.split("/"):
             node = node.below.setdefault(level, _Node())
         before = 0 if node.message is None else len(node.message.payload)
-        full = self._count >= RETAINED_MAX and node.message is None
+        full = self._count >= self.messages_max and node.message is None
         if message.payload and (full or self._bytes + len(message.payload) - before > RETAINED_BYTES_MAX):
             self._prune(message.topic)
             return False

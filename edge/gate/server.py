@@ -10,13 +10,15 @@ import ssl
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from edge.gate.access import Access, Principal
 from edge.gate.connection import Connection
 from edge.gate.hub import Hub, message_of
+from edge.gate.limits import Limits
 from edge.gate.packets import Code, Connect, Properties
+
+__all__ = ["GateServer", "Limits"]
 
 SWEEP_S = 0.5
 LINGER_S = 2.0
@@ -27,23 +29,12 @@ STOP_S = 10.0
 """How long a stop waits for what was handed in, and for clients to take what was written."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """packet_bytes_max: of one packet. connections_max: at once. connect_s: from the TCP connection to a CONNECT.
-    keep_alive_max_s: what an MQTT 5 client may ask for."""
-
-    packet_bytes_max: int = 16 * 1024 * 1024
-    connections_max: int = 20_000
-    connect_s: float = 10.0
-    keep_alive_max_s: int = 3_600
-
-
 class GateServer:
     """An MQTT endpoint over a Hub. say: logs an event."""
 
     def __init__(self, hub: Hub, access: Access, say: Callable[..., None], limits: Limits | None = None) -> None:
         self.hub = hub
-        self.limits = limits or Limits()
+        self.limits = hub.limits = limits or hub.limits
         self.refused = 0
         self._access = access
         self._say = say
@@ -124,10 +115,7 @@ class GateServer:
 
     def connection_for(self, client: _Client) -> Connection:
         """The state machine of a new connection."""
-        limits = self.limits
-        return Connection(
-            self.hub, client, self._authenticate, self._say, limits.packet_bytes_max, limits.keep_alive_max_s
-        )
+        return Connection(self.hub, client, self._authenticate, self._say)
 
     def _authenticate(self, packet: Connect, done: Callable[[Principal | None], None]) -> None:
         principal = self._access.known(packet.user, packet.password)
@@ -162,7 +150,7 @@ class GateServer:
 
 
 class _Client(asyncio.Protocol):
-    """One socket: a Wire (edge.gate.connection) whose writes of one turn of the loop go out together."""
+    """One socket: a Wire (edge.gate.wire) whose writes of one turn of the loop go out together."""
 
     def __init__(self, server: GateServer) -> None:
         self._server = server
@@ -198,7 +186,7 @@ class _Client(asyncio.Protocol):
         self.connection.lost("" if exc is None else str(exc))
 
     def write(self, data: bytes) -> None:
-        """See edge.gate.connection.Wire."""
+        """See edge.gate.wire.Wire."""
         if self._closing:
             return
         if not self._out:
@@ -212,7 +200,7 @@ class _Client(asyncio.Protocol):
             self._transport.write(out)
 
     def close(self) -> None:
-        """See edge.gate.connection.Wire."""
+        """See edge.gate.wire.Wire."""
         if not self._closing and self._transport is not None:
             self._flush()
             self._closing = True
@@ -231,18 +219,18 @@ class _Client(asyncio.Protocol):
             self._transport.abort()
 
     def backlog(self) -> int:
-        """See edge.gate.connection.Wire."""
+        """See edge.gate.wire.Wire."""
         waiting = 0 if self._transport is None else self._transport.get_write_buffer_size()
         return self._out_bytes + waiting
 
     def pause(self) -> None:
-        """See edge.gate.connection.Wire. Pauses count: reading goes on when each has its resume."""
+        """See edge.gate.wire.Wire. Pauses count: reading goes on when each has its resume."""
         self._pauses += 1
         if self._pauses == 1 and self._transport is not None and not self._closing:
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        """See edge.gate.connection.Wire."""
+        """See edge.gate.wire.Wire."""
         self._pauses -= 1
         if not self._pauses and self._transport is not None and not self._closing:
             self._heard_s = self._loop.time()

@@ -14,12 +14,9 @@ import msgspec
 
 from edge.gate import packets as p
 from edge.gate.encoder import encode_ack
+from edge.gate.limits import Limits
 from edge.gate.packets import Prop, Properties, Publish
 
-NEVER_S = 0xFFFF_FFFF
-"""A session expiry that never comes (MQTT 5)."""
-QUEUE_MAX = 10_000
-"""Messages that wait for one client, in flight ones included; more are dropped and counted."""
 PACKET_ID_MAX = 65_535
 
 
@@ -91,7 +88,8 @@ class Keeper(Protocol):
 
 
 class Session:
-    """What the gate knows of a client by its identifier. expiry_s: how long after its connection ends; NEVER_S: for ever."""
+    """What the gate knows of a client by its identifier. expiry_s: how long after its connection ends; NEVER_S: for ever.
+    queue_max: messages that wait for it, in flight ones included; beyond it the oldest are dropped and counted."""
 
     def __init__(self, client_id: str, owner: str, expiry_s: int, keeper: Keeper) -> None:
         self.client_id = client_id
@@ -102,6 +100,7 @@ class Session:
         self.subscriptions: dict[str, Subscription] = {}
         self.received: set[int] = set()
         self.dropped = 0
+        self.queue_max = Limits().queue_max
         self._keeper = keeper
         self._waiting: deque[Outgoing] = deque()
         self._in_flight: dict[int, Outgoing] = {}
@@ -123,7 +122,7 @@ class Session:
             if self.link is not None and not self._send(Outgoing(0, message, 0, retain, identifiers), 0, now_s, False):
                 self.dropped += 1
             return
-        if (self.link is None and not self.persistent) or self.pending() >= QUEUE_MAX:
+        if (self.link is None and not self.persistent) or not self._room():
             self.dropped += 1
             return
         self._numbered += 1
@@ -132,6 +131,18 @@ class Session:
             self._keeper.queued(self, out)
         self._waiting.append(out)
         self.pump(now_s)
+
+    def _room(self) -> bool:
+        """Whether one more message may wait; the oldest goes where that helps, as what is in flight can't be taken back."""
+        if self.pending() < self.queue_max:
+            return True
+        if not self._waiting:
+            return False
+        oldest = self._waiting.popleft()
+        self.dropped += 1
+        if self.persistent:
+            self._keeper.delivered(self, oldest.number)
+        return True
 
     def restore(self, out: Outgoing) -> None:
         """Puts back a message that the store kept."""

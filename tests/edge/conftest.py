@@ -70,7 +70,7 @@ class Peer:
         self.slow = 0
         self._decoder = Decoder(2**28, version)
         self._got: list[Packet] = []
-        self.connection = Connection(world.hub, self, world.authenticate, world.say, 2**20, 3_600)
+        self.connection = Connection(world.hub, self, world.authenticate, world.say)
 
     def write(self, data: bytes) -> None:
         self._got += self._decoder.feed(data)

@@ -8,7 +8,9 @@ import pytest
 
 from edge.gate import packets as p
 from edge.gate.access import Principal, Role
-from edge.gate.connection import ALIASES_MAX, BACKLOG_BYTES_MAX, RECEIVE_MAX
+from edge.gate.connection import BACKLOG_BYTES_MAX
+from edge.gate.inbound import ALIASES_MAX, RECEIVE_MAX
+from edge.gate.limits import NEVER_S, Limits
 from edge.gate.packets import (
     V5,
     V311,
@@ -27,7 +29,6 @@ from edge.gate.packets import (
     Unsubscribe,
     Will,
 )
-from edge.gate.session import NEVER_S, QUEUE_MAX
 
 KEPT = {Prop.SESSION_EXPIRY: 100}
 
@@ -306,10 +307,27 @@ def test_a_slow_subscriber_loses_qos_0_and_its_queue_is_bounded(world: Any) -> N
     assert peer.messages() == []
     assert world.hub.sessions["sub"].dropped == 1
     peer.vanish()
-    for _ in range(QUEUE_MAX + 5):
-        publisher.send(Publish("a", b"1", 1, False, False, 1))
-    assert world.hub.sessions["sub"].pending() == QUEUE_MAX
+    world.hub.limits = Limits(queue_max=10)
+    for number in range(15):
+        publisher.send(Publish("a", b"%d" % number, 1, False, False, 1))
+    assert world.hub.sessions["sub"].pending() == 10
     assert world.hub.sessions["sub"].dropped == 6
+    again = type(peer)(world)
+    _, *messages = again.send(Connect("sub", V5, clean=False, properties=KEPT))
+    assert [m.payload for m in messages] == [b"%d" % number for number in range(5, 15)]
+
+
+def test_a_client_is_told_what_it_gets_instead_of_what_it_asked_for(world: Any) -> None:
+    """Session expiry, keep-alive, packet size; and that there is no room for another session."""
+    world.hub.limits = Limits(session_expiry_max_s=60, keep_alive_max_s=30, packet_bytes_max=1_000, sessions_max=1)
+    peer = type(world.peer("a"))(world)
+    (connack,) = peer.send(Connect("a", V5, keep_alive_s=99, properties={Prop.SESSION_EXPIRY: NEVER_S}))
+    told = connack.properties or {}
+    assert told[Prop.SESSION_EXPIRY] == world.hub.sessions["a"].expiry_s == 60
+    assert (told[Prop.SERVER_KEEP_ALIVE], told[Prop.MAXIMUM_PACKET_SIZE]) == (30, 1_000)
+    other = type(peer)(world)
+    (refused,) = other.send(Connect("b", V5))
+    assert refused.code == Code.SERVER_BUSY
 
 
 def test_unsubscribing_says_whether_there_was_something(world: Any) -> None:
@@ -459,6 +477,21 @@ def test_a_message_is_acknowledged_only_when_it_is_kept_and_in_order(world: Any)
     for done in ingest.dones:
         done()
     assert peer.got() == [Ack(p.PUBACK, 1), Ack(p.PUBREC, 2), Ack(p.PUBACK, 3)]
+
+
+def test_a_message_of_qos_2_sent_again_is_still_acknowledged_only_when_it_is_kept(world: Any) -> None:
+    """Also on another connection, while the first copy is on its way to the disk."""
+    ingest = world.hub.ingest = Ingest()
+    message = Publish("a", b"1", 2, False, False, 1)
+    first = world.peer("dev", properties=KEPT)
+    first.send(message)
+    first.vanish()
+    second = world.peer("dev", clean=False, properties=KEPT)
+    assert second.send(message) == []
+    assert len(ingest.arrivals) == 1
+    for done in ingest.dones:
+        done()
+    assert second.got() == [Ack(p.PUBREC, 1)]
 
 
 def test_reading_stops_while_the_log_is_behind(world: Any) -> None:
