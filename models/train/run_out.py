@@ -28,6 +28,8 @@ SEED = 20_260_301
 HOMES_PER_KIND = 2_400
 EXAMPLES_PER_HOME = 24
 HOMES_TESTED = 200
+COMPOUND = 0.35
+"""The share of homes trained on whose demand is of two kinds at once: life is less stationary than one kind of demand."""
 EPOCHS = 30
 
 Say = Callable[[str], None]
@@ -40,7 +42,7 @@ def train(out: Path, *, seed: int = SEED, data_dir: Path | None = None, quick: b
     """
     homes, epochs = (HOMES_PER_KIND // 10, 6) if quick else (HOMES_PER_KIND, EPOCHS)
     say(f"simulating {homes} homes of each kind of demand")
-    examples = simulated(seed, homes, EXAMPLES_PER_HOME)
+    examples = simulated(seed, homes, EXAMPLES_PER_HOME, COMPOUND)
     real = real_use(seed, data_dir)
     part = split(examples, seed)
     fitted = examples.take(part == 0)

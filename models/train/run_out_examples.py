@@ -1,8 +1,7 @@
 """Examples for the run-out model: moments in lives whose future use is known, seen the way a detector would see them.
 
-From daily use (simulated by kind of demand, or real) come: a history that may be short, gappy, noisy, rounded or spread over
-the days between sparse readings; a level with its claimed noise; a prior that may be wrong; and the true time to empty, or
-that it lies beyond what is known (censored).
+From daily use (simulated by kind of demand, or real) come: a history and level as seen through a gauge or a counter
+(as_seen.py), a prior that may be wrong, and the true time to empty, or that it lies beyond what is known (censored).
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.features import DAYS, run_out_features
+from models.train.as_seen import Lives, Seen, counted, gauged, troubled
 from models.train.mlp import Batch
 from simulators.physics.demand import Kind, daily_use, weekday_of
 
@@ -65,8 +65,8 @@ class Examples:
         return Batch(x=self.x, y=y, censored=self.censored, weight=np.ones(len(self)))
 
 
-def simulated(seed: int, homes_per_kind: int, examples_per_home: int) -> Examples:
-    """Examples of every kind of demand."""
+def simulated(seed: int, homes_per_kind: int, examples_per_home: int, compound: float = 0.0) -> Examples:
+    """Examples of every kind of demand. compound: the share of homes in which a slow change comes on top."""
     parts = []
     for number, kind in enumerate(Kind):
         rng = np.random.default_rng([seed, number])
@@ -74,6 +74,8 @@ def simulated(seed: int, homes_per_kind: int, examples_per_home: int) -> Example
             homes = min(_HOMES_TOGETHER, homes_per_kind - start)
             first_day = FIRST_DAY + int(rng.integers(0, 1096))
             use = daily_use(kind, rng, homes, DAYS_SIMULATED, first_day)
+            if compound:
+                use = np.where(rng.random((homes, 1)) < compound, use * _slow_change(rng, homes, first_day), use)
             ids = number * 1_000_000 + start + np.arange(homes)
             parts.append(examples_of(rng, use, first_day, examples_per_home, kind.value, ids, AHEAD_DAYS_MIN))
     return Examples.joined(parts)
@@ -103,21 +105,17 @@ def examples_of(
     level = local * _supply_days(rng, home.size)
     time_days, censored = _times(use, home, day, fraction, so_far, level)
 
-    capacity = level / rng.uniform(0.03, 1.0, home.size)
-    sensed = rng.random(home.size) < 0.5  # a level sensor; the others count use
-    noise = np.where(sensed, capacity * np.exp(rng.uniform(np.log(0.001), np.log(0.05), home.size)), 1e-3 * capacity)
-    misjudged = np.exp(rng.normal(0.0, 0.2, home.size))
-    believed = level + noise * misjudged * rng.normal(0.0, 1.0, home.size)
-    seen = _as_seen(rng, history, np.where(sensed, noise, 0.0))
-    today = so_far + np.where(sensed, noise, 0.0) * rng.normal(0.0, 0.5, home.size)
-    blind = np.isnan(seen[:, 0]) | (rng.random(home.size) < 0.05)
-    today = np.where(blind, np.nan, np.maximum(today, 0.0))
+    lives = Lives(history=history, so_far=so_far, fraction=fraction, level=level)
+    sensed = rng.random(home.size) < 0.5  # a gauge; the others count use
+    seen = _merged(sensed, gauged(rng, lives.take(sensed)), counted(rng, lives.take(~sensed)))
+    daily = troubled(rng, seen.daily).astype(np.float32)
+    today = np.where(rng.random(home.size) < 0.05, np.nan, seen.today).astype(np.float32)
     prior, spread = _prior(rng, use.mean(axis=1)[home])
     weekday = weekday_of(first_day + day)
     x, scale_days = run_out_features(
-        seen, today.astype(np.float32), fraction.astype(np.float32), believed, prior, spread, noise, weekday
+        daily, today, fraction.astype(np.float32), seen.level, prior, spread, seen.deviation, weekday
     )
-    mean_28, deviation_28 = _reference(seen, prior)
+    mean_28, deviation_28 = _reference(daily, prior)
     return Examples(
         x=x,
         scale_days=scale_days,
@@ -125,10 +123,18 @@ def examples_of(
         censored=censored,
         kind=np.full(home.size, kind),
         home=home_ids[home],
-        level=believed,
+        level=seen.level,
         mean_28=mean_28,
         deviation_28=deviation_28,
     )
+
+
+def _slow_change(rng: np.random.Generator, homes: int, first_day: int) -> Float64:
+    """(homes, DAYS_SIMULATED) factors: another process, its days smoothed over a week."""
+    kind = (Kind.HEATING, Kind.YEARLY, Kind.SHIFTING, Kind.VACATIONS, Kind.TRENDING)[int(rng.integers(5))]
+    other = daily_use(kind, rng, homes, DAYS_SIMULATED, first_day)
+    sums = np.cumsum(np.concatenate([other[:, :7], other], axis=1), axis=1)
+    return np.asarray((sums[:, 7:] - sums[:, :-7]) / 7.0)
 
 
 def _window(use: Float64, home: Int64, day: Int64) -> Float64:
@@ -166,45 +172,15 @@ def _times(
     return np.where(censored, days - day - fraction, moment - day - fraction), censored
 
 
-def _as_seen(rng: np.random.Generator, history: Float64, noise: Float64) -> Float32:
-    """The history with a detector's troubles: noise of level differences, sparse readings, gaps, and short lives."""
-    count = len(history)
-    seen = history.copy()
-    errors = rng.normal(0.0, 1.0, (count, DAYS + 1)) * (noise * rng.uniform(0.2, 0.8, count))[:, None]
-    seen += errors[:, :-1] - errors[:, 1:]
-    manner = rng.random(count)
-    carried = manner < 0.6
-    seen[carried] = _carried(seen[carried])
-    clipped = manner > 0.8
-    seen[clipped] = np.maximum(seen[clipped], 0.0)
-    for row in np.flatnonzero(rng.random(count) < 0.12):
-        _spread(seen[row], int(rng.integers(2, 15)), int(rng.integers(0, 14)))
-    gappy = rng.random(count) < 0.2
-    holes = rng.random((count, DAYS)) < rng.uniform(0.03, 0.5, (count, 1))
-    seen[gappy[:, None] & holes] = np.nan
-    silent = np.where(rng.random(count) < 0.1, rng.integers(1, 10, count), 0)
-    seen[np.arange(DAYS) < silent[:, None]] = np.nan
-    age = np.where(rng.random(count) < 0.25, rng.integers(0, DAYS, count), DAYS)
-    age = np.where(rng.random(count) < 0.2, rng.integers(0, 8, count), age)
-    seen[np.arange(DAYS) >= age[:, None]] = np.nan
-    return seen.astype(np.float32)
-
-
-def _carried(seen: Float64) -> Float64:
-    """No day below 0: what noise made negative is owed by the next day, so that sums stay right."""
-    owed = np.zeros(len(seen))
-    out = np.empty_like(seen)
-    for day in range(DAYS - 1, -1, -1):
-        total = seen[:, day] + owed
-        out[:, day] = np.maximum(total, 0.0)
-        owed = np.minimum(total, 0.0)
-    return out
-
-
-def _spread(row: Float64, every: int, start: int) -> None:
-    """Readings only every so many days: the use between two is spread evenly."""
-    for begin in range(start, DAYS, every):
-        row[begin : begin + every] = row[begin : begin + every].mean()
+def _merged(first: NDArray[np.bool_], yes: Seen, no: Seen) -> Seen:
+    """One table of two, rows where they were."""
+    found = {}
+    for name in Seen.__slots__:
+        part = getattr(yes, name)
+        whole = np.empty((len(first), *part.shape[1:]))
+        whole[first], whole[~first] = part, getattr(no, name)
+        found[name] = whole
+    return Seen(**found)
 
 
 def _prior(rng: np.random.Generator, rate: Float64) -> tuple[Float64, Float64]:
