@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,15 +34,20 @@ class _Line:
     is_tick: bool = False
 
 
-def export_lines(log: Log, names: Names) -> Iterator[bytes]:
-    """Every record that the log holds now, as lines of the replay protocol, in order of arrival.
+def ends_of(log: Log) -> dict[str, int]:
+    """How far the log goes now. Of a running service take it before its names are read, so that they know every metric."""
+    return {topic: log.end(topic) for topic in (INPUT, QUARANTINE)}
+
+
+def export_lines(log: Log, names: Names, ends: Mapping[str, int]) -> Iterator[bytes]:
+    """The log's records up to `ends`, as lines of the replay protocol, in order of arrival.
 
     Raises LogDamaged for a record that can't be read, KeyError for a metric that `names` does not know.
     """
-    quarantined = _quarantined_of(log, log.end(QUARANTINE))
+    quarantined = _quarantined_of(log, ends[QUARANTINE])
     aside = next(quarantined, None)
     last_ms = 0
-    for line in _input_of(log, log.end(INPUT), names):
+    for line in _input_of(log, ends[INPUT], names):
         while aside is not None and (aside.at_ms < line.at_ms or (line.is_tick and aside.at_ms == line.at_ms)):
             last_ms = max(last_ms, aside.at_ms)
             yield _quarantined_line(aside, last_ms)

@@ -15,7 +15,7 @@ from config.settings import Settings
 from reactor.store.sql import SqlStore
 from star.errors import InputError
 from starloop.data_dir import LOG, STORE
-from starloop.export import export_lines
+from starloop.export import ends_of, export_lines
 from stream.transports.log import SqliteLog
 
 
@@ -37,16 +37,14 @@ def export(data: Path | None, out: Path | None) -> None:
     folder = Settings.read(data_dir=data).data_dir
     if not (folder / LOG).is_file() or not (folder / STORE).is_file():
         raise InputError(f"{folder}: no service has run here: expected its data directory, with {LOG} and {STORE}")
-    store = SqlStore(f"sqlite:///{folder / STORE}")
-    try:
-        with SqliteLog(folder / LOG, read_only=True) as log, _opened(out) as file:
-            count = 0
-            for line in export_lines(log, store.names()):
+    count = 0
+    with SqliteLog(folder / LOG, read_only=True) as log:
+        ends = ends_of(log)
+        with SqlStore(f"sqlite:///{folder / STORE}") as store, _opened(out) as file:
+            for line in export_lines(log, store.names, ends):
                 file.write(line)
                 count += 1
             file.flush()
-    finally:
-        store.close()
     click.echo(f"{count} lines written", err=True)
 
 

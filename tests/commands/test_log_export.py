@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,12 +18,13 @@ from config.fleet import Customer, Device, Fleet, Slot, Supplier
 from config.profile_file import load_profiles
 from config.resolve import Catalogue, resolve
 from edge.intake import Intake
+from reactor.store.memory import MemoryNames
+from reactor.store.sql import SqlStore
 from star.records import FleetChange, Quarantined, Record, Request, SupplierTerms, Tick
 from star.repeat import Outcome
 from star.sense import Readings
 from star.times import parse_time_ms
-from starloop.export import export_lines
-from starloop.replay import NamesInMemory
+from starloop.export import ends_of, export_lines
 from stream.inlet import entries_of
 from stream.transports.log import SqliteLog
 
@@ -58,7 +61,7 @@ ROWS = st.lists(
 )
 
 
-def readings_of(rows: Sequence[tuple[str, str, int | None, float, int, int, int]], now_ms: int, names: NamesInMemory):
+def readings_of(rows: Sequence[tuple[str, str, int | None, float, int, int, int]], now_ms: int, names: MemoryNames):
     out = []
     for device, name, at_ms, value, boot, seq, later_ms in rows:
         now_ms += later_ms
@@ -67,9 +70,9 @@ def readings_of(rows: Sequence[tuple[str, str, int | None, float, int, int, int]
     return Readings.of_rows(out), now_ms
 
 
-def read_back(lines: Iterator[bytes], catalogue: Catalogue) -> tuple[list[Record | Quarantined], NamesInMemory]:
+def read_back(lines: Iterator[bytes], catalogue: Catalogue) -> tuple[list[Record | Quarantined], MemoryNames]:
     """What replay makes of the lines before it analyses them."""
-    names = NamesInMemory()
+    names = MemoryNames()
     intake = Intake(catalogue, names)
     last_ms = None
     for line in lines:
@@ -99,7 +102,7 @@ def read_back(lines: Iterator[bytes], catalogue: Catalogue) -> tuple[list[Record
     return intake.drain(), names
 
 
-def flat(records: Sequence[Record | Quarantined], names: NamesInMemory) -> list[object]:
+def flat(records: Sequence[Record | Quarantined], names: MemoryNames) -> list[object]:
     """Records as a list in which readings are rows with names: numbers of a registry and batches do not show."""
     out: list[object] = []
     for record in records:
@@ -112,9 +115,9 @@ def flat(records: Sequence[Record | Quarantined], names: NamesInMemory) -> list[
     return out
 
 
-def exported(log: SqliteLog, records: Sequence[Record | Quarantined], names: NamesInMemory) -> list[bytes]:
+def exported(log: SqliteLog, records: Sequence[Record | Quarantined], names: MemoryNames) -> list[bytes]:
     log.append_batch(entries_of(records))
-    return list(export_lines(log, names))
+    return list(export_lines(log, names, ends_of(log)))
 
 
 @settings(max_examples=60, deadline=None)
@@ -126,7 +129,7 @@ def test_readings_come_back_exactly(
     start_ms: int,
 ) -> None:
     """Export, then intake: the same columns in the same order, to the last bit and millisecond, up to numbering."""
-    names = NamesInMemory()
+    names = MemoryNames()
     records: list[Record] = []
     now_ms = start_ms
     for rows in batches:
@@ -162,7 +165,7 @@ def test_what_people_and_suppliers_said_comes_back(tmp_path: Path, catalogue: Ca
         Tick(at_ms=1_005),
     ]
     with SqliteLog(tmp_path / "log.db") as log:
-        found, _ = read_back(iter(exported(log, records, NamesInMemory())), catalogue)
+        found, _ = read_back(iter(exported(log, records, MemoryNames())), catalogue)
     assert found == records
 
 
@@ -177,7 +180,7 @@ def test_what_was_quarantined_is_quarantined_again_and_never_understood(tmp_path
     ]
     ticks = [Tick(at_ms=at_ms) for at_ms in (900, 1_500, 2_000)]
     with SqliteLog(tmp_path / "log.db") as log:
-        found, _ = read_back(iter(exported(log, [*aside, *ticks], NamesInMemory())), catalogue)
+        found, _ = read_back(iter(exported(log, [*aside, *ticks], MemoryNames())), catalogue)
     kinds = [(type(record).__name__, record.at_ms) for record in found if not isinstance(record, Readings)]
     q, t = "Quarantined", "Tick"
     assert kinds == [(t, 900), (q, 1_000), (q, 1_500), (q, 1_500), (t, 1_500), (t, 2_000), (q, 3_000)]
@@ -187,7 +190,7 @@ def test_what_was_quarantined_is_quarantined_again_and_never_understood(tmp_path
 
 def test_rows_of_one_message_are_one_line(tmp_path: Path) -> None:
     """Same device, times, boot and seq: one object; a name that comes twice begins the next."""
-    names = NamesInMemory()
+    names = MemoryNames()
     rows = [("a", "oil"), ("a", "temperature"), ("a", "oil"), ("b-2", "oil")]
     readings = Readings.of_rows([(names.number("/".join(row)), 5, 1_500, 0.5, 3, 17) for row in rows])
     with SqliteLog(tmp_path / "log.db") as log:
@@ -205,6 +208,40 @@ def test_the_log_of_a_running_service_can_be_exported(tmp_path: Path) -> None:
     with SqliteLog(tmp_path / "log.db") as log:
         log.append_batch(entries_of([Tick(at_ms=nth) for nth in range(1_234)]))
         with SqliteLog(tmp_path / "log.db", read_only=True) as reader:
-            lines = list(export_lines(reader, NamesInMemory()))
+            lines = list(export_lines(reader, MemoryNames(), ends_of(reader)))
     assert len(lines) == 1_234
     assert lines[1_233] == b'{"at":1.233,"tick":true}\n'
+
+
+def starloop(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "starloop", *arguments], capture_output=True, text=True, check=False)
+
+
+def test_an_operator_exports_a_stopped_service_s_log(tmp_path: Path) -> None:
+    """The command reads names from the store, writes the file whole, and says how much; standard output works too."""
+    with SqlStore(f"sqlite:///{tmp_path}/store.db") as store, SqliteLog(tmp_path / "log.db") as log:
+        number = store.names.number("a/oil")
+        readings = Readings.of_rows([(number, 1_000, 2_000, 7.25, -1, 3)])
+        log.append_batch(entries_of([readings, Tick(at_ms=2_000)]))
+    done = starloop("log", "export", "--data", str(tmp_path), "--out", str(tmp_path / "lines.jsonl"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "2 lines written\n")
+    expected = (
+        '{"at":2.0,"topic":"starloop/v1/a/telemetry","payload":{"at":1.0,"seq":3,"values":{"oil":7.25}}}\n'
+        '{"at":2.0,"tick":true}\n'
+    )
+    assert (tmp_path / "lines.jsonl").read_text() == expected
+    assert starloop("log", "export", "--data", str(tmp_path)).stdout == expected
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_mistaken_directory_or_file_is_one_clear_line(tmp_path: Path) -> None:
+    """Exit 1, what was found, what was expected, and no file left behind."""
+    done = starloop("log", "export", "--data", str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no service has run here" in done.stderr
+    SqlStore(f"sqlite:///{tmp_path}/store.db").close()
+    SqliteLog(tmp_path / "log.db").close()
+    done = starloop("log", "export", "--data", str(tmp_path), "--out", str(tmp_path / "no" / "lines.jsonl"))
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "expected a file that can be written" in done.stderr

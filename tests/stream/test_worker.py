@@ -29,7 +29,7 @@ class LogInMemory:
         return len(rows) - len(values)
 
     def read(self, topic: str, start: int, limit: int) -> list[tuple[int, bytes]]:
-        return list(enumerate(self.topics.get(topic, [])))[start : start + limit]
+        return list(enumerate(self.topics.get(topic, [])[start : start + limit], start))
 
     def end(self, topic: str) -> int:
         return len(self.topics.get(topic, []))
