@@ -84,7 +84,7 @@ class Settings(BaseSettings):
         67_108_864, "Free room on the disk below which readings are no longer acknowledged.", unit="bytes", least=0
     )
 
-    send_attempts_max: int = _count(12, "Attempts to bring a reaction to its receiver before a person is told.")
+    send_attempts_max: int = _count(40, "Attempts to bring a reaction to its receiver before a person is told.")
     send_backoff_s: float = _setting(
         1.0, "Wait before the second attempt; it doubles for each further one.", unit="s", gt=0
     )

@@ -14,7 +14,6 @@ from console.backend import (
     ReactionShown,
 )
 from console.order_point import order_point
-from edge import adapters
 from edge.events import parse_outcome, parse_request
 from edge.gate.hub import Arrival
 from edge.intake import Intake, Items
@@ -121,7 +120,7 @@ class ServiceBackend:
     async def submit_telemetry(self, device: str, payload: bytes) -> None:
         topic = f"starloop/v1/{device}/telemetry"
         now_ms = self._service.inlet.now_ms()
-        trial = Intake(self._service.catalogue, MemoryNames(), readers=adapters.installed())
+        trial = Intake(self._service.catalogue, MemoryNames(), readers=self._service.readers)
         trial.take(topic, payload, now_ms)
         for record in trial.drain():
             if isinstance(record, Quarantined):

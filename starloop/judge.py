@@ -68,6 +68,10 @@ class Judge:
         """A customer asked for `device/name`."""
         self._asked[item] += 1
 
+    def asked(self, item: str) -> bool:
+        """Whether a customer ever asked for `device/name`."""
+        return self._asked.get(item, 0) > 0
+
     def terms(self, supplier: str, lead_time_days: tuple[float, float]) -> None:
         """A supplier's stated lead time changed."""
         self._lead[supplier] = lead_time_days

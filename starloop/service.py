@@ -48,6 +48,7 @@ from star.errors import InputError, LogError
 from star.ports import Clock
 from star.records import FleetChange, Quarantined, Record
 from starloop.backend import ServiceBackend
+from starloop.clock import WallClock
 from starloop.data_dir import CONSOLE, LOG, STORE, announce, prepare, withdraw
 from starloop.fleet_in_force import catalogue_at, edits, first_catalogue, seen
 from starloop.reaction import Reactor
@@ -89,7 +90,8 @@ class Service:
 
     def _open_intake(self) -> None:
         names = self.store.names
-        intake = Intake(self.catalogue, names, readers=adapters.installed(), known_names=names.all())
+        self.readers = adapters.installed()
+        intake = Intake(self.catalogue, names, readers=self.readers, known_names=names.all())
         self.inlet = Inlet(intake, self._append, self.clock.now_ms, _log.info, last_arrival_ms(self.log))
         self.ticker = Ticker(
             self.inlet.put,
@@ -109,7 +111,8 @@ class Service:
         webhook = WebhookChannel(
             self._supplier,
             own_secret=installation_secret(self.folder),
-            clock=self.clock,
+            clock=WallClock(),  # receivers judge a signature's age by the world's time, also in a demo
+            timeout_s=self.settings.send_timeout_s,
         )
         self._stack.push_async_callback(webhook.close)
         notify = NotifyChannel(self._customer, self._label, console_url=self.settings.public_url)

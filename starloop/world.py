@@ -15,12 +15,13 @@ import orjson
 
 from config.profile_file import load_profiles
 from config.resolve import Catalogue, resolve
+from edge.adapters import installed
 from edge.intake import Intake
 from reactor.engine import Engine
 from reactor.store.memory import MemoryNames, MemoryStore
 from simulators.fleet import Event, Neighbourhood
 from star.ports import Scorer
-from star.react import Reaction
+from star.react import Reaction, ReactionType
 from star.records import Tick
 from star.times import DAY_MS, HOUR_MS
 from starloop.judge import Judge
@@ -34,6 +35,12 @@ TICK_MS = HOUR_MS
 CHECKPOINT = Policy(every_s=86_400.0, records=500)
 KILLS_IN_A_ROW_MAX = 5
 """After so many kills without progress the next try is left in peace, or a step would never end."""
+
+
+FORGOTTEN_MS = 4 * DAY_MS
+"""A shelf that is empty for so long without a living need was forgotten. Devices of the worlds are offline for less."""
+EARLY_DAYS = 14.0
+"""An order may come so many days earlier than three slow deliveries would need: stock in hand costs little."""
 
 
 class Killed(BaseException):
@@ -99,6 +106,7 @@ class World:
         self.catalogue: Catalogue = resolve(self.neighbourhood.fleet, load_profiles())
         self.judge = Judge(self.catalogue)
         self._scorer = scorer
+        self._readers = installed()
         self._names = MemoryNames()
         self._log = MemoryLog()
         self._blocks = MemoryBlocks()
@@ -107,6 +115,7 @@ class World:
         self._kill_share = kill_share
         self._sent: dict[str, Reaction] = {}
         self._kills = 0
+        self._empty_since_ms: dict[str, int] = {}
         self._start()
 
     def run(self, days: float) -> Report:
@@ -117,6 +126,7 @@ class World:
             events = self.neighbourhood.advance(to_ms)
             self._witness(events)
             self._hour(events, to_ms)
+            self._look_for_the_forgotten()
         return Report(sent=list(self._sent.values()), broken=self.judge.broken, kills=self._kills)
 
     def input_records(self) -> list[bytes]:
@@ -151,16 +161,41 @@ class World:
                 self._start()
         raise AssertionError("an hour of the world never ended")
 
+    def _look_for_the_forgotten(self) -> None:
+        """A shelf that has truly been empty for days has a need that somebody was told of, or whose order is under way."""
+        now_ms = self.neighbourhood.now_ms
+        for item, slot in self.catalogue.slots.items():
+            if self.neighbourhood.true_level(item) > 0.0:
+                self._empty_since_ms.pop(item, None)
+                continue
+            since_ms = self._empty_since_ms.setdefault(item, now_ms)
+            wants = "replenishment" in self.catalogue.customers[slot.customer].consents
+            if wants and now_ms - since_ms == FORGOTTEN_MS and not self._store.needs(item=item, open_only=True):
+                self.judge.broken.append(
+                    f"{item} has been empty for {FORGOTTEN_MS // DAY_MS} days, and has no living need"
+                )
+
+    def _judge_moment(self, reaction: Reaction) -> None:
+        """An order goes out for a shelf that is truly low: half empty, or with less than delivery and patience need."""
+        item = f"{reaction.device}/{reaction.item}"
+        slot = self.catalogue.slots.get(item)
+        if reaction.type is not ReactionType.ORDER_REQUESTED or slot is None or self.judge.asked(item):
+            return
+        days = self.neighbourhood.true_days_to_empty(item, horizon_days=365.0)
+        enough = 3.0 * max(self.catalogue.suppliers[name].lead_time_days[1] for name in slot.suppliers) + EARLY_DAYS
+        if days > enough and self.neighbourhood.true_level(item) > slot.capacity / 2:
+            self.judge.broken.append(f"{reaction.id} is ordered {days:.0f} days before the shelf is empty")
+
     def _append(self, events: Sequence[Event], to_ms: int) -> None:
-        intake = Intake(self.catalogue, self._names)
         for event in events:
-            intake.take(event.topic, orjson.dumps(event.payload), event.at_ms)
-        intake.put(Tick(at_ms=to_ms))
-        for topic, _, value in entries_of(intake.drain()):
+            self._intake.take(event.topic, orjson.dumps(event.payload), event.at_ms)
+        self._intake.put(Tick(at_ms=to_ms))
+        for topic, _, value in entries_of(self._intake.drain()):
             self._log.append(topic, [value or b""])
 
     def _start(self) -> None:
         """A process starts on what the disk holds."""
+        self._intake = Intake(self.catalogue, self._names, readers=self._readers)
         analysis = Analysis(self.catalogue, self._names, self._scorer)
         self._shell = LogShell(self._log, self._blocks, analysis, CHECKPOINT)
         self._engine = Engine(self.catalogue, self._store.load())
@@ -188,7 +223,9 @@ class World:
 
     def _deliver(self, reaction: Reaction) -> None:
         """A reaction reaches people and suppliers; a second time after a kill, with the same id."""
-        self._sent.setdefault(reaction.id, reaction)
+        if reaction.id not in self._sent:
+            self._judge_moment(reaction)
+            self._sent[reaction.id] = reaction
         line = reaction.line()
         self.judge.reaction(line)
         self.neighbourhood.react(line)

@@ -69,7 +69,9 @@ def command(id_: str, data: Path | None, as_json: bool, lang: str) -> None:
     service = find_running(settings.data_dir)
     rows = of_store(settings, id_) if service is None else of_service(service.ask, id_)
     if not rows:
-        raise InputError(f"{id_}: no receipt of it in {settings.data_dir}: expected a need's, reaction's or decision's id")
+        raise InputError(
+            f"{id_}: no receipt of it in {settings.data_dir}: expected a need's, reaction's or decision's id"
+        )
     for row in rows:
         click.echo(json.dumps(row, ensure_ascii=False) if as_json else "\n".join(in_words(row, lang)))
 
