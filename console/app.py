@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import traceback
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -29,6 +30,7 @@ from star.errors import BadPayload, ConfigError, StarloopError
 
 API = "/api/v1"
 GZIP_FROM_BYTES = 1_000
+TRACEBACK_FRAMES = 12
 _log = structlog.get_logger("console")
 
 
@@ -137,7 +139,9 @@ def _errors(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
         reference = secrets.token_hex(4)
-        _log.error("failed_to_answer", path=request.url.path, reference=reference, exc_info=error)
+        # As text: a renderer that draws tracebacks with their locals takes seconds, on the loop that takes readings in.
+        told = "".join(traceback.format_exception(error, limit=-TRACEBACK_FRAMES))
+        _log.error("failed_to_answer", path=request.url.path, reference=reference, traceback=told)
         return _said(request, 500, reference)
 
 

@@ -25,8 +25,8 @@ ASKS: Mapping[NeedState, str] = {
 }
 """States of a need in which the customer is asked something, and the type of reaction that asks."""
 
-OUTSTANDING = frozenset({NeedState.ORDERED, NeedState.CANCELLING})
-"""States of a need with an order under way."""
+OUTSTANDING = frozenset({NeedState.ORDERED, NeedState.CANCELLING, NeedState.BOOKED})
+"""States of a need with an order or a booked service under way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

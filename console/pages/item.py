@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter
@@ -17,14 +18,17 @@ from console.format import Formats
 from console.web import OwnPage, Page, Refused, back_to, form_values, item_url
 from star.analyse import QUANTILES, NeedKind
 from star.errors import BadPayload
-from star.react import ReactionType
-from star.times import DAY_MS
+from star.react import Option, ReactionType
+from star.repeat import NeedState
+from star.times import DAY_MS, seconds
 
 SPANS_DAYS = (7, 30, 90, 365)
 SPAN_DEFAULT_DAYS = 30
 REACTIONS_SHOWN = 12
 MARKS_MAX = 100
 TABLE_ROWS = 10
+CARRIED_OUT = frozenset({ReactionType.ORDER_REQUESTED, ReactionType.MAINTENANCE_BOOKED})
+"""Reactions that someone carries out: they can be under way."""
 
 router = APIRouter()
 
@@ -55,20 +59,22 @@ def item(page: OwnPage, device: str, name: str, days: int = SPAN_DEFAULT_DAYS) -
     )
 
 
-def _now(backend: Backend, item: Item, reactions: Any) -> dict[str, Any]:
+def _now(backend: Backend, item: Item, reactions: Sequence[ReactionShown]) -> dict[str, Any]:
     """What is asked, what is under way, and what may be told of the last delivery."""
     needs = {need.id: need for need in backend.needs(item=item.key)}
-    service = any(need.kind is NeedKind.SERVICE_DUE for need in needs.values())
     asked = ordered = last = cancelling = None
     for shown in reactions:
-        need = needs.get(shown.reaction.need)
-        if need is not None and shown.result is None and asked is None and ASKS.get(need.state) == shown.reaction.type:
+        need, kind = needs.get(shown.reaction.need), shown.reaction.type
+        if need is not None and shown.result is None and asked is None and ASKS.get(need.state) == kind:
             asked = shown
-        if shown.reaction.type is not ReactionType.ORDER_REQUESTED:
+        if kind not in CARRIED_OUT:
             continue
-        if need is not None and need.state in OUTSTANDING and ordered is None and shown.result in (None, "accepted"):
-            ordered, cancelling = shown, need.state == "cancelling"
-        if shown.result == "delivered" and last is None:
+        under_way = need is not None and need.state in OUTSTANDING and shown.result in (None, "accepted")
+        if under_way and need is not None and ordered is None:
+            ordered, cancelling = shown, need.state is NeedState.CANCELLING
+        # A need that closed with nothing said of its order was met by a rise of the level: it has come.
+        came = shown.result == "delivered" or (need is None and shown.result is None)
+        if came and last is None and kind is ReactionType.ORDER_REQUESTED:
             last = shown
     lead_time = backend.lead_time_days(item.key)
     expected = None
@@ -76,15 +82,30 @@ def _now(backend: Backend, item: Item, reactions: Any) -> dict[str, Any]:
         expected = tuple(ordered.reaction.at_ms + round(days * DAY_MS) for days in lead_time)
     return {
         "asked": asked,
+        "choices": choices(asked),
         "ordered": ordered,
+        "booked": ordered is not None and ordered.reaction.type is ReactionType.MAINTENANCE_BOOKED,
         "cancelling": cancelling,
         "last": last,
         "expected": expected,
-        "service": service,
+        "service": any(need.kind is NeedKind.SERVICE_DUE for need in needs.values()),
     }
 
 
-def _charts(page: Page, item: Item, row: Figures, reactions: Any, days: int, formats: Formats) -> dict[str, Any]:
+def choices(asked: ReactionShown | None) -> list[tuple[int, Option]]:
+    """The options that can be chosen, by their place in the offer.
+
+    An acceptance names its option by quantity, so of several with one quantity only the first can be meant.
+    """
+    found: dict[float, tuple[int, Option]] = {}
+    for place, option in enumerate(asked.reaction.options if asked is not None else ()):
+        found.setdefault(option.quantity, (place, option))
+    return list(found.values())
+
+
+def _charts(
+    page: Page, item: Item, row: Figures, reactions: Sequence[ReactionShown], days: int, formats: Formats
+) -> dict[str, Any]:
     """The chart, wide and narrow (the style sheet shows one), and its table."""
     now_ms = page.now_ms
     points = page.backend.history(item.key, now_ms - days * DAY_MS, now_ms)
@@ -128,7 +149,7 @@ def _charts(page: Page, item: Item, row: Figures, reactions: Any, days: int, for
     return {"chart": drawn("fan", 980, 330), "chart_narrow": drawn("fan-narrow", 340, 290), "table": table}
 
 
-def marks_of(reactions: Any, formats: Formats) -> list[Mark]:
+def marks_of(reactions: Sequence[ReactionShown], formats: Formats) -> list[Mark]:
     """Orders and deliveries as marks on the chart."""
     marks = []
     for shown in reactions:
@@ -172,7 +193,9 @@ async def answer(page: OwnPage, id: str) -> Response:
     result, timing = value("result"), value("timing")
     back = item_url(f"{shown.reaction.device}/{shown.reaction.item}")
     if timing in ("early", "right", "late"):
-        outcome = {"id": f"console:{value('once')[:64]}:{id}", "reaction": id, "result": "delivered"}
+        outcome: dict[str, Any] = {"id": f"console:{value('once')[:64]}:{id}", "reaction": id, "result": "delivered"}
+        if shown.result_ms is not None:
+            outcome["at"] = seconds(shown.result_ms)  # what is said now must not move the delivery to now
         await told(page.backend.submit_outcome({**outcome, "feedback": {"timing": timing}}))
         return back_to(back, "feedback")
     if result not in ("accepted", "declined", "cancelled", "done"):
@@ -188,12 +211,12 @@ async def answer(page: OwnPage, id: str) -> Response:
 
 def _chosen_quantity(shown: ReactionShown, option: str) -> float | None:
     """The quantity of the option chosen of an offer; None where there was no choice."""
-    options = shown.reaction.options
-    if not options:
+    if not shown.reaction.options:
         return None
-    if not option.isdigit() or int(option) >= len(options):
+    chosen = {str(place): one for place, one in choices(shown)}.get(option)
+    if chosen is None:
         raise Refused(400)
-    return options[int(option)].quantity
+    return chosen.quantity
 
 
 def quantity_of(text: str) -> float | None:

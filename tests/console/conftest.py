@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -26,9 +27,18 @@ def password_hash() -> str:
     return hash_password(PASSWORD)
 
 
+@pytest.fixture(scope="session")
+def past(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The read model of the neighbourhood, made once and copied for each test."""
+    folder = tmp_path_factory.mktemp("past")
+    Neighbourhood(folder, days=30).close()
+    return folder / "console.db"
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[Neighbourhood]:
-    made = Neighbourhood(tmp_path, days=40)
+def world(tmp_path: Path, past: Path) -> Iterator[Neighbourhood]:
+    shutil.copy(past, tmp_path / "console.db")
+    made = Neighbourhood(tmp_path)
     yield made
     made.close()
 

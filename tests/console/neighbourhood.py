@@ -165,9 +165,10 @@ class Neighbourhood:
         self.decisions_made: list[Decision] = []
         self.sendings: dict[str, list[Delivery]] = {}
         self.quarantined = _quarantined()
-        for key in LEVELS:
-            points = past_shares(key, days)
-            self.projection.take([forecast_of(self._catalogue, key, at, share) for at, share in points])
+        if not self.projection.next_offset():  # a copied read model has its past already
+            for key in LEVELS:
+                points = past_shares(key, days)
+                self.projection.take([forecast_of(self._catalogue, key, at, share) for at, share in points], 1)
         _furnish(self)
 
     def close(self) -> None:
@@ -346,6 +347,25 @@ def _furnish(world: Neighbourhood) -> None:
         "La machine a fait 282 tasses depuis le dernier détartrage ; elle en demande un toutes les 300.",
         kind=NeedKind.SERVICE_DUE,
         cause="cups",
+    )
+    booking = _reaction(
+        world,
+        "tank-7/burner/1",
+        ReactionType.MAINTENANCE_BOOKED,
+        "booking",
+        NOW_MS - 20 * HOUR_MS,
+        because="L’entretien annuel du brûleur est réservé, comme vous l’avez accepté.",
+        supplier="acme",
+        price=140.0,
+    )
+    world.reactions_by_id[booking.id] = ReactionShown(reaction=booking)
+    world.needs_by_id[booking.need] = NeedShown(
+        id=booking.need,
+        item="tank-7/burner",
+        kind=NeedKind.SERVICE_DUE,
+        cause="months",
+        state=NeedState.BOOKED,
+        opened_ms=NOW_MS - 2 * DAY_MS,
     )
     world.decisions_made.append(
         Decision(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -268,3 +270,11 @@ async def test_the_description_of_the_api_is_served_and_whole(anyone: httpx.Asyn
     assert all(path.startswith("/api/v1/") for path in described["paths"])
     for path in ("/docs", "/redoc", "/openapi.json"):
         assert (await anyone.get(path)).status_code == 404
+
+
+def test_the_reference_names_every_call_and_no_other(app: FastAPI) -> None:
+    """docs/reference/http-api.md against the routes that are served."""
+    text = (Path(__file__).parents[2] / "docs/reference/http-api.md").read_text()
+    written = set(re.findall(r"`(GET|POST|PATCH) (/api/v1/[^`?]+)`", text))
+    served = {(method.upper(), path) for path, calls in app.openapi()["paths"].items() for method in calls}
+    assert written == served

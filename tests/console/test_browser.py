@@ -185,7 +185,7 @@ def test_an_open_page_shows_a_new_level_by_itself(site: Site, context: BrowserCo
     second.goto(f"{site.base}/items/tank-7/oil")
     for one in (page, second):
         expect(one.locator(".live")).to_have_text("Live")
-    assert len(site.console.hub._streams) == 1  # noqa: SLF001
+    assert len(site.console.hub._streams) == 1
     second.get_by_label("Quantity (litres)").first.fill("12")
 
     def fall() -> None:

@@ -140,6 +140,24 @@ async def test_an_order_can_be_cancelled_until_its_time_is_over(owner: httpx.Asy
     assert texts("en")("item.cancel_over") in page
 
 
+async def test_only_options_that_an_acceptance_can_name_are_offered(owner: httpx.AsyncClient) -> None:
+    """It names the quantity: of two options with the same one the first stands, so nobody accepts what is not meant."""
+    page = (await owner.get("/items/brew-1/beans")).text
+    assert "24.00" in page
+    assert "63.00" in page
+    assert "19.50" not in page[: page.index("chart")]
+    answer = await owner.post("/answers/brew-1/beans/4/offer/1", data={"result": "accepted", "option": "2"})
+    assert answer.status_code == 400
+
+
+async def test_a_booked_service_can_be_said_done_or_cancelled(maria: httpx.AsyncClient, world: Neighbourhood) -> None:
+    """It is shown as under way until then."""
+    page = (await maria.get("/items/tank-7/burner")).text
+    assert texts("fr")("item.booked") in page
+    await maria.post("/answers/tank-7/burner/1/booking/1", data={"result": "done"})
+    assert world.said[0][1]["result"] == "done"
+
+
 @pytest.mark.parametrize("timing", ["early", "right", "late"])
 async def test_a_customer_says_that_an_order_came_too_early_or_too_late(
     maria: httpx.AsyncClient, world: Neighbourhood, timing: str
@@ -147,10 +165,18 @@ async def test_a_customer_says_that_an_order_came_too_early_or_too_late(
     """Said of the last delivered order, and shown as said."""
     order = next(shown for shown in world.reactions(item="tank-7/oil") if shown.result == "delivered").reaction.id
     await maria.post(f"/answers/{order}", data={"timing": timing, "once": "n1"})
+    delivered_ms = world.reactions_by_id[order].result_ms
+    assert delivered_ms is not None
     assert world.said == [
         (
             "outcome",
-            {"id": f"console:n1:{order}", "reaction": order, "result": "delivered", "feedback": {"timing": timing}},
+            {
+                "id": f"console:n1:{order}",
+                "reaction": order,
+                "result": "delivered",
+                "at": delivered_ms / 1000,
+                "feedback": {"timing": timing},
+            },
         )
     ]
     assert f'value="{timing}" aria-pressed="true"' in (await maria.get("/items/tank-7/oil")).text
