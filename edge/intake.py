@@ -175,7 +175,7 @@ class Intake:
 
     def _take_said(self, device: str, kind: str, payload: bytes, arrived_ms: int, may_accept: bool) -> None:
         if kind == "status":
-            if payload not in STATUSES:
+            if payload and payload not in STATUSES:  # an empty one takes the retained status back
                 raise BadPayload(f"the status is {shown(payload.decode(errors='replace'))}: expected online or offline")
         elif kind == "requests":
             self.take_request(parse_json(payload), arrived_ms, device)

@@ -15,7 +15,7 @@ from edge.gate.codec import Decoder
 from edge.gate.connection import Connection
 from edge.gate.encoder import encode
 from edge.gate.hub import Hub
-from edge.gate.packets import V5, Connect, Packet, Publish
+from edge.gate.packets import SUBACK, V5, Connect, Filter, Granted, Packet, Publish, Subscribe
 from edge.intake import Intake
 
 
@@ -126,6 +126,12 @@ class World:
         """A client that has connected; its CONNACK is taken away. Keyword arguments are those of Connect."""
         peer = Peer(self, version)
         peer.send(Connect(client_id, version, **fields))
+        return peer
+
+    def subscribed(self, client_id: str, pattern: str, qos: int = 2, version: int = V5, **fields: Any) -> Peer:
+        """A client that has subscribed; its SUBACK is taken away."""
+        peer = self.peer(client_id, version, **fields)
+        assert peer.send(Subscribe(1, [Filter(pattern, qos)])) == [Granted(SUBACK, 1, [qos])]
         return peer
 
     def later(self, delay_s: float) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from edge.gate import packets as p
-from edge.gate.access import Principal, Role
 from edge.gate.connection import BACKLOG_BYTES_MAX
 from edge.gate.inbound import ALIASES_MAX, RECEIVE_MAX
 from edge.gate.limits import NEVER_S, Limits
@@ -15,34 +14,24 @@ from edge.gate.packets import (
     V5,
     V311,
     Ack,
-    Auth,
     Code,
     Connack,
     Connect,
     Disconnect,
     Filter,
-    Granted,
-    Ping,
     Prop,
     Publish,
     Subscribe,
-    Unsubscribe,
     Will,
 )
 
 KEPT = {Prop.SESSION_EXPIRY: 100}
 
 
-def subscribed(world: Any, client_id: str, pattern: str, qos: int = 2, version: int = V5, **fields: Any) -> Any:
-    peer = world.peer(client_id, version, **fields)
-    assert peer.send(Subscribe(1, [Filter(pattern, qos)])) == [Granted(p.SUBACK, 1, [qos])]
-    return peer
-
-
 @pytest.mark.parametrize("version", [V311, V5])
 def test_a_subscriber_gets_what_is_published(world: Any, version: int) -> None:
     """At the lower of both qualities, in order, without the retain flag."""
-    subscriber = subscribed(world, "sub", "a/+", 1, version)
+    subscriber = world.subscribed("sub", "a/+", 1, version)
     publisher = world.peer("pub", version)
     answers = publisher.send(
         Publish("a/x", b"0", 0, True),
@@ -59,7 +48,7 @@ def test_a_subscriber_gets_what_is_published(world: Any, version: int) -> None:
 
 def test_a_message_of_qos_2_counts_once_however_often_it_is_sent(world: Any) -> None:
     """Until PUBREL frees its identifier."""
-    subscriber = subscribed(world, "sub", "a")
+    subscriber = world.subscribed("sub", "a")
     publisher = world.peer("pub")
     message = Publish("a", b"x", 2, False, False, 5)
     assert publisher.send(message) == [Ack(p.PUBREC, 5)]
@@ -72,7 +61,7 @@ def test_a_message_of_qos_2_counts_once_however_often_it_is_sent(world: Any) -> 
 
 def test_a_subscriber_of_qos_2_goes_through_all_four_steps(world: Any) -> None:
     """After PUBREC the message is not sent again, only the PUBREL."""
-    subscriber = subscribed(world, "sub", "a", properties=KEPT)
+    subscriber = world.subscribed("sub", "a", properties=KEPT)
     world.peer("pub").send(Publish("a", b"x", 2, False, False, 1))
     (message,) = subscriber.messages()
     assert subscriber.send(Ack(p.PUBREC, message.packet_id)) == [Ack(p.PUBREL, message.packet_id)]
@@ -88,7 +77,7 @@ def test_a_subscriber_of_qos_2_goes_through_all_four_steps(world: Any) -> None:
 def test_what_was_not_acknowledged_is_sent_again_in_order(world: Any, version: int) -> None:
     """With the same identifiers and marked as sent again; what came while the client was away follows."""
     kept = {"clean": False, "properties": KEPT if version == V5 else None}
-    subscriber = subscribed(world, "sub", "a/#", 1, version, **kept)
+    subscriber = world.subscribed("sub", "a/#", 1, version, **kept)
     publisher = world.peer("pub")
     for number in range(3):
         publisher.send(Publish(f"a/{number}", b"", 1, False, False, number + 1))
@@ -106,7 +95,7 @@ def test_what_was_not_acknowledged_is_sent_again_in_order(world: Any, version: i
 
 def test_a_clean_start_ends_the_session_before(world: Any) -> None:
     """Nothing of it is left, neither subscriptions nor messages."""
-    subscribed(world, "sub", "a", properties=KEPT).vanish()
+    world.subscribed("sub", "a", properties=KEPT).vanish()
     fresh = world.peer("sub", clean=True, properties=KEPT)
     world.peer("pub").send(Publish("a", b"x"))
     assert fresh.messages() == []
@@ -121,7 +110,7 @@ def test_a_session_ends_when_its_time_is_over(world: Any) -> None:
         peer.vanish()
         return bool(connack.session_present)
 
-    first = subscribed(world, "sub", "a", properties={Prop.SESSION_EXPIRY: 5})
+    first = world.subscribed("sub", "a", properties={Prop.SESSION_EXPIRY: 5})
     world.later(60)
     first.vanish()
     world.later(4)
@@ -138,7 +127,7 @@ def test_a_session_ends_when_its_time_is_over(world: Any) -> None:
 
 def test_a_session_of_3_1_1_is_kept_for_ever(world: Any) -> None:
     """Clean session 0 has no expiry."""
-    subscribed(world, "sub", "a", 1, V311, clean=False).vanish()
+    world.subscribed("sub", "a", 1, V311, clean=False).vanish()
     world.later(10 * 365 * 86_400)
     assert world.hub.sessions["sub"].expiry_s == NEVER_S
 
@@ -146,7 +135,7 @@ def test_a_session_of_3_1_1_is_kept_for_ever(world: Any) -> None:
 @pytest.mark.parametrize("version", [V311, V5])
 def test_a_will_is_said_when_the_client_is_gone_without_a_word(world: Any, version: int) -> None:
     """Not after a DISCONNECT."""
-    subscriber = subscribed(world, "sub", "status")
+    subscriber = world.subscribed("sub", "status")
     will = Will("status", b"offline", 1, True)
     world.peer("dev", version, will=will).send(Disconnect())
     assert subscriber.messages() == []
@@ -159,7 +148,7 @@ def test_a_will_is_said_when_the_client_is_gone_without_a_word(world: Any, versi
 
 def test_a_will_may_be_said_at_a_disconnect_and_after_a_delay(world: Any) -> None:
     """Reason code 4; and the delay of MQTT 5, which a reconnect cuts short without a word."""
-    subscriber = subscribed(world, "sub", "status")
+    subscriber = world.subscribed("sub", "status")
     will = Will("status", b"x", 0, False, {Prop.WILL_DELAY: 10})
     world.peer("dev", will=will, properties=KEPT).send(Disconnect(Code.DISCONNECT_WITH_WILL))
     world.later(9)
@@ -177,7 +166,7 @@ def test_a_will_may_be_said_at_a_disconnect_and_after_a_delay(world: Any) -> Non
 
 def test_a_second_connection_takes_the_session_over(world: Any) -> None:
     """The first is told so."""
-    first = subscribed(world, "c", "a", properties=KEPT)
+    first = world.subscribed("c", "a", properties=KEPT)
     second = type(first)(world)
     (connack,) = second.send(Connect("c", V5, clean=False, properties=KEPT))
     assert connack.session_present
@@ -222,7 +211,7 @@ def test_options_of_a_subscription_are_kept_to(world: Any) -> None:
 
 def test_a_group_shares_its_messages(world: Any) -> None:
     """Each message goes to one member, in turn, and to none of those that are away while others are there."""
-    peers = [subscribed(world, f"m{n}", "$share/g/a/#", properties=KEPT) for n in range(3)]
+    peers = [world.subscribed(f"m{n}", "$share/g/a/#", properties=KEPT) for n in range(3)]
     publisher = world.peer("pub")
     for _ in range(6):
         publisher.send(Publish("a/b", b"x"))
@@ -244,7 +233,7 @@ def test_properties_travel_with_a_message_and_its_expiry_counts_down(world: Any)
         Prop.CORRELATION_DATA: b"c",
         Prop.PAYLOAD_FORMAT: 1,
     }
-    subscriber = subscribed(world, "sub", "a", properties=KEPT)
+    subscriber = world.subscribed("sub", "a", properties=KEPT)
     subscriber.vanish()
     publisher = world.peer("pub")
     publisher.send(Publish("a", b"soon", 1, False, False, 1, {Prop.MESSAGE_EXPIRY: 2}))
@@ -259,7 +248,7 @@ def test_properties_travel_with_a_message_and_its_expiry_counts_down(world: Any)
 
 def test_a_client_is_sent_no_more_than_it_takes_at_once(world: Any) -> None:
     """Receive maximum; each acknowledgement makes room for the next, in order."""
-    peer = subscribed(world, "sub", "a", 1, properties={Prop.RECEIVE_MAXIMUM: 2})
+    peer = world.subscribed("sub", "a", 1, properties={Prop.RECEIVE_MAXIMUM: 2})
     publisher = world.peer("pub")
     for number in range(4):
         publisher.send(Publish("a", b"%d" % number, 1, False, False, number + 1))
@@ -277,7 +266,7 @@ def test_a_client_that_sends_more_than_we_take_at_once_is_told_so(world: Any) ->
 
 def test_topic_aliases_work_in_both_directions(world: Any) -> None:
     """An alias stands for the topic that came with it; 0, one too many, and one never set are errors."""
-    peer = subscribed(world, "sub", "#", properties={Prop.TOPIC_ALIAS_MAXIMUM: 1})
+    peer = world.subscribed("sub", "#", properties={Prop.TOPIC_ALIAS_MAXIMUM: 1})
     publisher = world.peer("pub")
     publisher.send(Publish("a/b", b"1", properties={Prop.TOPIC_ALIAS: 3}))
     publisher.send(Publish("", b"2", properties={Prop.TOPIC_ALIAS: 3}))
@@ -292,7 +281,7 @@ def test_topic_aliases_work_in_both_directions(world: Any) -> None:
 
 def test_a_client_is_not_sent_packets_larger_than_it_takes(world: Any) -> None:
     """Such a message counts as delivered, so that it does not block the others."""
-    peer = subscribed(world, "sub", "a", 1, properties={Prop.MAXIMUM_PACKET_SIZE: 64})
+    peer = world.subscribed("sub", "a", 1, properties={Prop.MAXIMUM_PACKET_SIZE: 64})
     publisher = world.peer("pub")
     publisher.send(Publish("a", b"x" * 64, 1, False, False, 1), Publish("a", b"y", 1, False, False, 2))
     assert [m.payload for m in peer.messages()] == [b"y"]
@@ -300,7 +289,7 @@ def test_a_client_is_not_sent_packets_larger_than_it_takes(world: Any) -> None:
 
 def test_a_slow_subscriber_loses_qos_0_and_its_queue_is_bounded(world: Any) -> None:
     """Neither makes the gate grow without end; what is lost is counted."""
-    peer = subscribed(world, "sub", "a/#", 1, properties=KEPT)
+    peer = world.subscribed("sub", "a/#", 1, properties=KEPT)
     peer.slow = BACKLOG_BYTES_MAX + 1
     publisher = world.peer("pub")
     publisher.send(Publish("a", b"0"))
@@ -328,185 +317,3 @@ def test_a_client_is_told_what_it_gets_instead_of_what_it_asked_for(world: Any) 
     other = type(peer)(world)
     (refused,) = other.send(Connect("b", V5))
     assert refused.code == Code.SERVER_BUSY
-
-
-def test_unsubscribing_says_whether_there_was_something(world: Any) -> None:
-    """And nothing comes any more."""
-    peer = subscribed(world, "sub", "a")
-    assert peer.send(Unsubscribe(2, ["a", "b"])) == [Granted(p.UNSUBACK, 2, [0, Code.NO_SUBSCRIPTION])]
-    world.peer("pub").send(Publish("a", b"x"))
-    assert peer.got() == []
-    assert peer.send(Ping(p.PINGREQ)) == [Ping(p.PINGRESP)]
-
-
-@pytest.mark.parametrize(
-    ("packet", "code"),
-    [
-        (Connect("again", V5), Code.PROTOCOL_ERROR),
-        (Connack(), Code.PROTOCOL_ERROR),
-        (Auth(), Code.PROTOCOL_ERROR),
-        (Publish("a", b"", properties={Prop.SUBSCRIPTION_ID: [1]}), Code.PROTOCOL_ERROR),
-        (Publish("", b""), Code.PROTOCOL_ERROR),
-        (Subscribe(1, [Filter("$share/g/a", 0, no_local=True)]), Code.PROTOCOL_ERROR),
-        (Disconnect(0, {Prop.SESSION_EXPIRY: 5}), Code.PROTOCOL_ERROR),
-    ],
-)
-def test_a_client_that_breaks_the_rules_is_told_and_let_go(world: Any, packet: Any, code: int) -> None:
-    """MQTT 5 has a reason code for it."""
-    peer = world.peer("c")
-    (goodbye,) = peer.send(packet)
-    assert (goodbye.code, peer.closed) == (code, True)
-
-
-@pytest.mark.parametrize(
-    ("version", "fields", "code"),
-    [
-        (V311, {"client_id": "", "clean": False}, 2),
-        (V311, {"client_id": "c", "user": "stranger"}, 4),
-        (V5, {"client_id": "c", "user": "stranger"}, Code.BAD_CREDENTIALS),
-        (V5, {"client_id": "c", "properties": {Prop.AUTH_METHOD: "x"}}, Code.BAD_AUTH_METHOD),
-    ],
-)
-def test_a_client_that_may_not_connect_hears_why(world: Any, version: int, fields: dict[str, Any], code: int) -> None:
-    """The CONNACK of its version."""
-    peer = type(world.peer("other"))(world, version)
-    (connack,) = peer.send(Connect(version=version, **fields))
-    assert (connack.code, peer.closed) == (code, True)
-
-
-def test_a_client_without_a_name_is_given_one(world: Any) -> None:
-    """MQTT 5 tells it which."""
-    peer = type(world.peer("other"))(world)
-    (connack,) = peer.send(Connect("", V5, clean=False))
-    assert (connack.properties or {})[Prop.ASSIGNED_CLIENT_ID] in world.hub.sessions
-    assert len(world.peer("", V311).connection.client_id) > 5
-
-
-def test_a_first_packet_that_is_no_connect_ends_the_connection(world: Any) -> None:
-    """Without an answer, as nobody has said which version to answer in."""
-    peer = type(world.peer("other"))(world)
-    assert peer.send(Ping(p.PINGREQ)) == []
-    assert peer.closed
-
-
-def device(name: str) -> Principal:
-    return Principal(name=name, role=Role.DEVICE, devices=lambda device: device == name, may_accept=False)
-
-
-@pytest.mark.parametrize("version", [V311, V5])
-def test_a_device_speaks_and_hears_under_its_own_topics_only(world: Any, version: int) -> None:
-    """Refused subscriptions have their code; a refused message is never acknowledged as kept."""
-    world.principals["tank-7"] = device("tank-7")
-    listener = subscribed(world, "ops", "#")
-    peer = world.peer("d", version, user="tank-7")
-    own, other = "starloop/v1/tank-7/", "starloop/v1/tank-8/"
-    filters = [f"{own}reactions", f"{own}#", "#", "starloop/v1/+/reactions", f"{other}#", f"$share/g/{other}x"]
-    (answer,) = peer.send(Subscribe(1, [Filter(one, 1) for one in filters]))
-    refused = Code.NOT_AUTHORIZED if version == V5 else Code.UNSPECIFIED
-    assert answer.codes == [1, 1, *[refused] * 4]
-    peer.send(Publish(f"{own}telemetry", b"1"), Publish(f"{other}telemetry", b"2"), Publish(f"{own}reactions", b"3"))
-    assert [m.payload for m in listener.messages()] == [b"1"]
-    peer.got()
-    answers = peer.send(Publish(f"{other}telemetry", b"2", 1, False, False, 4))
-    if version == V5:
-        assert answers == [Ack(p.PUBACK, 4, Code.NOT_AUTHORIZED)]
-    else:
-        assert peer.closed
-        assert answers == []
-    assert listener.messages() == []
-
-
-def test_a_session_belongs_to_the_user_who_opened_it(world: Any) -> None:
-    """A client identifier of another user is neither taken over nor looked into; a will is bound to own topics too."""
-    world.principals |= {"tank-7": device("tank-7"), "tank-8": device("tank-8")}
-    first = world.peer("shared-name", user="tank-7", properties=KEPT)
-    intruder = type(first)(world)
-    (connack,) = intruder.send(Connect("shared-name", V5, user="tank-8"))
-    assert connack.code == Code.NOT_AUTHORIZED
-    assert not first.closed
-    liar = type(first)(world)
-    (connack,) = liar.send(Connect("x", V5, user="tank-8", will=Will("starloop/v1/tank-7/status", b"offline")))
-    assert connack.code == Code.NOT_AUTHORIZED
-
-
-def test_a_device_that_changes_hands_is_heard_by_its_former_owner_no_more(world: Any) -> None:
-    """At once, not at the next connection."""
-    hers = {"tank-7"}
-    world.principals["maria"] = Principal(name="maria", role=Role.CUSTOMER, devices=hers.__contains__, may_accept=True)
-    peer = subscribed(world, "phone", "starloop/v1/tank-7/#", user="maria")
-    operator_ = world.peer("ops")
-    peer.send(Publish("starloop/v1/tank-7/outcomes", b"{}"))
-    peer.got()
-    hers.clear()
-    peer.connection.reconsider()
-    operator_.send(Publish("starloop/v1/tank-7/reactions", b"secret"))
-    answer = peer.send(Publish("starloop/v1/tank-7/outcomes", b"{}", 1, False, False, 1))
-    assert answer == [Ack(p.PUBACK, 1, Code.NOT_AUTHORIZED)]
-
-
-class Ingest:
-    """Takes messages, and says when they are kept only when the test does."""
-
-    def __init__(self) -> None:
-        self.arrivals: list[Any] = []
-        self.dones: list[Any] = []
-        self.room = True
-        self.resumes: list[Any] = []
-
-    def offer(self, arrivals: Any, done: Any) -> bool:
-        self.arrivals += arrivals
-        if done is not None:
-            self.dones.append(done)
-        return self.room
-
-    def when_room(self, resume: Any) -> None:
-        self.resumes.append(resume)
-
-    def now_ms(self) -> int:
-        return 5
-
-
-def test_a_message_is_acknowledged_only_when_it_is_kept_and_in_order(world: Any) -> None:
-    """PUBACK and PUBREC wait for the log; so do answers to messages after them."""
-    ingest = world.hub.ingest = Ingest()
-    peer = world.peer("dev")
-    sent = [Publish("a", b"1", 1, False, False, 1), Publish("a", b"2", 2, False, False, 2), Publish("a", b"3")]
-    assert peer.send(*sent) == []
-    assert peer.send(Publish("x/reactions", b"no input", 1, False, False, 3)) == []
-    assert [one.payload for one in ingest.arrivals] == [b"1", b"2", b"3"]
-    for done in ingest.dones:
-        done()
-    assert peer.got() == [Ack(p.PUBACK, 1), Ack(p.PUBREC, 2), Ack(p.PUBACK, 3)]
-
-
-def test_a_message_of_qos_2_sent_again_is_still_acknowledged_only_when_it_is_kept(world: Any) -> None:
-    """Also on another connection, while the first copy is on its way to the disk."""
-    ingest = world.hub.ingest = Ingest()
-    message = Publish("a", b"1", 2, False, False, 1)
-    first = world.peer("dev", properties=KEPT)
-    first.send(message)
-    first.vanish()
-    second = world.peer("dev", clean=False, properties=KEPT)
-    assert second.send(message) == []
-    assert len(ingest.arrivals) == 1
-    for done in ingest.dones:
-        done()
-    assert second.got() == [Ack(p.PUBREC, 1)]
-
-
-def test_reading_stops_while_the_log_is_behind(world: Any) -> None:
-    """And goes on when there is room."""
-    ingest = world.hub.ingest = Ingest()
-    peer = world.peer("dev")
-    ingest.room = False
-    peer.send(Publish("a", b"1", 1, False, False, 1))
-    assert peer.pauses == 1
-    ingest.resumes[0]()
-    assert peer.pauses == 0
-
-
-def test_a_will_is_a_message_like_any_other(world: Any) -> None:
-    """It is handed in, so that the loop hears that a device is gone."""
-    ingest = world.hub.ingest = Ingest()
-    world.peer("dev", will=Will("starloop/v1/tank-7/status", b"offline", 1, True)).vanish()
-    assert [one.payload for one in ingest.arrivals] == [b"offline"]
