@@ -117,7 +117,7 @@ class CorrectedConsumer(Consumer):
         super().resume_partitions(tps)
         self._room.set()
 
-    async def _wait_next_records(self, timeout: float) -> tuple[RecordMap | None, set[TP] | None]:  # noqa: ASYNC109 - Faust's signature
+    async def _wait_next_records(self, timeout: float) -> tuple[RecordMap | None, set[TP] | None]:  # noqa: ASYNC109 - as in Faust
         """A fetch, or, where every partition is under back-pressure, a wait until the first has room."""
         if not self.flow_active:
             await self.wait(self.can_resume_flow.wait())

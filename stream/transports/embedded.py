@@ -112,7 +112,7 @@ class Consumer(CorrectedConsumer):
         committed = self.embedded.committed(self.app.conf.id, tp.topic)
         return self.embedded.begin(tp.topic) if committed is None else committed
 
-    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[_Fetched]]:  # noqa: ASYNC109 - Faust's signature
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[_Fetched]]:  # noqa: ASYNC109 - as in Faust
         records = self._fetch(active_partitions)
         if not records:
             await self.wait_first(self._room.wait(), timeout=timeout)

@@ -156,7 +156,7 @@ class Producer(CorrectedProducer):
         replication: int,
         *,
         config: Mapping[str, Any] | None = None,
-        timeout: Seconds = 30.0,  # noqa: ASYNC109 - Faust's signature
+        timeout: Seconds = 30.0,  # noqa: ASYNC109 - as in Faust
         retention: Seconds | None = None,
         compacting: bool | None = None,
         deleting: bool | None = None,
