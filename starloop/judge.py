@@ -51,6 +51,7 @@ class Judge:
     orders: dict[str, _Order] = field(default_factory=dict)
     _lines: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _accepted: set[str] = field(default_factory=set)  # needs whose offer, request or reminder was accepted
+    _sent_requests: set[str] = field(default_factory=set)  # needs whose ready request was accepted
     _asked: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # requests by item
     _contacts: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     _lead: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -62,15 +63,18 @@ class Judge:
         if order is not None and body["result"] in _ENDS:
             order.ended = body["result"]
         if reaction in self._lines and body["result"] == "accepted":
-            self._accepted.add(self._lines[str(reaction)]["data"]["need"])
+            line = self._lines[str(reaction)]
+            self._accepted.add(line["data"]["need"])
+            if line["type"] == "starloop.request.ready":
+                self._sent_requests.add(line["data"]["need"])
 
     def request(self, item: str) -> None:
         """A customer asked for `device/name`."""
         self._asked[item] += 1
 
-    def asked(self, item: str) -> bool:
-        """Whether a customer ever asked for `device/name`."""
-        return self._asked.get(item, 0) > 0
+    def wanted(self, item: str, need: str) -> bool:
+        """Whether a customer asked for `device/name`, or sent the ready request of this need."""
+        return self._asked.get(item, 0) > 0 or need in self._sent_requests
 
     def terms(self, supplier: str, lead_time_days: tuple[float, float]) -> None:
         """A supplier's stated lead time changed."""

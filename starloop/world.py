@@ -39,8 +39,8 @@ KILLS_IN_A_ROW_MAX = 5
 
 FORGOTTEN_MS = 4 * DAY_MS
 """A shelf that is empty for so long without a living need was forgotten. Devices of the worlds are offline for less."""
-EARLY_DAYS = 14.0
-"""An order may come so many days earlier than three slow deliveries would need: stock in hand costs little."""
+EARLY_DAYS = 60.0
+"""An unasked order for a shelf more than half full, this long before it is empty, is no forecast but a mistake."""
 
 
 class Killed(BaseException):
@@ -176,15 +176,17 @@ class World:
                 )
 
     def _judge_moment(self, reaction: Reaction) -> None:
-        """An order goes out for a shelf that is truly low: half empty, or with less than delivery and patience need."""
+        """An order that nobody asked for goes out only for a shelf that is truly on its way to empty, and has room for it."""
         item = f"{reaction.device}/{reaction.item}"
         slot = self.catalogue.slots.get(item)
-        if reaction.type is not ReactionType.ORDER_REQUESTED or slot is None or self.judge.asked(item):
+        if reaction.type is not ReactionType.ORDER_REQUESTED or slot is None or self.judge.wanted(item, reaction.need):
             return
+        level = self.neighbourhood.true_level(item)
         days = self.neighbourhood.true_days_to_empty(item, horizon_days=365.0)
-        enough = 3.0 * max(self.catalogue.suppliers[name].lead_time_days[1] for name in slot.suppliers) + EARLY_DAYS
-        if days > enough and self.neighbourhood.true_level(item) > slot.capacity / 2:
+        if days > EARLY_DAYS and level > slot.capacity / 2:
             self.judge.broken.append(f"{reaction.id} is ordered {days:.0f} days before the shelf is empty")
+        if not slot.spare_packs and level + (reaction.quantity or 0.0) > slot.capacity + slot.pack:
+            self.judge.broken.append(f"{reaction.id} is ordered at {level:.0f} of {slot.capacity:.0f}: it can't fit")
 
     def _append(self, events: Sequence[Event], to_ms: int) -> None:
         for event in events:

@@ -28,7 +28,7 @@ _data = click.option(
     help="A folder with public data sets, used where it has them; without it, simulated data alone.",
 )
 _seed = click.option("--seed", type=click.IntRange(min=0), help="Where chance begins; default: the trainer's own.")
-_quick = click.option("--quick", is_flag=True, help="With a tenth of the data: to try it out, not to use it.")
+_quick = click.option("--quick", is_flag=True, help="With a small part of the data: to try it out, not to use it.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
