@@ -38,9 +38,9 @@ Say = Callable[[str], None]
 def train(out: Path, *, seed: int = SEED, data_dir: Path | None = None, quick: bool = False, say: Say = print) -> Card:
     """Trains and writes `out`/model.onnx and `out`/card.toml; gives the card.
 
-    data_dir: the folder of real data sets, used where it has them. quick: a tenth of the data, for tests.
+    data_dir: the folder of real data sets, used where it has them. quick: a twentieth of the data, for tests.
     """
-    homes, epochs = (HOMES_PER_KIND // 10, 6) if quick else (HOMES_PER_KIND, EPOCHS)
+    homes, epochs = (HOMES_PER_KIND // 20, 6) if quick else (HOMES_PER_KIND, EPOCHS)
     say(f"simulating {homes} homes of each kind of demand")
     examples = simulated(seed, homes, EXAMPLES_PER_HOME, COMPOUND)
     real = real_use(seed, data_dir)
