@@ -158,7 +158,9 @@ class Engine:
             if need is not None:
                 verdict = consent(customer, kind)
                 because = say(customer.language, "consent_no", purpose=say(customer.language, PURPOSES[kind]))
-                turn.receipt(need, REFUSED, because, at_ms, rules=(verdict,), key="consent")
+                need = turn.receipt(need, REFUSED, because, at_ms, rules=(verdict,), key="consent")
+                if need.mandate is not None:
+                    turn.put(replace(need, mandate=None))
             return
         forecast = _forecast(turn, need, seen)
         if need is not None and forecast is not None and forecast is not need.forecast:

@@ -18,7 +18,6 @@ from reactor.state import OPEN_ORDERS, Need, Order, OrderState, TimerKind
 from reactor.texts import label_of, say
 from reactor.turn import REFUSED, WAIT, Turn
 from star.analyse import RefillSeen
-from star.react import Option, ReactionType
 from star.repeat import NeedState
 from star.times import DAY_MS, HOUR_MS
 
@@ -71,14 +70,14 @@ def cancel_by_customer(turn: Turn, order: Order, said_ms: int) -> None:
     ours = order.state is OrderState.CANCELLING
     was_open = order.state in OPEN_ORDERS
     _end(turn, order, OrderState.CANCELLED)
+    if was_open and not ours:
+        _tell_supplier(turn, order, "cancel_asked")
     need = turn.state.needs.get(order.need)
     if need is None or not was_open or not _is_its_order(need):
         return
     if need.met:
         turn.close(need, turn.at_ms)
         return
-    if not ours:
-        need = _tell_supplier(turn, need, order, "cancel_asked")
     need = turn.moved(need, NeedState.OPEN)
     if need.refused:
         _refuse(turn, need)
@@ -108,6 +107,8 @@ def decline(turn: Turn, order: Order) -> None:
     turn.put(need)
     if order.booking:
         _end(turn, order, OrderState.CANCELLED)
+        _tell_supplier(turn, order, "cancel_asked")
+        need = turn.state.needs[need.id]
         _refuse(turn, turn.moved(need, NeedState.OPEN))
         return
     _call_off(turn, need, order, "cancel_asked")
@@ -171,19 +172,18 @@ def superfluous(turn: Turn, order: Order, need: Need) -> None:
 
 def _call_off(turn: Turn, need: Need, order: Order, key: str) -> None:
     turn.put(replace(order, state=OrderState.CANCELLING))
-    need = _tell_supplier(turn, need, order, key)
     turn.moved(need, NeedState.CANCELLING)
+    _tell_supplier(turn, order, key)
 
 
-def _tell_supplier(turn: Turn, need: Need, order: Order, key: str) -> Need:
-    """The reaction that calls an order off, with its receipt."""
+def _tell_supplier(turn: Turn, order: Order, key: str) -> None:
+    """The reaction that calls an order off, numbered like the order, with its receipt while its need lives."""
     item = turn.item(order.item)
     because = "" if item is None else _say(turn, item, key, supplier=order.supplier or "")
-    option = Option(
-        sku=order.sku or "", supplier=order.supplier or "", quantity=order.quantity, price=order.price, why=""
-    )
-    need, reaction = turn.react(need, ReactionType.ORDER_CANCELLED, turn.at_ms, because, option=option, order=order.id)
-    return turn.receipt(need, str(reaction.type), because, turn.at_ms, reaction=reaction.id)
+    reaction = turn.call_off(order, because)
+    need = turn.state.needs.get(order.need)
+    if need is not None:
+        turn.receipt(need, str(reaction.type), because, turn.at_ms, reaction=reaction.id)
 
 
 def _end(turn: Turn, order: Order, state: OrderState) -> None:

@@ -50,7 +50,7 @@ def _of_order(turn: Turn, order: Order, outcome: Outcome) -> None:
         case "delivered" | "done" | "refilled" | "serviced":
             if order.state is OrderState.DELIVERED:
                 return
-            orders.deliver(turn, order, outcome.at_ms, outcome.quantity)
+            orders.deliver(turn, order, min(outcome.at_ms, outcome.arrived_ms), outcome.quantity)
         case "cancelled":
             if order.state in OPEN_ORDERS:
                 orders.cancel_by_customer(turn, order, outcome.arrived_ms)

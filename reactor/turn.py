@@ -222,7 +222,6 @@ class Turn:
         options: tuple[Option, ...] = (),
         forecast: Forecast | None = None,
         cancel_before_ms: int | None = None,
-        order: str | None = None,
     ) -> tuple[Need, Reaction]:
         """Makes the need's next reaction of this kind; the need is kept with the attempt counted."""
         verb = VERBS[kind]
@@ -247,10 +246,32 @@ class Turn:
             options=options,
             forecast=forecast,
             cancel_before_ms=cancel_before_ms,
-            order=order,
         )
         self.reactions.append(reaction)
         return need, reaction
+
+    def call_off(self, order: Order, because: str) -> Reaction:
+        """Makes the cancellation of an order: it has the order's number, as an order is called off at most once."""
+        attempt = int(order.id.rsplit("/", 1)[1])
+        device, name = order.item.split("/", 1)
+        reaction = Reaction(
+            id=reaction_id(order.need, ReactionType.ORDER_CANCELLED, attempt),
+            type=ReactionType.ORDER_CANCELLED,
+            at_ms=self.at_ms,
+            need=order.need,
+            attempt=attempt,
+            device=device,
+            item=name,
+            customer=order.customer,
+            because=because,
+            supplier=order.supplier,
+            sku=order.sku,
+            quantity=order.quantity,
+            price=order.price,
+            order=order.id,
+        )
+        self.reactions.append(reaction)
+        return reaction
 
     def ask(self, need: Need, reaction: Reaction, options: tuple[Option, ...]) -> None:
         """Remembers what the customer can answer now."""

@@ -28,6 +28,8 @@ LOOKING_DAYS = 2.0
 ASK_AGAIN_DAYS = (3.0, 7.0)
 """After the first unanswered contact, and after each later one."""
 READY_AGAIN_DAYS = 14.0
+NO_DAYS = 30.0
+"""How long a no stands where no refill is ever seen."""
 IMMINENT = 0.5
 """From this probability of a run-out before a delivery on, it is worth asking sooner, and once more after a no."""
 
@@ -37,7 +39,7 @@ def may_ask(need: Need | None, kind: ReactionType, at_ms: int, *, imminent: bool
     if need is None:
         return True
     last_ms = need.readied_ms if kind is ReactionType.REQUEST_READY else need.contacted_ms
-    if need.declined_ms is not None:
+    if need.declined_ms is not None and said_no(need, at_ms):
         asked_after = last_ms is not None and last_ms > need.declined_ms
         return need.declined == 1 and imminent and not asked_after and at_ms - need.declined_ms >= DAY_MS
     if last_ms is None:
@@ -47,6 +49,11 @@ def may_ask(need: Need | None, kind: ReactionType, at_ms: int, *, imminent: bool
         return passed_days >= READY_AGAIN_DAYS
     again = ASK_AGAIN_DAYS[0] if need.contacts == 1 else ASK_AGAIN_DAYS[1]
     return passed_days >= again or (need.contacts == 1 and imminent and passed_days >= 1.0)
+
+
+def said_no(need: Need | None, at_ms: int) -> bool:
+    """Whether the customer said no to this need, lately enough to be held to it."""
+    return need is not None and need.declined_ms is not None and at_ms - need.declined_ms < NO_DAYS * DAY_MS
 
 
 def waits_for_its_time(case: AnyCase) -> bool:
@@ -128,9 +135,11 @@ def _absent(case: AnyCase, leads: tuple[tuple[float, float], ...]) -> RuleVerdic
 
 
 def passed(case: Case[SlotItem] | Case[PartItem]) -> None:
-    """Nothing is to be done: a need that was only held, and is no longer pressing, ends."""
+    """Nothing is to be done: a need that waits for nothing and is no longer pressing ends."""
     need = case.need
-    if need is None or need.state is not NeedState.OPEN or need.attempts or need.mandate is not None:
+    if need is None or need.state is not NeedState.OPEN or need.mandate is not None:
+        return
+    if need.snoozed_ms is not None and need.snoozed_ms > case.at_ms:
         return
     because = case.say("passed", state=case.state())
     need = case.turn.receipt(need, "passed", because, case.at_ms, forecast=case.forecast)

@@ -37,7 +37,7 @@ def decide(case: Case[SlotItem]) -> None:
     if not quotes:
         coach.decide(case)
         return
-    if case.need is not None and case.need.declined_ms is not None:
+    if asking.said_no(case.need, case.at_ms):
         offer.decide(case)
         return
     priced = tuple(quote for quote in quotes if within_price(case.item, quote))

@@ -42,7 +42,7 @@ def decide(case: Case[PartItem]) -> None:
     kind = ASKED_BY[case.item.experience]
     if asking.waits_for_its_time(case):
         return
-    automatic = case.item.experience is Experience.AUTO and (case.need is None or case.need.declined_ms is None)
+    automatic = case.item.experience is Experience.AUTO and not asking.said_no(case.need, case.at_ms)
     if not automatic and not asking.may_ask(case.need, kind, case.at_ms, imminent=True):
         return
     answer_days = asking.LOOKING_DAYS if kind is ReactionType.REQUEST_READY else asking.ANSWER_DAYS
