@@ -40,7 +40,7 @@ KILLS_IN_A_ROW_MAX = 5
 FORGOTTEN_MS = 4 * DAY_MS
 """A shelf that is empty for so long without a living need was forgotten. Devices of the worlds are offline for less."""
 EARLY_DAYS = 60.0
-"""An unasked order for a shelf more than half full, this long before it is empty, is no forecast but a mistake."""
+"""An unasked order for a shelf two thirds full, this long before it is empty, is no forecast but a mistake."""
 
 
 class Killed(BaseException):
@@ -183,7 +183,7 @@ class World:
             return
         level = self.neighbourhood.true_level(item)
         days = self.neighbourhood.true_days_to_empty(item, horizon_days=365.0)
-        if days > EARLY_DAYS and level > slot.capacity / 2:
+        if days > EARLY_DAYS and level > slot.capacity * 2 / 3:
             self.judge.broken.append(f"{reaction.id} is ordered {days:.0f} days before the shelf is empty")
         if not slot.spare_packs and level + (reaction.quantity or 0.0) > slot.capacity + slot.pack:
             self.judge.broken.append(f"{reaction.id} is ordered at {level:.0f} of {slot.capacity:.0f}: it can't fit")
