@@ -19,6 +19,9 @@ from star.analyse import QUANTILES, Forecast
 from star.times import DAY_MS
 
 LINES_MAX = 6
+"""Lines of the grid above the lowest."""
+LABEL_WIDTH = 110
+"""What the order point's label takes, in the longest language."""
 POINTS_MAX = 220
 """Points drawn: more would not be seen, and weigh."""
 TICK_DAYS = (1, 2, 3, 7, 14, 28, 61, 122, 183, 365)
@@ -108,7 +111,7 @@ def fan_chart(
         parts += _fan(frame, forecast, capacity, now_ms)
     parts += _line(frame, history, capacity)
     if order_point is not None:
-        parts += _order_line(frame, order_point / capacity, formats)
+        parts += _order_line(frame, order_point / capacity, history, capacity, formats)
     return "".join((*parts, "</svg>"))
 
 
@@ -237,13 +240,21 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
 
 
-def _order_line(frame: _Frame, share: float, formats: Formats) -> list[str]:
+def _order_line(frame: _Frame, share: float, history: Sequence[Point], capacity: float, formats: Formats) -> list[str]:
+    """The line, with its label at the end where the measured line is further from it."""
     y = frame.y(share)
     text = escape(formats.texts("chart.order_point"))
-    x = frame.width - _RIGHT
+    right = frame.width - _RIGHT
+    crossed = [
+        sum(
+            start <= frame.x(p.at_ms) <= end and abs(frame.y(p.level / capacity) - y + 8) < 16 for p in thinned(history)
+        )
+        for start, end in ((right - LABEL_WIDTH, right), (frame.left, frame.left + LABEL_WIDTH))
+    ]
+    x, anchor = (right, "end") if crossed[0] <= crossed[1] else (frame.left + 4, "start")
     return [
-        f'<path class="order-line" d="M{frame.left} {y:.1f}H{x}"/>',
-        f'<text class="order-label" x="{x}" y="{y - 6:.1f}" text-anchor="end">{text}</text>',
+        f'<path class="order-line" d="M{frame.left} {y:.1f}H{right}"/>',
+        f'<text class="order-label" x="{x}" y="{y - 6:.1f}" text-anchor="{anchor}">{text}</text>',
     ]
 
 
