@@ -6,6 +6,7 @@ An edited fleet file is a change too: at start its rows that differ from the fil
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from starloop.data_dir import FLEET
 from stream.topics import INPUT
 
 _SEEN = "fleet.seen.toml"
+_IN_FORCE = "fleet.in-force.json"
 _READ_RECORDS = 1_000
 _PROFILES = "profiles"
 _TABLES = ("customers", "devices", "suppliers")
@@ -41,19 +43,47 @@ def first_catalogue(folder: Path, fleet_file: Path, profile_dirs: tuple[Path, ..
     return load_catalogue(kept, *profile_dirs)
 
 
-def catalogue_at(first: Catalogue, log: Log, end: int) -> Catalogue:
-    """The catalogue after the input's records before offset `end`."""
+def catalogue_at(folder: Path, first: Catalogue, log: Log, end: int) -> Catalogue:
+    """The catalogue after the input's records before offset `end`.
+
+    Reads on from what `keep` kept, so that a long log is not read from its beginning at every start.
+    """
     catalogue, next_offset = first, 0
+    kept = _kept(folder)
+    if kept is not None and kept["offset"] <= end:
+        catalogue, next_offset = apply_text(first, json.dumps(kept["tables"])), kept["offset"]
     while next_offset < end:
-        for offset, wire in log.read(INPUT, next_offset, _READ_RECORDS):
+        rows = log.read(INPUT, next_offset, _READ_RECORDS)
+        if not rows:
+            break
+        for offset, wire in rows:
             if offset < end and wire[:1] == b"F":
                 change = decode(wire)
                 if isinstance(change, FleetChange):
                     catalogue = apply_text(catalogue, change.tables)
             next_offset = offset + 1
-        if next_offset >= log.end(INPUT):
-            break
     return catalogue
+
+
+def keep(folder: Path, catalogue: Catalogue, offset: int) -> None:
+    """Keeps what is in force before the input's `offset`, which later starts never need to look behind."""
+    tables = {name: [row.model_dump(mode="json") for row in getattr(catalogue, name).values()] for name in _TABLES}
+    part = folder / (_IN_FORCE + ".new")
+    part.write_text(json.dumps({"offset": offset, "tables": tables}, ensure_ascii=False), encoding="utf-8")
+    part.replace(folder / _IN_FORCE)
+
+
+def _kept(folder: Path) -> dict[str, Any] | None:
+    path = folder / _IN_FORCE
+    if not path.exists():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found if isinstance(found["offset"], int) else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: can't be read ({error}): remove it, and the log is read from its beginning"
+        ) from error
 
 
 def edits(folder: Path, fleet_file: Path, profile_dirs: tuple[Path, ...]) -> dict[str, Any]:

@@ -47,13 +47,14 @@ from star.analyse import Facts
 from star.errors import InputError, LogError
 from star.ports import Clock
 from star.records import FleetChange, Quarantined, Record
+from star.times import DAY_MS
 from starloop.backend import ServiceBackend
 from starloop.clock import WallClock
 from starloop.data_dir import CONSOLE, LOG, STORE, announce, prepare, withdraw
-from starloop.fleet_in_force import catalogue_at, edits, first_catalogue, seen
+from starloop.fleet_in_force import catalogue_at, edits, first_catalogue, keep, seen
 from starloop.reaction import Reactor
 from stream.analysis import Analysis
-from stream.app import APP_ID, StreamOptions, build_app
+from stream.app import APP_ID, Retention, StreamOptions, build_app
 from stream.checkpoint import Policy
 from stream.inlet import encode_quarantined, last_arrival_ms
 from stream.ticker import Ticker
@@ -79,7 +80,9 @@ class Service:
         self.store = SqlStore(f"sqlite:///{self.folder / STORE}")
         stack.callback(self.store.close)
         self.first = first_catalogue(self.folder, fleet_file, settings.profile_dirs)
-        self.catalogue = catalogue_at(self.first, self.log, self.log.end(INPUT))
+        included = self.log.committed(APP_ID, INPUT) or 0
+        keep(self.folder, catalogue_at(self.folder, self.first, self.log, included), included)
+        self.catalogue = catalogue_at(self.folder, self.first, self.log, self.log.end(INPUT))
         self.scorer = load_scorer("run-out")
         self._open_intake()
         self._open_reactor()
@@ -173,7 +176,7 @@ class Service:
 
     def _analysis(self) -> Analysis:
         included = self.log.committed(APP_ID, INPUT) or 0
-        return Analysis(catalogue_at(self.first, self.log, included), self.store.names, self.scorer)
+        return Analysis(catalogue_at(self.folder, self.first, self.log, included), self.store.names, self.scorer)
 
     def _supplier(self, name: str) -> Supplier | None:
         return self.catalogue.suppliers.get(name)
@@ -200,7 +203,13 @@ class Service:
         )
 
     def _stream_options(self) -> StreamOptions:
-        return StreamOptions(checkpoint=Policy(every_s=self.settings.checkpoint_s))
+        return StreamOptions(
+            checkpoint=Policy(every_s=self.settings.checkpoint_s),
+            retention=Retention(
+                input_ms=round(self.settings.log_keep_days * DAY_MS),
+                quarantine_ms=round(self.settings.quarantine_keep_days * DAY_MS),
+            ),
+        )
 
     async def take_edits(self) -> None:
         """Edits of the fleet file since the last start become a record of the input."""

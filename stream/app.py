@@ -55,6 +55,7 @@ class Retention:
 
     input_ms: int = 400 * DAY_MS
     input_bytes: int = 32 << 30
+    quarantine_ms: int = 90 * DAY_MS
     quarantine_bytes: int = 1 << 30
     facts_bytes: int = 1 << 30
     forecasts_ms: int = HOUR_MS
@@ -148,7 +149,7 @@ class StreamApp(faust.App):
 def prepare(log: SqliteLog, retention: Retention) -> None:
     """Makes the topics, or changes how long they are kept."""
     log.create(INPUT, retain_ms=retention.input_ms, retain_bytes=retention.input_bytes)
-    log.create(QUARANTINE, retain_ms=retention.input_ms, retain_bytes=retention.quarantine_bytes)
+    log.create(QUARANTINE, retain_ms=retention.quarantine_ms, retain_bytes=retention.quarantine_bytes)
     log.create(FACTS, retain_bytes=retention.facts_bytes)
     log.create(FORECASTS, retain_ms=retention.forecasts_ms)
 
