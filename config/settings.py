@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from config.nearest import did_you_mean
@@ -36,8 +36,6 @@ class Settings(BaseSettings):
     data_dir: Path = _setting(
         Path("starloop-data"), "Folder of the log, the store and the secrets; one process owns it."
     )
-    log: str = _setting("embedded", "The log: `embedded` (SQLite in the data folder) or `kafka://host:port`.")
-    store: str = _setting("sqlite", "The store: `sqlite` (in the data folder) or `postgresql+psycopg://…`.")
     profile_dirs: tuple[Path, ...] = _setting(
         (), 'Folders with profiles of your own, as a JSON list: `["/etc/starloop"]`.'
     )
@@ -57,12 +55,11 @@ class Settings(BaseSettings):
     tick_busy_ms: int = _count(100, "Time between ticks while readings or events arrive.", unit="ms")
     tick_idle_ms: int = _count(5_000, "Time between ticks while nothing arrives.", unit="ms")
     batch_ms: int = _count(3, "How long readings are gathered before they are written together.", unit="ms", least=0)
-    batch_readings_max: int = _count(2_000, "Readings written together at most.", unit="readings")
+    batch_messages_max: int = _count(2_000, "Messages written together at most.", unit="messages")
     checkpoint_s: float = _setting(10.0, "Time between checkpoints of the state.", unit="s", gt=0)
-    partitions: int = _count(32, "Partitions of a new log on Kafka; the embedded log has one.")
 
     packet_bytes_max: int = _count(
-        1_048_576, "Largest MQTT packet taken; a longer one ends the connection.", unit="bytes"
+        16_777_216, "Largest MQTT packet taken; a longer one ends the connection.", unit="bytes"
     )
     connections_max: int = _count(10_000, "MQTT connections at once.", unit="connections")
     sessions_max: int = _count(100_000, "Persistent MQTT sessions kept.", unit="sessions")
@@ -91,12 +88,6 @@ class Settings(BaseSettings):
     send_backoff_max_s: float = _setting(3_600.0, "Longest wait between attempts.", unit="s", gt=0)
     send_timeout_s: float = _setting(20.0, "Time one attempt may take.", unit="s", gt=0)
     stop_s: float = _setting(25.0, "Time that stopping may take before what is left is cut off.", unit="s", gt=0, le=30)
-
-    influx_url: str | None = _setting(None, "URL of an InfluxDB to write measurements to; none: nothing is written.")
-    influx_org: str = _setting("starloop", "Its organisation.")
-    influx_bucket: str = _setting("starloop", "Its bucket.")
-    influx_token: SecretStr | None = _setting(None, "Its token.")
-    influx_queue_max: int = _count(100_000, "Points waiting for InfluxDB; then the oldest are counted and let go.")
 
     log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "What is said on standard error.")
     log_format: Literal["auto", "console", "json"] = _setting(

@@ -84,6 +84,7 @@ class Replay:
         try:
             ticked = self._take(line)
         except BadPayload as error:
+            self._hand_over()  # what came before is told before it
             self._quarantine(Quarantined(at_ms=self._at_ms or 0, topic=None, payload=line, reason=str(error)))
             return []
         self._lines_waiting += 1

@@ -96,6 +96,9 @@ class Service:
         self.readers = adapters.installed()
         intake = Intake(self.catalogue, names, readers=self.readers, known_names=names.all())
         self.inlet = Inlet(intake, self._append, self.clock.now_ms, _log.info, last_arrival_ms(self.log))
+        self.inlet.gather_s = self.settings.batch_ms / 1000
+        self.inlet.batch_messages = self.settings.batch_messages_max
+        self.inlet.waiting_bytes_max = self.settings.intake_bytes_max
         self.ticker = Ticker(
             self.inlet.put,
             self.inlet,
@@ -145,6 +148,7 @@ class Service:
         catalogue = apply_text(self.catalogue, text)
         await self.inlet.put(FleetChange(at_ms=self.inlet.now_ms(), tables=text))
         self.catalogue = self.inlet.intake.catalogue = catalogue
+        self.gate.fleet_changed()
         self.console.hub.everything_changed()
 
     async def _append(self, records: list[bytes], quarantined: list[Quarantined]) -> None:
@@ -200,6 +204,11 @@ class Service:
             packet_bytes_max=self.settings.packet_bytes_max,
             connections_max=self.settings.connections_max,
             connect_s=self.settings.connect_timeout_s,
+            in_flight_max=self.settings.inflight_max,
+            queue_max=self.settings.session_queue_max,
+            sessions_max=self.settings.sessions_max,
+            retained_max=self.settings.retained_max,
+            session_expiry_max_s=self.settings.session_expiry_s,
         )
 
     def _stream_options(self) -> StreamOptions:
