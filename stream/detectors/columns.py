@@ -38,6 +38,7 @@ FILTER_NAMES = (
     "step",  # what most changes are a multiple of, for sensors of coarse steps; 0: none yet
     "step_votes",  # changes that agree with it, less those that do not
     "equal",  # moving share of readings equal to the one before
+    "rises",  # moving share of believed readings a little above the one before: noise, as use only lowers them
     "same",  # equal readings in a row
     "same_ms",  # since when
     "doubt",  # readings in a row that agree with each other and not with the estimate
@@ -78,6 +79,7 @@ FILTER_NAMES = (
     STEP,
     STEP_VOTES,
     EQUAL,
+    RISES,
     SAME,
     SAME_MS,
     DOUBT,

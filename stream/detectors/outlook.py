@@ -18,7 +18,6 @@ from stream.detectors.columns import (
     CARRY,
     DAY,
     DOUBT,
-    EQUAL,
     F_CAPACITY,
     F_COUNTS,
     F_RATE,
@@ -33,7 +32,6 @@ from stream.detectors.columns import (
     PENDING_MS,
     RATE,
     RATE_VARIANCE,
-    SAME,
     SAME_MS,
     SEEN,
     SPARE,
@@ -42,7 +40,8 @@ from stream.detectors.columns import (
     Float64,
     Slots,
 )
-from stream.detectors.level import PENDING_GRACE_MS, STUCK_EQUAL_MAX, STUCK_READINGS, sensor
+from stream.detectors.doubt import PENDING_GRACE_MS
+from stream.detectors.sensor import sensor, surely_stuck
 from stream.state import Rows
 
 SILENT_INTERVALS = 3.0
@@ -193,7 +192,7 @@ def _trust(state: Float64, fixed: Float64, at_ms: int) -> Float64:
     step, noise = sensor(state, fixed)
     same_use = state[RATE] * np.maximum(at_ms - state[SAME_MS], 0.0) / DAY_MS
     levels = fixed[F_COUNTS] == 0.0
-    sure = levels & (state[SAME] >= STUCK_READINGS) & (state[EQUAL] < STUCK_EQUAL_MAX)
+    sure = levels & surely_stuck(state)
     trust *= np.where(sure, 0.4, 1.0)
     perhaps = levels & ~sure & (same_use > np.maximum(2.0 * step + 4.0 * noise, 0.03 * fixed[F_CAPACITY]))
     trust *= np.where(perhaps, 0.7, 1.0)

@@ -247,3 +247,22 @@ def test_a_clock_that_is_wrong_does_not_stop_the_item(wrong_day: float) -> None:
     forecast = bench.forecast("t/oil", 6.0)
     assert forecast.level == pytest.approx(truth.level, abs=20.0)
     assert 5.0 < forecast.days[QUANTILES.index(0.5)] < 60.0
+
+
+def test_a_refill_between_two_readings_ten_days_apart_is_seen_at_once() -> None:
+    """Sparse readings: though ten days could have used more than the rise, no use lets a level rise."""
+    bench = Bench(tank("t"))
+    bench.play("t/oil", [(10.0 * n, value) for n, value in enumerate([900.0, 600.0, 300.0, 700.0, 400.0])])
+    assert bench.stages() == ["confirmed"]
+    assert bench.forecast("t/oil", 40.0).level == pytest.approx(400.0, abs=20.0)
+
+
+def test_a_perfect_sensor_of_an_unused_item_is_not_stuck() -> None:
+    """A sensor without noise that repeats its value every night, and over a weekend, is trusted as before."""
+    bench, level = Bench(tank("t")), 900.0
+    for hour in range(24 * 9):
+        level -= 3.0 if 7 <= hour % 24 < 21 and hour < 24 * 7 else 0.0
+        bench.play("t/oil", [(hour / 24, level)])
+        if hour > 48:
+            assert bench.forecast("t/oil", hour / 24).trust >= 0.7
+    assert bench.forecast("t/oil", 9.0).level == pytest.approx(level, abs=5.0)
