@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     data_dir: Path = _setting(
         Path("starloop-data"), "Folder of the log, the store and the secrets; one process owns it."
     )
+    store: str = _setting("sqlite", "The store: `sqlite` (in the data folder), or the URL of a database.")
     profile_dirs: tuple[Path, ...] = _setting(
         (), 'Folders with profiles of your own, as a JSON list: `["/etc/starloop"]`.'
     )

@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from config.settings import Settings
 from star.errors import InputError
 
 LOG = "log.db"
@@ -30,6 +31,11 @@ def prepare(folder: Path) -> Path:
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror}: expected a data directory that can be written") from error
     return folder
+
+
+def store_url(settings: Settings) -> str:
+    """The store's database: in the data directory unless the settings name another."""
+    return f"sqlite:///{settings.data_dir / STORE}" if settings.store == "sqlite" else settings.store
 
 
 def announce(folder: Path, fields: dict[str, Any]) -> None:

@@ -50,7 +50,7 @@ from star.records import FleetChange, Quarantined, Record
 from star.times import DAY_MS
 from starloop.backend import ServiceBackend
 from starloop.clock import WallClock
-from starloop.data_dir import CONSOLE, LOG, STORE, announce, prepare, withdraw
+from starloop.data_dir import CONSOLE, LOG, announce, prepare, store_url, withdraw
 from starloop.fleet_in_force import catalogue_at, edits, first_catalogue, keep, seen
 from starloop.reaction import Reactor
 from stream.analysis import Analysis
@@ -77,7 +77,7 @@ class Service:
         self.trouble: str | None = None  # why the log can't be written now
         self.log = SqliteLog(self.folder / LOG)
         stack.callback(self.log.close)
-        self.store = SqlStore(f"sqlite:///{self.folder / STORE}")
+        self.store = SqlStore(store_url(settings))
         stack.callback(self.store.close)
         self.first = first_catalogue(self.folder, fleet_file, settings.profile_dirs)
         included = self.log.committed(APP_ID, INPUT) or 0

@@ -32,7 +32,15 @@ def test_the_receipt_of_an_order_is_told_in_full(data: Path) -> None:
     result = CliRunner().invoke(command, ["tank-7/oil/1/order/1", "--data", str(data)], catch_exceptions=False)
     assert result.exit_code == 0
     assert "commande de 500 chez acme pour 610,00" in result.output
-    for word in ("model: hand@1:0", "5%:", "consent allowed", "price allowed", "cost_now", "instead:", "readings, the latest"):
+    for word in (
+        "model: hand@1:0",
+        "5%:",
+        "consent allowed",
+        "price allowed",
+        "cost_now",
+        "instead:",
+        "readings, the latest",
+    ):
         assert word in result.output
 
 
