@@ -48,7 +48,7 @@ MISS_EXPECTED = 0.485
 """The mean distance from the median of a normal distribution, in units of the distance of its 5 and 95 % quantiles."""
 MISS_MAX = 4.0
 """A leg further off counts as this far."""
-PRIOR_LEGS, MEMORY_LEGS = 8.0, 16.0
+PRIOR_LEGS, MEMORY_LEGS = 6.0, 16.0
 """The model's own spread counts as so many legs, and of the item's own so many are remembered."""
 DISTANCE_MIN, TIME_MIN_DAYS = 0.02, 1e-3
 SPREAD_MIN, SPREAD_MAX = 0.6, 3.0

@@ -123,32 +123,36 @@ class RunOut:
 
     def forecasts_of(self, outlook: Outlook, at: Rows) -> list[Forecast]:
         """The forecasts at places `at` of an outlook."""
-        rows = outlook.rows[at]
-        names, model = self.slots.table.names, self.scorer.name
-        state = self.slots.table["filter"][rows][:, (SEEN, FIRST_MS, LAST_MS, LAST_VALUE)].tolist()
-        columns = (
-            outlook.level[at].tolist(),
-            outlook.days[at].tolist(),
-            outlook.rate[at].tolist(),
+        rows, at_ms, model = outlook.rows[at], outlook.at_ms, self.scorer.name
+        state = self.slots.table["filter"][rows]
+        history_days = np.round(np.maximum(state[:, LAST_MS] - state[:, FIRST_MS], 0.0) / DAY_MS, 3)
+        columns = zip(
+            [self.slots.table.names[row] for row in rows.tolist()],
+            np.maximum(outlook.level[at], 0.0).tolist(),
+            map(tuple, outlook.days[at].tolist()),
+            np.maximum(outlook.rate[at], 0.0).tolist(),
             outlook.trust[at].tolist(),
+            state[:, SEEN].astype(np.int64).tolist(),
+            state[:, LAST_MS].astype(np.int64).tolist(),
+            state[:, LAST_VALUE].tolist(),
+            history_days.tolist(),
+            strict=True,
         )
         return [
             Forecast(
-                item=names[row],
-                at_ms=outlook.at_ms,
-                level=max(level, 0.0),
-                days=tuple(days),
-                rate_per_day=max(rate, 0.0),
+                item=item,
+                at_ms=at_ms,
+                level=level,
+                days=days,
+                rate_per_day=rate,
                 trust=trust,
                 model=model,
-                readings=int(seen),
-                reading_ms=int(last_ms),
-                reading=last,
-                history_days=round(max(last_ms - first_ms, 0.0) / DAY_MS, 3),
+                readings=readings,
+                reading_ms=reading_ms,
+                reading=reading,
+                history_days=known_days,
             )
-            for row, level, days, rate, trust, (seen, first_ms, last_ms, last) in zip(
-                rows.tolist(), *columns, state, strict=True
-            )
+            for item, level, days, rate, trust, readings, reading_ms, reading, known_days in columns
         ]
 
     def _due(self, at_ms: int) -> Rows:
@@ -168,13 +172,13 @@ class RunOut:
     def _far(self, rows: Rows, at_ms: int) -> NDArray[np.bool_]:
         """Which rows need no look though they have news: far from the net, little changed, looked at not long ago."""
         slots = self.slots
-        state, seen = slots.table["filter"][rows], slots.table["look"][rows]
-        fixed = slots.fixed[rows]
+        filters = slots.table["filter"]
+        seen, fixed = slots.table["look"][rows, :WAKE_MS], slots.fixed[rows]
         far: NDArray[np.bool_] = seen[:, LOOK_MS] > 0.0
         far &= at_ms - seen[:, LOOK_MS] < fixed[:, F_LOOK_MS]
         far &= seen[:, LOOK_Q05] > FAR_NETS * fixed[:, F_NET]
-        far &= np.abs(seen[:, LOOK_LEVEL] - state[:, LEVEL]) < FAR_SHARE * fixed[:, F_CAPACITY]
-        far &= state[:, FRESH] < 2.0
+        far &= np.abs(seen[:, LOOK_LEVEL] - filters[rows, LEVEL]) < FAR_SHARE * fixed[:, F_CAPACITY]
+        far &= filters[rows, FRESH] < 2.0
         return far
 
     def _remember(self, outlook: Outlook) -> None:
