@@ -198,7 +198,8 @@ class Neighbourhood:
         slot = self._catalogue.slots.get(item)
         if slot is None:
             return None
-        return order_point(slot, self.latest([item]).get(item), self.lead_time_days(item))
+        price = self._catalogue.suppliers[slot.suppliers[0]].price / slot.pack if slot.suppliers else 0.0
+        return order_point(slot, self.latest([item]).get(item), self.lead_time_days(item), price)
 
     def lead_time_days(self, item: str) -> tuple[float, float] | None:
         found = find_item(self._catalogue, item)

@@ -9,15 +9,13 @@ import pytest
 
 import console
 from config.fleet import Experience
-from config.resolve import PartItem, SlotItem
 from console.format import Formats
 from console.names import item_title, type_key
-from console.order_point import order_point
 from console.texts import LANGUAGES, Texts, texts
-from star.react import Decision, ReactionType
+from star.react import ReactionType
 from star.repeat import RESULTS, NeedState
 from star.times import DAY_MS, HOUR_MS
-from tests.console.neighbourhood import NOW_MS, catalogue_of, forecast_of
+from tests.console.neighbourhood import NOW_MS, catalogue_of
 
 ROOM = Path(console.__file__).parent
 MADE = (
@@ -138,18 +136,3 @@ def test_an_unknown_text_raises() -> None:
     """A missing text is found by a test, never shown as a key."""
     with pytest.raises(KeyError):
         Texts("en")("no.such_text")
-
-
-def test_the_order_point_is_the_receipts_else_rate_times_lead_time() -> None:
-    """And never above what the slot holds; unknown where nobody delivers."""
-    catalogue = catalogue_of()
-    slot = catalogue.slots["tank-7/oil"]
-    assert isinstance(slot, SlotItem)
-    assert isinstance(catalogue.parts["tank-7/burner"], PartItem)
-    forecast = forecast_of(catalogue, "tank-7/oil")
-    receipt = Decision(id="d", need="n", at_ms=0, verdict="wait", because="", figures={"order_point": 200.0})
-    assert order_point(slot, forecast, (2.0, 5.0)) == pytest.approx(forecast.rate_per_day * 5)
-    assert order_point(slot, None, (2.0, 5.0)) == pytest.approx(slot.rate_per_day * 5)
-    assert order_point(slot, forecast, (2.0, 5.0), receipt) == 200.0
-    assert order_point(slot, forecast, (2.0, 5000.0)) == slot.capacity
-    assert order_point(slot, forecast, None) is None

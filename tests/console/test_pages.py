@@ -30,13 +30,13 @@ async def test_the_fleet_shows_every_item_by_customer(owner: httpx.AsyncClient) 
 async def test_the_cards_count_what_the_table_shows(owner: httpx.AsyncClient) -> None:
     """Each card leads to its rows."""
     page = (await owner.get("/")).text
-    assert [int(number) for number in re.findall(r"<b[^>]*>(\d+)</b></a>", page)] == [12, 1, 3]
+    assert [int(number) for number in re.findall(r"<b[^>]*>(\d+)</b></a>", page)] == [12, 4, 3]
     asking = (await owner.get("/?show=needs")).text
     assert asking.count('class="chip ask"') == 3
     assert "Heating oil" not in asking
     below = (await owner.get("/?show=below")).text
     assert "Paper towels" in below
-    assert "Black ink" not in below
+    assert "Cyan ink" not in below
 
 
 @pytest.mark.parametrize(
