@@ -33,14 +33,20 @@ _ANSWER_DAYS = {
 
 
 def order_point(
-    slot: SlotItem, forecast: Forecast | None, lead_time_days: tuple[float, float] | None, unit_price: float = 0.0
+    slot: SlotItem,
+    forecast: Forecast | None,
+    lead_time_days: tuple[float, float] | None,
+    unit_price: float | None = None,
 ) -> float | None:
     """The level in the slot's unit, at most its capacity; None where nobody delivers.
 
-    unit_price: what one unit costs, which is lost where it does not fit.
+    unit_price: what one unit costs, which is lost where it does not fit. Not known, it is taken that a pack is worth one
+    run-out: with nothing to lose, the comparison would fill a measured slot up at any level.
     """
     if lead_time_days is None:
         return None
+    if unit_price is None:
+        unit_price = slot.stockout_cost / slot.pack
     if forecast is None or forecast.level <= 0.0 or forecast.days[-1] <= 0.0:
         rate = slot.rate_per_day if forecast is None else forecast.rate_per_day
         return min(rate * lead_time_days[1], slot.capacity)

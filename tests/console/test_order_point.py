@@ -30,7 +30,7 @@ def test_an_order_goes_out_below_the_mark_and_not_above_it(key: str) -> None:
     """By the reactor's own comparison, a tenth of the capacity to either side, as far as that is within the slot."""
     slot = replace(CATALOGUE.slots[key], experience=Experience.AUTO)
     forecast = forecast_of(CATALOGUE, key)
-    point = order_point(slot, forecast, LEAD)
+    point = order_point(slot, forecast, LEAD, 0.0)
     assert point is not None
 
     def acts(level: float) -> bool:
@@ -56,6 +56,14 @@ def test_the_mark_moves_with_what_is_at_stake() -> None:
     assert point(lead=(6.0, 12.0)) > point() > point(lead=(0.2, 0.5))
     assert point(stockout_cost=2000.0) > point() > point(holding_cost_per_day=5.0)
     assert point(experience=Experience.RESPOND) > point(experience=Experience.OFFER) > point()
+
+
+def test_a_pack_that_does_not_fit_is_not_ordered_though_its_price_is_not_known() -> None:
+    """A measured slot that takes one pack is not marked to be filled up while it is nearly full."""
+    slot = replace(CATALOGUE.slots["inkjet-3/cyan"], experience=Experience.AUTO)
+    point = order_point(slot, forecast_of(CATALOGUE, "inkjet-3/cyan"), (1.0, 4.0))
+    assert point is not None
+    assert point < slot.capacity / 4
 
 
 def test_without_a_forecast_the_mark_is_use_times_lead_time() -> None:
