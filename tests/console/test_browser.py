@@ -18,7 +18,8 @@ from console.app import create_app, create_console
 from console.server import link, serving
 from console.web import Console
 from star.times import HOUR_MS
-from tests.console.neighbourhood import NOW_MS, Neighbourhood, forecast_of
+from tests.console.neighbourhood import Neighbourhood
+from tests.console.street import NOW_MS, forecast_of
 
 CHROMIUM = Path("/usr/bin/chromium")
 PAGES = (

@@ -15,7 +15,7 @@ from console.chart import POINTS_MAX, Mark, fan_chart, thinned
 from console.format import Formats
 from star.analyse import DAYS_MAX, Forecast
 from star.times import DAY_MS, HOUR_MS
-from tests.console.neighbourhood import NOW_MS, catalogue_of, forecast_of, past_shares
+from tests.console.street import NOW_MS, catalogue_of, forecast_of, past_shares
 
 EN = Formats("en", "Europe/Paris")
 OIL = forecast_of(catalogue_of(), "tank-7/oil")

@@ -15,7 +15,7 @@ from console.texts import LANGUAGES, Texts, texts
 from star.react import ReactionType
 from star.repeat import RESULTS, NeedState
 from star.times import DAY_MS, HOUR_MS
-from tests.console.neighbourhood import NOW_MS, catalogue_of
+from tests.console.street import NOW_MS, catalogue_of
 
 ROOM = Path(console.__file__).parent
 MADE = (

@@ -12,7 +12,7 @@ from console.order_point import order_point
 from reactor.experiences.case import slot_costs
 from reactor.policy import timing
 from star.analyse import Forecast
-from tests.console.neighbourhood import LEVELS, catalogue_of, forecast_of
+from tests.console.street import LEVELS, catalogue_of, forecast_of
 
 CATALOGUE = catalogue_of()
 SLOTS = [key for key in LEVELS if key in CATALOGUE.slots and CATALOGUE.slots[key].suppliers]

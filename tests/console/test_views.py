@@ -13,7 +13,7 @@ import pytest
 from console.views import KEEP_MS, POINT_EVERY_MS, Projection, pack_forecasts, unpack_forecasts
 from star.analyse import Forecast
 from star.times import DAY_MS, MINUTE_MS
-from tests.console.neighbourhood import NOW_MS, catalogue_of, forecast_of
+from tests.console.street import NOW_MS, catalogue_of, forecast_of
 
 
 class LogInMemory:
