@@ -91,7 +91,7 @@ def timing(
     shift_days = (at_ms - forecast.at_ms) / 86_400_000
     soonest = look_days
     for start, end in closed_days:
-        if start <= soonest < end:
+        if start - look_days <= soonest < end:
             soonest = end
     if earliest_days(forecast) - shift_days > float(arrivals[-1]) + soonest and costs.holding >= 0.0:
         return WAITS
@@ -114,7 +114,8 @@ def timing(
 def _waits(look_days: float, closed_days: tuple[tuple[float, float], ...]) -> Floats:
     waits = [0.0, look_days, *(days for days in WAITS_DAYS if days > look_days)]
     for start, end in closed_days:
-        waits = [end if days > 0.0 and start <= days < end else days for days in waits]
+        # The look at the last open moment may come a little late: one look's time before it counts as closed.
+        waits = [end if days > 0.0 and start - look_days <= days < end else days for days in waits]
     return np.array(waits)
 
 

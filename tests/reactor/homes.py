@@ -9,6 +9,7 @@ from typing import Any
 
 from config.fleet import Fleet
 from config.profile_file import load_profiles
+from config.profiles import Profile
 from config.resolve import Catalogue, resolve
 from reactor.engine import Engine
 from reactor.turn import Step
@@ -48,6 +49,7 @@ def catalogue_of(
     suppliers: Sequence[dict[str, Any]] = (ACME,),
     profile: str = "level-tank",
     device: dict[str, Any] | None = None,
+    own_profile: dict[str, Any] | None = None,
 ) -> Catalogue:
     """The home's catalogue; what is given stands over the defaults."""
     tables = {
@@ -59,7 +61,10 @@ def catalogue_of(
         ],
         "suppliers": list(suppliers),
     }
-    return resolve(Fleet.model_validate(tables), load_profiles())
+    profiles = load_profiles()
+    if own_profile is not None:
+        profiles[own_profile["name"]] = Profile.model_validate(own_profile)
+    return resolve(Fleet.model_validate(tables), profiles)
 
 
 def forecast_of(days: float, at_ms: int, *, item: str = ITEM, level: float = 300.0, trust: float = 1.0) -> Forecast:
@@ -92,7 +97,9 @@ class Home:
     facts: list[Facts] = field(default_factory=list)
     said: int = 0
 
-    def sees(self, days: float, *, item: str = ITEM, level: float = 300.0, trust: float = 1.0, cause: str = "level") -> Home:
+    def sees(
+        self, days: float, *, item: str = ITEM, level: float = 300.0, trust: float = 1.0, cause: str = "level"
+    ) -> Home:
         """The next tick sees the item with so many days left."""
         part = item in self.engine.catalogue.parts
         self.needs.append(
@@ -132,7 +139,9 @@ class Home:
         self.events.append(Request(at_ms=self.now_ms, id=f"asked-{self.said}", item=item, quantity=quantity))
         return self
 
-    def terms(self, supplier: str = "acme", price: float | None = None, lead: tuple[float, float] | None = None) -> Home:
+    def terms(
+        self, supplier: str = "acme", price: float | None = None, lead: tuple[float, float] | None = None
+    ) -> Home:
         """A supplier's terms change."""
         self.events.append(SupplierTerms(at_ms=self.now_ms, supplier=supplier, price=price, lead_time_days=lead))
         return self
