@@ -40,7 +40,8 @@ _PACKET_IDS = 60_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPlan:
-    """What to send. rate_per_s: of all connections together, None: as fast as it is taken. at_s: measured times from then on.
+    """What to send. rate_per_s: of all connections together, None: as fast as it is taken. at_s: measured times from then on,
+    step_s between two messages of a device.
 
     inflight_max: unacknowledged messages of a connection at QoS 1.
     """
@@ -54,6 +55,7 @@ class LoadPlan:
     rate_per_s: float | None = None
     inflight_max: int = 2000
     at_s: float = 1_764_000_000.0
+    step_s: int = 1
     user: str | None = None
     password: str | None = None
 
@@ -88,7 +90,7 @@ def device_name(number: int) -> str:
 class Packets:
     """PUBLISH packets of one connection's devices, all of one length, written as columns of digits."""
 
-    def __init__(self, devices: NDArray[np.int64], qos: int, at_s: float) -> None:
+    def __init__(self, devices: NDArray[np.int64], qos: int, at_s: float, step_s: int = 1) -> None:
         """devices: their numbers; message k is of device k modulo their count. at_s: epoch seconds of ten digits."""
         topic = f"starloop/v1/{device_name(0)}/telemetry".encode()
         payload = f'{{"at":{at_s:.3f},"seq":{_SEQ_FIRST},"values":{{"{SLOT}":500.00}}}}'.encode()
@@ -105,6 +107,7 @@ class Packets:
         self._seq_at = payload_at + payload.index(b'"seq":') + 6
         self._value_at = len(packet) - len(b"500.00}}")
         self._devices, self._qos, self._at_ms = devices, qos, round(at_s * 1000)
+        self._step_ms = step_s * 1000
 
     def block(self, first: int, count: int) -> bytes:
         """The packets of messages `first` to `first + count`."""
@@ -112,7 +115,7 @@ class Packets:
         rounds, device = np.divmod(number, len(self._devices))
         out = np.tile(self._template, (count, 1))
         self._digits(out, self._name_at, 6, self._devices[device])
-        at_ms = self._at_ms + rounds * 1000
+        at_ms = self._at_ms + rounds * self._step_ms
         self._digits(out, self._at_at, 10, at_ms // 1000)
         self._digits(out, self._at_at + 11, 3, at_ms % 1000)
         self._digits(out, self._seq_at, 10, _SEQ_FIRST + rounds)
@@ -249,7 +252,7 @@ def _open(plan: LoadPlan, number: int) -> _Connection:
         raise Unavailable(f"{plan.host}:{plan.port} refused a connection of the load: it answered {answer.hex()}")
     sock.setblocking(False)
     own = np.arange(number, plan.devices, plan.connections)
-    packets = Packets(own, plan.qos, plan.at_s)
+    packets = Packets(own, plan.qos, plan.at_s, plan.step_s)
     share = plan.messages // plan.connections + (number < plan.messages % plan.connections)
     return _Connection(sock=sock, packets=packets, share=share, packet_bytes=len(packets.block(0, 1)))
 
@@ -277,6 +280,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--qos", type=int, choices=(0, 1), default=0)
     parser.add_argument("--rate", type=float, dest="rate_per_s", help="messages a second of all; default: no limit")
     parser.add_argument("--inflight", type=int, dest="inflight_max", default=2000)
+    parser.add_argument(
+        "--step", type=int, default=1, dest="step_s", help="measured seconds between a device's messages"
+    )
     parser.add_argument("--at", type=float, dest="at_s", default=1_764_000_000.0)
     parser.add_argument("--user")
     parser.add_argument("--password")

@@ -109,7 +109,7 @@ class Facts:
             "at_ms": self.at_ms,
             "events": [[EVENT_LETTERS[type(event)], asdict(event)] for event in self.events],
             "refills": [asdict(refill) for refill in self.refills],
-            "needs": [asdict(need) for need in self.needs],
+            "needs": [need_fields(need) for need in self.needs],
         }
         return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
 
@@ -124,6 +124,17 @@ class Facts:
             refills=tuple(RefillSeen(**{**row, "stage": RefillStage(row["stage"])}) for row in body["refills"]),
             needs=tuple(need_from_fields(row) for row in body["needs"]),
         )
+
+
+def need_fields(need: NeedSeen) -> dict[str, Any]:
+    """The need's fields, for the wire; as `asdict` gives them, without copying what can't change."""
+    return {
+        "item": need.item,
+        "at_ms": need.at_ms,
+        "kind": need.kind,
+        "cause": need.cause,
+        "forecast": {name: getattr(need.forecast, name) for name in Forecast.__slots__},
+    }
 
 
 def need_from_fields(row: dict[str, Any]) -> NeedSeen:

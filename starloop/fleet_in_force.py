@@ -32,7 +32,7 @@ def first_catalogue(folder: Path, fleet_file: Path, profile_dirs: tuple[Path, ..
 
     Raises ConfigError for a file with mistakes: nothing is copied then.
     """
-    load_catalogue(fleet_file, *profile_dirs)
+    given = load_catalogue(fleet_file, *profile_dirs)
     kept = folder / FLEET
     if not kept.exists():
         beside = fleet_file.parent / _PROFILES
@@ -40,7 +40,7 @@ def first_catalogue(folder: Path, fleet_file: Path, profile_dirs: tuple[Path, ..
             shutil.copytree(beside, folder / _PROFILES, dirs_exist_ok=True)
         _copy(fleet_file, kept)
         _copy(fleet_file, folder / _SEEN)
-    return load_catalogue(kept, *profile_dirs)
+    return given if kept.read_bytes() == fleet_file.read_bytes() else load_catalogue(kept, *profile_dirs)
 
 
 def catalogue_at(folder: Path, first: Catalogue, log: Log, end: int) -> Catalogue:
@@ -92,6 +92,8 @@ def edits(folder: Path, fleet_file: Path, profile_dirs: tuple[Path, ...]) -> dic
         raise InputError(
             f"{folder / _SEEN}: is missing: expected the copy of the fleet file that {folder / FLEET} came with"
         )
+    if (folder / _SEEN).read_bytes() == fleet_file.read_bytes():
+        return {}
     now = load_catalogue(fleet_file, *profile_dirs)
     before = load_catalogue(folder / _SEEN, *profile_dirs)
     tables: dict[str, Any] = {}

@@ -33,8 +33,8 @@ from stream.worker import facts_end_of
 
 START_S_MAX = 30.0
 DRAIN_S_MAX = 120.0
-MEASURED_BEFORE_S = 3_600
-"""The load measures from an hour before it sends, so that no reading lies in the future."""
+STEP_S = 900
+"""Measured time between two readings of a device, the last one now: a tank that lasts some hundred days."""
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -109,7 +109,8 @@ def _service(folder: Path, fleet: Path) -> Iterator[tuple[subprocess.Popen[bytes
 
 def _send(load: Load, port: int) -> None:
     arguments = ["--port", port, "--messages", load.messages, "--devices", load.devices, "--qos", load.qos]
-    arguments += ["--connections", load.connections, "--at", int(time.time()) - MEASURED_BEFORE_S]
+    arguments += ["--connections", load.connections, "--step", STEP_S]
+    arguments += ["--at", int(time.time()) - (load.messages // load.devices + 1) * STEP_S]
     if load.rate_per_s is not None:
         arguments += ["--rate", load.rate_per_s]
     subprocess.run(

@@ -52,6 +52,10 @@ FIRST_LOW_SHARE = 0.01
 """A first reading under this share of the capacity, or over the capacity, waits for a second one: it may be an air gap."""
 
 _Q05 = QUANTILES.index(0.05)
+LOOK_GAP_MS = 30_000.0
+"""A slot whose level has hardly changed is looked at no more often than this, however often it reports."""
+GAP_SHARE = 0.01
+"""Of the capacity: what counts as hardly changed."""
 
 
 class RunOut:
@@ -162,6 +166,7 @@ class RunOut:
         self.touched = []
         rows = rows[(slots.fixed[rows, F_ACTIVE] == 1.0) & (slots.table["filter"][rows, SEEN] > 0.0)]
         rows = rows[~self._far(rows, at_ms)]
+        rows = self._later(rows, at_ms)
         if at_ms >= self._wake_next_ms:
             woken = np.nonzero(self.wake_ms <= at_ms)[0]
             rows = np.union1d(rows, woken)
@@ -180,6 +185,21 @@ class RunOut:
         far &= np.abs(seen[:, LOOK_LEVEL] - filters[rows, LEVEL]) < FAR_SHARE * fixed[:, F_CAPACITY]
         far &= filters[rows, FRESH] < 2.0
         return far
+
+    def _later(self, rows: Rows, at_ms: int) -> Rows:
+        """The rows to look at now; the others, looked at a moment ago and little changed since, are woken soon."""
+        filters, looks = self.slots.table["filter"], self.slots.table["look"]
+        soon_ms = looks[rows, LOOK_MS] + LOOK_GAP_MS
+        later: NDArray[np.bool_] = (looks[rows, LOOK_MS] > 0.0) & (soon_ms > at_ms) & (filters[rows, FRESH] < 2.0)
+        changed = np.abs(looks[rows, LOOK_LEVEL] - filters[rows, LEVEL])
+        later &= changed < GAP_SHARE * self.slots.fixed[rows, F_CAPACITY]
+        if not later.any():
+            return rows
+        put_off, wakes = rows[later], soon_ms[later]
+        looks[put_off, WAKE_MS] = np.minimum(looks[put_off, WAKE_MS], wakes)
+        self.wake_ms[put_off] = looks[put_off, WAKE_MS]
+        self._wake_next_ms = min(self._wake_next_ms, float(wakes.min()))
+        return rows[~later]
 
     def _remember(self, outlook: Outlook) -> None:
         slots, rows, at_ms = self.slots, outlook.rows, outlook.at_ms
