@@ -1,0 +1,270 @@
+"""The store: one transaction a step, what it gives back, and what it says when its file is not whole. Both kinds alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from reactor.engine import Engine
+from reactor.state import ItemMemory, State
+from reactor.store import MemoryStore, SqlStore
+from reactor.turn import Changes, Step
+from star.analyse import Facts
+from star.errors import ConfigError, StoreAhead, StoreDamaged, StoreError
+from star.records import Quarantined
+from star.repeat import NeedState
+from tests.reactor.homes import START_MS, Home, catalogue_of, home_of
+
+ORDER = "tank-7/oil/1/order/1"
+Store = MemoryStore | SqlStore
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A store of each kind."""
+    made: Store = MemoryStore() if request.param == "memory" else SqlStore(f"sqlite:///{tmp_path / 'store.db'}")
+    yield made
+    made.close()
+
+
+def keep(store: Store, home: Home) -> None:
+    """Commits the home's last step."""
+    store.commit(home.steps[-1], home.engine.catalogue)
+
+
+def lived(store: Store, home: Home) -> Home:
+    """An offer accepted over the budget, a delivery praised, another need opened, an outcome about nothing."""
+    offer = home.sees(6.0).tick()[0]
+    keep(store, home)
+    home.passes(hours=2).says(offer.id, "accepted").tick()
+    keep(store, home)
+    home.passes(days=3).says(ORDER, "delivered", timing="late", csat=5).says("no/such/1/order/1", "failed").tick()
+    keep(store, home)
+    home.passes(days=9).terms(price=640.0).sees(6.0).tick()
+    keep(store, home)
+    return home
+
+
+def same(one: State, other: State) -> bool:
+    """Whether two memories hold the same."""
+    names = ("needs", "orders", "questions", "contacts", "items", "suppliers", "settings", "timers")
+    indexes = ("need_of", "order_of", "orders_of", "questions_of", "offset", "at_ms")
+    return all(getattr(one, name) == getattr(other, name) for name in (*names, *indexes))
+
+
+def test_what_is_loaded_is_what_the_engine_remembers(store: Store) -> None:
+    """After every step: all of it, to the last digit."""
+    home = home_of(experience="offer", language="fr")
+    for step in range(30):
+        home.passes(hours=7.3).sees(30.0 - step)
+        if step == 20:
+            home.changes(customers=[{"id": "maria", "contacts_per_week_max": 1}])
+        home.tick()
+        keep(store, home)
+        store.flush()
+        assert same(store.load(), home.engine.state)
+
+
+def test_a_restart_goes_on_as_if_nothing_had_happened(store: Store) -> None:
+    """The engine of the loaded memory makes the same steps of the same facts."""
+    home = lived(store, home_of(experience="offer", budget_per_month=600.0))
+    again = Home(Engine(catalogue_of({"experience": "offer", "budget_per_month": 600.0}), store.load()))
+    again.now_ms, again.offset, again.said = home.now_ms, home.offset, home.said
+    for one in (home, again):
+        one.passes(days=1).says("tank-7/oil/2/offer/1", "accepted").sees(5.0).tick()
+    assert home.steps[-1] == again.steps[-1]
+    assert home.steps[-1].reactions
+
+
+def test_facts_that_were_consumed_change_nothing(store: Store) -> None:
+    """A kill between commit and the log's own offset gives them a second time."""
+    home = lived(store, home_of(experience="offer"))
+    again = Engine(home.engine.catalogue, store.load())
+    for facts in home.facts:
+        assert again.step(facts).is_empty
+
+
+def test_people_find_needs_reactions_and_receipts_again(store: Store) -> None:
+    """By item, customer, need, newest first; with what came of each reaction."""
+    lived(store, home_of(experience="offer"))
+    assert [need.id for need in store.needs()] == ["tank-7/oil/2", "tank-7/oil/1"]
+    assert [need.id for need in store.needs(item="tank-7/oil", customers=["maria"], open_only=True)] == ["tank-7/oil/2"]
+    assert store.needs(customers=[]) == []
+    assert store.need_state("tank-7/oil/1") is NeedState.CLOSED
+    assert store.need_state("tank-7/oil/9") is store.need("tank-7/oil/9") is store.reaction("x/y/1/order/1") is None
+    rows = store.reactions(item="tank-7/oil")
+    assert [row.reaction.id for row in rows] == ["tank-7/oil/2/offer/1", ORDER, "tank-7/oil/1/offer/1"]
+    assert [row.result for row in rows] == [None, "delivered", "accepted"]
+    assert [row.reaction.id for row in store.reactions(need="tank-7/oil/1", before_ms=rows[1].reaction.at_ms)] == [
+        "tank-7/oil/1/offer/1"
+    ]
+    assert store.reactions(customers=["nobody"]) == []
+    delivered = store.reaction(ORDER)
+    assert delivered is not None
+    assert (delivered.timing, delivered.result_ms) == ("late", rows[1].result_ms)
+    receipts = store.decisions("tank-7/oil/1")
+    assert [receipt.id[-1] for receipt in receipts] == ["3", "2", "1"]
+    assert store.decisions(ORDER) == store.decisions("tank-7/oil/1/decision/2") == [receipts[1]]
+    assert "no/such/1/order/1" in store.quarantine()[0].reason
+
+
+def test_of_each_line_only_the_first_row_is_due(store: Store) -> None:
+    """A cancellation waits until its order is sent or given up."""
+    home = home_of()
+    home.sees(8.0).tick()
+    keep(store, home)
+    home.passes(hours=1).says(ORDER, "cancelled").tick()
+    keep(store, home)
+    now_ms = home.now_ms
+    first = store.due(now_ms, 10)
+    assert [row.reaction.id for row in first] == [ORDER]
+    assert store.due(START_MS - 1, 10) == []
+    store.mark_failed(first[0].id, "no answer", next_try_ms=now_ms + 5_000)
+    assert store.due(now_ms, 10) == []
+    again = store.due(now_ms + 5_000, 10)[0]
+    assert (again.tries, again.error, again.target) == (1, "no answer", "mqtt")
+    store.mark_sent(again.id, now_ms + 5_000)
+    second = store.due(now_ms + 5_000, 10)[0]
+    assert second.reaction.id == "tank-7/oil/1/cancel/1"
+    assert store.waiting() == 1
+    store.mark_failed(second.id, "gone", next_try_ms=None)
+    assert store.due(now_ms + 10**9, 10) == []
+    assert [(d.state, d.error) for d in store.deliveries("tank-7/oil/1/cancel/1")] == [("given-up", "gone")]
+    assert store.deliveries(ORDER)[0].state == "sent"
+
+
+def test_quarantine_counts_a_payload_once(store: Store) -> None:
+    """Its place in the log says which it is."""
+    row = Quarantined(at_ms=5, topic="a/b", payload=b"\x00{", reason="not JSON")
+    store.put_quarantined([(7, row), (8, row)])
+    store.put_quarantined([(8, row)])
+    store.put_quarantined([])
+    shown = store.quarantine()
+    assert [(found.at_ms, found.topic, found.payload) for found in shown] == [(5, "a/b", b"\x00{")] * 2
+    assert len(store.quarantine(before=shown[0].id, limit=5)) == 1
+
+
+def test_a_number_never_changes_its_name(store: Store, tmp_path: Path) -> None:
+    """Over a restart too."""
+    assert [store.names.number(name) for name in ("t/oil", "t/salt", "t/oil")] == [0, 1, 0]
+    with pytest.raises(KeyError):
+        store.names.name(2)
+    if isinstance(store, SqlStore):
+        assert store.names.add(["t/new", "t/salt", "t/new"]) == [2, 1, 2]
+        store.close()
+        with SqlStore(f"sqlite:///{tmp_path / 'store.db'}") as again:
+            assert again.names.all() == ("t/oil", "t/salt", "t/new")
+            assert again.names.name(2) == "t/new"
+            assert len(again.names) == 3
+
+
+def test_a_store_ahead_of_its_log_says_so(store: Store) -> None:
+    """One of the two comes from an older backup."""
+    lived(store, home_of(experience="offer"))
+    store.flush()
+    assert store.load(log_end=5).offset == 4
+    with pytest.raises(StoreAhead, match="offset 4"):
+        store.load(log_end=4)
+
+
+def test_partitions_are_kept_apart(store: Store) -> None:
+    """Each has its offset and its own memory."""
+    home = home_of()
+    home.sees(8.0).tick()
+    store.commit(home.steps[-1], home.engine.catalogue, partition=3)
+    assert store.load(3).offset == 1
+    assert store.load(0).offset == -1
+    assert store.load(0).needs == {}
+
+
+def test_an_empty_step_costs_nothing_and_its_offset_follows_within_a_second(tmp_path: Path) -> None:
+    """Written when a second has passed, with the next step, or at the end."""
+    clock = [0.0]
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    home = home_of()
+
+    def on_disk() -> int:
+        with SqlStore(url) as other:
+            return other.load().offset
+
+    with SqlStore(url, monotonic=lambda: clock[0]) as store:
+        home.tick()
+        keep(store, home)
+        assert on_disk() == -1
+        clock[0] = 1.0
+        home.tick()
+        keep(store, home)
+        assert on_disk() == 2
+        home.tick()
+        keep(store, home)
+    assert on_disk() == 3
+
+
+def test_a_damaged_file_is_one_clear_line(tmp_path: Path) -> None:
+    """Not a database, a database torn in the middle, a folder that is not there, an address that is none."""
+    path = tmp_path / "store.db"
+    path.write_bytes(b"not a database at all" * 500)
+    with pytest.raises(StoreDamaged, match="restore it from a backup") as found:
+        SqlStore(f"sqlite:///{path}")
+    assert "\n" not in str(found.value)
+    path.unlink()
+    with SqlStore(f"sqlite:///{path}") as store:
+        lived(store, home_of(experience="offer"))
+    wire = bytearray(path.read_bytes())
+    wire[4096:40960] = b"x" * (40960 - 4096)
+    path.write_bytes(wire)
+    with pytest.raises(StoreDamaged) as torn:
+        SqlStore(f"sqlite:///{path}")
+    assert "\n" not in str(torn.value)
+    with pytest.raises(StoreError, match="can't be opened"):
+        SqlStore(f"sqlite:///{tmp_path / 'none' / 'store.db'}")
+    with pytest.raises(ConfigError, match="expected a URL"):
+        SqlStore("what is this")
+
+
+def test_a_body_that_cannot_be_read_is_damage(tmp_path: Path) -> None:
+    """It is said, not guessed around."""
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    with SqlStore(url) as store:
+        lived(store, home_of(experience="offer"))
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE memory SET body = '{}' WHERE kind = 'questions'"))
+    engine.dispose()
+    with SqlStore(url) as store, pytest.raises(StoreDamaged, match="Question"):
+        store.load()
+
+
+def test_a_store_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    """An older program does not write into it."""
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    SqlStore(url).close()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(StoreError, match="9999"):
+        SqlStore(url)
+
+
+def test_a_hundred_thousand_items_are_loaded_in_seconds(tmp_path: Path) -> None:
+    """So that a restart after a kill is short."""
+    changed: Changes = {("items", f"d{n}/x"): ItemMemory(item=f"d{n}/x", cycle=2) for n in range(100_000)}
+    with SqlStore(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        store.commit(Step(offset=1, at_ms=1, changed=changed), catalogue_of())
+        begun = time.process_time()
+        assert len(store.load().items) == 100_000
+        assert time.process_time() - begun < 5.0
+
+
+def test_steps_with_nothing_to_do_are_quick() -> None:
+    """Ticks come ten times a second."""
+    engine = home_of().engine
+    begun = time.process_time()
+    for offset in range(10_000):
+        engine.step(Facts(offset=offset, at_ms=START_MS + offset * 100))
+    assert time.process_time() - begun < 1.0
