@@ -48,6 +48,14 @@ def deliver(turn: Turn, order: Order, delivered_ms: int, quantity: float | None)
         turn.again.add(order.item)
 
 
+def said_done(turn: Turn, order: Order, quantity: float | None) -> None:
+    """Somebody says that an order is "done", and nobody that it was delivered: the need is met, and the order is taken for
+    delivered as after a fitting rise."""
+    if order.state is OrderState.OUTSTANDING:
+        _expect_rise(turn, order.item, order.quantity if quantity is None else quantity, declared=True)
+        _presume(turn, order, turn.state.needs.get(order.need))
+
+
 def _met(turn: Turn, need: Need) -> None:
     """The need is met. Its own order, if another is under way still, is called off where that is still free."""
     order = turn.state.arriving(need.item)

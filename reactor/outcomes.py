@@ -47,6 +47,8 @@ def take_outcome(turn: Turn, outcome: Outcome) -> None:
 
 def _of_order(turn: Turn, order: Order, outcome: Outcome) -> None:
     match outcome.result:
+        case "done" | "refilled" | "serviced" if not order.booking:
+            orders.said_done(turn, order, outcome.quantity)
         case "delivered" | "done" | "refilled" | "serviced":
             if order.state is OrderState.DELIVERED:
                 return

@@ -160,6 +160,21 @@ class Days(RuleBasedStateMachine):
         self._tick()
         self.now_ms += round(hours * HOUR_MS)
 
+    @rule(days=st.tuples(*[st.floats(0.0, 9.0)] * 3), hours=st.sampled_from([1.0, 6.0, 24.0]))
+    def a_look_goes_by(self, days: tuple[float, ...], hours: float) -> None:
+        """All of it is low, and time passes."""
+        for left, item in zip(days, ITEMS, strict=True):
+            self.sees(left, item, 1.0)
+        self.time_passes(hours)
+
+    @rule(days=st.tuples(*[st.floats(0.0, 4.0)] * 3))
+    def a_week_goes_by(self, days: tuple[float, ...]) -> None:
+        """With a look each day, and whatever is ordered comes after three."""
+        for day in range(7):
+            if day == 3:
+                self.delivers()
+            self.a_look_goes_by(days, 24.0)
+
     @rule()
     def is_killed(self) -> None:
         """All that was not committed is gone."""

@@ -159,9 +159,7 @@ def test_the_price_that_counts_is_of_one_pack() -> None:
     """A smaller product is scaled up to a pack."""
     item = catalogue_of().slots["tank-7/oil"]
     assert isinstance(item, SlotItem)
-    small = Quote(
-        supplier="acme", sku="s", quantity=250.0, price=330.0, lead_days=(1.0, 2.0), stated_days=(1.0, 2.0)
-    )
+    small = Quote(supplier="acme", sku="s", quantity=250.0, price=330.0, lead_days=(1.0, 2.0), stated_days=(1.0, 2.0))
     verdict = price_mandate(customer(), item, small)
     assert not verdict.allowed
     assert "660.00" in verdict.reason
