@@ -27,6 +27,7 @@ shows itself in days and moves the whole forecast, so it is no reason to act bef
 _LEVELS = np.array([0.0, *QUANTILES, 1.0])
 _HALF_STEPS = (_LEVELS[1:] + _LEVELS[:-1]) / 2.0
 _MEDIAN = QUANTILES.index(0.5)
+_APART = np.arange(_LEVELS.size) * 1e-5
 # Gauss-Hermite nodes of the standard normal distribution: with seven an expectation is exact for polynomials up to x^13.
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
@@ -75,11 +76,12 @@ class TimeToEmpty:
             days[:_MEDIAN] = [middle - (middle - value) * keep for value in days[:_MEDIAN]]
         first = days[0] * days[0] / days[1] if days[1] > 0.0 else 0.0
         last = days[-1] * days[-1] / days[-2] if days[-2] > 0.0 else 0.0
-        knots = np.array([first, *days, last])
+        knots = np.array((first, *days, last))
         self.shift = (at_ms - forecast.at_ms) / DAY_MS
         # Knots must rise for the pieces to have a slope: equal quantiles are set apart by a second or so.
-        self.knots: Floats = np.maximum.accumulate(knots) + np.arange(knots.size) * 1e-5
-        self._area = np.concatenate(([0.0], np.cumsum(_HALF_STEPS * np.diff(self.knots))))
+        self.knots: Floats = knots + _APART
+        self._area = np.zeros(knots.size)
+        (_HALF_STEPS * (self.knots[1:] - self.knots[:-1])).cumsum(out=self._area[1:])
         self.mean = float(self.knots[-1] - self._area[-1])
 
     def empty_by(self, days: Floats) -> Floats:
@@ -89,12 +91,16 @@ class TimeToEmpty:
 
     def empty_days(self, days: Floats) -> Floats:
         """E[(days - T)+]: the expected time empty within `days`."""
+        return self.risks(days)[1]
+
+    def risks(self, days: Floats) -> tuple[Floats, Floats]:
+        """`empty_by` and `empty_days` of the same days, in one go."""
         moment = days + self.shift
-        reached = np.interp(moment, self.knots, _LEVELS)
-        piece = np.clip(np.searchsorted(self.knots, moment, side="right") - 1, 0, None)
+        reached: Floats = np.interp(moment, self.knots, _LEVELS)
+        piece = np.maximum(self.knots.searchsorted(moment, side="right") - 1, 0)
         over = np.maximum(moment - self.knots[piece], 0.0)
         area: Floats = self._area[piece] + (_LEVELS[piece] + reached) / 2.0 * over
-        return area
+        return reached, area
 
     def median_days(self) -> float:
         """The median time to empty from the moment of deciding; negative: it is past."""

@@ -9,6 +9,7 @@ Act now when C(0) costs no more than C(d) for every d; a tie without any risk wa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -87,28 +88,53 @@ def timing(
     look_days: until the next look. answer_days: added to the lead time. closed_days: spans (from, to) in days from at_ms in
     which nothing may be ordered; a wait that ends in one goes on to its end.
     """
-    arrivals = lead_nodes(lead_days) + answer_days
+    # Spans move with the moment, so a grid with any is used once and not kept.
+    make = _grid.__wrapped__ if closed_days else _grid
+    grid: _Grid = make(lead_days, look_days, answer_days, closed_days)
     shift_days = (at_ms - forecast.at_ms) / 86_400_000
-    soonest = look_days
-    for start, end in closed_days:
-        if start - look_days <= soonest < end:
-            soonest = end
-    if earliest_days(forecast) - shift_days > float(arrivals[-1]) + soonest and costs.holding >= 0.0:
+    if earliest_days(forecast) - shift_days > grid.latest_days and costs.holding >= 0.0:
         return WAITS
-    waits = _waits(look_days, closed_days)
     curve = TimeToEmpty(forecast, at_ms)
-    moments = waits[:, None] + arrivals[None, :]
     weights = lead_weights()
-    empty = curve.empty_by(moments) @ weights
-    days_empty = curve.empty_days(moments) @ weights
-    days_early = curve.mean - curve.shift - moments @ weights + days_empty
+    reached, overdue = curve.risks(grid.moments)
+    empty, days_empty = reached @ weights, overdue @ weights
+    days_early = (curve.mean - curve.shift) - grid.mean_moments + days_empty
     cost = costs.stockout * empty + costs.per_day * days_empty + costs.holding * days_early
     if costs.room is not None and costs.room < costs.quantity:
-        cost = cost + costs.unit_price * _overflow(forecast, curve, moments, costs) @ weights
+        cost = cost + costs.unit_price * _overflow(forecast, curve, grid.moments, costs) @ weights
     best = int(cost[1:].argmin()) + 1
     now, later, risk = float(cost[0]), float(cost[best]), float(empty[0])
     act = now < later or (now == later and risk > 0.0)
-    return Timing(act=act, cost_now=now, cost_wait=later, wait_days=float(waits[best]), p_out=risk)
+    return Timing(act=act, cost_now=now, cost_wait=later, wait_days=float(grid.waits[best]), p_out=risk)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Grid:
+    """What does not depend on the forecast. waits: (n,) days, 0 first; moments: (n, 7) days until the delivery, with their
+    means (n,); latest_days: by when an order of the next look has surely come."""
+
+    waits: Floats
+    moments: Floats
+    mean_moments: Floats
+    latest_days: float
+
+
+@lru_cache(maxsize=4096)
+def _grid(
+    lead_days: tuple[float, float],
+    look_days: float,
+    answer_days: float,
+    closed_days: tuple[tuple[float, float], ...],
+) -> _Grid:
+    arrivals = lead_nodes(lead_days) + answer_days
+    waits = _waits(look_days, closed_days)
+    moments = waits[:, None] + arrivals[None, :]
+    return _Grid(
+        waits=waits,
+        moments=moments,
+        mean_moments=moments @ lead_weights(),
+        latest_days=float(arrivals[-1] + waits[1]),
+    )
 
 
 def _waits(look_days: float, closed_days: tuple[tuple[float, float], ...]) -> Floats:
