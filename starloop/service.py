@@ -23,6 +23,8 @@ import structlog
 
 from config.change import apply_text
 from config.fleet import Customer, Supplier
+from config.profiles import Signal
+from config.resolve import Catalogue
 from config.settings import Settings
 from console.app import create_app, create_console
 from console.server import link, serving
@@ -93,6 +95,7 @@ class Service:
 
     def _open_intake(self) -> None:
         names = self.store.names
+        names.add(expected_metrics(self.catalogue))
         self.readers = adapters.installed()
         intake = Intake(self.catalogue, names, readers=self.readers, known_names=names.all())
         self.inlet = Inlet(intake, self._append, self.clock.now_ms, _log.info, last_arrival_ms(self.log))
@@ -148,6 +151,7 @@ class Service:
         catalogue = apply_text(self.catalogue, text)
         await self.inlet.put(FleetChange(at_ms=self.inlet.now_ms(), tables=text))
         self.catalogue = self.inlet.intake.catalogue = catalogue
+        self.store.names.add(expected_metrics(catalogue))
         self.gate.fleet_changed()
         self.console.hub.everything_changed()
 
@@ -315,6 +319,12 @@ async def _wind_down(service: Service, tasks: list[asyncio.Task[None]]) -> None:
     await service.stream.stop()
     for task in tasks:
         task.cancel()
+
+
+def expected_metrics(catalogue: Catalogue) -> list[str]:
+    """Names of the values that devices of the fleet are known to report: registered together, not one transaction each."""
+    used = {key: f"{key}_used" if slot.signal is Signal.USAGE else key for key, slot in catalogue.slots.items()}
+    return [used[key] for key in sorted(used)]
 
 
 def check_exposure(settings: Settings) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import bisect
 import json
+import math
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +32,13 @@ from stream.topics import FACTS, INPUT
 from stream.transports.log import LogRecord, SqliteLog
 from stream.worker import facts_end_of
 
+WARM_UP_ROUNDS = 10
+"""Readings of each device before those that count: every item has been seen, and its first look is behind it."""
+_FIRST_S = 1_764_000_000
 START_S_MAX = 30.0
 DRAIN_S_MAX = 120.0
 STEP_S = 900
-"""Measured time between two readings of a device, the last one now: a tank that lasts some hundred days."""
+"""Measured time between two readings of a device: a tank that lasts some hundred days."""
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -77,15 +81,15 @@ def _one(folder: Path, load: Load) -> Run:
     folder.mkdir(parents=True)
     fleet = folder / "fleet.toml"
     fleet.write_text(fleet_text(load_fleet(load.devices)))
-    with _service(folder, fleet) as (process, port):
-        cpu_before = _cpu_s(process.pid)
-        begun_s = time.perf_counter()
-        _send(load, port)
-        with SqliteLog(folder / "data" / LOG, read_only=True) as log:
-            _drained(log)
-            wall_s = time.perf_counter() - begun_s
-            cpu_s = _cpu_s(process.pid) - cpu_before
-            taken, latency_ms = _latencies(log)
+    warm_up = replace(load, messages=WARM_UP_ROUNDS * load.devices, rate_per_s=None)
+    with _service(folder, fleet) as (process, port), SqliteLog(folder / "data" / LOG, read_only=True) as log:
+        _send(warm_up, port, 0)
+        _drained(log, 0, warm_up.messages)
+        cpu_before, begin = _cpu_s(process.pid), log.end(INPUT)
+        _send(load, port, WARM_UP_ROUNDS)
+        _drained(log, begin, load.messages)
+        cpu_s = _cpu_s(process.pid) - cpu_before
+        taken, wall_s, latency_ms = _latencies(log, begin)
     return Run(taken=taken, wall_s=wall_s, cpu_s=cpu_s, latency_ms=latency_ms)
 
 
@@ -107,10 +111,10 @@ def _service(folder: Path, fleet: Path) -> Iterator[tuple[subprocess.Popen[bytes
         process.wait(timeout=40)
 
 
-def _send(load: Load, port: int) -> None:
+def _send(load: Load, port: int, rounds_before: int) -> None:
     arguments = ["--port", port, "--messages", load.messages, "--devices", load.devices, "--qos", load.qos]
     arguments += ["--connections", load.connections, "--step", STEP_S]
-    arguments += ["--at", int(time.time()) - (load.messages // load.devices + 1) * STEP_S]
+    arguments += ["--at", _FIRST_S + rounds_before * STEP_S]
     if load.rate_per_s is not None:
         arguments += ["--rate", load.rate_per_s]
     subprocess.run(
@@ -118,26 +122,33 @@ def _send(load: Load, port: int) -> None:
     )
 
 
-def _drained(log: SqliteLog) -> None:
-    """Waits until the facts are behind the input."""
-    until_s = time.monotonic() + DRAIN_S_MAX
+def _drained(log: SqliteLog, begin: int, readings: int) -> None:
+    """Waits until the input holds so many readings from `begin` on, and the facts are behind them all."""
+    until_s, taken, place = time.monotonic() + DRAIN_S_MAX, 0, begin
     while time.monotonic() < until_s:
-        end = log.end(INPUT)
-        time.sleep(0.15)
-        # A tick is the last record while nothing arrives, so the facts can catch up with the input.
-        if facts_end_of(log) >= end and log.end(INPUT) <= end + 1:
+        for record in _records(log, INPUT, place):
+            taken += _count(record)
+            place = record.offset + 1
+        if taken >= readings and facts_end_of(log) >= place:
             return
-    raise StarloopError("the analysis did not catch up with the input")
+        time.sleep(0.2)
+    raise StarloopError(f"the analysis did not catch up with the input: {taken} of {readings} readings are there")
 
 
-def _latencies(log: SqliteLog) -> tuple[int, tuple[float, float]]:
-    """Readings in the input, and the median and 99 % of the time from a reading's arrival to the facts behind it."""
+def _count(record: LogRecord) -> int:
+    found = decode(record.value or b"") if (record.value or b"")[:1] == b"R" else None
+    return len(found) if isinstance(found, Readings) else 0
+
+
+def _latencies(log: SqliteLog, begin: int) -> tuple[int, float, tuple[float, float]]:
+    """Readings in the input from offset `begin` on; seconds from the first one's arrival to the facts behind the last; and
+    the median and 99 % of the time from a reading's arrival to the facts behind it, in milliseconds."""
     offsets, told_ms = [], []
     for record in _records(log, FACTS):
         offsets.append(Facts.unpack(record.value or b"").offset)
         told_ms.append(record.at_ms)
-    taken, parts = 0, []
-    for record in _records(log, INPUT):
+    taken, parts, first_ms, last_ms = 0, [], math.inf, 0.0
+    for record in _records(log, INPUT, begin):
         if (record.value or b"")[:1] != b"R":
             continue
         readings = decode(record.value or b"")
@@ -146,12 +157,12 @@ def _latencies(log: SqliteLog) -> tuple[int, tuple[float, float]]:
             place = bisect.bisect_left(offsets, record.offset)
             if place < len(told_ms):
                 parts.append(told_ms[place] - readings.arrived_ms)
+                first_ms, last_ms = min(first_ms, float(readings.arrived_ms[0])), told_ms[place]
     waits = np.concatenate(parts)
-    return taken, (float(np.median(waits)), float(np.percentile(waits, 99)))
+    return taken, (last_ms - first_ms) / 1000, (float(np.median(waits)), float(np.percentile(waits, 99)))
 
 
-def _records(log: SqliteLog, topic: str) -> Iterator[LogRecord]:
-    start = 0
+def _records(log: SqliteLog, topic: str, start: int = 0) -> Iterator[LogRecord]:
     while rows := log.read_records(topic, start, 1_000):
         yield from rows
         start = rows[-1].offset + 1
