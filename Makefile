@@ -39,6 +39,7 @@ ci: check
 	scripts/coverage
 
 soak: setup-dev
+	STARLOOP_WORLD_SEEDS=5000 $(PYTEST) -n $(TESTS_AT_ONCE) tests/world
 	$(PYTEST) -n $(TESTS_AT_ONCE) -m soak $(TESTS)
 
 bench: setup-dev
