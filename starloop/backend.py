@@ -58,7 +58,9 @@ class ServiceBackend:
         if slot is None:
             return None
         forecast = self.latest([item]).get(item)
-        return order_point(slot, forecast, self.lead_time_days(item))
+        supplier = self._service.catalogue.suppliers[slot.suppliers[0]] if slot.suppliers else None
+        unit_price = None if supplier is None else supplier.price / slot.pack
+        return order_point(slot, forecast, self.lead_time_days(item), unit_price=unit_price)
 
     def lead_time_days(self, item: str) -> tuple[float, float] | None:
         slot = self._service.catalogue.slots.get(item)
