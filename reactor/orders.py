@@ -73,8 +73,8 @@ def close_met(turn: Turn, need: Need) -> None:
     turn.close(need, turn.at_ms)
 
 
-def cancel_by_customer(turn: Turn, order: Order, said_ms: int) -> None:
-    """The customer cancelled an order, or a cancellation of ours is confirmed."""
+def cancelled(turn: Turn, order: Order, said_ms: int) -> None:
+    """An order is cancelled: by the customer, or as a cancellation of ours asked."""
     ours = order.state is OrderState.CANCELLING
     was_open = order.state in OPEN_ORDERS
     _end(turn, order, OrderState.CANCELLED)
@@ -120,6 +120,20 @@ def decline(turn: Turn, order: Order) -> None:
         _refuse(turn, turn.moved(need, NeedState.OPEN))
         return
     _call_off(turn, need, order, "cancel_asked")
+
+
+def comes_all_the_same(turn: Turn, order: Order) -> None:
+    """A cancellation of ours came too late: the order is outstanding as before, and counts until it has come."""
+    if order.state is not OrderState.CANCELLING:
+        return
+    turn.put(replace(order, state=OrderState.OUTSTANDING, cancel_before_ms=turn.at_ms))
+    need = turn.state.needs.get(order.need)
+    if need is None:
+        return
+    if need.met:
+        close_met(turn, need)
+    else:
+        turn.moved(replace(need, refused=False), NeedState.ORDERED)
 
 
 def deadline(turn: Turn, order: Order) -> None:

@@ -15,6 +15,7 @@ from reactor.state import OPEN_ORDERS, Mandate, Need, Order, OrderState, Questio
 from reactor.texts import say
 from reactor.turn import REFUSED, WAIT, Turn
 from star.analyse import NeedKind
+from star.react import VERBS, ReactionType
 from star.records import Request, SupplierTerms
 from star.repeat import NeedState, Outcome
 
@@ -30,7 +31,8 @@ def take_outcome(turn: Turn, outcome: Outcome) -> None:
         return
     order = turn.state.orders.get(outcome.reaction)
     question = turn.state.questions.get(outcome.reaction)
-    known = order or question
+    called_off = _called_off(turn, outcome.reaction)
+    known = order or question or called_off
     if known is None:
         turn.unmatched.append(
             f"outcome {outcome.id!r} speaks of {outcome.reaction!r}, which is not a reaction known here"
@@ -43,6 +45,31 @@ def take_outcome(turn: Turn, outcome: Outcome) -> None:
         _of_order(turn, order, outcome)
     elif question is not None:
         _of_question(turn, question, outcome)
+    elif called_off is not None:
+        _of_cancellation(turn, called_off, outcome)
+
+
+def _called_off(turn: Turn, reaction: str) -> Order | None:
+    """The order that a cancellation with this id calls off: it has the order's number."""
+    need, verb, number = reaction.rsplit("/", 2) if reaction.count("/") >= 2 else ("", "", "")
+    if verb != VERBS[ReactionType.ORDER_CANCELLED]:
+        return None
+    orders_ = turn.state.orders
+    return orders_.get(f"{need}/order/{number}") or orders_.get(f"{need}/booking/{number}")
+
+
+def _of_cancellation(turn: Turn, order: Order, outcome: Outcome) -> None:
+    """A supplier's answer to a cancellation of ours: it holds, or the order comes all the same."""
+    match outcome.result:
+        case "cancelled" | "done" | "accepted":
+            if order.state is OrderState.CANCELLING:
+                orders.cancelled(turn, order, outcome.arrived_ms)
+        case "delivered":
+            _of_order(turn, order, outcome)
+        case "failed" | "declined":
+            orders.comes_all_the_same(turn, order)
+        case _:
+            pass
 
 
 def _of_order(turn: Turn, order: Order, outcome: Outcome) -> None:
@@ -55,7 +82,7 @@ def _of_order(turn: Turn, order: Order, outcome: Outcome) -> None:
             orders.deliver(turn, order, min(outcome.at_ms, outcome.arrived_ms), outcome.quantity)
         case "cancelled":
             if order.state in OPEN_ORDERS:
-                orders.cancel_by_customer(turn, order, outcome.arrived_ms)
+                orders.cancelled(turn, order, outcome.arrived_ms)
         case "failed":
             if order.state in OPEN_ORDERS:
                 orders.fail(turn, order)

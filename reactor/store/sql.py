@@ -13,29 +13,33 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
-from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, exists, func, or_, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.exc import DatabaseError
 
 from config.resolve import Catalogue
-from reactor.routes import routes
-from reactor.state import Entity, Need, State, key_of
+from reactor.state import Entity, Need, State
 from reactor.store import schema
-from reactor.store.database import open_database, upsert
+from reactor.store.database import open_database
 from reactor.store.names import SqlNames
-from reactor.store.rows import KINDS, Delivery, OutboxRow, QuarantineRow, ReactionRow, read, write
-from reactor.turn import Changes, Step
+from reactor.store.rows import KINDS, Delivery, OutboxRow, QuarantineRow, ReactionRow, read
+from reactor.store.writing import (
+    put_aside,
+    put_changes,
+    put_decisions,
+    put_notices,
+    put_offset,
+    put_reactions,
+    put_said,
+)
+from reactor.turn import Step
 from star.errors import StoreAhead, StoreDamaged, StoreError
 from star.react import Decision, Reaction
 from star.records import Quarantined
-from star.repeat import NeedState, Outcome
+from star.repeat import NeedState
 
 OFFSET_WAIT_S = 1.0
 """An offset behind which nothing happened is written at latest so long after the last write."""
-PLACES = 1_000_000
-"""Reactions of one step are at most so many; their order in time is by step, then by place in it."""
-KEYS_MAX = 500
-"""Values in one statement; databases limit them."""
 
 
 class SqlStore:
@@ -121,12 +125,12 @@ class SqlStore:
             return
         with self._transaction() as connection:
             self._pending.pop(partition, None)
-            _put_offset(connection, partition, step.offset, step.at_ms)
-            _put_changes(connection, partition, step.changed)
-            _put_decisions(connection, step.decisions)
-            _put_reactions(connection, step, catalogue)
-            _put_said(connection, step.said)
-            _put_notices(connection, step)
+            put_offset(connection, partition, step.offset, step.at_ms)
+            put_changes(connection, partition, step.changed)
+            put_decisions(connection, step.decisions)
+            put_reactions(connection, step, catalogue)
+            put_said(connection, step.said)
+            put_notices(connection, step)
         self._written_s = self._monotonic()
 
     def flush(self) -> None:
@@ -135,7 +139,7 @@ class SqlStore:
             return
         with self._transaction() as connection:
             for partition, (offset, at_ms) in sorted(self._pending.items()):
-                _put_offset(connection, partition, offset, at_ms)
+                put_offset(connection, partition, offset, at_ms)
             self._pending.clear()
         self._written_s = self._monotonic()
 
@@ -284,7 +288,7 @@ class SqlStore:
         with self._transaction() as connection:
             for offset, row in rows:
                 values = {"at_ms": row.at_ms, "topic": row.topic, "payload": row.payload, "reason": row.reason}
-                _put_aside(connection, "input", offset, 0, values)
+                put_aside(connection, "input", offset, 0, values)
 
     def quarantine(self, *, before: int | None = None, limit: int = 50) -> list[QuarantineRow]:
         """What could not be read or placed, newest first; before: only rows of a smaller id."""
@@ -297,113 +301,6 @@ class SqlStore:
                 QuarantineRow(id=row.id, at_ms=row.at_ms, reason=row.reason, topic=row.topic, payload=row.payload)
                 for row in connection.execute(query)
             ]
-
-
-def _put_offset(connection: Connection, partition: int, offset: int, at_ms: int) -> None:
-    row = {"partition": partition, "input_offset": offset, "at_ms": at_ms}
-    upsert(connection, schema.consumed, ["partition"], [row])
-
-
-def _put_changes(connection: Connection, partition: int, changed: Changes) -> None:
-    kept: list[dict[str, Any]] = []
-    needs: list[dict[str, Any]] = []
-    gone: dict[str, list[str]] = {}
-    for (table, key), entity in changed.items():
-        if entity is None:
-            gone.setdefault(table, []).append(key)
-        elif isinstance(entity, Need):
-            needs.append(_need_values(entity, partition))
-        else:
-            kept.append({"kind": table, "key": key_of(entity), "partition": partition, "body": write(entity)})
-    memory = schema.memory
-    for table, keys in gone.items():
-        for start in range(0, len(keys), KEYS_MAX):
-            some = memory.c.key.in_(keys[start : start + KEYS_MAX])
-            connection.execute(delete(memory).where(memory.c.kind == table, memory.c.partition == partition, some))
-    upsert(connection, schema.needs, ["id"], needs)
-    upsert(connection, memory, ["kind", "key", "partition"], kept)
-
-
-def _need_values(need: Need, partition: int) -> dict[str, Any]:
-    return {
-        "id": need.id,
-        "partition": partition,
-        "item": need.item,
-        "customer": need.customer,
-        "state": str(need.state),
-        "opened_ms": need.opened_ms,
-        "body": write(need),
-    }
-
-
-def _put_decisions(connection: Connection, decisions: Sequence[Decision]) -> None:
-    rows = [
-        {
-            "id": decision.id,
-            "need": decision.need,
-            "number": int(decision.id.rsplit("/", 1)[1]),
-            "reaction": decision.reaction,
-            "at_ms": decision.at_ms,
-            "body": write(decision),
-        }
-        for decision in decisions
-    ]
-    if rows:
-        connection.execute(insert(schema.decisions), rows)
-
-
-def _put_reactions(connection: Connection, step: Step, catalogue: Catalogue) -> None:
-    rows, targets = [], []
-    for place, reaction in enumerate(step.reactions):
-        item = f"{reaction.device}/{reaction.item}"
-        rows.append(
-            {
-                "id": reaction.id,
-                "place": step.offset * PLACES + place,
-                "need": reaction.need,
-                "item": item,
-                "customer": reaction.customer,
-                "at_ms": reaction.at_ms,
-                "body": write(reaction),
-            }
-        )
-        targets += [
-            {
-                "reaction": reaction.id,
-                "need": reaction.need,
-                "target": target,
-                "state": "waiting",
-                "due_ms": reaction.at_ms,
-                "tries": 0,
-            }
-            for target in routes(reaction, catalogue)
-        ]
-    if rows:
-        connection.execute(insert(schema.reactions), rows)
-    if targets:
-        connection.execute(insert(schema.outbox), targets)
-
-
-def _put_said(connection: Connection, said: Sequence[tuple[str, Outcome]]) -> None:
-    table = schema.reactions
-    for reaction, outcome in said:
-        values: dict[str, Any] = {"result": outcome.result, "result_ms": outcome.at_ms}
-        if outcome.timing is not None:
-            values["timing"] = outcome.timing
-        connection.execute(update(table).where(table.c.id == reaction).values(**values))
-
-
-def _put_notices(connection: Connection, step: Step) -> None:
-    for number, reason in enumerate(step.unmatched):
-        values = {"at_ms": step.at_ms, "topic": None, "payload": b"", "reason": reason}
-        _put_aside(connection, "facts", step.offset, number, values)
-
-
-def _put_aside(connection: Connection, source: str, offset: int, number: int, values: dict[str, Any]) -> None:
-    table = schema.quarantine
-    known = select(table.c.id).where(table.c.source == source, table.c.log_offset == offset, table.c.number == number)
-    if connection.execute(known).first() is None:
-        connection.execute(insert(table).values(source=source, log_offset=offset, number=number, **values))
 
 
 def _reaction_row(row: Row[Any]) -> ReactionRow:

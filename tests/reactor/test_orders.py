@@ -154,6 +154,28 @@ def test_a_refill_from_elsewhere_calls_a_useless_order_off_while_that_is_free() 
     assert state_of(home) is None
 
 
+@pytest.mark.parametrize("answer", ["cancelled", "failed"])
+def test_a_supplier_may_answer_the_cancellation_by_its_own_id(answer: str) -> None:
+    """It holds; or it came too late, and the order is outstanding until it has come."""
+    home = ordered()
+    home.passes(hours=3).rises(1100.0).tick()
+    home.passes(hours=3).says("tank-7/oil/1/cancel/1", answer).tick()
+    assert home.steps[-1].unmatched == ()
+    assert state_of(home) is None
+    home.passes(days=1).sees(6.0).tick()
+    assert home.verbs() == (["oil/2/order/1"] if answer == "cancelled" else [])
+    home.passes(days=2).says(ORDER, "delivered").sees(6.0).tick()
+    assert home.verbs() == ([] if answer == "cancelled" else ["oil/2/order/1"])
+
+
+def test_an_order_declined_too_late_goes_on() -> None:
+    """The supplier can't call it off any more."""
+    home = ordered()
+    home.passes(hours=1).says(ORDER, "declined").tick()
+    home.passes(hours=1).says("tank-7/oil/1/cancel/1", "failed").tick()
+    assert state_of(home) is NeedState.ORDERED
+
+
 def test_a_refill_from_elsewhere_leaves_an_order_that_cannot_be_called_off() -> None:
     """The need is met; still nothing else is ordered until the order has come or is lost."""
     home = ordered()

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from reactor.engine import Engine
 from reactor.state import ItemMemory, State
-from reactor.store import MemoryStore, SqlStore
+from reactor.store import MemoryStore, SqlStore, schema
 from reactor.turn import Changes, Step
 from star.analyse import Facts
 from star.errors import ConfigError, StoreAhead, StoreDamaged, StoreError
@@ -249,6 +251,16 @@ def test_a_store_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     engine.dispose()
     with pytest.raises(StoreError, match="9999"):
         SqlStore(url)
+
+
+def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
+    """None is missing a column, and none has one too many."""
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    SqlStore(url).close()
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+    engine.dispose()
 
 
 def test_a_hundred_thousand_items_are_loaded_in_seconds(tmp_path: Path) -> None:

@@ -13,6 +13,17 @@ depends_on = None
 
 def upgrade() -> None:
     """Forward."""
+    _consumed()
+    _decisions()
+    _memory()
+    _names()
+    _needs()
+    _outbox()
+    _quarantine()
+    _reactions()
+
+
+def _consumed() -> None:
     op.create_table(
         "consumed",
         sa.Column("partition", sa.Integer(), autoincrement=False, nullable=False),
@@ -20,6 +31,9 @@ def upgrade() -> None:
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("partition"),
     )
+
+
+def _decisions() -> None:
     op.create_table(
         "decisions",
         sa.Column("id", sa.String(), nullable=False),
@@ -32,6 +46,9 @@ def upgrade() -> None:
     )
     op.create_index("decisions_by_need", "decisions", ["need", "number"], unique=False)
     op.create_index("decisions_by_reaction", "decisions", ["reaction"], unique=False)
+
+
+def _memory() -> None:
     op.create_table(
         "memory",
         sa.Column("kind", sa.String(), nullable=False),
@@ -40,6 +57,9 @@ def upgrade() -> None:
         sa.Column("body", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("kind", "key", "partition"),
     )
+
+
+def _names() -> None:
     op.create_table(
         "names",
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
@@ -47,6 +67,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("number"),
         sa.UniqueConstraint("name"),
     )
+
+
+def _needs() -> None:
     op.create_table(
         "needs",
         sa.Column("id", sa.String(), nullable=False),
@@ -61,6 +84,9 @@ def upgrade() -> None:
     op.create_index("needs_by_customer", "needs", ["customer", "opened_ms"], unique=False)
     op.create_index("needs_by_item", "needs", ["item", "opened_ms"], unique=False)
     op.create_index("needs_by_state", "needs", ["partition", "state"], unique=False)
+
+
+def _outbox() -> None:
     op.create_table(
         "outbox",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -76,6 +102,9 @@ def upgrade() -> None:
     )
     op.create_index("outbox_by_due", "outbox", ["state", "due_ms"], unique=False)
     op.create_index("outbox_by_line", "outbox", ["need", "target", "state"], unique=False)
+
+
+def _quarantine() -> None:
     op.create_table(
         "quarantine",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -89,6 +118,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("source", "log_offset", "number"),
     )
+
+
+def _reactions() -> None:
     op.create_table(
         "reactions",
         sa.Column("id", sa.String(), nullable=False),
