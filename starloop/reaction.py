@@ -37,13 +37,13 @@ class Reactor:
         if facts.offset <= self._engine.state.offset:
             return ()
         step = self._engine.step(facts)
-        if step.is_empty:
-            self._store.commit(step, self._engine.catalogue)
-            return ()
         retry_s = RETRY_MIN_S
         while True:
             try:
-                await asyncio.to_thread(self._store.commit, step, self._engine.catalogue)
+                if step.is_empty:
+                    self._store.commit(step, self._engine.catalogue)  # as a rule it writes nothing: not worth a thread
+                else:
+                    await asyncio.to_thread(self._store.commit, step, self._engine.catalogue)
                 return step.reactions
             except StoreDamaged:
                 raise
