@@ -109,7 +109,7 @@ def fail(turn: Turn, order: Order) -> None:
 def decline(turn: Turn, order: Order) -> None:
     """The customer does not want an order that is under way: it is called off, and counts until the supplier confirms."""
     need = turn.state.needs.get(order.need)
-    if order.state is not OrderState.OUTSTANDING or need is None or not _is_its_order(need):
+    if order.state is not OrderState.OUTSTANDING or order.called_off or need is None or not _is_its_order(need):
         return
     need = replace(need, refused=True, mandate=None)
     turn.put(need)
@@ -182,7 +182,7 @@ def superfluous(turn: Turn, order: Order, need: Need) -> None:
     item = turn.catalogue.slots.get(order.item)
     spare = item is not None and item.spare_packs
     free = order.cancel_before_ms is not None and turn.at_ms < order.cancel_before_ms
-    if order.state is OrderState.OUTSTANDING and free and not spare:
+    if order.state is OrderState.OUTSTANDING and free and not spare and not order.called_off:
         need = replace(need, met=True)
         turn.put(need)
         _call_off(turn, need, order, "cancel_met")
@@ -202,7 +202,10 @@ def _tell_supplier(turn: Turn, order: Order, key: str) -> None:
     """The reaction that calls an order off, numbered like the order, with its receipt while its need lives."""
     item = turn.item(order.item)
     because = "" if item is None else _say(turn, item, key, supplier=order.supplier or "")
+    if order.called_off:
+        return
     reaction = turn.call_off(order, because)
+    turn.put(replace(turn.state.orders[order.id], called_off=True))
     need = turn.state.needs.get(order.need)
     if need is not None:
         turn.receipt(need, str(reaction.type), because, turn.at_ms, reaction=reaction.id)

@@ -61,15 +61,13 @@ def _called_off(turn: Turn, reaction: str) -> Order | None:
 def _of_cancellation(turn: Turn, order: Order, outcome: Outcome) -> None:
     """A supplier's answer to a cancellation of ours: it holds, or the order comes all the same."""
     match outcome.result:
-        case "cancelled" | "done" | "accepted":
+        case "cancelled":
             if order.state is OrderState.CANCELLING:
                 orders.cancelled(turn, order, outcome.arrived_ms)
-        case "delivered":
-            _of_order(turn, order, outcome)
         case "failed" | "declined":
             orders.comes_all_the_same(turn, order)
         case _:
-            pass
+            pass  # it holds only when "cancelled" is said
 
 
 def _of_order(turn: Turn, order: Order, outcome: Outcome) -> None:

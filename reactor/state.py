@@ -91,7 +91,10 @@ RELEASED = frozenset({OrderState.CANCELLED, OrderState.FAILED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """An order, or with `booking` a booked service. price: of the whole. lead_days: in force when it was ordered."""
+    """An order, or with `booking` a booked service. price: of the whole. lead_days: in force when it was ordered.
+
+    called_off: a cancellation went out, which happens at most once.
+    """
 
     id: str
     need: str
@@ -107,6 +110,7 @@ class Order:
     cancel_before_ms: int | None = None
     ended_ms: int | None = None
     booking: bool = False
+    called_off: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

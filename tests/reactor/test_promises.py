@@ -190,7 +190,10 @@ class Days(RuleBasedStateMachine):
         self.said += 1
         outcome = Outcome(at_ms=self.now_ms, arrived_ms=self.now_ms, id=f"said-{self.said}", result=result, **fields)
         self.events.append(outcome)
-        self.judge.outcome({"reaction": outcome.reaction, "result": result})
+        named = outcome.reaction
+        if named is not None and result == "cancelled":  # a cancellation's own "cancelled" ends its order
+            named = next((r.order for r in self.reactions if r.id == named and r.order is not None), named)
+        self.judge.outcome({"reaction": named, "result": result})
 
     def _tick(self) -> None:
         self.offset += 1
