@@ -58,12 +58,6 @@ def log_normal(lead_days: tuple[float, float]) -> tuple[float, float]:
     return (low + high) / 2.0, (high - low) / (2.0 * NORMAL_90)
 
 
-def lead_quantile(lead_days: tuple[float, float], normal: float) -> float:
-    """The lead time in days at a quantile of the standard normal distribution."""
-    middle, spread = log_normal(lead_days)
-    return math.exp(middle + spread * normal)
-
-
 class TimeToEmpty:
     """The time to empty of a forecast, in days from at_ms: a distribution function in straight pieces, and its integral."""
 
@@ -101,10 +95,6 @@ class TimeToEmpty:
         over = np.maximum(moment - self.knots[piece], 0.0)
         area: Floats = self._area[piece] + (_LEVELS[piece] + reached) / 2.0 * over
         return reached, area
-
-    def median_days(self) -> float:
-        """The median time to empty from the moment of deciding; negative: it is past."""
-        return float(self.knots[_MEDIAN + 1]) - self.shift
 
 
 def _early_tail(forecast: Forecast) -> float:

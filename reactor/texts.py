@@ -166,7 +166,6 @@ TEMPLATES: Mapping[str, Mapping[str, str]] = {
     "outstanding_no": {"en": "an order may still arrive", "fr": "une commande peut encore arriver"},
     "snooze_no": {"en": "you cancelled, so not before {until}", "fr": "vous avez annulé, donc pas avant le {until}"},
     "retry_no": {"en": "tried in vain, again at {until}", "fr": "essayé en vain, nouvel essai le {until}"},
-    "supplier_no": {"en": "no supplier is named", "fr": "aucun fournisseur n'est nommé"},
     "mandate_yes": {"en": "you said so yourself", "fr": "vous l'avez dit vous-même"},
     "alternative_wait": {
         "en": "waiting {days} days would cost {later}, acting now {now}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from config.fleet import Customer
@@ -132,13 +132,3 @@ def part_costs(item: PartItem) -> Costs:
     return Costs(
         stockout=0.0, per_day=item.failure_cost / OVERDUE_DAYS, holding=max(item.service_cost, 0.01) / INTERVAL_DAYS
     )
-
-
-def with_need(case: Case[AnyItem], need: Need) -> None:
-    """The case goes on with the need as it is now."""
-    case.need = need
-
-
-def refreshed(need: Need, forecast: Forecast) -> Need:
-    """The need with a newer forecast."""
-    return replace(need, forecast=forecast)

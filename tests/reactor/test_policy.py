@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reactor.curve import TimeToEmpty, lead_nodes, lead_quantile, lead_weights
+from reactor.curve import TimeToEmpty, lead_nodes, lead_weights
 from reactor.learning import PRIOR_WEIGHT, learned_lead_days, with_delivery, with_feedback, with_loss
 from reactor.policy import SHIFT_MAX, Costs, p_out_before_delivery, timing
 from reactor.state import ItemMemory, SupplierMemory
@@ -108,7 +108,6 @@ def test_lead_times_are_log_normal_through_their_quantiles() -> None:
     """The nodes have the mean of the distribution."""
     middle, spread = math.log(math.sqrt(10.0)), math.log(2.5) / (2 * 1.2815515655446004)
     assert float(lead_nodes(LEAD) @ lead_weights()) == pytest.approx(math.exp(middle + spread**2 / 2), rel=1e-6)
-    assert lead_quantile(LEAD, 1.2815515655446004) == pytest.approx(5.0)
 
 
 def test_learned_lead_times_move_from_the_stated_towards_the_seen() -> None:
