@@ -25,7 +25,8 @@ class Figure:
 
     def line(self) -> str:
         """For people: median, and from least to most."""
-        return f"{self.name:<42} {_shown(self.median):>12} {self.unit}  ({_shown(min(self.runs))} to {_shown(max(self.runs))}, {len(self.runs)} runs)"
+        spread = f"({_shown(min(self.runs))} to {_shown(max(self.runs))}, {len(self.runs)} runs)"
+        return f"{self.name:<42} {_shown(self.median):>12} {self.unit}  {spread}"
 
 
 def _shown(value: float) -> str:
@@ -40,7 +41,9 @@ def machine() -> str:
         if info.exists()
         else []
     )
-    return f"{os.cpu_count()} x {models[0] if models else platform.machine()}, Python {platform.python_version()}, {platform.system()} {platform.release()}"
+    processor = models[0] if models else platform.machine()
+    system = f"{platform.system()} {platform.release()}"
+    return f"{os.cpu_count()} x {processor}, Python {platform.python_version()}, {system}"
 
 
 def percentile(values: Sequence[float], share: float) -> float:
