@@ -75,7 +75,7 @@ class Slot(_Table):
     price_max: Money | None = None
     stockout_cost: Money = 20.0
     stockout_cost_per_day: Money | None = None
-    holding_cost_per_day: Money = 0.01
+    holding_cost_per_day: Money | None = None
     order_cost: Money = 0.25
     spare_packs: bool = False
     experience: Experience | None = None

@@ -15,6 +15,9 @@ from config.nearest import did_you_mean, one_of
 from config.profiles import Condition, Interval, PartProfile, Profile, Signal, SlotProfile
 from star.errors import ConfigError, Problem
 
+HOLDING_DAYS = 500.0
+"""Where nothing is said of the cost of holding, one run-out is as bad as a pack that came so many days too early."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotItem:
@@ -200,7 +203,7 @@ def _slot_item(
     if capacity is None:
         problem(f"{place}.capacity", f"is missing: expected a number, as profile {profile.name!r} has no default")
         return None
-    per_day = slot.stockout_cost_per_day
+    per_day, holding = slot.stockout_cost_per_day, slot.holding_cost_per_day
     return SlotItem(
         key=f"{device.id}/{name}",
         device=device.id,
@@ -221,7 +224,7 @@ def _slot_item(
         price_max=slot.price_max,
         stockout_cost=slot.stockout_cost,
         stockout_cost_per_day=slot.stockout_cost / 10.0 if per_day is None else per_day,
-        holding_cost_per_day=slot.holding_cost_per_day,
+        holding_cost_per_day=slot.stockout_cost / HOLDING_DAYS if holding is None else holding,
         order_cost=slot.order_cost,
         spare_packs=slot.spare_packs,
         look_every_s=profile.look_every_s,
