@@ -23,6 +23,8 @@ TRUST_LEAST = 0.1
 LEARNED_DAYS = 14.0
 """How long it takes to learn how an item is used. Until then the early tail stands for what waiting will tell: a fast use
 shows itself in days and moves the whole forecast, so it is no reason to act before."""
+LEARNED_SHARE = 0.25
+"""Of the median time to empty: what lasts for months is learned more slowly than what lasts for days."""
 
 _LEVELS = np.array([0.0, *QUANTILES, 1.0])
 _HALF_STEPS = (_LEVELS[1:] + _LEVELS[:-1]) / 2.0
@@ -100,7 +102,8 @@ class TimeToEmpty:
 def _early_tail(forecast: Forecast) -> float:
     """How much of the early tail counts, 0 to 1."""
     trusted = min(forecast.trust / TRUST_FULL, 1.0)
-    learned = min(forecast.history_days / LEARNED_DAYS, 1.0)
+    needed_days = max(LEARNED_DAYS, LEARNED_SHARE * forecast.days[_MEDIAN])
+    learned = min(forecast.history_days / needed_days, 1.0)
     return max(min(trusted, learned), TRUST_LEAST / TRUST_FULL)
 
 
