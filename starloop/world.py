@@ -39,6 +39,8 @@ KILLS_IN_A_ROW_MAX = 5
 
 FORGOTTEN_MS = 4 * DAY_MS
 """A shelf that is empty for so long without a living need was forgotten. Devices of the worlds are offline for less."""
+ANSWERED_MS = 7 * DAY_MS
+"""An order may follow an empty shelf so late: people take days to answer."""
 EARLY_DAYS = 60.0
 """An unasked order for a shelf two thirds full, this long before it is empty, is no forecast but a mistake."""
 
@@ -116,6 +118,7 @@ class World:
         self._sent: dict[str, Reaction] = {}
         self._kills = 0
         self._empty_since_ms: dict[str, int] = {}
+        self._empty_last_ms: dict[str, int] = {}
         self._start()
 
     def run(self, days: float) -> Report:
@@ -168,6 +171,7 @@ class World:
             if self.neighbourhood.true_level(item) > 0.0:
                 self._empty_since_ms.pop(item, None)
                 continue
+            self._empty_last_ms[item] = now_ms
             since_ms = self._empty_since_ms.setdefault(item, now_ms)
             wants = "replenishment" in self.catalogue.customers[slot.customer].consents
             if wants and now_ms - since_ms == FORGOTTEN_MS and not self._store.needs(item=item, open_only=True):
@@ -181,6 +185,8 @@ class World:
         slot = self.catalogue.slots.get(item)
         if reaction.type is not ReactionType.ORDER_REQUESTED or slot is None or self.judge.wanted(item, reaction.need):
             return
+        if reaction.at_ms - self._empty_last_ms.get(item, 0) < ANSWERED_MS:
+            return  # it was empty when it was offered; that somebody bought elsewhere meanwhile was not told
         level = self.neighbourhood.true_level(item)
         days = self.neighbourhood.true_days_to_empty(item, horizon_days=365.0)
         if days > EARLY_DAYS and level > slot.capacity * 2 / 3:
