@@ -23,14 +23,13 @@ from star.errors import BadPayload
 from star.ports import Names
 from star.records import Quarantined, Record
 from star.sense import NO_BOOT, NO_SEQ, Readings
-from star.times import parse_time_ms
+from star.times import EPOCH_S_MAX, EPOCH_S_MIN, parse_time_ms
 
 PAYLOAD_BYTES_MAX = 4 * 1024 * 1024
 """A larger payload is not read."""
 KEPT_BYTES_MAX = 64 * 1024
 """Of a quarantined payload; of a longer one the reason says length and hash."""
 STATUSES = (b"online", b"offline")
-EPOCH_S_MIN, EPOCH_S_MAX = -62_135_596_800.0, 253_402_300_799.0
 """Years 1 to 9999, as `parse_time_ms` has them."""
 
 

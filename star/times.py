@@ -16,8 +16,8 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
 # Years 1 to 9999: what RFC 3339 can say. Outside it a number is not a time but a unit error or garbage.
-_EPOCH_S_MIN = -62_135_596_800.0
-_EPOCH_S_MAX = 253_402_300_799.0
+EPOCH_S_MIN = -62_135_596_800.0
+EPOCH_S_MAX = 253_402_300_799.0
 
 
 def parse_time_ms(value: object, field: str = "at") -> int:
@@ -28,7 +28,7 @@ def parse_time_ms(value: object, field: str = "at") -> int:
     if isinstance(value, bool):
         raise BadPayload(f"{field} is {value!r}: expected epoch seconds or an RFC 3339 time")
     if isinstance(value, int | float):
-        if not math.isfinite(value) or not _EPOCH_S_MIN <= value <= _EPOCH_S_MAX:
+        if not math.isfinite(value) or not EPOCH_S_MIN <= value <= EPOCH_S_MAX:
             raise BadPayload(f"{field} is {value!r}: expected epoch seconds of the years 1 to 9999")
         return round(value * 1000)
     if isinstance(value, str):

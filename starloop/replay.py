@@ -27,14 +27,16 @@ from star.analyse import Forecast, Score
 from star.errors import BadPayload, ConfigError
 from star.ports import Names, Scorer
 from star.records import FleetChange, Quarantined, Record, Tick
-from star.times import DAY_MS, parse_time_ms, seconds
+from star.times import DAY_MS, EPOCH_S_MAX, parse_time_ms, seconds
 from stream.analysis import Analysis
 
+SHORTEST_LINE = 8
+"""No line of the protocol has fewer bytes; a shorter one may be blank."""
 BATCH_LINES_MAX = 8_192
 """Lines gathered before readings are handed on, so that a long stretch without a tick keeps memory small."""
 
 
-class _Line(msgspec.Struct):
+class _Line(msgspec.Struct, gc=False):
     """One input line. Exactly one of topic, outcome, request, supplier, fleet and tick says what it is."""
 
     at: float | int | str
@@ -79,7 +81,7 @@ class Replay:
 
     def feed(self, line: bytes) -> list[bytes]:
         """The output lines to print after `line`. A line that can't be understood is quarantined, never raised."""
-        if not line.strip():
+        if len(line) < SHORTEST_LINE and not line.strip():
             return []
         try:
             ticked = self._take(line)
@@ -100,7 +102,8 @@ class Replay:
     def _take(self, wire: bytes) -> bool:
         """Takes one line in; whether it was a tick. Raises BadPayload where it can't be understood."""
         line = _parsed(wire)
-        at_ms = parse_time_ms(line.at)
+        at = line.at
+        at_ms = at * 1000 if type(at) is int and 0 <= at <= EPOCH_S_MAX else parse_time_ms(at)
         if self._at_ms is not None and at_ms < self._at_ms:
             raise BadPayload(f"at is {line.at!r}, before the line before it: expected lines in order of at")
         if line.topic is not None:

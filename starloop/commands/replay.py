@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import itertools
 import sys
@@ -48,6 +49,7 @@ def command(
     """
     catalogue = load_catalogue(fleet_file, *profiles)
     replay = Replay(catalogue, load_scorer("run-out"), _emit(emit))
+    gc.freeze()  # what is there by now stays: the collector need not look at it again and again
     deliveries = AssumedDeliveries(catalogue) if deliver else None
     with _source(readings) as lines, _target(out) as target:
         for line in _ticked(lines, readings, tick_every):
