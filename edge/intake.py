@@ -30,7 +30,6 @@ PAYLOAD_BYTES_MAX = 4 * 1024 * 1024
 KEPT_BYTES_MAX = 64 * 1024
 """Of a quarantined payload; of a longer one the reason says length and hash."""
 STATUSES = (b"online", b"offline")
-"""Years 1 to 9999, as `parse_time_ms` has them."""
 
 
 class Items:

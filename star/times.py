@@ -15,9 +15,9 @@ MINUTE_MS = 60 * SECOND_MS
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
-# Years 1 to 9999: what RFC 3339 can say. Outside it a number is not a time but a unit error or garbage.
 EPOCH_S_MIN = -62_135_596_800.0
 EPOCH_S_MAX = 253_402_300_799.0
+"""Years 1 to 9999: what RFC 3339 can say. Outside it a number is not a time but a unit error or garbage."""
 
 
 def parse_time_ms(value: object, field: str = "at") -> int:
