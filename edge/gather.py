@@ -7,6 +7,7 @@ While nothing can be kept, nothing is acknowledged, nothing is lost, and reading
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -26,7 +27,7 @@ RETRY_MIN_S, RETRY_MAX_S = 0.1, 5.0
 _Other = TypeVar("_Other")
 
 
-class Gather(Generic[_Other]):
+class Gather(ABC, Generic[_Other]):
     """An Ingest (edge.gate.hub). Besides messages it takes records of type _Other, in the same order.
 
     clock_ms: milliseconds since the epoch. start_ms: the latest time of arrival that is kept already; times never go back
@@ -50,9 +51,9 @@ class Gather(Generic[_Other]):
         self._woken = asyncio.Event()
         self._stopping = False
 
+    @abstractmethod
     async def keep(self, batch: Sequence[Arrival | _Other]) -> None:
         """Keeps a batch; it is on disk on return. `until_kept` is there for what may work at another try."""
-        raise NotImplementedError
 
     def now_ms(self) -> int:
         """The time of arrival of what comes in now; it never goes back."""

@@ -14,7 +14,7 @@ import click
 from config.settings import Settings
 from reactor.store.sql import SqlStore
 from star.errors import InputError
-from starloop.data_dir import LOG, STORE
+from starloop.data_dir import LOG, STORE, store_url
 from starloop.export import ends_of, export_lines
 from stream.transports.log import SqliteLog
 
@@ -34,13 +34,15 @@ def export(data: Path | None, out: Path | None) -> None:
 
     The service may be running: then it is what came in until now. Replay it with the fleet.toml of the data directory.
     """
-    folder = Settings.read(data_dir=data).data_dir
-    if not (folder / LOG).is_file() or not (folder / STORE).is_file():
+    settings = Settings.read(data_dir=data)
+    folder = settings.data_dir
+    has_store = settings.store != "sqlite" or (folder / STORE).is_file()
+    if not (folder / LOG).is_file() or not has_store:
         raise InputError(f"{folder}: no service has run here: expected its data directory, with {LOG} and {STORE}")
     count = 0
     with SqliteLog(folder / LOG, read_only=True) as log:
         ends = ends_of(log)
-        with SqlStore(f"sqlite:///{folder / STORE}") as store, _opened(out) as file:
+        with SqlStore(store_url(settings)) as store, _opened(out) as file:
             for line in export_lines(log, store.names, ends):
                 file.write(line)
                 count += 1

@@ -20,7 +20,7 @@ from console.api.see import decision_row
 from reactor.store.sql import SqlStore
 from star.errors import InputError
 from star.times import utc
-from starloop.data_dir import STORE
+from starloop.data_dir import STORE, store_url
 from starloop.running import find_running
 
 DECISION = re.compile(r"^(?P<need>.+)/decision/\d+$")
@@ -81,8 +81,7 @@ def of_store(settings: Settings, id_: str) -> list[dict[str, Any]]:
     path = settings.data_dir / STORE
     if settings.store == "sqlite" and not path.is_file():
         raise InputError(f"{path}: not there: expected the data directory of a service that has run")
-    url = f"sqlite:///{path}" if settings.store == "sqlite" else settings.store
-    with SqlStore(url) as store:
+    with SqlStore(store_url(settings)) as store:
         return [decision_row(decision) for decision in store.decisions(id_)]
 
 
