@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from config.nearest import did_you_mean
@@ -36,7 +36,15 @@ class Settings(BaseSettings):
     data_dir: Path = _setting(
         Path("starloop-data"), "Folder of the log, the store and the secrets; one process owns it."
     )
-    store: str = _setting("sqlite", "The store: `sqlite` (in the data folder), or the URL of a database.")
+    log: str = _setting("embedded", "The log: `embedded` (in the data folder), or `kafka://host:port[,host:port]`.")
+    partitions: int | None = _setting(
+        None, "Partitions of the log on Kafka, fixed when its topics are made: 32 unless set.", ge=1, le=4096
+    )
+    log_replication: int = _count(1, "Copies of each record that Kafka keeps.", unit="copies")
+    kafka_user: str | None = _setting(None, "User at Kafka (SASL); none connects without.")
+    kafka_password_file: Path | None = _setting(None, "File with that user's password.")
+    kafka_ca: Path | None = _setting(None, "Certificates (PEM) that Kafka is trusted by: TLS is used.")
+    store: str = _setting("sqlite", "The store: `sqlite` (in the data folder), or `postgresql+psycopg://...`.")
     profile_dirs: tuple[Path, ...] = _setting(
         (), 'Folders with profiles of your own, as a JSON list: `["/etc/starloop"]`.'
     )
@@ -81,6 +89,25 @@ class Settings(BaseSettings):
     disk_free_bytes_min: int = _count(
         67_108_864, "Free room on the disk below which readings are no longer acknowledged.", unit="bytes", least=0
     )
+
+    influx_url: str | None = _setting(None, "InfluxDB to write to; none writes nothing.")
+    influx_org: str = _setting("starloop", "Organisation at InfluxDB.")
+    influx_bucket: str = _setting("starloop", "Bucket at InfluxDB.")
+    influx_token: SecretStr | None = _setting(None, "Token of InfluxDB; better in a file.")
+    influx_token_file: Path | None = _setting(None, "File with the token of InfluxDB.")
+    influx_readings: Literal["profile", "off", "sampled", "all"] = _setting(
+        "profile", "Raw readings at InfluxDB: as each device's profile says, or one way for all."
+    )
+
+    otlp_url: str | None = _setting(None, "OpenTelemetry collector (OTLP over HTTP) that traces are sent to.")
+    health_host: str = _setting("127.0.0.1", "Address of a role's health and metrics endpoint.")
+    health_port: int = _setting(
+        9464, "Port of a role's health and metrics endpoint; 0 takes a free one.", ge=0, le=65535
+    )
+    metrics_token_file: Path | None = _setting(
+        None, "File with the token that /metrics asks for; without it only loopback is answered."
+    )
+    standbys: int = _count(0, "Other stream workers that keep a copy of a partition's state.", unit="workers", least=0)
 
     send_attempts_max: int = _count(40, "Attempts to bring a reaction to its receiver before a person is told.")
     send_backoff_s: float = _setting(
