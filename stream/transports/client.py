@@ -1,0 +1,134 @@
+"""What the log is to all that is not Faust: records appended, and followed by partition. embedded_client.py has it on the
+embedded log, kafka_client.py on Kafka; tests/stream/transports/test_contract.py holds both to the same promises.
+
+Names of topics are plain here; how Kafka calls them is the client's business. Deleted keys are never delivered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+Place = tuple[str, int]
+"""(topic, partition)."""
+Lost = Callable[[frozenset[Place]], None]
+"""Is told of partitions that went to another member of the group."""
+
+
+class Entry(NamedTuple):
+    """A record to append. key: what compaction goes by. value None deletes the key."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Fetched(NamedTuple):
+    """A record as it was appended. at_ms: when the log took it."""
+
+    topic: str
+    partition: int
+    offset: int
+    at_ms: int
+    key: bytes | None
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicSpec:
+    """A topic as it should be. per_customer: it has all partitions; else it has one. compacted: the latest of each key is
+    kept, for ever. retain_ms, retain_bytes: how long and how much (of each partition) is kept; None keeps all."""
+
+    name: str
+    per_customer: bool
+    retain_ms: int | None = None
+    retain_bytes: int | None = None
+    compacted: bool = False
+
+
+class Follower(Protocol):
+    """Reads topics from where its group committed, or from where it was told, and then as records come."""
+
+    async def start(self) -> None:
+        """Joins. Raises LogError where the log is away: try again."""
+        ...
+
+    async def close(self) -> None:
+        """Leaves; what was not committed comes again. May be called twice."""
+        ...
+
+    async def fetch(self, records_max: int = 1000, wait_s: float = 1.0) -> list[Fetched]:
+        """Records, in order within a partition; [] after wait_s without news. Raises LogError while the log is away: call
+        again."""
+        ...
+
+    async def commit(self, places: Mapping[Place, int] | None = None) -> None:
+        """Keeps, for the group, the offset of the next record to handle; None: all that was fetched is handled. Places that
+        went to another member meanwhile are left out. Raises LogError while the log is away, or without a group."""
+        ...
+
+    def assigned(self) -> frozenset[Place]:
+        """The partitions that are fetched from now."""
+        ...
+
+    def on_change(self, lost: Lost) -> None:
+        """From now on `lost` is told, in the event loop, of partitions taken away, before anybody else gets them."""
+        ...
+
+    def pause(self, places: Collection[Place]) -> None:
+        """Fetch no more from these until `resume`."""
+        ...
+
+    def resume(self, places: Collection[Place]) -> None:
+        """Fetch from these again, from the record after the last one fetched."""
+        ...
+
+
+class LogClient(Protocol):
+    """A log. partitions: of the topics kept apart by customer; known after `start`."""
+
+    partitions: int
+
+    async def start(self) -> None:
+        """Makes topics that are missing. Raises InputError where those that are there don't fit, LogError where the log is
+        away: try again."""
+        ...
+
+    async def stop(self) -> None:
+        """What is on its way is written; followers must be closed before."""
+        ...
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """Appends; on return every record is durable, in order within its partition. Raises LogError where that is not
+        sure: appending again is right, since who reads tells twins apart. LogDamaged where trying again does not help."""
+        ...
+
+    def follow(
+        self,
+        topics: Sequence[str],
+        *,
+        group: str | None = None,
+        start: Mapping[Place, int] | None = None,
+        only: Collection[int] | None = None,
+    ) -> Follower:
+        """A follower, not started. group: commits are kept, and members share partitions; None: all partitions, or `only`.
+        start: where to begin in places without a commit; else it is the oldest record kept."""
+        ...
+
+    async def ends(self, topic: str) -> dict[int, int]:
+        """Of each partition the offset that the next record will get."""
+        ...
+
+    async def begins(self, topic: str) -> dict[int, int]:
+        """Of each partition the offset of the oldest record kept; the end where there is none."""
+        ...
+
+    async def lag(self, group: str, topics: Sequence[str]) -> dict[Place, int]:
+        """How many records the group has yet to commit, of each place."""
+        ...
+
+    async def last(self, topic: str, partition: int) -> Fetched | None:
+        """The last record; None where there is none."""
+        ...

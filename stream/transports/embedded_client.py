@@ -1,0 +1,208 @@
+"""The embedded log as a LogClient: one partition, 0, of every topic; followers are woken by its commits.
+
+A group here has one member: there is one process, and a second follower of the group in it is a mistake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from star.errors import LogError
+from stream.transports.client import Entry, Fetched, Lost, Place, TopicSpec
+from stream.transports.log import SqliteLog
+
+
+class EmbeddedClient:
+    """Implements LogClient. `topics` are made, or their retention is changed, by `start`; the caller closes `log`."""
+
+    def __init__(self, log: SqliteLog, topics: Sequence[TopicSpec] = ()) -> None:
+        self.log = log
+        self.partitions = 1
+        self.owners: dict[tuple[str, str], EmbeddedFollower] = {}
+        self._topics = tuple(topics)
+
+    async def start(self) -> None:
+        """Makes the topics."""
+        for topic in self._topics:
+            await asyncio.to_thread(
+                self.log.create,
+                topic.name,
+                compacted=topic.compacted,
+                retain_ms=topic.retain_ms,
+                retain_bytes=topic.retain_bytes,
+            )
+
+    async def stop(self) -> None:
+        """Nothing is on its way: `append` returns when all is on disk."""
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """On disk on return, all or none. Raises DiskFull, another LogError, or LogDamaged."""
+        for entry in entries:
+            if entry.partition != 0:
+                raise LogError(
+                    f"topic {entry.topic!r}, partition {entry.partition}: the embedded log has partition 0 only"
+                )
+        if entries:
+            await self.log.append_batch_async([(topic, key, value) for topic, _, key, value in entries])
+
+    def follow(
+        self,
+        topics: Sequence[str],
+        *,
+        group: str | None = None,
+        start: Mapping[Place, int] | None = None,
+        only: Collection[int] | None = None,
+    ) -> EmbeddedFollower:
+        """A follower, not started."""
+        followed = tuple(topics) if only is None or 0 in only else ()
+        return EmbeddedFollower(self, followed, group, start or {})
+
+    async def ends(self, topic: str) -> dict[int, int]:
+        """Of partition 0."""
+        return {0: self.log.end(topic)}
+
+    async def begins(self, topic: str) -> dict[int, int]:
+        """Of partition 0."""
+        return {0: self.log.begin(topic)}
+
+    async def lag(self, group: str, topics: Sequence[str]) -> dict[Place, int]:
+        """Records between what the group committed, or the oldest kept, and the end."""
+        found: dict[Place, int] = {}
+        for topic in topics:
+            begin, committed = self.log.begin(topic), self.log.committed(group, topic)
+            found[topic, 0] = max(0, self.log.end(topic) - max(begin, committed or 0))
+        return found
+
+    async def last(self, topic: str, partition: int) -> Fetched | None:
+        """The last record of partition 0; None for others."""
+        if partition != 0:
+            return None
+        for record in self.log.read_records(topic, self.log.end(topic) - 1, 1):
+            if record.value is not None:
+                return Fetched(topic, 0, record.offset, record.at_ms, record.key, record.value)
+        return None
+
+
+def _nothing() -> None:
+    """Of a follower that does not listen yet."""
+
+
+class EmbeddedFollower:
+    """Implements Follower."""
+
+    def __init__(
+        self, client: EmbeddedClient, topics: Sequence[str], group: str | None, start: Mapping[Place, int]
+    ) -> None:
+        self._client = client
+        self._log = client.log
+        self._topics = list(topics)
+        self._group = group
+        self._start = start
+        self._next: dict[str, int] = {}
+        self._paused: set[str] = set()
+        self._news = asyncio.Event()
+        self._woken = False
+        self._leave: Callable[[], None] = _nothing
+
+    async def start(self) -> None:
+        """Listens, from the group's commit on. Raises LogError where the group has a member already."""
+        if self._group is not None:
+            for topic in self._topics:
+                if self._client.owners.setdefault((self._group, topic), self) is not self:
+                    raise LogError(
+                        f"group {self._group!r} follows {topic!r} already: the embedded log has one member a group"
+                    )
+        loop = asyncio.get_running_loop()
+
+        def on_commit() -> None:
+            # In the log's writing thread; one wake-up is enough until the loop has seen it.
+            if not self._woken:
+                self._woken = True
+                loop.call_soon_threadsafe(self._wake)
+
+        self._leave = self._log.listen(on_commit)
+        for topic in self._topics:
+            self._next[topic] = self._first(topic)
+
+    async def close(self) -> None:
+        """Listens no more."""
+        self._leave()
+        self._leave = _nothing
+        self._next.clear()
+        for owned in [owned for owned, owner in self._client.owners.items() if owner is self]:
+            del self._client.owners[owned]
+
+    async def fetch(self, records_max: int = 1000, wait_s: float = 1.0) -> list[Fetched]:
+        """Records of all topics, each topic's in order."""
+        deadline = asyncio.get_running_loop().time() + wait_s
+        while True:
+            self._news.clear()
+            records = self._read(records_max)
+            if records:
+                return records
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._news.wait()
+            except TimeoutError:
+                return []
+
+    async def commit(self, places: Mapping[Place, int] | None = None) -> None:
+        """Keeps the offsets; on disk on return."""
+        if self._group is None:
+            raise LogError("a follower without a group can't commit")
+        if places is None:
+            offsets = dict(self._next)
+        else:
+            offsets = {topic: offset for (topic, _), offset in places.items() if topic in self._next}
+        if offsets:
+            await self._log.commit_async(self._group, offsets)
+
+    def assigned(self) -> frozenset[Place]:
+        """Every topic's partition 0."""
+        return frozenset((topic, 0) for topic in self._next)
+
+    def on_change(self, lost: Lost) -> None:
+        """Nothing is ever taken away here."""
+
+    def pause(self, places: Collection[Place]) -> None:
+        """Fetch no more from these."""
+        self._paused.update(topic for topic, _ in places)
+
+    def resume(self, places: Collection[Place]) -> None:
+        """Fetch from these again."""
+        self._paused.difference_update(topic for topic, _ in places)
+        self._news.set()
+
+    def _first(self, topic: str) -> int:
+        committed = None if self._group is None else self._log.committed(self._group, topic)
+        told = self._start.get((topic, 0)) if committed is None else committed
+        return self._log.begin(topic) if told is None else told
+
+    def _read(self, records_max: int) -> list[Fetched]:
+        found: list[Fetched] = []
+        for topic in self._topics:
+            if topic in self._next and topic not in self._paused:
+                found += self._read_topic(topic, records_max - len(found))
+        if found:
+            # Another topic comes first the next time, so that a busy one does not keep the others waiting.
+            self._topics.append(self._topics.pop(0))
+        return found
+
+    def _read_topic(self, topic: str, records_max: int) -> list[Fetched]:
+        found: list[Fetched] = []
+        while not found and records_max > 0 and self._next[topic] < self._log.end(topic):
+            records = self._log.read_records(topic, self._next[topic], records_max)
+            if not records:
+                break
+            self._next[topic] = records[-1].offset + 1
+            found = [
+                Fetched(topic, 0, record.offset, record.at_ms, record.key, record.value)
+                for record in records
+                if record.value is not None
+            ]
+        return found
+
+    def _wake(self) -> None:
+        self._woken = False
+        self._news.set()
