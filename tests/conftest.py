@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import servers
+from tests.servers import Influx, InfluxOfTest, Kafka, Mosquitto, Postgres, PostgresOfTest, find_program, served
+
 ROOT = Path(__file__).parents[1]
-
-
-def _absent(what: str) -> None:
-    """Skips with the reason; in continuous integration it fails, so that no test is silently lost there."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 @pytest.fixture
@@ -25,10 +19,7 @@ def program() -> Callable[[str], str]:
     """`program("mosquitto")`: the path of a program from the system's packages; skips (CI: fails) where it is not installed."""
 
     def find(name: str) -> str:
-        path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-        if path is None:
-            _absent(f"{name} is not installed: sudo apt install {name}")
-        return str(path)
+        return find_program(name, name)
 
     return find
 
@@ -53,10 +44,66 @@ def data() -> Callable[[str], Path]:
 def free_port() -> Callable[[], int]:
     """`free_port()`: a TCP port on loopback that nothing listens on now."""
 
-    def find() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        return port
+    return servers.free_port
 
-    return find
+
+@pytest.fixture
+def promtool() -> str:
+    """The path of Prometheus's tool for checking its rules."""
+    return find_program("promtool", "prometheus")
+
+
+@pytest.fixture
+def mosquitto() -> Iterator[Mosquitto]:
+    """A broker of the test's own: `.port`, `.stop()`, `.start()`, `.restart()`."""
+    with served(Mosquitto) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka_server() -> Iterator[Kafka]:
+    """The session's Kafka, for fixtures of a wider scope than one test; a test asks for `kafka`."""
+    with served(Kafka) as server:
+        yield server
+
+
+@pytest.fixture
+def kafka(kafka_server: Kafka) -> Kafka:
+    """Kafka, running: `.bootstrap`, `.prefix()` (a fresh name for the test's topics and groups), `.stop()`, `.start()`, `.restart()`.
+
+    Topics stay for the whole session. `.stop("kill")` is kill -9.
+    """
+    kafka_server.start()
+    return kafka_server
+
+
+@pytest.fixture(scope="session")
+def influx_server() -> Iterator[Influx]:
+    """The session's InfluxDB, for fixtures of a wider scope than one test; a test asks for `influx`."""
+    with served(Influx) as server:
+        server.set_up()
+        yield server
+
+
+@pytest.fixture
+def influx(influx_server: Influx) -> InfluxOfTest:
+    """InfluxDB, running, with an empty bucket: `.url`, `.org`, `.bucket`, `.token`, `.stop()`, `.start()`, `.restart()`."""
+    return InfluxOfTest(influx_server)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """The session's PostgreSQL, for fixtures of a wider scope than one test; a test asks for `postgres`."""
+    with served(Postgres) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_server: Postgres) -> Iterator[PostgresOfTest]:
+    """PostgreSQL, running, with an empty database: `.url` (SQLAlchemy's, by psycopg), `.stop()`, `.start()`, `.restart()`.
+
+    `.stop("fast")` is the usual way; "smart" waits for clients, "immediate" and "kill" leave the recovery to the next start.
+    """
+    one = PostgresOfTest(postgres_server)
+    yield one
+    one.drop()
