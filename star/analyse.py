@@ -158,6 +158,19 @@ def quantile_days(days: Sequence[float], level: float) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What a forecast of an item turned out to be worth, known at `at_ms` (the look that saw it).
+
+    level: the probability level, 0.01 to 0.99, at which the truth fell within the forecast given when the leg began: of
+    honest forecasts nine in ten lie within 0.05 and 0.95, half within 0.25 and 0.75.
+    """
+
+    item: str
+    at_ms: int
+    level: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """The condition of a part after one reading of its device.
 

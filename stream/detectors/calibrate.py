@@ -55,7 +55,12 @@ SPREAD_MIN, SPREAD_MAX = 0.6, 3.0
 """Limits of that multiplier."""
 OVERDUE = 3.0
 """A leg that takes so many times its 95 % quantile is a miss, and over."""
-LEVELS_SAID = tuple(QUANTILES.index(level) for level in (0.05, 0.25, 0.50, 0.75, 0.95))
+SAID = (0.05, 0.25, 0.50, 0.75, 0.95)
+LEVELS_SAID = tuple(QUANTILES.index(level) for level in SAID)
+LEVEL_MIN, LEVEL_MAX = 0.01, 0.99
+"""Levels outside the quantiles that were said are told up to these."""
+STEP_MIN = 1e-6
+"""In log time: quantiles that were said alike are taken to lie so far apart, as an order among them is needed."""
 
 
 def legs(slots: Slots, outlook: Outlook, history: History, scorer: Scorer) -> None:
@@ -69,6 +74,7 @@ def legs(slots: Slots, outlook: Outlook, history: History, scorer: Scorer) -> No
     reached = running & (used >= columns[LEG_QUANTITY]) & (columns[LEG_QUANTITY] > 0.0)
     overdue = running & ~reached & (days > OVERDUE * columns[LEG_95] + 1.0)
     took = np.where(reached, days * columns[LEG_QUANTITY] / np.where(reached, used, 1.0), days)
+    _judge(slots, rows, columns, reached, overdue, took)
     _compare(columns, reached | overdue, took)
     starts = np.nonzero((~running | reached | overdue) & (outlook.trust >= 0.5))[0]
     idle = (reached | overdue) & (outlook.trust < 0.5)
@@ -76,6 +82,33 @@ def legs(slots: Slots, outlook: Outlook, history: History, scorer: Scorer) -> No
     if starts.size:
         _start(slots, columns, starts, outlook, history, scorer, state)
     slots.table["look"][rows] = columns.T
+
+
+def level_of(columns: Float64, took: Float64) -> Float64:
+    """(n,) at which probability level of the forecast given at its start each leg ended, after `took` days.
+
+    Between the five quantiles that were said, with the spread in force then, it goes by the logarithm of the time; beyond them on
+    as between the last two, until LEVEL_MIN and LEVEL_MAX. columns: (look columns, n) before the legs are compared.
+    """
+    said = np.log(np.maximum(columns[[LEG_05, LEG_25, LEG_50, LEG_75, LEG_95]], TIME_MIN_DAYS))
+    away = (said - said[2]) * (1.0 + columns[NARROWING])
+    away = np.maximum.accumulate(away + STEP_MIN * np.arange(len(SAID))[:, None], axis=0)
+    off = np.log(np.maximum(took, TIME_MIN_DAYS)) - said[2] + 2 * STEP_MIN
+    segment = np.clip((off[None, :] > away[1:-1]).sum(axis=0), 0, len(SAID) - 2)
+    at = np.arange(off.size)
+    low, high = away[segment, at], away[segment + 1, at]
+    levels = np.array(SAID)
+    level = levels[segment] + (levels[segment + 1] - levels[segment]) * (off - low) / (high - low)
+    clipped: Float64 = np.clip(level, LEVEL_MIN, LEVEL_MAX)
+    return clipped
+
+
+def _judge(slots: Slots, rows: Rows, columns: Float64, reached: Bools, overdue: Bools, took: Float64) -> None:
+    """Notes the levels of the legs that are over; an overdue one is as late as can be said."""
+    at = np.nonzero(reached | overdue)[0]
+    if at.size:
+        level = np.where(overdue[at], LEVEL_MAX, level_of(columns[:, at], took[at]))
+        slots.judged.extend(zip(rows[at].tolist(), level.tolist(), strict=True))
 
 
 def _compare(columns: Float64, over: Bools, took: Float64) -> None:

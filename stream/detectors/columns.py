@@ -7,7 +7,7 @@ that no slot counts is kept as a row of the same table.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,12 +168,14 @@ SLOT_COLUMNS = (
 class Slots:
     """The slots' table and what is fixed about each row (`fixed`: rows by FIXED_NAMES); told: refills seen since the last tick.
 
-    `fixed` comes from the catalogue and is no part of a checkpoint.
+    judged: the legs that ended at the last look, by row with the level that they ended at (calibrate.py). `fixed` comes from
+    the catalogue; neither is part of a checkpoint.
     """
 
     table: Table
     fixed: Float64
     told: list[tuple[int, RefillSeen]]
+    judged: list[tuple[int, float]] = field(default_factory=list)
 
     @classmethod
     def empty(cls) -> Slots:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from config.profiles import Signal
 from config.resolve import SlotItem
-from star.analyse import QUANTILES, Forecast, NeedKind, NeedSeen
+from star.analyse import QUANTILES, Forecast, Judged, NeedKind, NeedSeen
 from star.ports import Scorer
 from star.times import DAY_MS
 from stream.detectors import calibrate
@@ -92,6 +92,7 @@ class RunOut:
 
     def look(self, at_ms: int, skip: NDArray[np.bool_] | None = None) -> list[NeedSeen]:
         """The looks of a tick: needs seen, in the order of item names. skip: (rows,) those not to be looked at."""
+        self.slots.judged.clear()
         rows = self._due(at_ms)
         if skip is not None:
             self.touched = [rows[skip[rows]]]
@@ -124,6 +125,15 @@ class RunOut:
     def looked(self) -> list[Forecast]:
         """Of the slots looked at in the last tick."""
         return [] if self.last is None else self.forecasts_of(self.last, np.arange(self.last.rows.size))
+
+    def take_judged(self) -> list[Judged]:
+        """What became of the forecasts of the legs that ended at the last look, by item name; told once."""
+        if self.last is None:
+            return []
+        names, at_ms = self.slots.table.names, self.last.at_ms
+        judged = [Judged(item=names[row], at_ms=at_ms, level=level) for row, level in self.slots.judged]
+        self.slots.judged.clear()
+        return judged
 
     def forecasts_of(self, outlook: Outlook, at: Rows) -> list[Forecast]:
         """The forecasts at places `at` of an outlook."""

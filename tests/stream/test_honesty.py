@@ -1,0 +1,106 @@
+"""What is told of forecasts whose truth has become known: where it fell within what was said."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+from star.analyse import Judged
+from stream.detectors.calibrate import LEVEL_MAX, LEVEL_MIN, level_of
+from stream.detectors.columns import LEG_05, LEG_25, LEG_50, LEG_75, LEG_95, LOOK_NAMES, NARROWING, Float64
+from tests.stream.fleets import Bench, at, tank
+
+LEVELS = {LEG_05: 0.05, LEG_25: 0.25, LEG_50: 0.50, LEG_75: 0.75, LEG_95: 0.95}
+NORMAL = {LEG_05: -1.6449, LEG_25: -0.6745, LEG_50: 0.0, LEG_75: 0.6745, LEG_95: 1.6449}
+
+
+def said(median: Float64, spread: Float64, narrowing: float = 0.0) -> Float64:
+    """The look columns of legs whose forecast is log-normal: `spread` as the model said, times 1 + `narrowing` in force."""
+    columns = np.zeros((len(LOOK_NAMES), median.size))
+    for column, score in NORMAL.items():
+        columns[column] = median * np.exp(spread * score)
+    columns[NARROWING] = narrowing
+    return columns
+
+
+def told(bench: Bench, name: str, days: np.ndarray, values: np.ndarray) -> list[Judged]:
+    """What was told while readings came, one a tick."""
+    found: list[Judged] = []
+    for day, value in zip(days.tolist(), values.tolist(), strict=True):
+        bench.play(name, [(day, value)])
+        found += bench.analysis.run_out.take_judged()
+    return found
+
+
+def test_truths_drawn_from_the_forecast_fall_evenly_within_it() -> None:
+    """Legs drawn from what was said: 90 % of the levels in 0.05 to 0.95, half in 0.25 to 0.75, and as many on either side."""
+    chance = np.random.default_rng(7)
+    median, spread = chance.uniform(0.5, 60.0, 20_000), chance.uniform(0.05, 0.8, 20_000)
+    for narrowing in (-0.4, 0.0, 1.5):
+        took = median * np.exp(spread * (1.0 + narrowing) * chance.standard_normal(median.size))
+        levels = level_of(said(median, spread, narrowing), took)
+        assert abs(np.mean((levels >= 0.05) & (levels <= 0.95)) - 0.90) < 0.01
+        assert abs(np.mean((levels >= 0.25) & (levels <= 0.75)) - 0.50) < 0.01
+        assert abs(np.mean(levels) - 0.5) < 0.01
+        assert levels.min() >= LEVEL_MIN
+        assert levels.max() <= LEVEL_MAX
+        tenths = np.histogram(levels, bins=10, range=(0.0, 1.0))[0] / levels.size
+        assert np.all(np.abs(tenths - 0.1) < 0.04), tenths
+
+
+def test_a_truth_at_a_quantile_that_was_said_is_at_its_level() -> None:
+    """Each of the five quantiles gives its own level, and later is never a lower level."""
+    columns = said(np.array([10.0]), np.array([0.3]))
+    for column, level in LEVELS.items():
+        assert abs(level_of(columns, columns[column])[0] - level) < 1e-4
+    longer = np.geomspace(0.01, 10_000.0, 500)
+    levels = level_of(np.repeat(columns, longer.size, axis=1), longer)
+    assert np.all(np.diff(levels) >= 0.0)
+    assert levels[0] == LEVEL_MIN
+    assert levels[-1] == LEVEL_MAX
+
+
+def test_a_forecast_without_any_spread_is_judged_early_or_late() -> None:
+    """Five equal quantiles: an early truth is told as early as can be, a late one as late."""
+    columns = np.repeat(said(np.array([10.0]), np.array([0.0])), 3, axis=1)
+    early, just, late = level_of(columns, np.array([9.0, 10.0, 11.0]))
+    assert (early, late) == (LEVEL_MIN, LEVEL_MAX)
+    assert abs(just - 0.5) < 1e-4
+
+
+def test_a_tank_that_empties_as_it_always_did_is_judged_about_the_middle() -> None:
+    """A steady tank's legs end where the median said, each told once, at the tick that saw it, with its item."""
+    bench = Bench(tank("tank-1"))
+    days = np.arange(0.0, 60.0, 0.25)
+    found = told(bench, "tank-1/oil", days, 990.0 - 14.0 * days)
+    assert len(found) >= 4
+    assert {judged.item for judged in found} == {"tank-1/oil"}
+    assert {judged.at_ms for judged in found} <= {at(day) for day in days.tolist()}
+    assert all(one.at_ms < two.at_ms for one, two in itertools.pairwise(found))
+    assert 0.25 <= np.median([judged.level for judged in found[1:]]) <= 0.75
+    assert bench.analysis.run_out.take_judged() == []
+
+
+def test_a_tank_that_is_hardly_used_any_more_is_judged_as_late_as_can_be() -> None:
+    """A leg that takes three times its 95 % quantile is over though not ended, and told with the highest level."""
+    bench = Bench(tank("tank-1"))
+    days = np.arange(0.0, 150.0, 0.5)
+    values = np.where(days < 20.0, 990.0 - 20.0 * days, 590.0 - 0.05 * (days - 20.0))
+    found = told(bench, "tank-1/oil", days, values)
+    assert LEVEL_MAX in [judged.level for judged in found]
+
+
+def test_what_is_told_of_forecasts_changes_no_state() -> None:
+    """With or without anyone who takes what was judged, the checkpoints are the same bytes, and nothing piles up."""
+    taken, left = Bench(tank("tank-1")), Bench(tank("tank-1"))
+    days = np.arange(0.0, 40.0, 0.5)
+    values = 900.0 * np.exp(-days / 30.0)
+    assert told(taken, "tank-1/oil", days, values)
+    for day, value in zip(days.tolist(), values.tolist(), strict=True):
+        left.play("tank-1/oil", [(day, value)])
+        assert len(left.analysis.slots.judged) <= 1
+    assert taken.analysis.dirty_blocks() == left.analysis.dirty_blocks()
+    assert taken.facts == left.facts
+    assert math.isfinite(taken.forecast("tank-1/oil", 41.0).level)
