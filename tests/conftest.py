@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import servers
-from tests.servers import Influx, InfluxOfTest, Kafka, Mosquitto, Postgres, PostgresOfTest, find_program, served
+from tests import server_process
+from tests.server_process import find_program, served
+from tests.servers import Influx, InfluxOfTest, Kafka, Mosquitto, Postgres, PostgresOfTest
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,7 +45,7 @@ def data() -> Callable[[str], Path]:
 def free_port() -> Callable[[], int]:
     """`free_port()`: a TCP port on loopback that nothing listens on now."""
 
-    return servers.free_port
+    return server_process.free_port
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def test_mosquitto_keeps_a_retained_message_over_its_restart(mosquitto: Mosquitt
     heard: queue.Queue[bytes] = queue.Queue()
     client = mqtt.Client(CallbackAPIVersion.VERSION2)
     client.on_connect = lambda it, *_: it.subscribe("tank-7", qos=1)
-    client.on_message = lambda _it, _with, message: heard.put(message.payload)
+    client.on_message = lambda _it, _with, message: heard.put(bytes(message.payload))
     client.connect("127.0.0.1", mosquitto.port)
     client.loop_start()
     assert heard.get(timeout=10) == b"42"

@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import shutil
 import signal
 import socket
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -31,6 +28,7 @@ from edge.gate.hub import Arrival, Hub
 from edge.gate.server import GateServer
 from edge.outbox import Outbox, Parcel
 from star.errors import BadPayload, DiskFull, LogDamaged, UsageError
+from tests.servers import Mosquitto
 
 TOPIC = "starloop/v1/tank-7/telemetry"
 
@@ -50,46 +48,6 @@ async def until(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
     while not holds():
         assert time.monotonic() < end_s, "it did not come to hold"
         await asyncio.sleep(0.01)
-
-
-class Mosquitto:
-    """A real broker on a free port, which keeps sessions over a restart."""
-
-    def __init__(self, folder: Path) -> None:
-        found = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
-        if not Path(found).exists():
-            if os.environ.get("CI") == "true":
-                pytest.fail("mosquitto is not installed: expected it in CI")
-            pytest.skip("mosquitto is not installed")
-        self.port = free_port()
-        self._config = folder / "mosquitto.conf"
-        self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
-            f"persistence_location {folder}/\nmax_queued_messages 0\nmax_inflight_messages 0\nuser root\n"
-        )
-        self._command = [found, "-c", str(self._config)]
-        self.start()
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL)
-        for _ in range(200):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-                return
-            time.sleep(0.02)
-        pytest.fail("mosquitto did not start")
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(10)
-
-
-@pytest.fixture
-def mosquitto(tmp_path: Path) -> Any:
-    folder = tmp_path / "mosquitto"
-    folder.mkdir()
-    broker = Mosquitto(folder)
-    yield broker
-    broker.stop()
 
 
 class Centre:

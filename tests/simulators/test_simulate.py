@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
@@ -18,18 +17,7 @@ from simulators.mqtt_player import SimulatedTime, reaction_line
 from star.errors import BadPayload, UsageError
 from starloop.cli import cli
 from starloop.commands.simulate import parse_broker
-
-
-@pytest.fixture
-def mosquitto(program: Callable[[str], str], free_port: Callable[[], int]) -> Iterator[int]:
-    """A broker; gives its port."""
-    port = free_port()
-    broker = subprocess.Popen(
-        [program("mosquitto"), "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    yield port
-    broker.terminate()
-    broker.wait(10)
+from tests.servers import Mosquitto
 
 
 def _listen(port: int, got: list[mqtt.MQTTMessage]) -> mqtt.Client:
@@ -49,17 +37,17 @@ def _listen(port: int, got: list[mqtt.MQTTMessage]) -> mqtt.Client:
     return client
 
 
-def test_a_neighbourhood_plays_to_any_broker_and_hears_what_is_done(mosquitto: int) -> None:
+def test_a_neighbourhood_plays_to_any_broker_and_hears_what_is_done(mosquitto: Mosquitto) -> None:
     """Every message published arrives on the topics of the contract; a reaction on the broker is taken."""
     got: list[mqtt.MQTTMessage] = []
-    client = _listen(mosquitto, got)
+    client = _listen(mosquitto.port, got)
     data = {"device": "maria-coffee", "item": "beans", "supplier": "bean-house", "quantity": 100.0}
     event = {"type": "starloop.order.requested", "id": "maria-coffee/beans/1/order/1", "time": "2026-01-01T00:00:00Z"}
     for payload in (json.dumps(event | {"data": data}), "no event"):
         client.publish("starloop/v1/maria-coffee/reactions", payload, qos=1, retain=True).wait_for_publish(5.0)
         client.loop_misc()
     options = ["--homes", "6", "--speed", "1000000", "--duration", "1.5", "--json"]
-    done = CliRunner().invoke(cli, ["simulate", "--broker", f"mqtt://127.0.0.1:{mosquitto}", *options])
+    done = CliRunner().invoke(cli, ["simulate", "--broker", f"mqtt://127.0.0.1:{mosquitto.port}", *options])
     assert done.exit_code == 0, done.output
     sums = json.loads(done.stdout)
     telemetry = [m for m in got if not m.topic.endswith("/reactions")]
