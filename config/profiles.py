@@ -28,6 +28,14 @@ class Signal(StrEnum):
     USAGE = "usage"  # `<slot>_used` increments or a running `<slot>_total`; the level is reckoned
 
 
+class RawReadings(StrEnum):
+    """Which readings are told to InfluxDB as they came. What is worked out of them is always told."""
+
+    ALL = "all"
+    SAMPLED = "sampled"  # of each metric the first reading in each `readings_every_s` of measured time
+    OFF = "off"
+
+
 class SlotProfile(_Table):
     """Defaults for slots of this profile. `slots."*"` in the file stands for any slot that a device names."""
 
@@ -82,11 +90,13 @@ class PartProfile(_Table):
 
 
 class Profile(_Table):
-    """A kind of device. look_every_s: a silent item is looked at again after so long."""
+    """A kind of device. look_every_s: a silent item is looked at again after so long. readings: which go to InfluxDB raw."""
 
     name: Name
     description: str
     look_every_s: Annotated[float, Field(ge=60, allow_inf_nan=False)] = 21_600.0
+    readings: RawReadings = RawReadings.SAMPLED
+    readings_every_s: Annotated[float, Field(ge=1, le=86_400, allow_inf_nan=False)] = 900.0
     slots: dict[SlotName, SlotProfile] = Field(default_factory=dict)
     parts: dict[Name, PartProfile] = Field(default_factory=dict)
 
