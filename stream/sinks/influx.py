@@ -1,0 +1,320 @@
+"""The InfluxDB sink: follows the log, writes what it says as points, and commits only what InfluxDB has.
+
+So the log is the spool: while the server is away nothing is held here but two batches, the group's offsets stand still, and
+what is behind them waits on the log's disk. When the server is back it is read from there, in order. A second spool could
+only hold the same records once more, and would have to be kept right over kills of its own. A kill between write and commit
+writes the same points again, with the same tags and times, which changes nothing.
+
+Nothing rests on this sink and the loop never waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import structlog
+
+from config.resolve import Catalogue
+from star.errors import BadPayload, LogDamaged, LogError, UsageError
+from star.ports import Names
+from star.records import Quarantined, decode, encode
+from star.sense import Readings
+from stream.inlet import encode_quarantined
+from stream.sinks.delivery import Brought, Delivery
+from stream.sinks.door import Answer, Door, Verdict
+from stream.sinks.measurements import Measurements
+from stream.sinks.options import GROUP, InfluxOptions, InfluxStatus
+from stream.sinks.readings import ReadingLines
+from stream.topics import DECISIONS, FORECASTS, HONESTY, INPUT, QUARANTINE, REACTIONS, SCORES, SERVICE
+from stream.transports.client import Entry, Fetched, Follower, LogClient, Place
+from stream.transports.log import wall_clock_ms
+
+TOPICS = (INPUT, FORECASTS, SCORES, HONESTY, DECISIONS, REACTIONS, SERVICE)
+"""What is followed."""
+FETCH_RECORDS = 500
+"""Records fetched at once; they are turned into lines one after the other, as far as a batch has room."""
+FETCH_PAUSE_S = 0.2
+"""Wait before the next fetch where one gave few records, so that a slow stream is not fetched record by record."""
+LOG_RETRY_S = 1.0
+"""Wait before the log is asked again when it is away."""
+LAG_EVERY_S = 5.0
+POLL_S = 30.0
+"""While a batch waits for the server the log is asked at least so often, since Kafka takes a silent member for a dead one."""
+NAME_TRIES_MAX = 30
+NAME_RETRY_S = 1.0
+"""A metric's name is durable before its first reading, so a number without one is a registry that is late: it is asked
+again so often, and then the readings are set aside."""
+REWIND_S = 60.0
+"""How long `rewind` waits to be the group's only member."""
+
+_log = structlog.get_logger("influx")
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Records on their way: their lines, what of them can't be told, and where the log goes on behind them."""
+
+    lines: list[bytes] = field(default_factory=list)
+    points: int = 0
+    size_bytes: int = 0
+    aside: list[tuple[bytes, str]] = field(default_factory=list)
+    places: dict[Place, int] = field(default_factory=dict)
+
+
+class InfluxSink:
+    """Writes to one bucket as a member of the group; run one in a process, and as many processes as there are partitions.
+
+    names: where it has a method `refresh`, that is called for numbers not known. catalogue: gives the fleet in force.
+    """
+
+    def __init__(
+        self,
+        client: LogClient,
+        options: InfluxOptions,
+        *,
+        names: Names,
+        catalogue: Callable[[], Catalogue],
+        now_ms: Callable[[], int] = wall_clock_ms,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._client = client
+        self._options = options
+        self._refresh: Callable[[], object] | None = getattr(names, "refresh", None)
+        self._catalogue = catalogue
+        self._now_ms = now_ms
+        self._door = Door(options)
+        self._delivery = Delivery(options, self._door, told=self._told, chance=chance)
+        self._readings = ReadingLines(names, options.readings)
+        self._measurements = Measurements()
+        self._waiting: deque[Fetched] = deque()
+        self._nameless: set[int] = set()
+        self._status = InfluxStatus()
+        self._lag_at = -LAG_EVERY_S
+        self._asked_at = 0.0
+
+    def status(self) -> InfluxStatus:
+        """How it is doing, as of the last request and the last look at the log."""
+        return self._status
+
+    async def run(self) -> None:
+        """Follows and writes until it is cancelled. Raises InputError for a log that does not fit, nothing that passes."""
+        follower = self._client.follow(TOPICS, group=GROUP)
+        writing: asyncio.Task[None] | None = None
+        try:
+            await self._begin(follower)
+            await self._ask()
+            while True:
+                batch = await self._gather(follower)
+                if writing is not None:
+                    await self._finished(follower, writing)
+                    writing = None
+                if batch.places:
+                    writing = asyncio.create_task(self._hand_over(follower, batch))
+                elif self._now_s() - self._asked_at >= self._options.probe_s:
+                    await self._ask()
+        finally:
+            if writing is not None:
+                writing.cancel()
+                with suppress(asyncio.CancelledError):
+                    await writing
+            self._waiting.clear()
+            self._door.close()
+            await follower.close()
+
+    async def rewind(self) -> None:
+        """Sets the group back to the oldest records kept, so that the next `run` writes everything again, over what is there.
+
+        Raises UsageError where another process of the group runs, LogError where the log is away.
+        """
+        begins = {(topic, n): begin for topic in TOPICS for n, begin in (await self._client.begins(topic)).items()}
+        follower = self._client.follow(TOPICS, group=GROUP)
+        try:
+            await follower.start()
+            until_s = self._now_s() + REWIND_S
+            while follower.assigned() != begins.keys():
+                if self._now_s() > until_s:
+                    raise UsageError(
+                        f"{len(begins.keys() - follower.assigned())} of {len(begins)} partitions are another process's: "
+                        "stop every other one that writes to InfluxDB, then rewind"
+                    )
+                await follower.fetch(1, 0.2)
+            await follower.commit(begins)
+        finally:
+            await follower.close()
+        _log.info("influx_rewound", partitions=len(begins))
+
+    # From the log to lines.
+
+    async def _begin(self, follower: Follower) -> None:
+        while True:
+            try:
+                return await follower.start()
+            except LogDamaged:
+                raise
+            except LogError as error:
+                _log.warning("influx_log_away", reason=str(error))
+                await asyncio.sleep(LOG_RETRY_S)
+
+    async def _gather(self, follower: Follower) -> _Batch:
+        """What comes within `gather_s`, as much of it as a batch holds."""
+        batch = _Batch()
+        until_s = self._now_s() + self._options.gather_s
+        await self._look_at_lag()
+        while batch.points < self._options.batch_points and batch.size_bytes < self._options.batch_bytes_max:
+            if self._waiting:
+                await self._take(batch, self._waiting.popleft())
+                continue
+            left_s = until_s - self._now_s()
+            if left_s <= 0:
+                break
+            fetched = await self._fetch(follower, FETCH_RECORDS, left_s)
+            self._waiting += fetched
+            if 0 < len(fetched) < FETCH_RECORDS // 10:
+                await asyncio.sleep(min(left_s, FETCH_PAUSE_S))
+        return batch
+
+    async def _fetch(self, follower: Follower, records_max: int, wait_s: float) -> list[Fetched]:
+        try:
+            return await follower.fetch(records_max, wait_s)
+        except LogDamaged:
+            raise
+        except LogError as error:
+            _log.warning("influx_log_away", reason=str(error))
+            await asyncio.sleep(LOG_RETRY_S)
+            return []
+
+    async def _take(self, batch: _Batch, record: Fetched) -> None:
+        batch.places[record.topic, record.partition] = record.offset + 1
+        catalogue = self._catalogue()
+        try:
+            if record.topic != INPUT:
+                lines = self._measurements.lines(record.topic, record.value, catalogue)
+                _add(batch, b"\n".join(lines), len(lines))
+            elif record.value[:1] == b"R":
+                readings = decode(record.value)
+                if isinstance(readings, Readings):
+                    readings = await self._named(batch, readings, catalogue)
+                    _add(batch, *self._readings.lines(readings))
+        except (BadPayload, LogDamaged) as error:
+            batch.aside.append((record.value, f"not told to InfluxDB: {error}"))
+
+    async def _named(self, batch: _Batch, readings: Readings, catalogue: Catalogue) -> Readings:
+        """The readings whose metrics have names; the others are set aside after a while."""
+        for tries in range(NAME_TRIES_MAX + 1):
+            missing = self._readings.missing(readings, catalogue)
+            if not missing:
+                return readings
+            if self._nameless.issuperset(missing):
+                break
+            if self._refresh is not None:
+                await asyncio.to_thread(self._refresh)
+                missing = self._readings.missing(readings, catalogue)
+                if not missing:
+                    return readings
+            if tries == NAME_TRIES_MAX:
+                break
+            await asyncio.sleep(NAME_RETRY_S)
+        self._nameless.update(missing)
+        lost = np.isin(readings.metric, list(self._nameless))
+        left_out = readings.take(lost)
+        reason = f"not told to InfluxDB: the registry has no name for the metrics {missing[:10]}"
+        batch.aside.append((encode(left_out), reason))
+        return readings.take(~lost)
+
+    # From lines to InfluxDB.
+
+    async def _hand_over(self, follower: Follower, batch: _Batch) -> None:
+        """Writes the batch, sets aside what can't be written, and only then commits."""
+        brought = await self._delivery.bring(b"\n".join(batch.lines))
+        await self._set_aside(batch, brought)
+        self._status = replace(
+            self._status,
+            written_points=self._status.written_points + brought.written,
+            too_old_points=self._status.too_old_points + brought.too_old,
+            last_written_ms=self._now_ms() if brought.written else self._status.last_written_ms,
+        )
+        try:
+            await follower.commit(batch.places)
+        except LogDamaged:
+            raise
+        except LogError as error:
+            # The next commit says as much, or these records come again: writing them twice changes nothing.
+            _log.warning("influx_not_committed", reason=str(error))
+
+    async def _set_aside(self, batch: _Batch, brought: Brought) -> None:
+        aside = batch.aside + [(one.lines, f"InfluxDB refused it: {one.reason}") for one in brought.refused]
+        if not aside:
+            return
+        now_ms = self._now_ms()
+        entries = [
+            Entry(
+                QUARANTINE, 0, None, encode_quarantined(Quarantined(at_ms=now_ms, topic=None, payload=what, reason=why))
+            )
+            for what, why in aside
+        ]
+        while True:
+            try:
+                await self._client.append(entries)
+                break
+            except LogDamaged:
+                raise
+            except LogError as error:
+                _log.warning("influx_log_away", reason=str(error))
+                await asyncio.sleep(LOG_RETRY_S)
+        points = len(batch.aside) + sum(one.lines.count(b"\n") + 1 for one in brought.refused)
+        self._status = replace(self._status, rejected_points=self._status.rejected_points + points)
+        _log.warning("influx_set_aside", points=points, reason=aside[0][1], where=QUARANTINE)
+
+    async def _finished(self, follower: Follower, writing: asyncio.Task[None]) -> None:
+        """Waits for the batch on its way. Meanwhile nothing more is fetched, but the log hears from us."""
+        while True:
+            await asyncio.wait({writing}, timeout=POLL_S)
+            if writing.done():
+                return writing.result()
+            await self._look_at_lag()
+            held = follower.assigned()
+            follower.pause(held)
+            try:
+                # Partitions that came to us just now are not paused yet and may give something.
+                self._waiting += await self._fetch(follower, 1, 0.0)
+            finally:
+                follower.resume(held & follower.assigned())
+
+    # What is told of it.
+
+    def _told(self, answer: Answer) -> None:
+        well = answer.verdict not in (Verdict.AWAY, Verdict.SET_UP)
+        if well and self._status.reachable is False:
+            _log.info("influx_back", url=self._options.url)
+        elif not well and answer.said != self._status.last_error:
+            _log.warning("influx_not_written", reason=answer.said, lost="nothing: it waits in the log")
+        self._asked_at = self._now_s()
+        said = answer.said or self._status.last_error
+        self._status = replace(self._status, reachable=well, last_error=said)
+
+    async def _ask(self) -> None:
+        await self._delivery.ask()
+
+    async def _look_at_lag(self) -> None:
+        if self._now_s() - self._lag_at < LAG_EVERY_S:
+            return
+        self._lag_at = self._now_s()
+        with suppress(LogError):
+            behind = await self._client.lag(GROUP, TOPICS)
+            self._status = replace(self._status, behind_records=sum(behind.values()))
+
+    def _now_s(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _add(batch: _Batch, lines: bytes, points: int) -> None:
+    if points:
+        batch.lines.append(lines)
+        batch.points += points
+        batch.size_bytes += len(lines)
