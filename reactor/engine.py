@@ -6,6 +6,7 @@ refills, then timers due, then needs by item name. Cycles of needs are numbered 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from config.change import apply_checked, parse_change
@@ -14,15 +15,16 @@ from config.resolve import Catalogue, PartItem
 from reactor import orders, outcomes
 from reactor.experiences import auto, coach, mandate, offer, respond, service
 from reactor.experiences.case import Case
-from reactor.quotes import LEAD_DAYS_DEFAULT, Quote, quotes_of
+from reactor.lessons import day_of, start_over, take_effect
+from reactor.quotes import LEAD_DAYS_DEFAULT, Quote, quotes_of, stated_lead_days
 from reactor.rules.consent import PURPOSES, consent, has_consent
 from reactor.rules.price import within_price
 from reactor.settings import settings_of, tables_of
-from reactor.state import Need, State, Timer, TimerKind
+from reactor.state import TABLES, Lesson, Need, Reached, State, Timer, TimerKind, key_of
 from reactor.texts import say
-from reactor.turn import REFUSED, Step, Turn
+from reactor.turn import REFUSED, Changes, Step, Turn
 from star.analyse import Facts, Forecast, NeedKind, NeedSeen, RefillStage
-from star.errors import ConfigError
+from star.errors import ConfigError, UsageError
 from star.records import Event, FleetChange, Request, SupplierTerms
 from star.repeat import NeedState, Outcome
 from star.times import DAY_MS
@@ -45,9 +47,18 @@ _SETTLED = frozenset({NeedState.ORDERED, NeedState.CANCELLING, NeedState.BOOKED}
 
 
 class Engine:
-    """The reactor's core. catalogue: the fleet file's; settings that the state remembers stand over it."""
+    """The reactor's core. catalogue: the fleet file's; settings that the state remembers stand over it.
 
-    def __init__(self, catalogue: Catalogue, state: State | None = None) -> None:
+    alone: there is no other engine, so nothing is to be learned from others. Else, before the first facts of a UTC day, the
+    caller hands in what the others learned (lessons.py):
+
+        due = engine.lessons_due(facts.at_ms)
+        if due is not None:
+            commit(engine.reach(due))
+            engine.learn(due, lessons of days up to due - LATE_DAYS, once all partitions have reached day due - 1)
+    """
+
+    def __init__(self, catalogue: Catalogue, state: State | None = None, *, alone: bool = True) -> None:
         """Raises ConfigError where remembered settings and the fleet file contradict each other."""
         self.state = State() if state is None else state
         if self.state.settings:
@@ -55,6 +66,8 @@ class Engine:
             catalogue = apply_checked(catalogue, tables, catalogue.profiles, source="settings changed since")
         self.catalogue = catalogue
         self._quotes: dict[str, tuple[Quote, ...]] = {}
+        self._alone = alone
+        self._handed_in: tuple[int, tuple[Lesson, ...]] | None = None
 
     def lead_time(self, item: str) -> tuple[float, float]:
         """The 10 % and 90 % lead times, in days, of an order of the item placed now, as learned."""
@@ -67,18 +80,57 @@ class Engine:
         chosen = next((quote for quote in quotes if within_price(slot, quote)), quotes[0] if quotes else None)
         return LEAD_DAYS_DEFAULT if chosen is None else chosen.lead_days
 
+    def lessons_due(self, at_ms: int) -> int | None:
+        """The UTC day for which `learn` is to be called before facts at at_ms; None: what is in force is right."""
+        day = self._day_begun(at_ms)
+        handed_in = self._handed_in is not None and self._handed_in[0] == day
+        return None if self._alone or handed_in else day
+
+    def reach(self, day: int) -> Step:
+        """To be committed before the lessons of the others are asked for: all before this day is consumed here.
+
+        Without it, partitions after a break of more than a day would wait for each other for ever.
+        """
+        reached = Reached(day=day)
+        self.state.put(reached)
+        changed: Changes = {(TABLES[Reached], key_of(reached)): reached}
+        return Step(offset=self.state.offset, at_ms=self.state.at_ms, changed=changed)
+
+    def learn(self, day: int, others: Iterable[Lesson]) -> None:
+        """Hands in the lessons of all other partitions, in any order, to take effect at the first tick of this day."""
+        self._handed_in = (day, tuple(others))
+
+    def _day_begun(self, at_ms: int) -> int | None:
+        """The day that begins with facts at at_ms; None where it is the one of the facts before them."""
+        day = day_of(at_ms)
+        return day if day > day_of(self.state.at_ms) else None
+
+    def _take_effect(self, turn: Turn, day: int) -> None:
+        """What was learned two days ago and before is in force from now on."""
+        _, others = self._handed_in or (day, ())
+        self._handed_in = None
+        take_effect(turn, day, others)
+
     def step(self, facts: Facts) -> Step:
-        """Takes the facts of one tick. Facts that were consumed before change nothing."""
+        """Takes the facts of one tick. Facts that were consumed before change nothing.
+
+        Raises UsageError where lessons are due (`lessons_due`).
+        """
         state = self.state
         if facts.offset <= state.offset:
             return Step(offset=state.offset, at_ms=state.at_ms)
+        if (due := self.lessons_due(facts.at_ms)) is not None:
+            raise UsageError(f"facts of day {due} without its lessons: expected learn({due}, …) before them")
+        day = self._day_begun(facts.at_ms)
         gap_ms = facts.at_ms - state.at_ms if state.at_ms else 0
         state.offset, state.at_ms = facts.offset, facts.at_ms
-        if not (facts.events or facts.refills or facts.needs):
+        if day is None and not (facts.events or facts.refills or facts.needs):
             due_ms = state.next_due_ms()
             if due_ms is None or due_ms > facts.at_ms:
                 return Step(offset=facts.offset, at_ms=facts.at_ms)
         turn = Turn(state, self.catalogue, facts, self._quotes, min(gap_ms / DAY_MS, LOOK_GAP_DAYS_MAX))
+        if day is not None:
+            self._take_effect(turn, day)
         for event in facts.events:
             self._take(turn, event)
         for refill in facts.refills:
@@ -109,18 +161,27 @@ class Engine:
         except ConfigError as error:
             turn.unmatched.append(f"a change of the fleet was not taken: {str(error).splitlines()[0]}")
             return
-        self.catalogue = turn.catalogue = catalogue
+        before, self.catalogue = self.catalogue, catalogue
+        turn.catalogue = catalogue
         for setting in settings_of(tables, catalogue):
             turn.put(setting)
         for row in tables.get("suppliers", []):
-            memory = turn.state.suppliers.get(str(row["id"]))
-            if memory is not None:
-                turn.put(replace(memory, price=None, lead_days=None))
+            self._take_supplier(turn, before, str(row["id"]), change.at_ms)
         turn.forget_quotes()
         customers = {str(row["id"]) for row in tables.get("customers", [])}
         customers |= {catalogue.devices[str(row["id"])].customer for row in tables.get("devices", [])}
         everyone = bool(tables.get("suppliers"))
         outcomes.decide_again(turn, lambda need: everyone or need.customer in customers)
+
+    def _take_supplier(self, turn: Turn, before: Catalogue, id_: str, said_ms: int) -> None:
+        """A supplier's row stands over what was said by event; other lead times than those in force are learned anew."""
+        memory = turn.state.suppliers.get(id_)
+        if memory is not None:
+            turn.put(replace(memory, price=None, lead_days=None))
+        known = before.suppliers.get(id_)
+        now = self.catalogue.suppliers[id_].lead_time_days
+        if known is not None and stated_lead_days(known, memory) != now:
+            start_over(turn, id_, said_ms)
 
     def _ring(self, turn: Turn, timer: Timer) -> None:
         """A timer is due: it is over before what it was set for happens, which may set it again."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 from config.fleet import Supplier
 from config.resolve import PartItem, SlotItem
 from reactor.acts import BOOKING_LOST_DAYS, ended, lost_after_days
-from reactor.learning import with_delivery, with_loss
+from reactor.lessons import teach
 from reactor.quotes import stated_lead_days
 from reactor.state import OPEN_ORDERS, Need, Order, OrderState, TimerKind
 from reactor.texts import label_of, say
@@ -34,9 +34,7 @@ def deliver(turn: Turn, order: Order, delivered_ms: int, quantity: float | None)
     state = turn.state
     first = order.state not in (OrderState.DELIVERED,)
     if first and not order.booking and order.supplier is not None and delivered_ms > order.at_ms:
-        memory = turn.supplier_memory(order.supplier)
-        turn.put(with_delivery(memory, order.at_ms, delivered_ms))
-        turn.forget_quotes()
+        teach(turn, order.supplier, order.at_ms, delivered_ms)
     was_open = order.state in OPEN_ORDERS
     presumed = order.state is OrderState.PRESUMED
     _end(turn, order, OrderState.DELIVERED)
@@ -148,8 +146,7 @@ def deadline(turn: Turn, order: Order) -> None:
         return
     _end(turn, order, OrderState.LOST)
     if order.supplier is not None and not order.booking:
-        turn.put(with_loss(turn.supplier_memory(order.supplier), order.at_ms, turn.at_ms))
-        turn.forget_quotes()
+        teach(turn, order.supplier, order.at_ms, turn.at_ms, lost=True)
     _try_again(turn, order, "lost")
 
 

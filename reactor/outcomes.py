@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from reactor import orders
 from reactor.acts import mandate_of
-from reactor.learning import with_feedback, with_terms
+from reactor.learning import with_feedback
+from reactor.lessons import start_over
 from reactor.state import OPEN_ORDERS, Mandate, Need, Order, OrderState, Question, TimerKind
 from reactor.texts import say
 from reactor.turn import REFUSED, WAIT, Turn
@@ -176,7 +177,11 @@ def take_terms(turn: Turn, terms: SupplierTerms) -> None:
     if terms.supplier not in turn.catalogue.suppliers:
         turn.unmatched.append(f"terms of {terms.supplier!r}, which is not a supplier of the fleet")
         return
-    turn.put(with_terms(turn.supplier_memory(terms.supplier), terms.price, terms.lead_time_days))
+    if terms.price is not None:
+        turn.put(replace(turn.supplier_memory(terms.supplier), price=terms.price))
+    if terms.lead_time_days is not None:
+        turn.put(replace(turn.supplier_memory(terms.supplier), lead_days=terms.lead_time_days))
+        start_over(turn, terms.supplier, terms.at_ms)
     turn.forget_quotes()
     decide_again(turn, lambda need: _buys_from(turn, need, terms.supplier))
 

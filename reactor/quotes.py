@@ -97,7 +97,7 @@ def _quote(supplier: Supplier, memory: SupplierMemory | None, sku: str | None, q
         sku=sku,
         quantity=quantity,
         price=price,
-        lead_days=learned_lead_days(stated, memory),
+        lead_days=learned_lead_days(stated, None if memory is None else memory.learned),
         stated_days=stated,
     )
 

@@ -150,19 +150,42 @@ class ItemMemory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """What deliveries to this partition's customers taught about one supplier's lead times (learning.py).
+
+    day: the UTC day, counted from 1970, of the tick that took them in; of several put together, the last one's. seen:
+    deliveries. log_sum, log_squares: of the natural logarithms of their lead times in days and of the squares of those, in
+    whole LOG_UNITs and SQUARE_UNITs, so that sums are the same in any order. lost: given up, among those seen.
+    """
+
+    supplier: str
+    day: int
+    seen: int = 0
+    log_sum: int = 0
+    log_squares: int = 0
+    lost: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """How far this partition has come, for the others: all facts before this UTC day are consumed, their lessons kept."""
+
+    day: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SupplierMemory:
     """Terms said by event, in force over the fleet file's, and what deliveries taught about lead times.
 
-    seen: deliveries; log_sum, log_squares: of the natural logarithms of their lead times in days; lost: given up.
+    terms_day: the UTC day of the latest lead times that were said; lessons of days up to it do not count. learned: the lessons
+    in force, together, those of every partition.
     """
 
     supplier: str
     price: float | None = None
     lead_days: tuple[float, float] | None = None
-    seen: int = 0
-    log_sum: float = 0.0
-    log_squares: float = 0.0
-    lost: int = 0
+    terms_day: int | None = None
+    learned: Lesson | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +215,7 @@ class Timer:
     due_ms: int
 
 
-Entity = Need | Order | Question | Contacts | ItemMemory | SupplierMemory | Setting | Timer
+Entity = Need | Order | Question | Contacts | ItemMemory | SupplierMemory | Lesson | Reached | Setting | Timer
 TABLES: dict[type[Entity], str] = {
     Need: "needs",
     Order: "orders",
@@ -200,6 +223,8 @@ TABLES: dict[type[Entity], str] = {
     Contacts: "contacts",
     ItemMemory: "items",
     SupplierMemory: "suppliers",
+    Lesson: "lessons",
+    Reached: "reached",
     Setting: "settings",
     Timer: "timers",
 }
@@ -215,6 +240,10 @@ def key_of(entity: Entity) -> str:
             return entity.item
         case SupplierMemory():
             return entity.supplier
+        case Lesson():
+            return f"{entity.supplier}/{entity.day}"
+        case Reached():
+            return "day"
         case _:
             return entity.id
 
@@ -231,6 +260,8 @@ class State:
         self.contacts: dict[str, Contacts] = {}
         self.items: dict[str, ItemMemory] = {}
         self.suppliers: dict[str, SupplierMemory] = {}
+        self.lessons: dict[str, Lesson] = {}
+        self.reached: dict[str, Reached] = {}
         self.settings: dict[str, Setting] = {}
         self.timers: dict[str, Timer] = {}
         self.need_of: dict[str, str] = {}  # item -> its living need
@@ -245,6 +276,8 @@ class State:
             Contacts: self.contacts,  # type: ignore[dict-item]
             ItemMemory: self.items,  # type: ignore[dict-item]
             SupplierMemory: self.suppliers,  # type: ignore[dict-item]
+            Lesson: self.lessons,  # type: ignore[dict-item]
+            Reached: self.reached,  # type: ignore[dict-item]
             Setting: self.settings,  # type: ignore[dict-item]
             Timer: self.timers,  # type: ignore[dict-item]
         }

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from config.resolve import Catalogue
 from reactor.routes import routes
-from reactor.state import Entity, Need, State
+from reactor.state import TABLES, Entity, Lesson, Need, Reached, State
 from reactor.store.rows import Delivery, OutboxRow, QuarantineRow, ReactionRow, SendState
 from reactor.turn import Step
 from star.errors import StoreAhead
@@ -50,8 +50,9 @@ class MemoryNames:
 class MemoryStore:
     """See SqlStore for what each call means."""
 
-    def __init__(self) -> None:
+    def __init__(self, partitions: int = 1) -> None:
         self.names = MemoryNames()
+        self._partitions = partitions
         self._consumed: dict[int, tuple[int, int]] = {}
         self._entities: dict[int, dict[tuple[str, str], Entity]] = {}
         self._needs: dict[str, Need] = {}
@@ -91,6 +92,19 @@ class MemoryStore:
                 self._reactions[id_] = self._reactions[id_].with_said(outcome)
         for number, reason in enumerate(step.unmatched):
             self._put_aside(("facts", step.offset, number), step.at_ms, reason, None, b"")
+
+    def lessons(self, day: int, *, except_partition: int) -> list[Lesson] | None:
+        """The lessons of days up to `day` of all other partitions; None while one of them has not reached the day after."""
+        found: list[Lesson] = []
+        for partition in range(self._partitions):
+            if partition == except_partition:
+                continue
+            entities = self._entities.get(partition, {})
+            reached = entities.get((TABLES[Reached], "day"))
+            if not isinstance(reached, Reached) or reached.day <= day:
+                return None
+            found += [one for one in entities.values() if isinstance(one, Lesson) and one.day <= day]
+        return found
 
     def flush(self) -> None:
         """Nothing waits here."""

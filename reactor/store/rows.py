@@ -7,7 +7,19 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from reactor.state import Contacts, Entity, ItemMemory, Need, Order, Question, Setting, SupplierMemory, Timer
+from reactor.state import (
+    Contacts,
+    Entity,
+    ItemMemory,
+    Lesson,
+    Need,
+    Order,
+    Question,
+    Reached,
+    Setting,
+    SupplierMemory,
+    Timer,
+)
 from star.errors import StoreDamaged
 from star.react import Reaction
 from star.repeat import Outcome, Result
@@ -22,6 +34,8 @@ KINDS: dict[str, type[Entity]] = {
     "contacts": Contacts,
     "items": ItemMemory,
     "suppliers": SupplierMemory,
+    "lessons": Lesson,
+    "reached": Reached,
     "settings": Setting,
     "timers": Timer,
 }

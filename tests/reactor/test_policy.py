@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reactor.curve import TimeToEmpty, lead_nodes, lead_weights
 from reactor.learning import PRIOR_WEIGHT, learned_lead_days, with_delivery, with_feedback, with_loss
 from reactor.policy import SHIFT_MAX, Costs, p_out_before_delivery, timing
-from reactor.state import ItemMemory, SupplierMemory
+from reactor.state import ItemMemory, Lesson
 from star.analyse import DAYS_MAX
 from star.times import DAY_MS
 from tests.reactor.homes import forecast_of
@@ -112,17 +112,17 @@ def test_lead_times_are_log_normal_through_their_quantiles() -> None:
 
 def test_learned_lead_times_move_from_the_stated_towards_the_seen() -> None:
     """As many deliveries as the prior weighs bring them half the way; losses count as long waits."""
-    memory = SupplierMemory(supplier="acme")
-    assert learned_lead_days(LEAD, memory) == LEAD
+    lesson = Lesson(supplier="acme", day=0)
+    assert learned_lead_days(LEAD, None) == learned_lead_days(LEAD, lesson) == LEAD
     for _ in range(round(PRIOR_WEIGHT)):
-        memory = with_delivery(memory, 0, 8 * DAY_MS)
-    low, high = learned_lead_days(LEAD, memory)
+        lesson = with_delivery(lesson, 0, 8 * DAY_MS)
+    low, high = learned_lead_days(LEAD, lesson)
     assert math.sqrt(low * high) == pytest.approx(math.sqrt(math.sqrt(10.0) * 8.0), rel=1e-6)
     for _ in range(200):
-        memory = with_delivery(memory, 0, 8 * DAY_MS)
-    low, high = learned_lead_days(LEAD, memory)
+        lesson = with_delivery(lesson, 0, 8 * DAY_MS)
+    low, high = learned_lead_days(LEAD, lesson)
     assert 6.0 < low < 8.0 < high < 10.0
-    assert with_loss(SupplierMemory(supplier="acme"), 0, 10 * DAY_MS).lost == 1
+    assert with_loss(Lesson(supplier="acme", day=0), 0, 10 * DAY_MS).lost == 1
 
 
 def test_feedback_moves_timing_within_bounds_and_fades() -> None:
