@@ -1,0 +1,228 @@
+"""What is read from which part: one function a part, each called once where a role is wired.
+
+Parts are described by what is read of them, so that nothing here imports them. Questions to the log or the store are callables;
+`Meters.run` asks them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from star.react import Decision, Reaction
+from starloop.watching.metrics import Meters, Value
+
+Lag = Callable[[], Awaitable[Mapping[tuple[str, int], int]]]
+"""Records behind by (topic, partition): `lambda: client.lag(group, topics)`."""
+
+
+class Gate(Protocol):
+    """What is read of edge.gate.server.GateServer."""
+
+    refused: int
+
+    def connections(self) -> int:
+        """How many there are."""
+        ...
+
+    @property
+    def limits(self) -> GateLimits:
+        """What is set."""
+        ...
+
+    @property
+    def hub(self) -> GateHub:
+        """Where the sessions are."""
+        ...
+
+
+class GateLimits(Protocol):
+    """What is read of edge.gate.limits.Limits."""
+
+    @property
+    def connections_max(self) -> int: ...
+    @property
+    def sessions_max(self) -> int: ...
+
+
+class GateHub(Protocol):
+    """What is read of edge.gate.hub.Hub."""
+
+    @property
+    def sessions(self) -> Mapping[str, object]: ...
+
+
+class IntakeCounts(Protocol):
+    """What is read of edge.intake.Intake."""
+
+    taken: int
+    quarantined: int
+
+
+class IntakeQueue(Protocol):
+    """What is read of edge.inlet.Inlet."""
+
+    waiting_bytes_max: int
+
+    @property
+    def intake(self) -> IntakeCounts: ...
+
+    def waiting(self) -> int:
+        """Messages that wait."""
+        ...
+
+
+class Sink(Protocol):
+    """What is read of stream.sinks.influx.InfluxSink."""
+
+    def status(self) -> SinkStatus:
+        """How it is doing."""
+        ...
+
+
+class SinkStatus(Protocol):
+    """What is read of stream.sinks.options.InfluxStatus."""
+
+    @property
+    def reachable(self) -> bool | None: ...
+    @property
+    def behind_records(self) -> int: ...
+    @property
+    def written_points(self) -> int: ...
+    @property
+    def rejected_points(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxFigures:
+    """The outbox as a whole: deliveries that wait, for how long the oldest is due, how many were given up."""
+
+    waiting: int
+    oldest_s: float
+    given_up: int
+
+
+def watch_gate(
+    meters: Meters,
+    gate: Gate,
+    inlet: IntakeQueue,
+    *,
+    messages: Callable[[], int],
+    waiting_bytes: Callable[[], int],
+    waiting_messages_max: int,
+) -> None:
+    """The MQTT endpoint, its intake, and `meters.append_seconds`. messages: kept so far; waiting_bytes: of what waits."""
+    meters.pull("starloop_readings_total", lambda: inlet.intake.taken)
+    meters.pull("starloop_messages_total", messages)
+    meters.pull("starloop_quarantined_total", lambda: inlet.intake.quarantined)
+    meters.pull("starloop_connections", gate.connections)
+    meters.pull("starloop_connections_limit", lambda: gate.limits.connections_max)
+    meters.pull("starloop_connections_refused_total", lambda: gate.refused)
+    meters.pull("starloop_sessions", lambda: len(gate.hub.sessions))
+    meters.pull("starloop_sessions_limit", lambda: gate.limits.sessions_max)
+    meters.pull("starloop_intake_waiting_bytes", waiting_bytes)
+    meters.pull("starloop_intake_limit_bytes", lambda: inlet.waiting_bytes_max)
+    meters.pull("starloop_intake_waiting_messages", inlet.waiting)
+    meters.pull("starloop_intake_limit_messages", lambda: waiting_messages_max)
+    meters.time("starloop_log_append_seconds")
+
+
+def watch_log(meters: Meters, trouble: Callable[[], str | None]) -> None:
+    """Whether the log does its work. trouble: why it does not, or None."""
+    meters.pull("starloop_log_reachable", lambda: 0.0 if trouble() else 1.0)
+
+
+def watch_embedded_log(meters: Meters, pending_bytes: Callable[[], int], limit_bytes: int) -> None:
+    """The queue of the embedded log's writer."""
+    meters.pull("starloop_log_pending_bytes", pending_bytes)
+    meters.pull("starloop_log_pending_limit_bytes", lambda: limit_bytes)
+
+
+def watch_stream(
+    meters: Meters, *, lag: Lag | None = None, checkpoint_age_s: Callable[[], Mapping[int, float]] | None = None
+) -> None:
+    """The analysis, `meters.decision_seconds`, and what `meters.honesty.judged` was told. checkpoint_age_s: by partition."""
+    if lag is not None:
+        _watch_lag(meters, "starloop_stream_lag_records", lag)
+    if checkpoint_age_s is not None:
+        ages = checkpoint_age_s
+        meters.pull("starloop_checkpoint_age_seconds", lambda: _by_partition(ages()))
+    meters.pull("starloop_forecast_coverage", meters.honesty.coverage)
+    meters.pull("starloop_forecasts_judged", meters.honesty.count)
+    meters.pull("starloop_drift_psi", meters.honesty.psi)
+    meters.time("starloop_decision_seconds")
+
+
+def watch_reactor(meters: Meters, *, lag: Lag | None = None) -> Stepped:
+    """The reactor, and `meters.commit_seconds`. Gives what counts a step: call it once each step is committed."""
+    if lag is not None:
+        _watch_lag(meters, "starloop_reactor_lag_records", lag)
+    meters.time("starloop_commit_seconds")
+
+    def stepped(step: Step) -> None:
+        for reaction in step.reactions:
+            meters.add("starloop_reactions_total", str(reaction.type))
+        for decision in step.decisions:
+            meters.add("starloop_decisions_total", str(decision.verdict))
+
+    return stepped
+
+
+def watch_outbox(meters: Meters, figures: Callable[[], OutboxFigures]) -> None:
+    """The outbox, whether the store answers, and `meters.send_seconds`. figures: may block, it is called in a thread."""
+
+    async def ask() -> Mapping[str, Value]:
+        found = await asyncio.to_thread(figures)
+        return {
+            "starloop_outbox_waiting": found.waiting,
+            "starloop_outbox_oldest_seconds": found.oldest_s,
+            "starloop_outbox_given_up_total": found.given_up,
+        }
+
+    meters.poll(ask, reachable="starloop_store_reachable")
+    meters.time("starloop_send_seconds")
+
+
+def watch_sink(meters: Meters, sink: Sink) -> None:
+    """The way to InfluxDB."""
+    meters.pull("starloop_influx_reachable", lambda: _flag(sink.status().reachable))
+    meters.pull("starloop_influx_behind_records", lambda: sink.status().behind_records)
+    meters.pull("starloop_influx_points_total", lambda: sink.status().written_points)
+    meters.pull("starloop_influx_rejected_total", lambda: sink.status().rejected_points)
+
+
+class Step(Protocol):
+    """What is read of reactor.turn.Step."""
+
+    @property
+    def reactions(self) -> Sequence[Reaction]: ...
+    @property
+    def decisions(self) -> Sequence[Decision]: ...
+
+
+Stepped = Callable[[Step], None]
+
+
+def _watch_lag(meters: Meters, name: str, lag: Lag) -> None:
+    async def ask() -> Mapping[str, Value]:
+        return {name: summed(await lag())}
+
+    meters.poll(ask)
+
+
+def summed(lag: Mapping[tuple[str, int], int]) -> dict[str, float]:
+    """Records behind by partition, over the topics."""
+    found: dict[int, float] = {}
+    for (_, partition), records in lag.items():
+        found[partition] = found.get(partition, 0.0) + records
+    return _by_partition(found)
+
+
+def _by_partition(figures: Mapping[int, float]) -> dict[str, float]:
+    return {str(partition): float(value) for partition, value in sorted(figures.items())}
+
+
+def _flag(value: bool | None) -> float | None:
+    return None if value is None else float(value)
