@@ -1,0 +1,235 @@
+"""Kafka as a LogClient: what we append is acknowledged by every copy that is in sync, each record once and in order.
+
+A producer that could not bring something to an end is given up, with all that it holds, and the next append makes another
+one: so nothing is written long after its caller was told that it failed. Reading on: kafka_follower.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from star.errors import LogError
+from stream.transports.client import Entry, Fetched, Place, TopicSpec
+from stream.transports.kafka_follower import KafkaFollower, fetched_of
+from stream.transports.kafka_options import FETCH_WAIT_MS, OPERATION_S_MAX, RETRY_MS, STOP_S_MAX, KafkaOptions
+from stream.transports.kafka_topics import ensure_topics, partitions_found
+
+PENDING_BYTES_MAX = 64 << 20
+"""Callers wait before more than this is on its way."""
+
+T = TypeVar("T")
+_logger = structlog.get_logger(__name__)
+
+
+class KafkaClient:
+    """Implements LogClient. `topics` are made by `start`, and no other is."""
+
+    def __init__(self, options: KafkaOptions, topics: Sequence[TopicSpec] = ()) -> None:
+        self.options = options
+        self.partitions = options.partitions or 0
+        self._topics = tuple(topics)
+        self._producer: Any = None
+        self._making = asyncio.Lock()
+        self._reader: AIOKafkaConsumer | None = None
+        self._reading = asyncio.Lock()
+        self._counts: dict[str, int] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self._pending_bytes = 0
+        self._room = asyncio.Condition()
+
+    async def start(self) -> None:
+        """Makes the topics, and connects."""
+        self.partitions = await ensure_topics(self.options, self._topics)
+        await self._current()
+
+    async def stop(self) -> None:
+        """Disconnects; waits a limited time for what is on its way."""
+        producer, self._producer = self._producer, None
+        reader, self._reader = self._reader, None
+        if producer is not None:
+            await _ended(producer)
+        if reader is not None:
+            await _ended(reader)
+        if self._ending:
+            await asyncio.wait(self._ending, timeout=STOP_S_MAX)
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """Durable on return: every copy that is in sync has the records."""
+        if not entries:
+            return
+        size_bytes = sum(len(entry.value or b"") + len(entry.key or b"") for entry in entries)
+        async with self._room:
+            await self._room.wait_for(lambda: self._pending_bytes < PENDING_BYTES_MAX)
+            self._pending_bytes += size_bytes
+        try:
+            await self._append(entries)
+        finally:
+            async with self._room:
+                self._pending_bytes -= size_bytes
+                self._room.notify_all()
+
+    def follow(
+        self,
+        topics: Sequence[str],
+        *,
+        group: str | None = None,
+        start: Mapping[Place, int] | None = None,
+        only: Collection[int] | None = None,
+    ) -> KafkaFollower:
+        """A follower, not started. `group` is the group's whole name at Kafka. A group shares all partitions: no `only`."""
+        return KafkaFollower(self.options, topics, group=group, start=start or {}, only=only)
+
+    async def ends(self, topic: str) -> dict[int, int]:
+        """Of each partition the offset that the next record will get."""
+        places = await self._places(topic)
+        async with self._read(f"ask for the end of {topic!r}") as reader:
+            found = await reader.end_offsets(places)
+        return {tp.partition: offset for tp, offset in found.items()}
+
+    async def begins(self, topic: str) -> dict[int, int]:
+        """Of each partition the offset of the oldest record kept."""
+        places = await self._places(topic)
+        async with self._read(f"ask for the beginning of {topic!r}") as reader:
+            found = await reader.beginning_offsets(places)
+        return {tp.partition: offset for tp, offset in found.items()}
+
+    async def lag(self, group: str, topics: Sequence[str]) -> dict[Place, int]:
+        """How many records the group has yet to commit; those that Kafka let go are not counted."""
+        async with self.options.admin() as admin:
+            committed = await _patiently(lambda: admin.list_consumer_group_offsets(group))
+        found: dict[Place, int] = {}
+        for topic in topics:
+            begins, ends = await self.begins(topic), await self.ends(topic)
+            for partition, end in ends.items():
+                known = committed.get(TopicPartition(self.options.topic_name(topic), partition))
+                done = max(begins[partition], known.offset if known is not None else 0)
+                found[topic, partition] = max(0, end - done)
+        return found
+
+    async def last(self, topic: str, partition: int) -> Fetched | None:
+        """The last record; where compaction took the last ones, the last that is there."""
+        tp = TopicPartition(self.options.topic_name(topic), partition)
+        if tp not in await self._places(topic):
+            return None
+        async with self._read(f"read the last record of {topic!r}") as reader:
+            begin = (await reader.beginning_offsets([tp]))[tp]
+            end = (await reader.end_offsets([tp]))[tp]
+            reader.assign([tp])
+            try:
+                back = 1
+                # A look finds nothing only where nothing is left in its span: then the next one starts further back.
+                while end > begin:
+                    if records := await _read_to(reader, tp, max(begin, end - back), end):
+                        return fetched_of(records[-1], topic)
+                    if end - back <= begin:
+                        break
+                    back *= 8
+            finally:
+                reader.unsubscribe()
+        return None
+
+    async def _places(self, topic: str) -> list[TopicPartition]:
+        """Every partition of the topic. Raises LogError where it is not there."""
+        name = self.options.topic_name(topic)
+        if name not in self._counts:
+            async with self.options.admin() as admin:
+                self._counts.update(await partitions_found(admin, [name]))
+        if name not in self._counts:
+            raise LogError(f"Kafka at {','.join(self.options.brokers)}: topic {name!r} is not there")
+        return [TopicPartition(name, partition) for partition in range(self._counts[name])]
+
+    @contextlib.asynccontextmanager
+    async def _read(self, doing: str) -> AsyncIterator[AIOKafkaConsumer]:
+        """The consumer that looks things up, for one caller at a time and a limited time. Raises LogError."""
+        async with self._reading:
+            with self.options.meant(doing):
+                async with asyncio.timeout(OPERATION_S_MAX):
+                    if self._reader is None:
+                        reader = AIOKafkaConsumer(**self.options.consuming(None))
+                        try:
+                            await reader.start()
+                        except BaseException:
+                            await _ended(reader)
+                            raise
+                        self._reader = reader
+                    yield self._reader
+
+    async def _append(self, entries: Sequence[Entry]) -> None:
+        producer = await self._current()
+        sent: list[asyncio.Future[object]] = []
+        try:
+            with self.options.meant("append"):
+                async with asyncio.timeout(OPERATION_S_MAX):
+                    for topic, partition, key, value in entries:
+                        name = self.options.topic_name(topic)
+                        sent.append(await producer.send(name, value, key=key, partition=partition))
+                    await asyncio.gather(*sent)
+        except BaseException as error:
+            for future in sent:
+                future.cancel()
+            if not isinstance(error, asyncio.CancelledError):
+                self._give_up(producer)
+            raise
+
+    async def _current(self) -> AIOKafkaProducer:
+        async with self._making:
+            if self._producer is None:
+                producer = AIOKafkaProducer(**self.options.producing())
+                with self.options.meant("connect"):
+                    try:
+                        async with asyncio.timeout(OPERATION_S_MAX):
+                            await producer.start()
+                    except BaseException:
+                        await _ended(producer)
+                        raise
+                self._producer = producer
+            return self._producer
+
+    def _give_up(self, producer: Any) -> None:
+        if self._producer is not producer:
+            return  # another append of the same producer saw it first
+        self._producer = None
+        _logger.warning("give_up_producer", brokers=",".join(self.options.brokers))
+        # What it still holds must neither be sent nor be waited for.
+        producer._message_accumulator.fail_all(KafkaError("given up after an append that failed"))
+        task = asyncio.create_task(_ended(producer))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+
+async def _ended(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+    """Stops it in a limited time, whatever state it is in: a broker may be away."""
+    with contextlib.suppress(KafkaError, TimeoutError, OSError):
+        async with asyncio.timeout(STOP_S_MAX):
+            await client.stop()
+
+
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """What `ask` gives; while brokers say that they will soon know, asks again."""
+    async with asyncio.timeout(OPERATION_S_MAX):
+        while True:
+            try:
+                return await ask()
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+            await asyncio.sleep(RETRY_MS / 1000)
+
+
+async def _read_to(
+    reader: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int
+) -> list[ConsumerRecord[bytes, bytes]]:
+    """Every record with a value from `start` to before `end`."""
+    found: list[ConsumerRecord[bytes, bytes]] = []
+    reader.seek(tp, start)
+    while await reader.position(tp) < end:
+        records = (await reader.getmany(tp, timeout_ms=FETCH_WAIT_MS)).get(tp, [])
+        found += [record for record in records if record.value is not None and record.offset < end]
+    return found
