@@ -4,11 +4,12 @@
 PYTEST = .venv/bin/python -m pytest
 TESTS_AT_ONCE ?= 2
 
-.PHONY: help demo test check ci soak bench clean setup setup-dev
+.PHONY: help demo test servers check covered ci soak bench clean setup setup-dev
 
 help:
 	@echo "make demo    the whole service on a simulated neighbourhood, in one process"
 	@echo "make test    the tests, with what they need installed into .venv"
+	@echo "make servers the servers that tests run against: Kafka, InfluxDB, PostgreSQL and others; tests without theirs skip"
 	@echo "make check   format, lint, types, and which room may import which"
 	@echo "make ci      check, then the tests with coverage"
 	@echo "make soak    thousands of seeds, minutes of load"
@@ -27,16 +28,21 @@ demo: setup
 test: setup-dev
 	$(PYTEST) -n $(TESTS_AT_ONCE) -m "not soak" $(TESTS)
 
+servers:
+	@scripts/servers/install
+
 check: setup-dev
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-ci: check
+covered: setup-dev
 	rm -f .coverage .coverage.*
 	$(PYTEST) -n $(TESTS_AT_ONCE) -m "not soak" --cov --cov-report= $(TESTS)
 	scripts/coverage
+
+ci: check covered
 
 soak: setup-dev
 	STARLOOP_WORLD_SEEDS=5000 $(PYTEST) -n $(TESTS_AT_ONCE) tests/world
