@@ -56,7 +56,7 @@ def test_an_order_long_overdue_is_given_up_as_lost_and_replaced() -> None:
     assert home.verbs() == ["oil/1/order/2"]
     assert [decision.verdict for decision in home.steps[-1].decisions] == ["lost", "starloop.order.requested"]
     assert home.engine.state.orders[ORDER].state is OrderState.LOST
-    assert home.engine.state.suppliers["acme"].lost == 1
+    assert sum(lesson.lost for lesson in home.engine.state.lessons.values()) == 1
 
 
 def test_a_lost_order_is_replaced_from_another_supplier_where_there_is_one() -> None:

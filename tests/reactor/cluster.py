@@ -1,0 +1,135 @@
+"""Engines of partitions over one store, as the service runs them: each at its own pace, and killed now and then."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from config.resolve import Catalogue
+from reactor.engine import Engine
+from reactor.lessons import LATE_DAYS, RECENT_DAYS
+from reactor.store import MemoryStore
+from reactor.store.rows import write
+from reactor.turn import Step
+from star.analyse import Facts
+from star.records import Event, FleetChange, SupplierTerms
+from star.repeat import Outcome
+from stream.partitions import partition_of
+
+KILL_SHARE = 0.03
+STEPS_AT_ONCE_MAX = 12
+
+Said = dict[str, list[str]]
+"""customer -> all reactions and receipts, in order, as the store writes them."""
+
+
+def customer_of(catalogue: Catalogue, item: str) -> str:
+    """Whose device an item, or a reaction that begins with one, is of."""
+    return catalogue.devices[item.split("/", 1)[0]].customer
+
+
+def parts_of(catalogue: Catalogue, told: Sequence[Facts], partitions: int) -> list[list[Facts]]:
+    """The facts of each partition: every tick, and of it what concerns the partition's customers."""
+    return [
+        [_part_of(catalogue, facts, {one for one in catalogue.customers if partition_of(one, partitions) == number})
+         for facts in told]
+        for number in range(partitions)
+    ]  # fmt: skip
+
+
+def _part_of(catalogue: Catalogue, facts: Facts, customers: set[str]) -> Facts:
+    return replace(
+        facts,
+        events=tuple(event for event in facts.events if _concerns(catalogue, event, customers)),
+        refills=tuple(refill for refill in facts.refills if customer_of(catalogue, refill.item) in customers),
+        needs=tuple(need for need in facts.needs if customer_of(catalogue, need.item) in customers),
+    )
+
+
+def _concerns(catalogue: Catalogue, event: Event, customers: set[str]) -> bool:
+    """Suppliers and the fleet concern every partition; what is said of an item, its customer's."""
+    if isinstance(event, SupplierTerms | FleetChange):
+        return True
+    about = event.reaction or event.item if isinstance(event, Outcome) else event.item
+    return customer_of(catalogue, str(about)) in customers
+
+
+def note(catalogue: Catalogue, said: Said, step: Step) -> None:
+    """Notes what a step did, by customer."""
+    for reaction in step.reactions:
+        said[reaction.customer].append(write(reaction))
+    for decision in step.decisions:
+        said[customer_of(catalogue, decision.need)].append(write(decision))
+
+
+def said_by_one(catalogue: Catalogue, told: Sequence[Facts]) -> Said:
+    """What one engine over all customers does."""
+    said: Said = defaultdict(list)
+    engine = Engine(catalogue)
+    for facts in told:
+        note(catalogue, said, engine.step(facts))
+    return said
+
+
+class Cluster:
+    """An engine for each of the histories. exchange: they learn from each other; else each decides by its own lessons."""
+
+    def __init__(
+        self, catalogue: Catalogue, histories: Sequence[Sequence[Facts]], seed: int, *, exchange: bool = True
+    ) -> None:
+        self.store = MemoryStore(len(histories))
+        self.said: Said = defaultdict(list)
+        self.waits = self.kills = 0
+        self._catalogue = catalogue
+        self._histories = histories
+        self._exchange = exchange
+        self.engines = [self._started(number) for number in range(len(histories))]
+        self._next = [0] * len(histories)
+        self._rng = np.random.default_rng([seed, len(histories)])
+
+    def run(self) -> None:
+        """Until all is consumed."""
+        while unfinished := [n for n, told in enumerate(self._histories) if self._next[n] < len(told)]:
+            number = unfinished[int(self._rng.integers(len(unfinished)))]
+            for _ in range(int(self._rng.integers(1, STEPS_AT_ONCE_MAX))):
+                if not self._goes_on(number):
+                    break
+
+    def _started(self, number: int) -> Engine:
+        return Engine(self._catalogue, self.store.load(number), alone=not self._exchange)
+
+    def _goes_on(self, number: int) -> bool:
+        """One step of a partition; False where there is nothing to do, or the others are to be waited for."""
+        if self._next[number] == len(self._histories[number]):
+            return False
+        facts = self._histories[number][self._next[number]]
+        engine = self.engines[number]
+        due = engine.lessons_due(facts.at_ms)
+        if due is not None:
+            self.store.commit(engine.reach(due), engine.catalogue, number)
+            others = self.store.lessons(due - LATE_DAYS, except_partition=number)
+            if others is None:
+                self.waits += 1
+                return False
+            engine.learn(due, [others[place] for place in self._rng.permutation(len(others))])
+        step = engine.step(facts)
+        if self._is_killed(number):
+            return True
+        note(self._catalogue, self.said, step)
+        self.store.commit(step, engine.catalogue, number)
+        self._next[number] += 1
+        suppliers = [lesson.supplier for lesson in engine.state.lessons.values()]
+        assert all(suppliers.count(name) <= RECENT_DAYS + 1 for name in suppliers)
+        self._is_killed(number)
+        return True
+
+    def _is_killed(self, number: int) -> bool:
+        """Now and then: what was not committed is gone, and is done again."""
+        if self._rng.random() >= KILL_SHARE:
+            return False
+        self.kills += 1
+        self.engines[number] = self._started(number)
+        return True
