@@ -20,7 +20,7 @@ class InfluxOptions:
     token_file goes before token, and is read again whenever the server does not take the token, so that a new one needs no
     restart. readings: for all devices alike; None: as each one's profile says. gather_s: how long lines are gathered before
     they are written together. batch_points: written together at most (one reading record may go beyond it); batch_bytes_max:
-    a request's body before it is packed. connect_s, timeout_s: of one request. backoff_s doubles with each further try up to
+    a request's body before it is packed with gzip. connect_s, timeout_s: of one request. backoff_s doubles with each further try up to
     backoff_max_s; setup_retry_s: between tries where the server is there and will not have us. refused_max: bad lines looked
     for one by one in a batch; what is refused beyond them is set aside in larger pieces.
     """
@@ -34,6 +34,7 @@ class InfluxOptions:
     gather_s: float = 1.0
     batch_points: int = 10_000
     batch_bytes_max: int = 4 << 20
+    gzip: bool | None = None
     connect_s: float = 5.0
     timeout_s: float = 20.0
     backoff_s: float = 1.0
@@ -44,7 +45,9 @@ class InfluxOptions:
 
     @property
     def packed(self) -> bool:
-        """Whether bodies are packed with gzip: not on the way to this very machine, where it only costs time."""
+        """Whether bodies are packed: unless told, not on the way to this very machine, where it only costs time."""
+        if self.gzip is not None:
+            return self.gzip
         return urlsplit(self.url).hostname not in ("127.0.0.1", "localhost", "::1")
 
     def read_token(self) -> str:

@@ -1,0 +1,205 @@
+"""What the tests of the InfluxDB sink share: an embedded log, a small fleet, names in memory, and questions to the server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from config.resolve import Catalogue
+from star.records import Quarantined, Record, encode
+from star.sense import Readings
+from stream.inlet import decode_quarantined
+from stream.sinks.influx import TOPICS, InfluxSink
+from stream.sinks.options import GROUP, InfluxOptions
+from stream.topics import INPUT, QUARANTINE, topic_specs
+from stream.transports.client import Entry
+from stream.transports.embedded_client import EmbeddedClient
+from stream.transports.log import SqliteLog
+from tests.servers import InfluxOfTest
+from tests.stream.fleets import fleet, tank
+
+WAIT_S_MAX = 30.0
+AT_MS = 1_764_000_000_000
+
+
+class Names:
+    """A registry whose numbers this process learns only when it asks."""
+
+    def __init__(self, *names: str) -> None:
+        self.durable = list(names)
+        self.known = list(names)
+        self.asked = 0
+
+    def number(self, name: str) -> int:
+        """Gives a number that others can read at once."""
+        if name not in self.durable:
+            self.durable.append(name)
+        return self.durable.index(name)
+
+    def name(self, number: int) -> str:
+        """As far as this process has read."""
+        try:
+            return self.known[number]
+        except IndexError:
+            raise KeyError(number) from None
+
+    def refresh(self) -> None:
+        """Reads what is new."""
+        self.asked += 1
+        self.known = list(self.durable)
+
+
+class Rig:
+    """A log with the service's topics, and options for a server."""
+
+    def __init__(self, folder: Path, options: InfluxOptions) -> None:
+        self.folder = folder
+        self.log = SqliteLog(folder / "log.db")
+        self.client = EmbeddedClient(self.log, topic_specs())
+        self.options = options
+        self.names = Names()
+        self.catalogue: Catalogue = fleet([tank("tank-7"), tank("tank-8")])
+
+    async def append(self, topic: str, *values: bytes) -> None:
+        """Records on a topic."""
+        await self.client.append([Entry(topic, 0, None, value) for value in values])
+
+    async def told(self, topic: str, *bodies: object) -> None:
+        """Records of JSON."""
+        await self.append(topic, *(json.dumps(body, ensure_ascii=False).encode() for body in bodies))
+
+    async def read(self, *rows: tuple[str, int, float]) -> None:
+        """One record of readings (metric, at, value), arrived as they were measured."""
+        numbered = [(self.names.number(name), at_ms, at_ms, value, -1, -1) for name, at_ms, value in rows]
+        await self.record(Readings.of_rows(numbered))
+
+    async def record(self, *records: Record) -> None:
+        """Records of the input."""
+        await self.append(INPUT, *map(encode, records))
+
+    def sink(self, **changes: Any) -> InfluxSink:
+        """A sink on the log, its options changed."""
+        options = replace(self.options, **changes)
+        return InfluxSink(self.client, options, names=self.names, catalogue=lambda: self.catalogue, chance=lambda: 0.0)
+
+    def quarantined(self) -> list[Quarantined]:
+        """What was set aside."""
+        return [decode_quarantined(value) for _, value in self.log.read(QUARANTINE, 0, 10_000)]
+
+    async def behind(self) -> int:
+        """Records that the sink has not committed."""
+        return sum((await self.client.lag(GROUP, TOPICS)).values())
+
+    async def caught_up(self) -> None:
+        """Comes back when everything in the log is committed."""
+
+        async def committed() -> bool:
+            return await self.behind() == 0
+
+        await eventually(committed, "the sink did not catch up")
+
+
+async def eventually(holds: Callable[[], Any], what: str, timeout_s: float = WAIT_S_MAX) -> None:
+    """Waits until it holds, which may be a coroutine's to say."""
+    end_s = asyncio.get_running_loop().time() + timeout_s
+    while True:
+        found = holds()
+        if asyncio.iscoroutine(found):
+            found = await found
+        if found:
+            return
+        if asyncio.get_running_loop().time() > end_s:
+            pytest.fail(f"{what} in {timeout_s:g} s")
+        await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def running(sink: InfluxSink) -> AsyncIterator[InfluxSink]:
+    """The sink runs; what it raised is raised here."""
+    task = asyncio.create_task(sink.run())
+    try:
+        yield sink
+        if task.done():
+            task.result()
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def run_until_caught_up(rig: Rig, sink: InfluxSink | None = None) -> InfluxSink:
+    """Runs a sink until the log is committed."""
+    async with running(sink or rig.sink()) as one:
+        await rig.caught_up()
+    return one
+
+
+class Asking:
+    """Questions to the real server about a test's bucket."""
+
+    def __init__(self, influx: InfluxOfTest) -> None:
+        self.influx = influx
+        self._headers = {"authorization": f"Token {influx.token}"}
+
+    def api(self, method: str, path: str, **what: Any) -> Any:
+        """A request to the server's own API; what it answers."""
+        url = f"{self.influx.url}/api/v2/{path}"
+        answer = httpx.request(method, url, headers=self._headers, timeout=30, **what).raise_for_status()
+        return answer.json() if answer.content else None
+
+    def influxql(self, query: str) -> list[dict[str, Any]]:
+        """Rows of the answer, tags and columns alike, times in milliseconds."""
+        asked = {"db": self.influx.bucket, "q": query, "epoch": "ms"}
+        found = httpx.get(f"{self.influx.url}/query", params=asked, headers=self._headers, timeout=30)
+        result = found.raise_for_status().json()["results"][0]
+        assert "error" not in result, result
+        return [
+            dict(zip(series["columns"], row, strict=True)) | series.get("tags", {})
+            for series in result.get("series", ())
+            for row in series["values"]
+        ]
+
+    def flux(self, query: str) -> list[dict[str, str]]:
+        """Rows of the answer as CSV gives them."""
+        body = {"query": query.replace("BUCKET", json.dumps(self.influx.bucket)), "dialect": {"annotations": []}}
+        found = httpx.post(
+            f"{self.influx.url}/api/v2/query",
+            params={"org": self.influx.org},
+            headers=self._headers,
+            json=body,
+            timeout=30,
+        ).raise_for_status()
+        tables = [block.splitlines() for block in found.text.replace("\r\n", "\n").strip().split("\n\n") if block]
+        return [dict(zip(lines[0].split(","), row.split(","), strict=False)) for lines in tables for row in lines[1:]]
+
+    def everything(self) -> list[dict[str, Any]]:
+        """Every point of every measurement."""
+        names = [row["name"] for row in self.influxql("SHOW MEASUREMENTS")]
+        return [{"measurement": name} | row for name in names for row in self.influxql(f'SELECT * FROM "{name}"')]
+
+    def write(self, lines: str) -> None:
+        """Lines written by somebody else."""
+        asked = {"org": self.influx.org, "bucket": self.influx.bucket, "precision": "ms"}
+        httpx.post(
+            f"{self.influx.url}/api/v2/write", params=asked, headers=self._headers, content=lines, timeout=30
+        ).raise_for_status()
+
+
+def quantiles(median: float) -> list[float]:
+    """Nine ascending quantiles."""
+    return [median * share for share in (0.2, 0.4, 0.5, 0.75, 1.0, 1.25, 1.5, 1.8, 2.5)]
+
+
+def forecast(item: str, at_ms: int, **changes: Any) -> dict[str, Any]:
+    """A forecast as the topic holds it."""
+    row = {"item": item, "at_ms": at_ms, "level": 500.0, "days": quantiles(20.0), "rate_per_day": 25.0, "trust": 0.75}
+    row |= {"model": "m@1:x", "readings": 9, "reading_ms": at_ms, "reading": 500.0, "history_days": 3.0}
+    return row | changes

@@ -1,0 +1,263 @@
+"""What goes wrong at InfluxDB, with the real server: nothing is lost, what is wrong is said, and the rest goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from config.profiles import RawReadings
+from star.records import decode
+from star.sense import Readings
+from stream.sinks.influx import TOPICS
+from stream.sinks.options import GROUP
+from stream.topics import FORECASTS, INPUT, SERVICE
+from tests.servers import InfluxOfTest
+from tests.stream.sinks.rig import AT_MS, Asking, Rig, eventually, forecast, run_until_caught_up, running
+
+
+def values(asking: Asking) -> list[float]:
+    """The values of the readings there are, by time."""
+    return [row["value"] for row in asking.influxql("SELECT value FROM reading")]
+
+
+async def test_records_that_came_while_the_server_was_away_are_there_when_it_is_back(
+    rig: Rig, influx: InfluxOfTest, asking: Asking
+) -> None:
+    """The log is the spool: the group's offsets stand still, and everything is written, in order, later."""
+    async with running(rig.sink()) as sink:
+        for number in range(50):
+            await rig.read(("tank-7/oil", AT_MS + number, float(number)))
+        await rig.caught_up()
+        await asyncio.to_thread(influx.stop)
+        with capture_logs() as said:
+            for number in range(50, 250):
+                await rig.read(("tank-7/oil", AT_MS + number, float(number)))
+            await rig.told(FORECASTS, [forecast("tank-7/oil", AT_MS)])
+            await eventually(lambda: sink.status().reachable is False, "the sink did not notice")
+            await asyncio.sleep(1.0)
+        assert await rig.behind() == 201
+        assert influx.url in (sink.status().last_error or "")
+        assert [one["event"] for one in said].count("influx_not_written") <= 3, "one outage is told once, not every try"
+        await asyncio.to_thread(influx.start)
+        await rig.caught_up()
+        assert sink.status().reachable
+    assert values(asking) == [float(number) for number in range(250)]
+    assert len(asking.influxql("SELECT * FROM forecast")) == 1
+
+
+async def test_a_sink_killed_between_writing_and_committing_changes_nothing_by_writing_again(
+    rig: Rig, asking: Asking
+) -> None:
+    """The same records give the same points: over every place where it may be cut off."""
+    for number in range(40):
+        await rig.read(("tank-7/oil", AT_MS + number, float(number)), ("tank-8/oil", AT_MS + number, float(-number)))
+    for number in range(12):
+        async with running(rig.sink(batch_points=10, gather_s=0.01)):
+            await asyncio.sleep(0.01 * number)
+    await run_until_caught_up(rig)
+    before = asking.everything()
+    follower = rig.client.follow(TOPICS, group=GROUP)
+    await follower.start()
+    await follower.commit({(INPUT, 0): 0})
+    await follower.close()
+    await run_until_caught_up(rig)
+    assert asking.everything() == before
+    assert len(before) == 80
+
+
+async def test_everything_can_be_written_again_from_the_start_into_a_bucket_that_was_lost(
+    rig: Rig, influx: InfluxOfTest, asking: Asking
+) -> None:
+    """`rewind` and a run: over what is there nothing changes, and what is not there any more comes back."""
+    for number in range(30):
+        await rig.read(("tank-7/oil", AT_MS + number, float(number)))
+    await rig.told(FORECASTS, [forecast("tank-7/oil", AT_MS)])
+    sink = rig.sink()
+    await run_until_caught_up(rig, sink)
+    before = asking.everything()
+    await rig.sink().rewind()
+    assert await rig.behind() == 31
+    await run_until_caught_up(rig)
+    assert asking.everything() == before
+    span = {"start": "1970-01-01T00:00:00Z", "stop": "2100-01-01T00:00:00Z"}
+    asking.api("POST", "delete", params={"org": influx.org, "bucket": influx.bucket}, json=span)
+    assert asking.everything() == []
+    again = rig.sink()
+    await again.rewind()
+    await run_until_caught_up(rig, again)
+    assert asking.everything() == before
+
+
+async def test_a_wrong_token_is_said_with_its_remedy_and_a_right_one_in_its_file_is_taken_without_a_restart(
+    rig: Rig, influx: InfluxOfTest, asking: Asking, tmp_path: Path
+) -> None:
+    """Nothing is dropped meanwhile, and the token is not told."""
+    file = tmp_path / "token"
+    file.write_text("a-wrong-secret\n")
+    await rig.read(("tank-7/oil", AT_MS, 1.0))
+    with capture_logs() as said:
+        async with running(rig.sink(token_file=file)) as sink:
+            await eventually(lambda: sink.status().reachable is False, "the sink did not notice")
+            error = sink.status().last_error or ""
+            assert "STARLOOP_INFLUX_TOKEN_FILE" in error
+            assert "401" in error
+            assert influx.bucket in error
+            assert await rig.behind() == 1
+            file.unlink()
+            await eventually(lambda: str(file) in (sink.status().last_error or ""), "a file that went is not told")
+            file.write_text(influx.token)
+            await rig.caught_up()
+            assert sink.status().reachable
+    assert "a-wrong-secret" not in str(said) + error
+    assert values(asking) == [1]
+
+
+async def test_a_token_that_may_only_read_is_told_from_one_that_is_not_known(rig: Rig, asking: Asking) -> None:
+    """403: it needs a right, not another name."""
+    org = asking.api("GET", "orgs")["orgs"][0]["id"]
+    wanted = {"orgID": org, "permissions": [{"action": "read", "resource": {"type": "buckets"}}]}
+    token = asking.api("POST", "authorizations", json=wanted)["token"]
+    async with running(rig.sink(token=token)) as sink:
+        await eventually(lambda: sink.status().reachable is False, "the sink did not notice")
+    error = sink.status().last_error or ""
+    assert "may not write to bucket" in error
+    assert token not in error
+
+
+async def test_a_bucket_or_organisation_that_is_not_there_is_named_before_there_is_anything_to_write(rig: Rig) -> None:
+    """An empty request asks for it, so that readiness says so at once."""
+    async with running(rig.sink(bucket="nope")) as sink:
+        await eventually(lambda: sink.status().reachable is False, "the sink did not notice")
+    assert "STARLOOP_INFLUX_BUCKET" in (sink.status().last_error or "")
+    async with running(rig.sink(org="nowhere")) as sink:
+        await eventually(lambda: sink.status().reachable is False, "the sink did not notice")
+    assert "STARLOOP_INFLUX_ORG" in (sink.status().last_error or "")
+
+
+async def test_a_field_that_somebody_else_gave_another_type_costs_only_the_points_that_carry_it(
+    rig: Rig, asking: Asking
+) -> None:
+    """They are in the quarantine with InfluxDB's reason; the measurements beside them go on."""
+    asking.write(f"service,role=gate,instance=a other=1i {AT_MS}")
+    for number in range(20):
+        fields = {"other": 1.5} if number in (3, 11) else {"mine": float(number)}
+        await rig.told(SERVICE, {"at_ms": AT_MS + number, "role": "gate", "instance": "a", "fields": fields})
+    await rig.read(("tank-7/oil", AT_MS, 1.0))
+    with capture_logs() as said:
+        sink = await run_until_caught_up(rig)
+    assert [row["mine"] for row in asking.influxql("SELECT mine FROM service")] == [
+        n for n in range(20) if n not in (3, 11)
+    ]
+    assert values(asking) == [1]
+    assert sink.status().rejected_points == 2
+    assert sink.status().written_points == 19
+    aside = rig.quarantined()
+    assert [one.payload for one in aside] == [
+        f"service,instance=a,role=gate other=1.5 {AT_MS + number}".encode() for number in (3, 11)
+    ]
+    assert "field type conflict" in aside[0].reason
+    assert "influx_set_aside" in [one["event"] for one in said]
+
+
+async def test_a_line_that_influxdb_can_not_read_is_found_among_a_thousand(rig: Rig, asking: Asking) -> None:
+    """One such line refuses the whole request, so the others are written without it."""
+    year_9000_ms = 221_845_392_000_000
+    await rig.read(*(("tank-7/oil", AT_MS + n if n != 700 else year_9000_ms, float(n)) for n in range(1000)))
+    await run_until_caught_up(rig)
+    assert values(asking) == [float(n) for n in range(1000) if n != 700]
+    assert [one.payload.decode() for one in rig.quarantined()] == [
+        f"reading,customer=maria,device=tank-7,metric=oil value=700.0 {year_9000_ms}"
+    ]
+
+
+async def test_where_nearly_every_line_is_refused_they_are_set_aside_in_pieces_and_the_flow_goes_on(
+    rig: Rig, asking: Asking
+) -> None:
+    """A type that does not fit at all costs a bounded number of requests, and every line is kept."""
+    asking.write(f"reading,device=x value=1i {AT_MS}")
+    for number in range(5):
+        await rig.read(*((f"tank-7/v{n}", AT_MS + number, 1.5) for n in range(1000)))
+    await rig.told(FORECASTS, [forecast("tank-7/oil", AT_MS)])
+    begun_s = time.monotonic()
+    sink = await run_until_caught_up(rig, rig.sink(refused_max=5))
+    assert time.monotonic() - begun_s < 20
+    kept = [line for one in rig.quarantined() for line in one.payload.splitlines()]
+    refused = [line for line in kept if line.startswith(b"reading")]
+    assert len(refused) == len(set(refused)) == 5000
+    assert len(rig.quarantined()) < 200
+    assert sink.status().rejected_points == len(kept)
+
+
+async def test_points_older_than_the_bucket_keeps_are_counted_and_not_set_aside(
+    rig: Rig, influx: InfluxOfTest, asking: Asking
+) -> None:
+    """A back-fill into a bucket of one day: what it does not want is no mistake of ours."""
+    number = asking.api("GET", "buckets", params={"name": influx.bucket})["buckets"][0]["id"]
+    rules = {"retentionRules": [{"type": "expire", "everySeconds": 86_400, "shardGroupDurationSeconds": 3600}]}
+    asking.api("PATCH", f"buckets/{number}", json=rules)
+    now_ms = time.time_ns() // 1_000_000
+    await rig.read(*(("tank-7/oil", now_ms - n * 7_200_000, float(n)) for n in range(30)))
+    sink = await run_until_caught_up(rig)
+    assert len(values(asking)) == sink.status().written_points == 12
+    assert sink.status().too_old_points == 18
+    assert rig.quarantined() == []
+
+
+async def test_a_record_that_is_not_what_its_topic_holds_is_set_aside_whole(rig: Rig, asking: Asking) -> None:
+    """It stops nothing."""
+    await rig.append(FORECASTS, b"{", b'[{"item": 7}]')
+    await rig.append(INPUT, b"Rnonsense")
+    await rig.read(("tank-7/oil", AT_MS, 1.0))
+    sink = await run_until_caught_up(rig)
+    assert {one.payload for one in rig.quarantined()} == {b"{", b'[{"item": 7}]', b"Rnonsense"}
+    assert values(asking) == [1]
+    assert sink.status().rejected_points == 3
+
+
+async def test_a_metric_named_by_another_process_is_looked_up_when_its_first_reading_comes(
+    rig: Rig, asking: Asking
+) -> None:
+    """The registry is read again for a number that is not known, and not for one that is."""
+    await rig.read(("tank-7/oil", AT_MS, 1.0))
+    await rig.read(("tank-7/oil", AT_MS + 1, 2.0))
+    await run_until_caught_up(rig)
+    assert values(asking) == [1, 2]
+    assert rig.names.asked == 1
+
+
+async def test_readings_of_a_metric_that_nobody_ever_named_are_set_aside_and_the_others_go_on(
+    rig: Rig, asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A registry restored from a backup may lack what the log holds."""
+    monkeypatch.setattr("stream.sinks.influx.NAME_RETRY_S", 0.001)
+    rig.names.number("tank-7/oil")
+    rows = [(0, AT_MS, AT_MS, 1.0, -1, -1), (9, AT_MS, AT_MS, 2.0, -1, -1), (0, AT_MS + 1, AT_MS, 3.0, -1, -1)]
+    await rig.record(Readings.of_rows(rows))
+    await run_until_caught_up(rig)
+    assert values(asking) == [1, 3]
+    (aside,) = rig.quarantined()
+    left_out = decode(aside.payload)
+    assert isinstance(left_out, Readings)
+    assert left_out.value.tolist() == [2.0]
+
+
+async def test_raw_readings_can_be_off_and_everything_else_goes_on(rig: Rig, asking: Asking) -> None:
+    """The input is still committed, so that turning them on later does not start with the oldest."""
+    await rig.read(("tank-7/oil", AT_MS, 1.0))
+    await rig.told(FORECASTS, [forecast("tank-7/oil", AT_MS)])
+    await run_until_caught_up(rig, rig.sink(readings=RawReadings.OFF))
+    assert [row["measurement"] for row in asking.everything()] == ["forecast"]
+
+
+async def test_bodies_are_packed_on_the_way_to_another_machine(rig: Rig, asking: Asking) -> None:
+    """The real server reads what is packed; on loopback it is not, unless told."""
+    assert not rig.options.packed
+    assert replace(rig.options, url="https://influx.example:8086").packed
+    await rig.read(*(("tank-7/oil", AT_MS + n, float(n)) for n in range(100)))
+    await run_until_caught_up(rig, rig.sink(gzip=True))
+    assert values(asking) == [float(n) for n in range(100)]
