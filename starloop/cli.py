@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "forecast": "starloop.commands.forecast",
     "why": "starloop.commands.why",
     "models": "starloop.commands.models",
+    "dashboards": "starloop.commands.dashboards",
     "bench": "starloop.commands.bench",
     "doctor": "starloop.commands.doctor",
 }

@@ -1,0 +1,184 @@
+"""Reactions: what was done for whom, what was called off, what a rule refused, and what came of it."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from starloop.dashboards import page
+from starloop.dashboards.influx_query import CHOSEN, EVERY, InfluxQuery, rows, series
+from starloop.dashboards.page import Options, Panel
+from starloop.dashboards.panels import (
+    GOOD,
+    HALF,
+    HIDDEN_TIME,
+    QUARTER,
+    WARN,
+    WHOLE,
+    Column,
+    bars,
+    lines,
+    listing,
+    number,
+)
+
+REACTION_FIELDS = '"type", "item", "customer", "supplier", "quantity", "price", "id"'
+REACTION_COLUMNS = (
+    Column("Time", "When", unit="dateTimeAsIso"),
+    Column("type", "Type"),
+    Column("item", "Item", link=page.TO_ITEM),
+    Column("customer", "Customer"),
+    Column("supplier", "Supplier"),
+    Column("quantity", "Quantity", unit="short"),
+    Column("price", "Price", unit="short"),
+    Column("id", "id", link=page.RECEIPT),
+)
+DECISION_COLUMNS = (
+    Column("Time", "When", unit="dateTimeAsIso"),
+    Column("verdict", "Decided"),
+    Column("rule", "Refused by"),
+    Column("item", "Item", link=page.TO_ITEM),
+    Column("customer", "Customer"),
+    Column("id", "id", link=page.RECEIPT),
+    Column("count"),
+)
+CONTACTS = '"type" =~ /^starloop\\.(offer\\.made|reminder\\.sent|advice\\.given)$/'
+"""Reactions that contact a customer: a request that is merely ready is no contact."""
+LATEST_MAX = 500
+"""Rows of the tables of what happened."""
+
+
+def dashboard(options: Options) -> Dashboard:
+    """The dashboard of reactions."""
+    variables = [page.source(options), page.customer("reaction"), page.every(), page.console(options)]
+    about = "What was done, called off and refused, and why."
+    made = page.page("reactions", "Starloop: reactions", about, variables, "now-7d")
+    return page.filled(
+        made, ("What was done", [*_numbers(), *_over_time()]), ("Why", _why()), ("One by one", _listings())
+    )
+
+
+def _count(of_type: str) -> InfluxQuery:
+    return rows(f'SELECT count("need") FROM "reaction" WHERE {CHOSEN} AND {of_type}')
+
+
+def _numbers() -> list[Panel]:
+    return [
+        number("Orders", "Orders requested.", _count("\"type\" = 'starloop.order.requested'"), "short", span=QUARTER),
+        number(
+            "Contacts",
+            "Offers, reminders and advice: each contacts its customer. A request that is merely ready does not.",
+            _count(CONTACTS),
+            "short",
+            span=QUARTER,
+        ),
+        number(
+            "Cancelled",
+            "Orders that were called off after they had been requested.",
+            _count("\"type\" = 'starloop.order.cancelled'"),
+            "short",
+            span=QUARTER,
+            steps=((None, GOOD), (1.0, WARN)),
+        ),
+        number(
+            "Refused by a rule",
+            "Decisions in which a rule refused something: what was done instead, if anything, is the decision's verdict.",
+            rows(f'SELECT sum("count") FROM "decision" WHERE {CHOSEN} AND "rule" != \'none\''),
+            "short",
+            span=QUARTER,
+        ),
+    ]
+
+
+def _over_time() -> list[Panel]:
+    def by(tag: str) -> InfluxQuery:
+        return series(
+            f'SELECT count("need") FROM "reaction" WHERE {CHOSEN} GROUP BY {EVERY}, "{tag}" fill(none)', f"$tag_{tag}"
+        )
+
+    kinds = (
+        "Reactions of each interval by type. The type tells the experience: an order is made on its own or after a yes, an offer "
+        "asks, a ready request waits, a reminder and advice coach."
+    )
+    suppliers = "Reactions of each interval that name a supplier, by supplier."
+    return [
+        lines("By type", kinds, [by("type")], "short", stacked=True),
+        lines("By supplier", suppliers, [by("supplier")], "short", stacked=True),
+    ]
+
+
+def _why() -> list[Panel]:
+    verdicts = series(
+        f'SELECT sum("count") FROM "decision" WHERE {CHOSEN} GROUP BY {EVERY}, "verdict" fill(none)', "$tag_verdict"
+    )
+    rules = rows(
+        f'SELECT sum("count") AS "decisions" FROM "decision" WHERE {CHOSEN} AND "rule" != \'none\' GROUP BY "rule"'
+    )
+    results = series(
+        f'SELECT sum("count") FROM "outcome" WHERE {CHOSEN} GROUP BY {EVERY}, "result" fill(none)', "$tag_result"
+    )
+    timing = [
+        series(
+            f'SELECT sum("count") FROM "outcome" WHERE {CHOSEN} AND "timing" = \'{word}\' GROUP BY {EVERY} fill(none)',
+            word,
+            ref,
+        )
+        for word, ref in (("early", "A"), ("right", "B"), ("late", "C"))
+    ]
+    satisfied = series(f'SELECT mean("csat") FROM "outcome" WHERE {CHOSEN} GROUP BY {EVERY} fill(none)', "csat")
+    return [
+        lines(
+            "Decisions",
+            "What was decided in each interval: a reaction's type, or to wait.",
+            [verdicts],
+            "short",
+            stacked=True,
+        ),
+        bars(
+            "Refused, by rule",
+            "Decisions in which a rule refused something, by the first rule that did.",
+            rules,
+            "rule",
+        ),
+        lines("What came of it", "Outcomes told in each interval, by result.", [results], "short", stacked=True),
+        lines(
+            "Said of the moment",
+            "Customers' word on when it came: early, right or late.",
+            timing,
+            "short",
+            stacked=True,
+        ),
+        lines("Satisfaction", "Mean of the customers' answers, 1 to 5.", [satisfied], "short", low=1.0, high=5.0),
+    ]
+
+
+def _listings() -> list[Panel]:
+    newest = f"ORDER BY time DESC LIMIT {LATEST_MAX}"
+    each = rows(f'SELECT {REACTION_FIELDS} FROM "reaction" WHERE {CHOSEN} {newest}')
+    refused = rows(
+        'SELECT "verdict", "rule", "item", "customer", "id", "count" FROM "decision" '
+        f"WHERE {CHOSEN} AND \"rule\" != 'none' {newest}"
+    )
+    people = rows(f'SELECT count("need") AS "reactions" FROM "reaction" WHERE {CHOSEN} GROUP BY "customer", "type"')
+    return [
+        listing(
+            "Reactions",
+            "The newest first; the id opens the receipt in the console.",
+            each,
+            REACTION_COLUMNS,
+            span=WHOLE,
+        ),
+        listing(
+            "Refused by a rule",
+            "Decisions in which a rule refused something, the newest first; the id opens the receipt.",
+            refused,
+            DECISION_COLUMNS,
+            span=HALF,
+        ),
+        listing(
+            "By customer",
+            "Reactions of the time shown, by customer and type.",
+            people,
+            [HIDDEN_TIME, Column("customer", "Customer"), Column("type", "Type"), Column("reactions", "Reactions")],
+            sort=("Reactions", True),
+        ),
+    ]
