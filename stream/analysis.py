@@ -8,13 +8,13 @@ is told. No clock, no randomness, no input or output. Days are UTC days.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from config.change import apply_checked, parse_change
 from config.resolve import Catalogue
 from star.analyse import Facts, Forecast, RefillSeen, Score
 from star.ports import Names, Scorer
@@ -35,8 +35,10 @@ from stream.detectors.run_out import RunOut, net_days
 from stream.detectors.service_due import ServiceDue
 from stream.detectors.usage import take_uses
 from stream.events import EventIds
+from stream.fleet_part import FLEET, FleetPart
 from stream.routing import LEVEL, NOTHING, TOTAL, TOTAL_SUFFIX, USED, USED_SUFFIX, Routes, rounds
 from stream.state import Rows
+from stream.topics import FORECASTS, HONESTY, SCORES
 
 REFILLING = ("delivered", "done", "refilled")
 """Results that say that a slot was refilled."""
@@ -47,19 +49,25 @@ SERVICING = ("done", "serviced")
 class Analysis:
     """The state of all items, and what is seen in it.
 
-    catalogue: the fleet in force at the first record taken (with checkpoints loaded: after the last record they include).
-    names: numbers of metrics. scorer: the run-out model. load_life: gives the life models that profiles name.
+    catalogue: the fleet at the beginning of the log; its changes are records. names: numbers of metrics. scorer: the run-out
+    model. load_life: gives the life models that profiles name. mine: which customers are this partition's; None: all.
     """
 
     def __init__(
-        self, catalogue: Catalogue, names: Names, scorer: Scorer, *, load_life: LoadLife = remaining_life.load_life
+        self,
+        catalogue: Catalogue,
+        names: Names,
+        scorer: Scorer,
+        *,
+        load_life: LoadLife = remaining_life.load_life,
+        mine: Callable[[str], bool] | None = None,
     ) -> None:
-        self.catalogue = catalogue
+        self._fleet = FleetPart(catalogue, mine)
         self._scorer = scorer
         self._names = names
         self._load_life = load_life
         self._reset()
-        self._set_catalogue(catalogue)
+        self._set_catalogue(self._fleet.part)
 
     def _reset(self) -> None:
         self.dedup = Dedup()
@@ -74,6 +82,7 @@ class Analysis:
         self._events: list[Event] = []
         self._offset = NEVER
         self._meta_offset = NEVER
+        self._arrived_ms = 0
 
     # What comes in.
 
@@ -86,12 +95,34 @@ class Analysis:
         self._offset = offset
         if isinstance(record, Readings):
             if len(record):
-                self._take_readings(offset, record)
+                self._take_readings(offset, self._in_order(record))
             return None
         if isinstance(record, Tick):
-            return self._tick(offset, record.at_ms)
-        self._take_event(offset, record)
+            self._arrived_ms = max(self._arrived_ms, record.at_ms)
+            return self._tick(offset, self._arrived_ms)
+        self._take_event(offset, self._later(record))
         return None
+
+    def _in_order(self, readings: Readings) -> Readings:
+        """The readings with times of arrival that never go back: several endpoints with clocks of their own write one log."""
+        arrived = readings.arrived_ms
+        if arrived[0] < self._arrived_ms or (arrived[1:] < arrived[:-1]).any():
+            arrived = np.maximum(np.maximum.accumulate(arrived), self._arrived_ms)
+            readings = replace(readings, arrived_ms=arrived)
+        self._arrived_ms = int(arrived[-1])
+        return readings
+
+    def _later(self, event: Event) -> Event:
+        """The event, arrived not before what was taken already."""
+        if isinstance(event, Outcome):
+            if event.arrived_ms < self._arrived_ms:
+                event = replace(event, arrived_ms=self._arrived_ms)
+            self._arrived_ms = event.arrived_ms
+            return event
+        if event.at_ms < self._arrived_ms:
+            event = replace(event, at_ms=self._arrived_ms)
+        self._arrived_ms = event.at_ms
+        return event
 
     def _take_readings(self, offset: int, readings: Readings) -> None:
         for number, name in list(self._routes.unknown(readings.metric)):
@@ -136,7 +167,7 @@ class Analysis:
         if offset <= self._meta_offset and isinstance(event, FleetChange | SupplierTerms):
             return
         if isinstance(event, FleetChange):
-            self._change_fleet(event)
+            self._set_catalogue(self._fleet.change(offset, event.tables))
         elif isinstance(event, SupplierTerms):
             if event.lead_time_days is not None:
                 self._lead_times[event.supplier] = event.lead_time_days
@@ -236,14 +267,17 @@ class Analysis:
         self.condition.finish_messages()
         return self.condition.take_scores()
 
+    def watched(self) -> dict[str, list[Any]]:
+        """What the last tick has for those who watch, by topic: forecasts of the items looked at, the latest score of each
+        part scored since the tick before, and what became of earlier forecasts."""
+        latest = {(score.device, score.item): score for score in self.condition.take_scores()}
+        return {FORECASTS: self.looked(), SCORES: list(latest.values()), HONESTY: self.run_out.take_judged()}
+
     def duplicates(self) -> dict[str, int]:
         """Readings dropped as duplicates, by device."""
         return self.dedup.dropped()
 
     # The fleet.
-
-    def _change_fleet(self, change: FleetChange) -> None:
-        self._set_catalogue(apply_checked(self.catalogue, parse_change(change.tables), self.catalogue.profiles))
 
     def _set_catalogue(self, catalogue: Catalogue) -> None:
         """Rows for every item of the catalogue; rows of others stay and are looked at no more."""
@@ -290,25 +324,29 @@ class Analysis:
         """The blocks that changed since the last call, and "meta"; each says the offset of the last record it includes."""
         meta = {
             "offset": self._offset,
+            "arrived_ms": self._arrived_ms,
             "lead_times": {name: list(days) for name, days in self._lead_times.items()},
             "events": [packing.event_fields(event) for event in self._events],
             "ids": self._ids.of(""),
         }
         blocks = {f"block-{n}": packing.pack(self, n, self._offset) for n in self._blocks.take_dirty()}
+        if (fleet := self._fleet.take_dirty()) is not None:
+            blocks[FLEET] = fleet
         blocks[META] = json.dumps(meta, ensure_ascii=False, sort_keys=True).encode()
         return blocks
 
     def load_blocks(self, blocks: Mapping[str, bytes]) -> None:
         """Starts over from checkpoints; of a device in several blocks the newest counts. Raises LogDamaged."""
         self._reset()
-        packing.load_rows(self, {key: wire for key, wire in blocks.items() if key != META})
+        packing.load_rows(self, {key: wire for key, wire in blocks.items() if key not in (META, FLEET)})
         if META in blocks:
             meta: dict[str, Any] = json.loads(blocks[META])
             self._meta_offset = self._offset = meta["offset"]
+            self._arrived_ms = meta["arrived_ms"]
             self._lead_times = {name: (low, high) for name, (low, high) in meta["lead_times"].items()}
             self._events = [event_from_fields(EVENT_KINDS[letter], fields) for letter, fields in meta["events"]]
             self._ids.restore("", [(key, at_ms) for key, at_ms in meta["ids"]])
-        self._set_catalogue(self.catalogue)
+        self._set_catalogue(self._fleet.restored(blocks.get(FLEET), self._meta_offset))
 
 
 def _item_of(event: Outcome | Request) -> str | None:

@@ -1,8 +1,9 @@
-"""The Faust application: its topics, its table, its two agents, named in one place.
+"""The Faust application: its topics, its table, its agent, named in one place.
 
-Agents are thin shells: what to do is decided in worker.py, they do it. One agent takes the input, one hands the facts to
-the reactor. An agent that fails stops the application with its reason (`watch`), and what it had not finished comes again
-after the restart; nothing is skipped. Not here: the analysis, the reactor, the gate - they are handed in.
+The agent is a thin shell: what to do is decided in worker.py, one worker a partition, and it does it. An agent that fails
+stops the application with its reason (`watch`), and what it had not finished comes again after the restart; nothing is
+skipped. When partitions come and go every worker starts anew from its table, so that none goes on from a state that
+another process has left behind. Not here: the analysis, the reactor (facts.py hands the facts over), the endpoints.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import faust
 from faust.tables.manager import TableManager
@@ -19,24 +20,24 @@ from faust.types import TP, EventT, StreamT, TransportT
 from mode import CrashingSupervisor
 from yarl import URL
 
-from star.analyse import Facts
-from star.errors import StarloopError
-from star.times import DAY_MS, HOUR_MS
+from star.ports import Clock
+from star.records import Tick, encode
 from stream.checkpoint import Policy, named_blocks
-from stream.topics import BLOCKS, FACTS, FORECASTS, INPUT, QUARANTINE
+from stream.ticker import Rhythm
+from stream.topics import BLOCKS, FACTS, INPUT, WATCHED
 from stream.transports.base import CorrectedConsumer
+from stream.transports.client import LogClient
 from stream.transports.embedded import SCHEME, Transport, register
 from stream.transports.log import SqliteLog
 from stream.worker import (
     Analyses,
     AppendFacts,
-    AppendForecasts,
+    AppendWatched,
     Commit,
     Effect,
-    FactsReader,
     PartitionWorker,
     PutBlock,
-    facts_end_of,
+    facts_end_after,
 )
 
 APP_ID = "starloop"
@@ -46,28 +47,57 @@ BUFFERED_EVENTS_MAX = 128
 """Records of a topic that wait for their agent in memory; one may hold 2,000 readings."""
 RETAIN_EVERY_S = 600.0
 
-OnFacts = Callable[[Facts], Awaitable[None]]
+
+class Medium(Protocol):
+    """What a log is to Faust. prefix: before every topic's name; partitions: of the input."""
+
+    prefix: str
+    partitions: int
+
+    def settings(self) -> dict[str, Any]:
+        """Faust's settings for it."""
+        ...
+
+    def transport(self, app: faust.App, urls: list[URL]) -> TransportT:
+        """Faust's transport to it."""
+        ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retention:
-    """How long, and how much, of each topic is kept. Never less than what is not yet handled."""
+class EmbeddedMedium:
+    """The embedded log."""
 
-    input_ms: int = 400 * DAY_MS
-    input_bytes: int = 32 << 30
-    quarantine_ms: int = 90 * DAY_MS
-    quarantine_bytes: int = 1 << 30
-    facts_bytes: int = 1 << 30
-    forecasts_ms: int = HOUR_MS
+    prefix = ""
+    partitions = 1
+
+    def __init__(self, log: SqliteLog) -> None:
+        register()
+        self.log = log
+
+    def settings(self) -> dict[str, Any]:
+        """See Medium."""
+        return {
+            "broker": URL(f"{SCHEME}://{self.log.path.absolute()}"),
+            "datadir": str(self.log.path.parent),
+            "topic_partitions": 1,
+            "topic_replication_factor": 1,
+        }
+
+    def transport(self, app: faust.App, urls: list[URL]) -> TransportT:
+        """See Medium."""
+        return Transport(urls, app, log=self.log)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamOptions:
-    """The stream's settings. commit_s: between lazy commits of what is handled."""
+    """The stream's settings. commit_s: between lazy commits of what is handled. rhythm: of the ticks that each partition's
+    worker puts into its input; None: they come with the input. clock: what ticks tell. standbys: how many other workers
+    keep a copy of each partition's state."""
 
     checkpoint: Policy = field(default_factory=Policy)
     commit_s: float = 1.0
-    retention: Retention = field(default_factory=Retention)
+    rhythm: Rhythm | None = None
+    clock: Clock | None = None
+    standbys: int = 0
 
 
 class RawTable(faust.Table[bytes, bytes]):
@@ -89,18 +119,13 @@ class PromptTableManager(TableManager):
 class StreamApp(faust.App):
     """A Faust app on a log that it is given, with the settings that make it our kind of app; `settings` override them."""
 
-    def __init__(self, log: SqliteLog, **settings: Any) -> None:
-        register()
-        self.embedded = log
+    def __init__(self, medium: Medium | SqliteLog, **settings: Any) -> None:
+        self.medium = EmbeddedMedium(medium) if isinstance(medium, SqliteLog) else medium
         super().__init__(
             **{
-                "broker": URL(f"{SCHEME}://{log.path.absolute()}"),
-                "datadir": str(log.path.parent),
                 "store": URL("memory://"),
                 "autodiscover": False,
                 "web_enabled": False,
-                "topic_partitions": 1,
-                "topic_replication_factor": 1,
                 "topic_disable_leader": True,
                 "stream_buffer_maxsize": BUFFERED_EVENTS_MAX,
                 "stream_wait_empty": False,
@@ -108,15 +133,16 @@ class StreamApp(faust.App):
                 "value_serializer": "raw",
                 "Table": RawTable,
                 "TableManager": PromptTableManager,
+                **self.medium.settings(),
                 **settings,
             }
         )
 
     def _new_transport(self) -> TransportT:
-        return Transport(self.conf.broker_consumer, self, log=self.embedded)
+        return self.medium.transport(self, self.conf.broker_consumer)
 
     def _new_producer_transport(self) -> TransportT:
-        return Transport(self.conf.broker_producer, self, log=self.embedded)
+        return self.medium.transport(self, self.conf.broker_producer)
 
     def _create_directories(self) -> None:
         """None: nothing of ours lies in Faust's own directories."""
@@ -131,14 +157,6 @@ class StreamApp(faust.App):
         if self.crash_reason is None:
             await super()._producer_flush(logger)
 
-    def add_retention(self, every_s: float) -> None:
-        """Deletes what the log need no longer keep, now and then, in a thread."""
-
-        async def retain() -> None:
-            await asyncio.to_thread(self.embedded.retain)
-
-        self.timer(interval=every_s)(retain)
-
     async def watch(self) -> None:
         """Waits until the app fails, and raises why. Returns where it was stopped."""
         await self.wait_until_stopped()
@@ -146,109 +164,139 @@ class StreamApp(faust.App):
             raise self.crash_reason
 
 
-def prepare(log: SqliteLog, retention: Retention) -> None:
-    """Makes the topics, or changes how long they are kept."""
-    log.create(INPUT, retain_ms=retention.input_ms, retain_bytes=retention.input_bytes)
-    log.create(QUARANTINE, retain_ms=retention.quarantine_ms, retain_bytes=retention.quarantine_bytes)
-    log.create(FACTS, retain_bytes=retention.facts_bytes)
-    log.create(FORECASTS, retain_ms=retention.forecasts_ms)
+@dataclass(slots=True, kw_only=True)
+class StreamHooks:
+    """What a role wants to know, and what it does before a record is taken; all optional.
+
+    ready: the record can be taken now, as far as this process knows; until it is, `wait` is awaited. decided: seconds from
+    the oldest arrival since the tick before to this tick's facts on disk. checkpointed: a partition's state is on disk.
+    """
+
+    ready: Callable[[bytes], bool] = lambda wire: True
+    wait: Callable[[bytes], Awaitable[None]] | None = None
+    took: Callable[[int, bytes], None] = lambda partition, wire: None
+    facts_written: Callable[[int, bytes], None] = lambda partition, wire: None
+    checkpointed: Callable[[int], None] = lambda partition: None
 
 
 def build_app(
-    log: SqliteLog,
-    make_analysis: Callable[[], Analyses],
-    on_facts: OnFacts,
+    medium: Medium | SqliteLog,
+    client: LogClient,
+    make_analysis: Callable[[int], Analyses],
     options: StreamOptions | None = None,
+    hooks: StreamHooks | None = None,
 ) -> StreamApp:
-    """The application on `log`, not started.
+    """The application on the log, not started; the topics are there (`LogClient.start` makes them).
 
-    make_analysis: a fresh analysis; its blocks are loaded before its first record. on_facts: handles the facts of one
-    tick, for good when it returns; called in order, each tick once or - after a restart - again.
+    make_analysis: a fresh analysis of a partition; its blocks are loaded before its first record.
     """
     options = options or StreamOptions()
-    prepare(log, options.retention)
-    app = StreamApp(log, id=APP_ID, broker_commit_interval=options.commit_s)
-    _AnalysisAgent(app, log, make_analysis, options.checkpoint)
-    _FactsAgent(app, on_facts)
+    app = StreamApp(medium, id=APP_ID, broker_commit_interval=options.commit_s, table_standby_replicas=options.standbys)
+    agent = AnalysisAgent(app, client, make_analysis, options, hooks or StreamHooks())
+    if options.rhythm is not None:
+        app.timer(interval=options.rhythm.busy_s)(agent.tick)
+    if isinstance(app.medium, EmbeddedMedium):
+        log = app.medium.log
 
-    app.add_retention(RETAIN_EVERY_S)
+        async def retain() -> None:
+            await asyncio.to_thread(log.retain)
+
+        app.timer(interval=RETAIN_EVERY_S)(retain)
     return app
 
 
-def _consumer(app: faust.App) -> CorrectedConsumer:
-    return cast(CorrectedConsumer, app.consumer)
+class AnalysisAgent:
+    """Takes the input; performs the workers' effects with Faust's producer, table and consumer."""
 
-
-class _AnalysisAgent:
-    """Takes the input; performs the worker's effects with Faust's producer, table and consumer."""
-
-    def __init__(self, app: StreamApp, log: SqliteLog, make_analysis: Callable[[], Analyses], policy: Policy) -> None:
+    def __init__(
+        self,
+        app: StreamApp,
+        client: LogClient,
+        make_analysis: Callable[[int], Analyses],
+        options: StreamOptions,
+        hooks: StreamHooks,
+    ) -> None:
         self._app = app
-        self._log = log
+        self._client = client
         self._make_analysis = make_analysis
-        self._policy = policy
-        self._worker: PartitionWorker | None = None
-        self._facts = app.topic(FACTS)
-        self._forecasts = app.topic(FORECASTS)
-        self._blocks = app.Table(BLOCKS, partitions=1, key_type=bytes, value_type=bytes)
+        self._options = options
+        self._hooks = hooks
+        self.workers: dict[int, PartitionWorker] = {}
+        prefix = app.medium.prefix
+        self._input_name = f"{prefix}{INPUT}"
+        self._input = app.topic(self._input_name)
+        self._facts = app.topic(f"{prefix}{FACTS}")
+        self._watched = {name: app.topic(f"{prefix}{name}") for name in WATCHED}
+        self._blocks = app.Table(BLOCKS, partitions=app.medium.partitions, key_type=bytes, value_type=bytes)
         self._blocks.on_recover(self.recover)
-        app.agent(app.topic(INPUT), name="analysis", supervisor_strategy=CrashingSupervisor)(self.run)
+        app.on_partitions_revoked.connect(self.revoked, weak=False)
+        app.agent(self._input, name="analysis", supervisor_strategy=CrashingSupervisor)(self.run)
+
+    @property
+    def _consumer(self) -> CorrectedConsumer:
+        return cast(CorrectedConsumer, self._app.consumer)
+
+    async def revoked(self, *_: object, **__: object) -> None:
+        """Partitions may go: what the workers know may be old when they come back."""
+        self.workers.clear()
 
     async def recover(self) -> None:
-        """The table is what it was: a fresh analysis takes up its blocks."""
-        _consumer(self._app).hold(INPUT)
-        self._worker = PartitionWorker(
-            self._make_analysis(),
-            blocks=named_blocks(self._blocks.items()),
-            facts_end=facts_end_of(self._log),
-            policy=self._policy,
-        )
+        """The table is what it was: a fresh analysis of each partition takes up its blocks."""
+        self._consumer.hold(self._input_name)
+        self.workers.clear()
+        for partition in sorted(tp.partition for tp in self._consumer.assignment() if tp.topic == self._input_name):
+            last = await self._client.last(FACTS, partition)
+            self.workers[partition] = PartitionWorker(
+                self._make_analysis(partition),
+                blocks=named_blocks(self._blocks.items(), partition),
+                facts_end=facts_end_after(None if last is None else last.value),
+                policy=self._options.checkpoint,
+                partition=partition,
+            )
+            if self._options.rhythm is not None:
+                self._options.rhythm.begin(partition)
 
     async def run(self, stream: StreamT[bytes]) -> None:
         """The agent."""
         async for event in stream.events():
-            worker = self._worker
-            if worker is None:
-                raise StarloopError("a record of the input came before the table of blocks was recovered")
-            for effect in worker.take(event.message.offset, cast(bytes, event.value)):
+            message = event.message
+            worker = self.workers.get(message.partition)
+            if worker is None or message.generation_id != self._app.consumer_generation_id:
+                continue  # fetched before partitions moved; whoever has the partition now gets it from the log
+            wire = cast(bytes, event.value)
+            if not self._hooks.ready(wire) and self._hooks.wait is not None:
+                await self._hooks.wait(wire)
+            self._hooks.took(message.partition, wire)
+            if self._options.rhythm is not None and wire[:1] != b"T":
+                self._options.rhythm.arrived(message.partition)
+            for effect in worker.take(message.offset, wire):
+                if self.workers.get(message.partition) is not worker:
+                    break  # the partition went while this was done; the checkpoint is another's business now
                 await self._perform(effect, event)
 
+    async def tick(self) -> None:
+        """A tick into the input of each partition that is due for one."""
+        rhythm, clock = self._options.rhythm, self._options.clock
+        if rhythm is None or clock is None or self._app.rebalancing:
+            return
+        for partition in rhythm.due(list(self.workers)):
+            await self._input.send(value=encode(Tick(at_ms=clock.now_ms())), partition=partition)
+
     async def _perform(self, effect: Effect, event: EventT[bytes]) -> None:
+        partition = event.message.partition
         if isinstance(effect, AppendFacts):
-            await self._facts.send(value=effect.value)
-        elif isinstance(effect, AppendForecasts):
-            await self._forecasts.send(value=effect.value)
+            sent = cast("asyncio.Future[Any]", await self._facts.send(value=effect.value, partition=partition))
+            hook = self._hooks.facts_written
+            sent.add_done_callback(lambda _: hook(partition, effect.value))
+        elif isinstance(effect, AppendWatched):
+            await self._watched[effect.topic].send(value=effect.value, partition=partition)
         elif isinstance(effect, PutBlock):
             self._blocks[effect.key] = effect.value
         elif isinstance(effect, Commit):
-            tp = event.message.tp
+            tp: TP = event.message.tp
             event.ack()
-            _consumer(self._app).release(tp, effect.offset)
+            self._consumer.release(tp, effect.offset)
             await self._app.consumer.commit({tp})
+            self._hooks.checkpointed(partition)
         else:
             await self._app.producer.flush()
-
-
-class _FactsAgent:
-    """Hands the facts to the reactor; its offset is committed lazily, since the reactor skips what it has."""
-
-    def __init__(self, app: StreamApp, on_facts: OnFacts) -> None:
-        self._app = app
-        self._on_facts = on_facts
-        self._reader = FactsReader()
-        app.agent(app.topic(FACTS), name="reaction", supervisor_strategy=CrashingSupervisor)(self.run)
-        app.on_partitions_assigned.connect(self.assigned, weak=False)
-
-    async def assigned(self, *_: object, **__: object) -> None:
-        """The facts are held: what the reactor has not handled is never committed."""
-        _consumer(self._app).hold(FACTS)
-        self._reader = FactsReader()
-
-    async def run(self, stream: StreamT[bytes]) -> None:
-        """The agent."""
-        async for event in stream.events():
-            facts = self._reader.take(cast(bytes, event.value))
-            if facts is not None:
-                await self._on_facts(facts)
-            tp: TP = event.message.tp
-            _consumer(self._app).release(tp, event.message.offset + 1)

@@ -45,11 +45,12 @@ class Schedule:
         return True
 
 
-def block_key(name: str) -> bytes:
-    """A block's key in the table."""
-    return name.encode()
+def block_key(name: str, partition: int = 0) -> bytes:
+    """A block's key in the table: a worker's table holds the blocks of all its partitions."""
+    return f"{partition}/{name}".encode()
 
 
-def named_blocks(rows: Iterable[tuple[bytes, bytes]]) -> dict[str, bytes]:
-    """The blocks of a table's (key, value) rows, for `load_blocks`."""
-    return {key.decode(): value for key, value in rows}
+def named_blocks(rows: Iterable[tuple[bytes, bytes]], partition: int = 0) -> dict[str, bytes]:
+    """The blocks of a partition among a table's (key, value) rows, for `load_blocks`."""
+    prefix = block_key("", partition)
+    return {key[len(prefix) :].decode(): value for key, value in rows if key.startswith(prefix)}

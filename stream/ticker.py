@@ -8,7 +8,9 @@ On start there is one at once: it stands for all that fell due while the machine
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import math
+import time
+from collections.abc import Callable, Iterable
 
 from star.ports import Clock
 from star.records import Record, Tick
@@ -61,3 +63,36 @@ class Ticker:
                     await self._arrived.wait()
             except TimeoutError:
                 continue
+
+
+class Rhythm:
+    """When each partition of a worker is due for a tick: within `busy_s` where something came since the last one, else
+    every `idle_s`. monotonic_s: a clock that only says how much time passed."""
+
+    def __init__(self, busy_s: float, idle_s: float, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+        self.busy_s = busy_s
+        self._idle_s = idle_s
+        self._monotonic_s = monotonic_s
+        self._last_s: dict[int, float] = {}
+        self._news: set[int] = set()
+
+    def begin(self, partition: int) -> None:
+        """The partition came to this worker: it is due at once, for all that fell due while nobody had it."""
+        self._last_s.pop(partition, None)
+
+    def arrived(self, partition: int) -> None:
+        """Something came in there."""
+        self._news.add(partition)
+
+    def due(self, partitions: Iterable[int]) -> list[int]:
+        """Those of `partitions` that are due; they count as ticked."""
+        now_s = self._monotonic_s()
+        due = [
+            partition
+            for partition in partitions
+            if partition in self._news or now_s - self._last_s.get(partition, -math.inf) >= self._idle_s
+        ]
+        for partition in due:
+            self._last_s[partition] = now_s
+            self._news.discard(partition)
+        return due

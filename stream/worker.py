@@ -11,18 +11,18 @@ offset are the true ones, since later ones may come from blocks that are ahead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 
-from star.analyse import Facts, Forecast
+from star.analyse import Facts
 from star.errors import LogDamaged
 from star.ports import Log
 from star.records import Record, decode
 from stream.checkpoint import Policy, Schedule, block_key, named_blocks
-from stream.topics import FACTS, FORECASTS, INPUT
+from stream.topics import FACTS, INPUT
 
 READ_RECORDS = 256
 """Records that LogShell reads at once."""
@@ -35,8 +35,8 @@ class Analyses(Protocol):
         """Handles the record; facts exactly at a Tick."""
         ...
 
-    def looked(self) -> list[Forecast]:
-        """Forecasts of the items looked at in the last tick."""
+    def watched(self) -> Mapping[str, Sequence[Any]]:
+        """What the last tick has for those who watch: rows (facts of star.analyse) by topic."""
         ...
 
     def dirty_blocks(self) -> dict[str, bytes]:
@@ -56,9 +56,10 @@ class AppendFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class AppendForecasts:
-    """Append to the forecasts; nothing rests on it."""
+class AppendWatched:
+    """Append to a topic of those who watch; nothing rests on it."""
 
+    topic: str
     value: bytes
 
 
@@ -82,13 +83,13 @@ class Commit:
     offset: int
 
 
-Effect = AppendFacts | AppendForecasts | PutBlock | Flush | Commit
+Effect = AppendFacts | AppendWatched | PutBlock | Flush | Commit
 
 
 class PartitionWorker:
     """Analyses one partition's input.
 
-    blocks: those of earlier checkpoints. facts_end: facts of ticks before this input offset are written already.
+    blocks: those of the partition's earlier checkpoints. facts_end: facts of ticks before this input offset are written already.
     """
 
     def __init__(
@@ -98,8 +99,10 @@ class PartitionWorker:
         blocks: Mapping[str, bytes],
         facts_end: int,
         policy: Policy,
+        partition: int = 0,
     ) -> None:
         self.analysis = analysis
+        self._partition = partition
         if blocks:
             analysis.load_blocks(blocks)
         self._facts_end = facts_end
@@ -123,9 +126,9 @@ class PartitionWorker:
             return
         if offset >= self._facts_end:
             yield AppendFacts(facts.pack())
-            forecasts = self.analysis.looked()
-            if forecasts:
-                yield AppendForecasts(orjson.dumps(forecasts))
+            for topic, rows in self.analysis.watched().items():
+                if rows:
+                    yield AppendWatched(topic, orjson.dumps(rows))
         if self._schedule.due(facts.at_ms):
             yield from self.checkpoint(offset)
 
@@ -133,7 +136,7 @@ class PartitionWorker:
         """The effects of a checkpoint right after the tick at `offset`."""
         yield Flush()
         for name, block in sorted(self.analysis.dirty_blocks().items()):
-            yield PutBlock(block_key(name), block)
+            yield PutBlock(block_key(name, self._partition), block)
         yield Flush()
         yield Commit(offset + 1)
 
@@ -157,7 +160,12 @@ def facts_end_of(log: Log) -> int:
     """One more than the input offset of the last facts in the log; 0 where there are none."""
     end = log.end(FACTS)
     last = log.read(FACTS, end - 1, 1) if end else []
-    return Facts.unpack(last[0][1]).offset + 1 if last else 0
+    return facts_end_after(last[0][1] if last else None)
+
+
+def facts_end_after(last: bytes | None) -> int:
+    """One more than the input offset of the last record of facts; 0 where there is none."""
+    return 0 if last is None else Facts.unpack(last).offset + 1
 
 
 class BlockStore(Protocol):
@@ -208,8 +216,8 @@ class LogShell:
     def _perform(self, effect: Effect) -> None:
         if isinstance(effect, AppendFacts):
             self._log.append(FACTS, [effect.value])
-        elif isinstance(effect, AppendForecasts):
-            self._log.append(FORECASTS, [effect.value])
+        elif isinstance(effect, AppendWatched):
+            self._log.append(effect.topic, [effect.value])
         elif isinstance(effect, PutBlock):
             self._store.put(effect.key, effect.value)
         elif isinstance(effect, Commit):

@@ -73,8 +73,8 @@ class Counting:
         )
         return NeedSeen(item=forecast.item, at_ms=at_ms, kind=NeedKind.RUN_OUT, cause="level", forecast=forecast)
 
-    def looked(self) -> list[Forecast]:
-        return []
+    def watched(self) -> dict[str, list[Forecast]]:
+        return {}
 
     def dirty_blocks(self) -> dict[str, bytes]:
         dirty, self._dirty = self._dirty, set()

@@ -16,10 +16,12 @@ from star.analyse import Facts, Forecast
 from star.errors import StoreError
 from star.records import Record, Request, Tick, decode, encode
 from star.sense import Readings
-from stream.app import APP_ID, SWITCH_INTERVAL_S, Retention, StreamApp, StreamOptions, build_app, prepare
+from stream.app import APP_ID, SWITCH_INTERVAL_S, StreamApp, StreamOptions, build_app
 from stream.checkpoint import Policy
+from stream.facts import GROUP, FactsLoop
 from stream.inlet import entries_of
-from stream.topics import FACTS, FORECASTS, INPUT
+from stream.topics import FACTS, FORECASTS, INPUT, Retention, topic_specs
+from stream.transports.embedded_client import EmbeddedClient
 from stream.transports.log import SqliteLog
 from tests.stream.counting import Counting
 
@@ -60,19 +62,39 @@ async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> Non
 
 
 class Life:
-    """One life of the app on a log, with what its reactor got."""
+    """One life of the app and of the loop that hands its facts on, with what the reactor got."""
 
-    def __init__(self, log: SqliteLog, fail_at: int | None = None) -> None:
+    def __init__(
+        self,
+        log: SqliteLog,
+        make: Callable[[], Counting] = Counting,
+        *,
+        options: StreamOptions = OFTEN,
+        fail_at: int | None = None,
+    ) -> None:
         self.facts: list[Facts] = []
         self.analyses: list[Counting] = []
+        self._make = make
         self._fail_at = fail_at
-        self.app: StreamApp = build_app(log, self.make, self.react, OFTEN)
+        self._client = EmbeddedClient(log, topic_specs())
+        self.app: StreamApp = build_app(log, self._client, self.make, options)
+        self.handing = asyncio.create_task(FactsLoop(self._client, self.react, commit_s=0.05).run())
 
-    def make(self) -> Counting:
-        self.analyses.append(Counting())
+    async def start(self) -> None:
+        await self._client.start()
+        await self.app.start()
+
+    async def stop(self) -> None:
+        await self.app.stop()
+        self.handing.cancel()
+        await asyncio.wait([self.handing])
+
+    def make(self, partition: int) -> Counting:
+        assert partition == 0
+        self.analyses.append(self._make())
         return self.analyses[-1]
 
-    async def react(self, facts: Facts) -> None:
+    async def react(self, partition: int, facts: Facts) -> None:
         if len(self.facts) == self._fail_at:
             raise StoreError("the store has gone")
         await asyncio.sleep(0)
@@ -86,9 +108,9 @@ async def test_every_tick_gives_its_facts_once_and_in_order_over_restarts(tmp_pa
         with SqliteLog(tmp_path / "log.db") as log:
             fill(log, 40, start=life * 40)
             run = Life(log)
-            await run.app.start()
+            await run.start()
             await until(lambda run=run: run.facts and run.facts[-1].offset == log.end(INPUT) - 1)
-            await run.app.stop()
+            await run.stop()
             new = [facts for facts in run.facts if not got or facts.offset > got[-1].offset]
             got += new
             expected, analysis = undisturbed(log)
@@ -104,37 +126,32 @@ async def test_the_input_is_committed_only_after_its_checkpoint(tmp_path: Path) 
     """Without a checkpoint nothing of the input is committed, however much was handled and acknowledged."""
     with SqliteLog(tmp_path / "log.db") as log:
         fill(log, 3)
-        facts: list[Facts] = []
-
-        async def react(found: Facts) -> None:
-            facts.append(found)
-
         never = StreamOptions(checkpoint=Policy(every_s=1e9, records=10**9), commit_s=0.05)
-        app = build_app(log, Counting, react, never)
-        await app.start()
-        await until(lambda: len(facts) == 3)
-        await until(lambda: log.committed(APP_ID, FACTS) == 3)
-        await app.stop()
+        run = Life(log, options=never)
+        await run.start()
+        await until(lambda: len(run.facts) == 3)
+        await until(lambda: log.committed(GROUP, FACTS) == 3)
+        await run.stop()
         assert log.committed(APP_ID, INPUT) is None
         assert log.end("starloop-blocks-changelog") == 0
 
 
 async def test_facts_that_the_reactor_could_not_store_come_again(tmp_path: Path) -> None:
-    """A reactor that fails stops the app with the reason; after the restart it gets the same facts, none skipped."""
+    """A reactor that fails ends the handing over with the reason; after the restart it gets the same facts, none skipped."""
     with SqliteLog(tmp_path / "log.db") as log:
         fill(log, 10)
         broken = Life(log, fail_at=4)
-        await broken.app.start()
-        with pytest.raises(StoreError, match="the store has gone"):
-            await asyncio.wait_for(broken.app.watch(), 10)
-        await asyncio.wait_for(broken.app.stop(), 10)
+        await broken.start()
+        with pytest.RaisesGroup(pytest.RaisesExc(StoreError, match="the store has gone")):
+            await asyncio.wait_for(broken.handing, 10)
+        await asyncio.wait_for(broken.stop(), 10)
         assert [facts.offset for facts in broken.facts] == [2, 5, 8, 11]
-        assert (log.committed(APP_ID, FACTS) or 0) <= 4
+        assert (log.committed(GROUP, FACTS) or 0) <= 4
     with SqliteLog(tmp_path / "log.db") as log:
         again = Life(log)
-        await again.app.start()
+        await again.start()
         await until(lambda: again.facts and again.facts[-1].offset == 29)
-        await again.app.stop()
+        await again.stop()
         seen = [facts.offset for facts in again.facts]
         assert seen == sorted(set(seen))
         assert set(range(14, 30, 3)) <= set(seen)
@@ -147,16 +164,13 @@ async def test_an_analysis_that_fails_stops_the_app_with_its_reason(tmp_path: Pa
         def _tick(self, offset: int, at_ms: int) -> Facts:
             raise ValueError("a bug")
 
-    async def react(facts: Facts) -> None:
-        raise AssertionError("there are no facts")
-
     with SqliteLog(tmp_path / "log.db") as log:
         fill(log, 2)
-        app = build_app(log, Broken, react, OFTEN)
-        await app.start()
+        run = Life(log, Broken)
+        await run.start()
         with pytest.raises(ValueError, match="a bug"):
-            await asyncio.wait_for(app.watch(), 10)
-        await asyncio.wait_for(app.stop(), 10)
+            await asyncio.wait_for(run.app.watch(), 10)
+        await asyncio.wait_for(run.stop(), 10)
         assert log.committed(APP_ID, INPUT) is None
         assert log.end(FACTS) == 0
 
@@ -165,28 +179,25 @@ async def test_those_who_watch_get_the_forecasts_of_what_was_looked_at(tmp_path:
     """One record of JSON a tick that looked at something."""
 
     class Looking(Counting):
-        def looked(self) -> list[Forecast]:
-            return [self._need(0, 7).forecast]
-
-    async def react(facts: Facts) -> None:
-        return None
+        def watched(self) -> dict[str, list[Forecast]]:
+            return {FORECASTS: [self._need(0, 7).forecast]}
 
     with SqliteLog(tmp_path / "log.db") as log:
         fill(log, 2)
-        app = build_app(log, Looking, react, OFTEN)
-        await app.start()
+        run = Life(log, Looking)
+        await run.start()
         await until(lambda: log.end(FORECASTS) == 2)
-        await app.stop()
+        await run.stop()
         body = json.loads(log.read(FORECASTS, 1, 1)[0][1])
         assert body[0]["item"] == "d/0"
         assert len(body[0]["days"]) == 9
 
 
-def test_how_much_is_kept_can_be_changed_between_runs(tmp_path: Path) -> None:
+async def test_how_much_is_kept_can_be_changed_between_runs(tmp_path: Path) -> None:
     """Retention is a setting: the topics exist already and take it over."""
     with SqliteLog(tmp_path / "log.db") as log:
-        prepare(log, Retention())
-        prepare(log, Retention(facts_bytes=1))
+        await EmbeddedClient(log, topic_specs()).start()
+        await EmbeddedClient(log, topic_specs(Retention(facts_bytes=1))).start()
         log.append(FACTS, [b"1", b"2"])
         assert log.retain() == 1
 
@@ -199,17 +210,14 @@ async def test_devices_are_answered_while_the_stream_catches_up(tmp_path: Path) 
             time.sleep(0.005)
             return super().take(offset, record)
 
-    async def react(facts: Facts) -> None:
-        return None
-
     with SqliteLog(tmp_path / "log.db") as log:
         fill(log, 60)
-        app = build_app(log, Slow, react, OFTEN)
-        await app.start()
+        run = Life(log, Slow)
+        await run.start()
         longest_s, last_s = 0.0, time.monotonic()
         while log.end(FACTS) < 60:
             await asyncio.sleep(0)
             now_s = time.monotonic()
             longest_s, last_s = max(longest_s, now_s - last_s), now_s
-        await app.stop()
+        await run.stop()
     assert longest_s < 0.4

@@ -20,7 +20,9 @@ from pathlib import Path
 from star.analyse import Facts
 from stream.app import StreamOptions, build_app
 from stream.checkpoint import Policy
-from stream.topics import INPUT
+from stream.facts import FactsLoop
+from stream.topics import INPUT, topic_specs
+from stream.transports.embedded_client import EmbeddedClient
 from stream.transports.log import SqliteLog
 from tests.stream.counting import Counting
 
@@ -54,7 +56,7 @@ class Reactor:
         self._conn.execute("CREATE TABLE IF NOT EXISTS facts (place INTEGER PRIMARY KEY, wire BLOB NOT NULL)")
         self.offset: int = self._conn.execute("SELECT coalesce(max(place), -1) FROM facts").fetchone()[0]
 
-    async def react(self, facts: Facts) -> None:
+    async def react(self, partition: int, facts: Facts) -> None:
         if facts.offset > self.offset:
             self._conn.execute("INSERT INTO facts VALUES (?, ?)", (facts.offset, facts.pack()))
             self.offset = facts.offset
@@ -64,12 +66,15 @@ async def serve(directory: Path) -> None:
     log = SqliteLog(directory / "log.db")
     analyses: list[Counting] = []
 
-    def make() -> Counting:
+    def make(partition: int) -> Counting:
         analyses.append(Counting())
         return analyses[-1]
 
     reactor = Reactor(directory / "store.db")
-    app = build_app(log, make, reactor.react, OFTEN)
+    client = EmbeddedClient(log, topic_specs())
+    await client.start()
+    app = build_app(log, client, make, OFTEN)
+    handing = asyncio.create_task(FactsLoop(client, reactor.react, commit_s=0.05).run())
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -88,7 +93,7 @@ async def serve(directory: Path) -> None:
     starting = asyncio.create_task(app.start())
     print(os.getpid(), flush=True)
     await starting
-    await app.watch()
+    await asyncio.wait({handing, asyncio.create_task(app.watch())}, return_when=asyncio.FIRST_COMPLETED)
 
 
 def nursery() -> None:

@@ -140,7 +140,7 @@ async def test_records_are_delivered_many_at_a_time(app: StreamApp, plain: bool,
             seen.append(value)
 
     app.agent(app.topic("input"))(agent)
-    app.embedded.append("input", [b"%d" % nth for nth in range(1_000)])
+    app.medium.log.append("input", [b"%d" % nth for nth in range(1_000)])
     await app.start()
     await until(lambda: len(seen) == 1_000)
     assert seen == [b"%d" % nth for nth in range(1_000)]
@@ -181,7 +181,7 @@ async def test_grouping_by_a_number_works_and_the_app_stops(app: StreamApp) -> N
 
     app.agent(app.topic("input", value_type=bytes))(agent)
     await app.start()
-    await app.embedded.append_async("input", [b"a", b"bb"])
+    await app.medium.log.append_async("input", [b"a", b"bb"])
     await until(lambda: len(seen) == 2)
     assert seen == [(b"1", b"a"), (b"2", b"bb")]
     start = time.monotonic()
