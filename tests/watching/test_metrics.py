@@ -73,7 +73,7 @@ class Stage:
             waiting_messages_max=WAITING_MESSAGES_MAX,
         )
 
-    async def append(self, records: list[bytes], quarantined: list[Quarantined]) -> None:
+    async def append(self, records: Sequence[object], quarantined: Sequence[Quarantined]) -> None:
         """Counts, and waits while the log is shut."""
         await self.open.wait()
         self.kept += len(records)
