@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import shutil
+import subprocess
+import sys
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -14,7 +17,8 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 from paho.mqtt.enums import CallbackAPIVersion
 from sqlalchemy import create_engine, text
 
-from tests.servers import InfluxOfTest, Kafka, Mosquitto, PostgresOfTest
+from tests.server_process import listens, until
+from tests.servers import SCRIPTS, InfluxOfTest, Kafka, Mosquitto, PostgresOfTest
 
 
 async def _produce(kafka: Kafka, topic: str, value: bytes) -> None:
@@ -83,3 +87,18 @@ def test_mosquitto_keeps_a_retained_message_over_its_restart(mosquitto: Mosquitt
     assert heard.get(timeout=10) == b"42"
     client.disconnect()
     client.loop_stop()
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed: sudo apt install util-linux")
+def test_a_server_dies_with_the_process_that_started_it() -> None:
+    """A test run that is killed leaves no server behind it."""
+    script = (
+        "import os, signal; from tests.servers import Mosquitto; server = Mosquitto(); server.start(); "
+        "print(server.port, server.folder, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=SCRIPTS.parents[1], capture_output=True, text=True, check=False
+    )
+    port, folder = done.stdout.split()
+    until(lambda: not listens(int(port)), 10, "the broker did not end")
+    shutil.rmtree(folder)
