@@ -57,6 +57,41 @@ def ingest(messages: int, rate: int, qos: int, runs: int, as_json: bool) -> None
         _tell(figures, as_json)
 
 
+@command.command()
+@click.option("--url", help="InfluxDB to write to; else STARLOOP_INFLUX_URL.")
+@click.option("--org", help="Organisation there; else STARLOOP_INFLUX_ORG.")
+@click.option(
+    "--token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File with a token that may make and delete a bucket; else STARLOOP_INFLUX_TOKEN_FILE.",
+)
+@click.option("--readings", type=click.IntRange(1_000), default=500_000, show_default=True, help="Readings in the log.")
+@click.option("--batch", type=click.IntRange(100, 100_000), default=10_000, show_default=True, help="Points a request.")
+@_runs
+@_json
+def influx(
+    url: str | None, org: str | None, token_file: Path | None, readings: int, batch: int, runs: int, as_json: bool
+) -> None:
+    """Points a second from the log into InfluxDB, each run into a bucket of its own that goes afterwards."""
+    from config.settings import Settings
+    from starloop.bench import influx as bench
+    from stream.sinks.options import InfluxOptions
+
+    settings = Settings.read(influx_url=url, influx_org=org, influx_token_file=token_file)
+    if settings.influx_url is None:
+        raise click.UsageError("no InfluxDB: give --url or set STARLOOP_INFLUX_URL")
+    token = settings.influx_token.get_secret_value() if settings.influx_token else ""
+    options = InfluxOptions(
+        url=settings.influx_url,
+        org=settings.influx_org,
+        token=token,
+        token_file=settings.influx_token_file,
+        batch_points=batch,
+    )
+    with tempfile.TemporaryDirectory(prefix="starloop-bench-") as folder:
+        _tell(bench.run(Path(folder), options, readings, runs), as_json)
+
+
 def _tell(figures: list[Figure], as_json: bool) -> None:
     if as_json:
         click.echo(

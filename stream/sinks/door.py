@@ -88,7 +88,8 @@ class Door:
             answer = Answer(verdict=Verdict.SET_UP, said=str(error))
         except (HTTPError, OSError, ValueError) as error:
             # ValueError: a URL or a token that no request can be made of.
-            said = f"InfluxDB at {options.url} (STARLOOP_INFLUX_URL) can't be reached: {_without_token(str(error), self._client)[:SAID_MAX]}"
+            why = _without_token(str(error), self._client)[:SAID_MAX]
+            said = f"InfluxDB at {options.url} (STARLOOP_INFLUX_URL) can't be reached: {why}"
             answer = Answer(verdict=Verdict.AWAY, said=said)
         else:
             return Answer(verdict=Verdict.WRITTEN)

@@ -29,7 +29,7 @@ from stream.inlet import encode_quarantined
 from stream.sinks.delivery import Brought, Delivery
 from stream.sinks.door import Answer, Door, Verdict
 from stream.sinks.measurements import Measurements
-from stream.sinks.options import GROUP, InfluxOptions, InfluxStatus
+from stream.sinks.options import InfluxOptions, InfluxStatus
 from stream.sinks.readings import ReadingLines
 from stream.topics import DECISIONS, FORECASTS, HONESTY, INPUT, QUARANTINE, REACTIONS, SCORES, SERVICE
 from stream.transports.client import Entry, Fetched, Follower, LogClient, Place
@@ -43,7 +43,7 @@ FETCH_PAUSE_S = 0.2
 """Wait before the next fetch where one gave few records, so that a slow stream is not fetched record by record."""
 LOG_RETRY_S = 1.0
 """Wait before the log is asked again when it is away."""
-LAG_EVERY_S = 5.0
+LAG_EVERY_S = 10.0
 POLL_S = 30.0
 """While a batch waits for the server the log is asked at least so often, since Kafka takes a silent member for a dead one."""
 NAME_TRIES_MAX = 30
@@ -104,7 +104,8 @@ class InfluxSink:
 
     async def run(self) -> None:
         """Follows and writes until it is cancelled. Raises InputError for a log that does not fit, nothing that passes."""
-        follower = self._client.follow(TOPICS, group=GROUP)
+        follower = self._client.follow(TOPICS, group=self._options.group)
+        follower.on_change(self._lost)
         writing: asyncio.Task[None] | None = None
         try:
             await self._begin(follower)
@@ -133,7 +134,7 @@ class InfluxSink:
         Raises UsageError where another process of the group runs, LogError where the log is away.
         """
         begins = {(topic, n): begin for topic in TOPICS for n, begin in (await self._client.begins(topic)).items()}
-        follower = self._client.follow(TOPICS, group=GROUP)
+        follower = self._client.follow(TOPICS, group=self._options.group)
         try:
             await follower.start()
             until_s = self._now_s() + REWIND_S
@@ -160,6 +161,10 @@ class InfluxSink:
             except LogError as error:
                 _log.warning("influx_log_away", reason=str(error))
                 await asyncio.sleep(LOG_RETRY_S)
+
+    def _lost(self, lost: frozenset[Place]) -> None:
+        """What was fetched of them and not yet taken is another member's now."""
+        self._waiting = deque(one for one in self._waiting if (one.topic, one.partition) not in lost)
 
     async def _gather(self, follower: Follower) -> _Batch:
         """What comes within `gather_s`, as much of it as a batch holds."""
@@ -306,7 +311,7 @@ class InfluxSink:
             return
         self._lag_at = self._now_s()
         with suppress(LogError):
-            behind = await self._client.lag(GROUP, TOPICS)
+            behind = await self._client.lag(self._options.group, TOPICS)
             self._status = replace(self._status, behind_records=sum(behind.values()))
 
     def _now_s(self) -> float:

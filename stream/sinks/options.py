@@ -10,7 +10,7 @@ from config.profiles import RawReadings
 from star.errors import Unavailable
 
 GROUP = "starloop-influx"
-"""The consumer group whose commits say what InfluxDB has."""
+"""The consumer group whose commits say what InfluxDB has, by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +18,8 @@ class InfluxOptions:
     """Where to write, as whom, and how much at once.
 
     token_file goes before token, and is read again whenever the server does not take the token, so that a new one needs no
-    restart. readings: for all devices alike; None: as each one's profile says. gather_s: how long lines are gathered before
+    restart. readings: for all devices alike; None: as each one's profile says. group: its whole name, with the prefix that
+    topics have on Kafka where that is another. gather_s: how long lines are gathered before
     they are written together. batch_points: written together at most (one reading record may go beyond it); batch_bytes_max:
     a request's body before it is packed with gzip. connect_s, timeout_s: of one request. backoff_s doubles with each further try up to
     backoff_max_s; setup_retry_s: between tries where the server is there and will not have us. refused_max: bad lines looked
@@ -31,6 +32,7 @@ class InfluxOptions:
     token: str = field(default="", repr=False)
     token_file: Path | None = None
     readings: RawReadings | None = None
+    group: str = GROUP
     gather_s: float = 1.0
     batch_points: int = 10_000
     batch_bytes_max: int = 4 << 20
@@ -71,7 +73,7 @@ class InfluxOptions:
 class InfluxStatus:
     """How the sink is doing. reachable: the server took what it was last sent, or would have (None: not tried yet).
 
-    behind_records: of the log, not yet known to be in InfluxDB. last_error: what is or was last wrong, with what to do.
+    behind_records: of the log, which the group has yet to commit. last_error: what is or was last wrong, with what to do.
     last_written_ms: when points were last taken. rejected_points: set aside in the quarantine; too_old_points: not kept by the
     bucket's own retention.
     """

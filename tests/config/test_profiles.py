@@ -9,7 +9,7 @@ import pytest
 import config.profiles
 from config.fleet import Customer, Device, Fleet, Slot
 from config.profile_file import SHIPPED, load_profile, load_profiles
-from config.profiles import Signal
+from config.profiles import RawReadings, Signal
 from config.resolve import resolve
 from star.errors import ConfigError
 
@@ -105,6 +105,15 @@ def test_every_mistake_of_every_profile_is_named_at_once(tmp_path: Path) -> None
     with pytest.raises(ConfigError) as caught:
         load_profiles(tmp_path)
     assert {Path(one.file).name for one in caught.value.problems} == {"one.toml", "two.toml"}
+
+
+def test_a_profile_says_which_raw_readings_are_kept(tmp_path: Path) -> None:
+    """Samples unless said otherwise; a word or a span that does not fit is named with its line."""
+    assert {(one.readings, one.readings_every_s) for one in load_profiles().values()} == {(RawReadings.SAMPLED, 900.0)}
+    text = 'name = "own"\ndescription = "x"\nreadings = "some"\nreadings_every_s = 0\n[slots.a]\nsignal = "level"\n'
+    found = mistakes(text, tmp_path)
+    assert [(line, field) for line, field, _ in found] == [(3, "readings"), (4, "readings_every_s")]
+    assert "sampled" in found[0][2]
 
 
 def test_the_mistakes_of_a_profile_are_named_with_their_lines(tmp_path: Path) -> None:

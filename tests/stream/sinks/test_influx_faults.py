@@ -14,7 +14,7 @@ from config.profiles import RawReadings
 from star.records import decode
 from star.sense import Readings
 from stream.sinks.influx import TOPICS
-from stream.sinks.options import GROUP
+from stream.sinks.options import GROUP, InfluxOptions
 from stream.topics import FORECASTS, INPUT, SERVICE
 from tests.servers import InfluxOfTest
 from tests.stream.sinks.rig import AT_MS, Asking, Rig, eventually, forecast, run_until_caught_up, running
@@ -48,6 +48,24 @@ async def test_records_that_came_while_the_server_was_away_are_there_when_it_is_
         assert sink.status().reachable
     assert values(asking) == [float(number) for number in range(250)]
     assert len(asking.influxql("SELECT * FROM forecast")) == 1
+
+
+@pytest.mark.soak
+async def test_an_outage_of_two_minutes_is_caught_up_in_order(rig: Rig, influx: InfluxOfTest, asking: Asking) -> None:
+    """With the waits of the service itself; readings go on coming all the while."""
+    usual = InfluxOptions(url=influx.url)
+    waits = {name: getattr(usual, name) for name in ("gather_s", "backoff_s", "backoff_max_s", "connect_s")}
+    async with running(rig.sink(**waits)) as sink:
+        await asyncio.to_thread(influx.stop, "kill")
+        for number in range(6_000):
+            await rig.read(("tank-7/oil", AT_MS + number, float(number)))
+            await asyncio.sleep(0.02)
+        assert sink.status().reachable is False
+        assert await rig.behind() == 6_000
+        await asyncio.to_thread(influx.start)
+        await eventually(lambda: sink.status().written_points == 6_000, "the sink did not catch up", 90.0)
+        await rig.caught_up()
+    assert values(asking) == [float(number) for number in range(6_000)]
 
 
 async def test_a_sink_killed_between_writing_and_committing_changes_nothing_by_writing_again(

@@ -1,0 +1,143 @@
+"""How fast the InfluxDB sink brings raw readings from the log to a real server: the sink alone, in a process of its own.
+
+The log is filled before. Each run writes into a bucket made for it, which is deleted afterwards, so that no run writes over
+another's points and nothing of the benchmark stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from influxdb_client.client.influxdb_client import InfluxDBClient
+from influxdb_client.rest import ApiException
+from urllib3.exceptions import HTTPError
+
+from config.profile_file import load_profiles
+from config.profiles import RawReadings
+from config.resolve import resolve
+from simulators.load import SLOT, device_name, load_fleet
+from star.errors import StarloopError
+from star.records import encode
+from star.sense import NO_BOOT, NO_SEQ, Readings
+from starloop.bench.figures import Figure
+from stream.sinks.influx import TOPICS, InfluxSink
+from stream.sinks.options import GROUP, InfluxOptions
+from stream.topics import INPUT, topic_specs
+from stream.transports.embedded_client import EmbeddedClient
+from stream.transports.log import SqliteLog
+
+DEVICES = 2_000
+READINGS_A_RECORD = 1_000
+STEP_MS = 60_000
+FIRST_MS = 1_764_000_000_000
+RUN_S_MAX = 600.0
+_LOOK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run: points that InfluxDB took, seconds from the first look at the log to its commit, and the sink's own CPU."""
+
+    points: int
+    wall_s: float
+    cpu_s: float
+
+
+class _Names:
+    """Number N is the metric of device N."""
+
+    def number(self, name: str) -> int:
+        return int(name.partition("/")[0].rpartition("-")[2])
+
+    def name(self, number: int) -> str:
+        return f"{device_name(number)}/{SLOT}"
+
+
+def run(folder: Path, options: InfluxOptions, readings: int, runs: int) -> list[Figure]:
+    """The figures of `runs` runs. Raises StarloopError where the server does not take what is written."""
+    done: list[Run] = []
+    spawning = multiprocessing.get_context("spawn")
+    for number in range(runs):
+        with (
+            _bucket(options, f"starloop-bench-{time.time_ns()}") as bucket,
+            ProcessPoolExecutor(1, mp_context=spawning) as process,
+        ):
+            mine = replace(options, bucket=bucket, readings=RawReadings.ALL)
+            done.append(process.submit(_one, folder / str(number), mine, readings).result())
+    return [
+        Figure(name="influx, points a second", unit="1/s", runs=tuple(one.points / one.wall_s for one in done)),
+        Figure(
+            name="influx, points a CPU-second of the sink",
+            unit="1/s",
+            runs=tuple(one.points / one.cpu_s for one in done),
+        ),
+    ]
+
+
+@contextmanager
+def _bucket(options: InfluxOptions, name: str) -> Iterator[str]:
+    with InfluxDBClient(options.url, options.read_token(), org=options.org, timeout=60_000) as client:
+        buckets = client.buckets_api()
+        try:
+            made = buckets.create_bucket(bucket_name=name, org=options.org)
+        except (ApiException, HTTPError) as error:
+            said = str(error).splitlines()[0]
+            raise StarloopError(f"no bucket can be made at {options.url} for the benchmark: {said}") from error
+        try:
+            yield name
+        finally:
+            buckets.delete_bucket(made)
+
+
+def _one(folder: Path, options: InfluxOptions, readings: int) -> Run:
+    folder.mkdir(parents=True)
+    with SqliteLog(folder / "log.db") as log:
+        client = EmbeddedClient(log, topic_specs())
+        for first in range(0, readings, READINGS_A_RECORD):
+            log.append(INPUT, [encode(_record(first, min(READINGS_A_RECORD, readings - first)))])
+        catalogue = resolve(load_fleet(DEVICES), load_profiles())
+        sink = InfluxSink(client, options, names=_Names(), catalogue=lambda: catalogue)
+        return asyncio.run(_timed(client, sink, readings))
+
+
+async def _timed(client: EmbeddedClient, sink: InfluxSink, readings: int) -> Run:
+    await client.start()
+    begun_s, cpu_s = time.perf_counter(), time.process_time()
+    task = asyncio.create_task(sink.run())
+    try:
+        async with asyncio.timeout(RUN_S_MAX):
+            while not task.done() and any((await client.lag(GROUP, TOPICS)).values()):
+                if sink.status().reachable is False:
+                    raise StarloopError(f"the server does not take points: {sink.status().last_error}")
+                await asyncio.sleep(_LOOK_S)
+        wall_s, cpu_s = time.perf_counter() - begun_s, time.process_time() - cpu_s
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+    points = sink.status().written_points
+    if points != readings:
+        raise StarloopError(f"{points} of {readings} points were written: {sink.status().last_error}")
+    return Run(points=points, wall_s=wall_s, cpu_s=cpu_s)
+
+
+def _record(first: int, count: int) -> Readings:
+    """Levels that fall, each device's turn after the other's."""
+    number = np.arange(first, first + count, dtype=np.int64)
+    turn, device = number // DEVICES, number % DEVICES
+    at_ms = FIRST_MS + turn * STEP_MS + device * 17
+    return Readings(
+        metric=device.astype(np.int32),
+        at_ms=at_ms,
+        arrived_ms=at_ms,
+        value=np.round(1000.0 - (37.0 * turn.astype(np.float64) + device.astype(np.float64)) / 100.0, 2),
+        boot=np.full(count, NO_BOOT, dtype=np.int64),
+        seq=np.full(count, NO_SEQ, dtype=np.int64),
+    )
