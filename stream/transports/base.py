@@ -22,6 +22,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable
 from typing import Any, cast
 
+from faust.tables.manager import TableManager
 from faust.transport.consumer import Consumer, RecordMap
 from faust.transport.producer import Producer, ProducerBuffer
 from faust.types import TP
@@ -128,7 +129,8 @@ class CorrectedConsumer(Consumer):
         if self.app.rebalancing:
             # Only tables recover now. Faust empties the agents' queues when recovery is over, without going back: a record
             # of another topic that is delivered before would be lost.
-            active = {tp for tp in active if self._is_changelog_tp(tp)}
+            # The same holds for what a standby copy would be fed with: it begins when all others do.
+            active = active & cast(TableManager, self.app.tables).recovery.active_tps
             timeout = min(timeout, RECOVERY_LOOK_S)
         if active:
             return await self._getmany(active_partitions=active, timeout=timeout), active

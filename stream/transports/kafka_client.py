@@ -41,12 +41,15 @@ class KafkaClient:
         self._reading = asyncio.Lock()
         self._counts: dict[str, int] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._sent: set[asyncio.Future[Any]] = set()
         self._pending_bytes = 0
         self._room = asyncio.Condition()
 
     async def start(self) -> None:
         """Makes the topics, and connects."""
         self.partitions = await ensure_topics(self.options, self._topics)
+        for topic in self._topics:
+            self._counts[self.options.topic_name(topic.name)] = self.partitions if topic.per_customer else 1
         await self._current()
 
     async def stop(self) -> None:
@@ -64,6 +67,9 @@ class KafkaClient:
         """Durable on return: every copy that is in sync has the records."""
         if not entries:
             return
+        for topic, partition in {(entry.topic, entry.partition) for entry in entries}:
+            if not 0 <= partition < (count := len(await self._places(topic))):
+                raise LogError(f"topic {topic!r} has no partition {partition}: expected one before {count}")
         size_bytes = sum(len(entry.value or b"") + len(entry.key or b"") for entry in entries)
         async with self._room:
             await self._room.wait_for(lambda: self._pending_bytes < PENDING_BYTES_MAX)
@@ -118,22 +124,16 @@ class KafkaClient:
         tp = TopicPartition(self.options.topic_name(topic), partition)
         if tp not in await self._places(topic):
             return None
-        async with self._read(f"read the last record of {topic!r}") as reader:
-            begin = (await reader.beginning_offsets([tp]))[tp]
-            end = (await reader.end_offsets([tp]))[tp]
-            reader.assign([tp])
-            try:
-                back = 1
-                # A look finds nothing only where nothing is left in its span: then the next one starts further back.
-                while end > begin:
-                    if records := await _read_to(reader, tp, max(begin, end - back), end):
-                        return fetched_of(records[-1], topic)
-                    if end - back <= begin:
-                        break
-                    back *= 8
-            finally:
-                reader.unsubscribe()
-        return None
+        # Not the consumer that looks things up: fetching would go on in it.
+        reader = AIOKafkaConsumer(**self.options.consuming(None))
+        try:
+            with self.options.meant(f"read the last record of {topic!r}"):
+                async with asyncio.timeout(OPERATION_S_MAX):
+                    await reader.start()
+                    record = await _last(reader, tp)
+        finally:
+            await _ended(reader)
+        return None if record is None else fetched_of(record, topic)
 
     async def _places(self, topic: str) -> list[TopicPartition]:
         """Every partition of the topic. Raises LogError where it is not there."""
@@ -163,20 +163,23 @@ class KafkaClient:
 
     async def _append(self, entries: Sequence[Entry]) -> None:
         producer = await self._current()
-        sent: list[asyncio.Future[object]] = []
+        sent: list[asyncio.Future[Any]] = []
         try:
             with self.options.meant("append"):
                 async with asyncio.timeout(OPERATION_S_MAX):
                     for topic, partition, key, value in entries:
                         name = self.options.topic_name(topic)
-                        sent.append(await producer.send(name, value, key=key, partition=partition))
+                        future = await producer.send(name, value, key=key, partition=partition)
+                        sent.append(future)
+                        self._sent.add(future)
                     await asyncio.gather(*sent)
-        except BaseException as error:
+        except LogError:
+            self._give_up(producer)
+            raise
+        finally:
+            self._sent.difference_update(sent)
             for future in sent:
                 future.cancel()
-            if not isinstance(error, asyncio.CancelledError):
-                self._give_up(producer)
-            raise
 
     async def _current(self) -> AIOKafkaProducer:
         async with self._making:
@@ -197,11 +200,21 @@ class KafkaClient:
             return  # another append of the same producer saw it first
         self._producer = None
         _logger.warning("give_up_producer", brokers=",".join(self.options.brokers))
-        # What it still holds must neither be sent nor be waited for.
-        producer._message_accumulator.fail_all(KafkaError("given up after an append that failed"))
-        task = asyncio.create_task(_ended(producer))
+        for future in self._sent:
+            if not future.done():
+                future.set_exception(KafkaError("given up with an append that failed"))
+        task = asyncio.create_task(_abandoned(producer))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+
+async def _abandoned(producer: AIOKafkaProducer) -> None:
+    """Ends it with what it holds neither sent nor waited for: its own `stop` waits until brokers have taken all."""
+    with contextlib.suppress(KafkaError, TimeoutError, OSError):
+        async with asyncio.timeout(STOP_S_MAX):
+            await producer._sender.close()
+    producer._closed = True
+    await producer.client.close()
 
 
 async def _ended(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
@@ -221,6 +234,21 @@ async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
                 if not error.retriable:
                     raise
             await asyncio.sleep(RETRY_MS / 1000)
+
+
+async def _last(reader: AIOKafkaConsumer, tp: TopicPartition) -> ConsumerRecord[bytes, bytes] | None:
+    begin = (await reader.beginning_offsets([tp]))[tp]
+    end = (await reader.end_offsets([tp]))[tp]
+    reader.assign([tp])
+    back = 1
+    # A look finds nothing only where nothing is left in its span: then the next one starts further back.
+    while end > begin:
+        if records := await _read_to(reader, tp, max(begin, end - back), end):
+            return records[-1]
+        if end - back <= begin:
+            break
+        back *= 8
+    return None
 
 
 async def _read_to(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
@@ -78,6 +79,12 @@ async def ensure_topics(options: KafkaOptions, topics: Sequence[TopicSpec]) -> i
         if found[name] != wanted:
             raise InputError(_unfit(name, found[name], wanted))
     return partitions
+
+
+async def make_topic(options: KafkaOptions, topic: TopicSpec, partitions: int) -> None:
+    """Makes one topic, named in full, where there is none. Raises InputError where it has another number of partitions."""
+    exact = replace(options, prefix="", partitions=partitions)
+    await ensure_topics(exact, [topic])
 
 
 def _decided(options: KafkaOptions, topics: Sequence[TopicSpec], found: Mapping[str, int]) -> int:

@@ -1,0 +1,60 @@
+"""A table's memory that knows how far into the changelog it has come, so that a standby copy is of use.
+
+Faust's own memory store forgets a standby copy at the end of every recovery, and reads a partition's whole changelog again
+when it takes it over. This one keeps the copies it is told to keep, and recovery reads on from where they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from faust import stores
+from faust.stores import memory
+from faust.types import TP, EventT
+
+SCHEME = "kept"
+
+
+def register() -> None:
+    """Makes `kept://` known to Faust."""
+    stores.STORES.aliases[SCHEME] = "stream.transports.kept_store:Store"
+
+
+class Store(memory.Store[Any, Any]):
+    """Keys of every partition that is active or standby here, in memory."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._reached: dict[TP, int] = {}
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, value)
+        # Faust's own notes the partition of what it reads only, and keeps for ever what this worker wrote.
+        self._key_partition[key] = self.table.partition_for_key(key) or 0
+
+    def persisted_offset(self, tp: TP) -> int | None:
+        """The offset of the last record of the changelog that is in the table; None where there is none."""
+        return self._reached.get(TP(*tp))
+
+    def set_persisted_offset(self, tp: TP, offset: int) -> None:
+        """What this worker wrote itself, once the log has it."""
+        self._reached[TP(*tp)] = max(offset, self._reached.get(TP(*tp), -1))
+
+    def apply_changelog_batch(
+        self, batch: Iterable[EventT[Any]], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
+    ) -> None:
+        """Takes up records of the changelog."""
+        events = list(batch)
+        super().apply_changelog_batch(events, to_key, to_value)
+        for event in events:
+            self.set_persisted_offset(event.message.tp, event.message.offset)
+
+    async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
+        """Forgets partitions that are neither active nor standby here any more."""
+        kept = {TP(*tp) for tp in active_tps | standby_tps}
+        partitions = {tp.partition for tp in kept}
+        for key in [key for key, partition in self._key_partition.items() if partition not in partitions]:
+            self.data.pop(key, None)
+            del self._key_partition[key]
+        self._reached = {tp: offset for tp, offset in self._reached.items() if tp in kept}

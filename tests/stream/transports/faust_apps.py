@@ -1,0 +1,120 @@
+"""The same small Faust app on either transport, and a process to kill that runs it.
+
+It counts, in a table, the records of each key of the topic `input`, and passes each on to the topic `out`.
+Run as `faust_apps.py BROKER PREFIX PARTITIONS STANDBYS`: a worker on Kafka, until it is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+import faust
+from faust.types import TransportT
+from yarl import URL
+
+from stream.transports import embedded, kafka, kept_store
+from stream.transports.client import TopicSpec
+from stream.transports.kafka_client import KafkaClient
+from stream.transports.kafka_options import KafkaOptions
+from stream.transports.log import SqliteLog
+
+TOPICS = (
+    TopicSpec(name="input", per_customer=True),
+    TopicSpec(name="out", per_customer=True),
+    TopicSpec(name="counts-changelog", per_customer=True, compacted=True),
+)
+
+
+class RawTable(faust.Table[bytes, bytes]):
+    """A table whose keys and values are bytes."""
+
+    def _serializer_from_type(self, typ: Any) -> str:
+        return "raw"
+
+
+class App(faust.App):
+    """An app on an embedded log or on Kafka."""
+
+    def __init__(self, log: SqliteLog | None, options: KafkaOptions | None, **settings: Any) -> None:
+        self.log_file, self.options = log, options
+        self.failed: BaseException | None = None
+        embedded.register()
+        kafka.register()
+        kept_store.register()
+        super().__init__(
+            **{
+                "broker": URL("embedded:///nowhere"),
+                "store": URL("kept://"),
+                "datadir": "/nowhere",
+                "autodiscover": False,
+                "web_enabled": False,
+                "topic_disable_leader": True,
+                "stream_wait_empty": False,
+                "key_serializer": "raw",
+                "value_serializer": "raw",
+                "broker_commit_interval": 0.2,
+                "Table": RawTable,
+                **settings,
+            }
+        )
+
+    def _on(self, url: Any) -> TransportT:
+        if self.options is not None:
+            return kafka.Transport(url, self, options=self.options)
+        return embedded.Transport(url, self, log=self.log_file)
+
+    def _new_transport(self) -> TransportT:
+        return self._on(self.conf.broker_consumer)
+
+    def _new_producer_transport(self) -> TransportT:
+        return self._on(self.conf.broker_producer)
+
+    def _create_directories(self) -> None:
+        pass
+
+
+def embedded_app(log: SqliteLog, **settings: Any) -> App:
+    """On an embedded log."""
+    return App(log, None, id="starloop", topic_partitions=1, topic_replication_factor=1, **settings)
+
+
+def kafka_app(options: KafkaOptions, partitions: int, standbys: int = 0, **settings: Any) -> App:
+    """On Kafka."""
+    return App(None, options, **(kafka.faust_settings(options, partitions=partitions, standbys=standbys) | settings))
+
+
+def counting(app: App) -> Any:
+    """Adds the table and the agent; gives the table."""
+    options = app.options
+    names = (options.topic_name("input"), options.topic_name("out")) if options else ("input", "out")
+    table = app.Table("counts", partitions=app.conf.topic_partitions, key_type=bytes, value_type=bytes)
+    out = app.topic(names[1])
+
+    async def count(stream: faust.Stream[bytes]) -> None:
+        async for event in stream.events():
+            # The offset that a key's count includes is kept beside it: a record that comes again is not counted again.
+            total, reached = map(int, (table.get(event.key) or b"0 -1").split())
+            if event.message.offset > reached:
+                table[event.key] = b"%d %d" % (total + 1, event.message.offset)
+            await out.send(key=event.key, value=event.value, partition=event.message.partition)
+
+    app.agent(app.topic(names[0]), name="count")(count)
+    return table
+
+
+async def work(broker: str, prefix: str, partitions: int, standbys: int) -> None:
+    """A worker, for ever."""
+    options = KafkaOptions(brokers=(broker,), prefix=prefix, partitions=partitions)
+    client = KafkaClient(options, TOPICS)
+    await client.start()
+    app = kafka_app(options, partitions, standbys)
+    counting(app)
+    await app.start()
+    print("ready", flush=True)
+    await app.wait_until_stopped()
+
+
+if __name__ == "__main__":
+    asyncio.run(work(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
