@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 
 from config.resolve import Catalogue
 from reactor.routes import routes
-from reactor.state import TABLES, Entity, Lesson, Need, Reached, State
+from reactor.state import TABLES, Entity, Lesson, Need, Reached, State, SupplierMemory
 from reactor.store.rows import Delivery, OutboxRow, QuarantineRow, ReactionRow, SendState
 from reactor.turn import Step
 from star.errors import StoreAhead
 from star.react import Decision
 from star.records import Quarantined
 from star.repeat import NeedState
+from star.times import DAY_MS
 
 
 @dataclass(slots=True)
@@ -40,6 +41,10 @@ class MemoryNames:
             self._names.append(name)
         return self._numbers[name]
 
+    def refresh(self) -> list[str]:
+        """Nobody else adds names here."""
+        return []
+
     def name(self, number: int) -> str:
         """The name behind a number. Raises KeyError."""
         if not 0 <= number < len(self._names):
@@ -50,9 +55,8 @@ class MemoryNames:
 class MemoryStore:
     """See SqlStore for what each call means."""
 
-    def __init__(self, partitions: int = 1) -> None:
+    def __init__(self) -> None:
         self.names = MemoryNames()
-        self._partitions = partitions
         self._consumed: dict[int, tuple[int, int]] = {}
         self._entities: dict[int, dict[tuple[str, str], Entity]] = {}
         self._needs: dict[str, Need] = {}
@@ -85,38 +89,57 @@ class MemoryStore:
         for reaction in step.reactions:
             self._reactions[reaction.id] = ReactionRow(reaction=reaction)
             for target in routes(reaction, catalogue):
-                row = OutboxRow(id=len(self._outbox), need=reaction.need, target=target, reaction=reaction)
+                row = OutboxRow(
+                    id=len(self._outbox), need=reaction.need, target=target, reaction=reaction, partition=partition
+                )
                 self._outbox.append(_Sending(row, "waiting", reaction.at_ms))
         for id_, outcome in step.said:
             if id_ in self._reactions:
                 self._reactions[id_] = self._reactions[id_].with_said(outcome)
         for number, reason in enumerate(step.unmatched):
-            self._put_aside(("facts", step.offset, number), step.at_ms, reason, None, b"")
+            source = "facts" if partition == 0 else f"facts/{partition}"
+            self._put_aside((source, step.offset, number), step.at_ms, reason, None, b"")
 
-    def lessons(self, day: int, *, except_partition: int) -> list[Lesson] | None:
-        """The lessons of days up to `day` of all other partitions; None while one of them has not reached the day after."""
+    def lessons(self, day: int, *, except_partition: int, partitions: int) -> list[Lesson] | None:
+        """The lessons of days up to `day` of all partitions but one; None while one of these may still add to them."""
         found: list[Lesson] = []
-        for partition in range(self._partitions):
+        for partition in range(partitions):
             if partition == except_partition:
                 continue
             entities = self._entities.get(partition, {})
             reached = entities.get((TABLES[Reached], "day"))
-            if not isinstance(reached, Reached) or reached.day <= day:
+            _, at_ms = self._consumed.get(partition, (-1, 0))
+            if at_ms < (day + 1) * DAY_MS and not (isinstance(reached, Reached) and reached.day > day):
                 return None
             found += [one for one in entities.values() if isinstance(one, Lesson) and one.day <= day]
         return found
 
-    def flush(self) -> None:
+    def flush(self, partition: int | None = None) -> None:
         """Nothing waits here."""
+
+    def release(self, partition: int) -> None:
+        """Nobody else is here to take it."""
+
+    def progress(self) -> dict[int, tuple[int, int]]:
+        """How far each partition is consumed: partition -> offset, and the time of its facts."""
+        return dict(self._consumed)
+
+    def suppliers(self) -> dict[str, SupplierMemory]:
+        """What is remembered of each supplier, of the partition furthest in time."""
+        found: dict[str, SupplierMemory] = {}
+        for partition in sorted(self._entities, key=lambda number: (self._consumed[number][1], -number)):
+            entities = self._entities[partition].values()
+            found |= {one.supplier: one for one in entities if isinstance(one, SupplierMemory)}
+        return found
 
     def close(self) -> None:
         """Nothing is held here."""
 
-    def due(self, now_ms: int, limit: int) -> list[OutboxRow]:
+    def due(self, now_ms: int, limit: int, partitions: Collection[int] | None = None) -> list[OutboxRow]:
         """Rows whose time has come, of each line the first."""
         heads: dict[tuple[str, str], _Sending] = {}
         for sending in self._outbox:
-            if sending.state == "waiting":
+            if sending.state == "waiting" and (partitions is None or sending.row.partition in partitions):
                 heads.setdefault((sending.row.need, sending.row.target), sending)
         due = [sending for sending in heads.values() if sending.due_ms <= now_ms]
         return [sending.row for sending in sorted(due, key=lambda sending: (sending.due_ms, sending.row.id))][:limit]
@@ -128,6 +151,8 @@ class MemoryStore:
     def mark_failed(self, row: int, error: str, *, next_try_ms: int | None) -> None:
         """A try failed."""
         sending = self._outbox[row]
+        if sending.state != "waiting":
+            return
         sending.row = replace(sending.row, tries=sending.row.tries + 1, error=error)
         if next_try_ms is None:
             sending.state = "given-up"
@@ -141,7 +166,13 @@ class MemoryStore:
 
     def waiting(self) -> int:
         """How many rows wait to be sent."""
-        return sum(sending.state == "waiting" for sending in self._outbox)
+        return self.outbox_waiting()[0]
+
+    def outbox_waiting(self, partitions: Collection[int] | None = None) -> tuple[int, int | None, int]:
+        """How many rows wait, since when the longest waiting of them is due, how many were given up."""
+        found = [sending for sending in self._outbox if partitions is None or sending.row.partition in partitions]
+        due_ms = [sending.due_ms for sending in found if sending.state == "waiting"]
+        return len(due_ms), min(due_ms, default=None), sum(sending.state == "given-up" for sending in found)
 
     def needs(
         self,

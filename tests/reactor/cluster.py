@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ import numpy as np
 from config.resolve import Catalogue
 from reactor.engine import Engine
 from reactor.lessons import LATE_DAYS, RECENT_DAYS
-from reactor.store import MemoryStore
+from reactor.store import MemoryStore, SqlStore
 from reactor.store.rows import write
 from reactor.turn import Step
 from star.analyse import Facts
@@ -78,9 +79,15 @@ class Cluster:
     """An engine for each of the histories. exchange: they learn from each other; else each decides by its own lessons."""
 
     def __init__(
-        self, catalogue: Catalogue, histories: Sequence[Sequence[Facts]], seed: int, *, exchange: bool = True
+        self,
+        catalogue: Catalogue,
+        histories: Sequence[Sequence[Facts]],
+        seed: int,
+        *,
+        exchange: bool = True,
+        store: MemoryStore | SqlStore | None = None,
     ) -> None:
-        self.store = MemoryStore(len(histories))
+        self.store = MemoryStore() if store is None else store
         self.said: Said = defaultdict(list)
         self.waits = self.kills = 0
         self._catalogue = catalogue
@@ -110,7 +117,7 @@ class Cluster:
         due = engine.lessons_due(facts.at_ms)
         if due is not None:
             self.store.commit(engine.reach(due), engine.catalogue, number)
-            others = self.store.lessons(due - LATE_DAYS, except_partition=number)
+            others = self.store.lessons(due - LATE_DAYS, except_partition=number, partitions=len(self._histories))
             if others is None:
                 self.waits += 1
                 return False
@@ -132,4 +139,6 @@ class Cluster:
             return False
         self.kills += 1
         self.engines[number] = self._started(number)
+        told = self._histories[number]
+        self._next[number] = bisect_right(told, self.engines[number].state.offset, key=lambda facts: facts.offset)
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +13,11 @@ from reactor.engine import Engine
 from reactor.learning import LOG_UNIT, learned_lead_days, together, with_delivery
 from reactor.lessons import day_of
 from reactor.state import Lesson
-from reactor.store import MemoryStore
+from reactor.store import MemoryStore, SqlStore
 from reactor.store.rows import write
 from star.analyse import Facts
 from star.errors import UsageError
-from star.times import DAY_MS
+from star.times import DAY_MS, HOUR_MS
 from tests.reactor.cluster import Cluster, parts_of, said_by_one
 from tests.reactor.homes import START_MS, Home, catalogue_of, home_of
 from tests.reactor.neighbours import BREAK_DAY, BREAK_DAYS, SUPPLIERS, Lived, Street, street
@@ -44,6 +45,15 @@ def test_customers_get_the_same_from_any_number_of_engines(partitions: int, seed
     assert partitions == 1 or cluster.waits > 10
     for name in SUPPLIERS:
         assert len({write(engine.state.suppliers[name]) for engine in cluster.engines}) == 1
+
+
+def test_engines_over_one_database_agree_as_well(tmp_path: Path) -> None:
+    """What they remember, and learn of each other, goes through its tables."""
+    told = lived(2).facts[: 60 * 4]
+    with SqlStore(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        cluster = Cluster(street(), parts_of(street(), told, 3), 2, store=store)
+        cluster.run()
+    assert cluster.said == said_by_one(street(), told)
 
 
 def test_what_is_learned_of_suppliers_decides_and_is_shared() -> None:
@@ -175,11 +185,30 @@ def test_sums_are_exact_in_any_order() -> None:
 
 def test_partitions_ask_the_store_for_lessons_of_others_only_when_all_are_there() -> None:
     """A partition that has not come so far may still learn; on the first day and after a break all say how far they are."""
-    store, catalogue = MemoryStore(partitions=3), catalogue_of()
+    store, catalogue = MemoryStore(), catalogue_of()
     engines = [Engine(catalogue, alone=False) for _ in range(3)]
     for number, engine in enumerate(engines[:2]):
         store.commit(engine.reach(100), catalogue, number)
-    assert store.lessons(98, except_partition=0) is None
+    assert store.lessons(98, except_partition=0, partitions=3) is None
     store.commit(engines[2].reach(99), catalogue, 2)
-    assert store.lessons(98, except_partition=0) == []
-    assert store.lessons(99, except_partition=0) is None
+    assert store.lessons(98, except_partition=0, partitions=3) == []
+    assert store.lessons(99, except_partition=0, partitions=3) is None
+
+
+def test_terms_said_before_midnight_are_of_that_day_wherever_they_are_taken_in() -> None:
+    """A partition whose tick comes after midnight counts the same lessons as one whose tick came before it."""
+    engines = []
+    for tick_ms in (-HOUR_MS // 4, HOUR_MS // 4):
+        home = home_of()
+        midnight_ms = (day_of(home.now_ms) + 1) * DAY_MS
+        home.now_ms = midnight_ms - HOUR_MS // 2
+        home.terms(lead=(3.0, 4.0))
+        home.now_ms = midnight_ms + tick_ms
+        home.tick()
+        home.passes(days=3)
+        home.engine.learn(day_of(home.now_ms), lessons_of([day_of(midnight_ms) - 1, day_of(midnight_ms)]))
+        home.tick()
+        home.passes(days=1).tick()
+        engines.append(home.engine)
+    assert engines[0].state.suppliers == engines[1].state.suppliers
+    assert engines[0].state.suppliers["acme"].terms_day == day_of(START_MS)
