@@ -3,7 +3,10 @@ given up.
 
 At least once, and never out of order: rows with the same need and target are one line, of which only the first waits to
 be sent, so a cancellation never overtakes its order. A row is marked only after the other side has it; a kill in
-between sends it again, with the same id. What is to be sent was decided before, in the store's transaction; how a way
+between sends it again, with the same id. Of several processes over one store each carries what was decided in the partitions it
+owns; one that loses a partition ends what it has in flight, so that after a hand-over both may send a row, under the same id
+and with the same body, by which the other side knows it. While the store is away nothing new is sent, and what was sent
+meanwhile is remembered and marked when it is back. What is to be sent was decided before, in the store's transaction; how a way
 out works is the channels'. What can't be brought to its supplier comes back through the input log as an outcome
 `failed`, so that the reactor replaces it.
 """
@@ -13,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,7 +26,7 @@ from config.resolve import Catalogue
 from config.settings import Settings
 from reactor.at_the_door import Hold, look
 from reactor.routes import carries, customer_of, supplier_of
-from star.errors import InputError, Unavailable
+from star.errors import InputError, StoreDamaged, StoreError, Unavailable
 from star.ports import Clock
 from star.ports import Sender as Channel
 from star.react import Reaction, ReactionType
@@ -34,10 +37,13 @@ log = structlog.get_logger()
 
 
 class OutboxRow(Protocol):
-    """One reaction on its way to one target. tries: how often it failed; error: how it failed last."""
+    """One reaction on its way to one target. tries: how often it failed; error: how it failed last. partition: where it was
+    decided."""
 
     @property
     def id(self) -> int: ...
+    @property
+    def partition(self) -> int: ...
     @property
     def need(self) -> str: ...
     @property
@@ -53,8 +59,11 @@ class OutboxRow(Protocol):
 class Outbox(Protocol):
     """The store's outbox. Every call is one short transaction, durable on return; they are made in worker threads."""
 
-    def due(self, now_ms: int, limit: int) -> Sequence[OutboxRow]:
-        """Rows whose time has come, longest due first: of each line (need, target) only the first that is not at its end."""
+    def due(self, now_ms: int, limit: int, partitions: Collection[int] | None = None) -> Sequence[OutboxRow]:
+        """Rows whose time has come, longest due first: of each line (need, target) only the first that is not at its end.
+
+        partitions: only what was decided there; None: all.
+        """
         ...
 
     def mark_sent(self, row: int, now_ms: int) -> None:
@@ -117,9 +126,9 @@ class _Health:
 
 
 class Sender:
-    """Carries the outbox's rows. One a store; `run` it as a task, `nudge` it when rows were added.
+    """Carries the outbox's rows. One a process; `run` it as a task, `nudge` it when rows were added or partitions came.
 
-    report: appends an outcome to the input log and returns when it is on disk. catalogue: the fleet as it is now.
+    partitions: those that this process owns now; None: it is alone and carries all. report: appends an outcome to the input log and returns when it is on disk. catalogue: the fleet as it is now.
     need_state: the state of a need by its id, None where it is not known.
     """
 
@@ -133,6 +142,7 @@ class Sender:
         need_state: Callable[[str], NeedState | None],
         clock: Clock,
         limits: Limits | None = None,
+        partitions: Callable[[], Collection[int]] | None = None,
     ) -> None:
         self._outbox = outbox
         self._channels = channels
@@ -141,6 +151,8 @@ class Sender:
         self._need_state = need_state
         self._clock = clock
         self._limits = limits or Limits()
+        self._partitions = partitions
+        self._unmarked: dict[int, int] = {}  # rows the other side has without the store's knowing, and their partitions
         self._lines: set[tuple[str, str]] = set()
         self._busy: Counter[str] = Counter()
         self._ready: list[OutboxRow] = []
@@ -149,11 +161,14 @@ class Sender:
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
-        """Sends until it is cancelled. Rows in flight at that moment are sent again after the next start."""
+        """Sends until it is cancelled. Rows in flight at that moment are sent again after the next start.
+
+        While the store is away it asks again every poll_s. Raises StoreDamaged.
+        """
         async with asyncio.TaskGroup() as group:
             while True:
                 self._wake.clear()
-                await self._start(group)
+                await self._start_if_store_is_there(group)
                 try:
                     async with asyncio.timeout(self._limits.poll_s):
                         await self._wake.wait()
@@ -171,14 +186,27 @@ class Sender:
         self._stale = True
         self._wake.set()
 
+    async def _start_if_store_is_there(self, group: asyncio.TaskGroup) -> None:
+        try:
+            await self._start(group)
+        except StoreDamaged:
+            raise
+        except StoreError as error:
+            log.warning("found_store_away", error=str(error), retry_s=self._limits.poll_s)
+            await asyncio.sleep(self._limits.poll_s)
+            self._stale = True
+
     async def _start(self, group: asyncio.TaskGroup) -> int:
         """Starts a task for each due row whose target has room; gives their number. What found no room stays ready."""
+        owned = None if self._partitions is None else frozenset(self._partitions())
         if self._stale or not self._ready:
-            self._stale = False
             # A row that is sent while the store is being asked may still come back as due: its line was busy before.
             busy = set(self._lines)
-            rows = await asyncio.to_thread(self._outbox.due, self._clock.now_ms(), self._limits.due_rows_max)
-            self._ready = [row for row in rows if (row.need, row.target) not in busy]
+            self._stale = False
+            self._ready = [row for row in await self._due(owned) if (row.need, row.target) not in busy]
+        if owned is not None:
+            self._ready = [row for row in self._ready if row.partition in owned]
+            self._unmarked = {id_: number for id_, number in self._unmarked.items() if number in owned}
         started, waiting = 0, []
         for row in self._ready:
             if not self._has_room(row):
@@ -191,6 +219,11 @@ class Sender:
         self._ready = waiting
         return started
 
+    async def _due(self, owned: frozenset[int] | None) -> Sequence[OutboxRow]:
+        if owned is not None and not owned:
+            return []
+        return await asyncio.to_thread(self._outbox.due, self._clock.now_ms(), self._limits.due_rows_max, owned)
+
     def _has_room(self, row: OutboxRow) -> bool:
         limits = self._limits
         return (
@@ -202,6 +235,10 @@ class Sender:
     async def _carry(self, row: OutboxRow) -> None:
         try:
             await self._try(row)
+        except StoreDamaged:
+            raise
+        except StoreError as error:
+            log.warning("put_off_delivery", reaction=row.reaction.id, target=row.target, error=str(error))
         finally:
             self._lines.discard((row.need, row.target))
             self._busy[row.target] -= 1
@@ -211,6 +248,9 @@ class Sender:
 
     async def _try(self, row: OutboxRow) -> None:
         now_ms = self._clock.now_ms()
+        if row.id in self._unmarked:
+            await self._mark_sent(row)
+            return
         if self._at_its_end(row, now_ms):
             await self._give_up(row, f"given up after {row.tries} tries; the last: {row.error or 'none was made'}")
             return
@@ -229,7 +269,13 @@ class Sender:
             await self._give_up(row, str(error))
         else:
             self._health.pop(row.target, None)
-            await asyncio.to_thread(self._outbox.mark_sent, row.id, self._clock.now_ms())
+            self._unmarked[row.id] = row.partition
+            await self._mark_sent(row)
+
+    async def _mark_sent(self, row: OutboxRow) -> None:
+        """Where the store is away the row comes back as due, and is marked then: the other side is not asked twice."""
+        await asyncio.to_thread(self._outbox.mark_sent, row.id, self._clock.now_ms())
+        self._unmarked.pop(row.id, None)
 
     async def _may_be_pushed(self, row: OutboxRow, now_ms: int) -> bool:
         """The last look before a contact; puts it off, or ends it, where this is not the moment."""

@@ -12,6 +12,7 @@ StarloopError
 │   └── LogDamaged        the log's file is not readable
 ├── StoreError            the store can't be used
 │   ├── StoreDamaged      its file is not readable
+│   ├── StoreFenced       another process has taken the partition over: nothing was written
 │   └── StoreAhead        it has consumed more than the log holds (a restored backup of one of the two)
 ├── ModelError            a model file is missing, damaged or not what its card says
 └── Unavailable           something outside can't be reached now; worth another try
@@ -95,6 +96,17 @@ class StoreDamaged(StoreError):
 
 class StoreAhead(StoreError):
     """The store has consumed more of the log than the log holds."""
+
+
+class StoreFenced(StoreError):
+    """Another process has consumed these partitions since this one last did; what this one decided was not written.
+
+    Forget what is remembered of them; who still has to consume them loads them again.
+    """
+
+    def __init__(self, message: str, *, partitions: frozenset[int]) -> None:
+        self.partitions = partitions
+        super().__init__(message)
 
 
 class ModelError(StarloopError):

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from reactor.store import schema
-
-Work = Callable[[], AbstractContextManager[Connection]]
+from reactor.store.base import Work
+from reactor.store.database import Lock, insert_many, only_one
 
 
 class SqlNames:
-    """Names and numbers, all in memory; a new one is on disk before its number is given. Safe for several threads."""
+    """Names and numbers, all in memory; a new one is on disk before its number is given. Safe for several threads and processes.
+
+    Numbers are dense and in the order of adding, whoever adds: one process adds at a time (an advisory lock, SQLite's write lock),
+    and it first reads what others have added since. Each number is committed after all smaller ones, so `refresh` has only to
+    look beyond the last one known.
+    """
 
     def __init__(self, transaction: Work, reading: Work) -> None:
         self._transaction = transaction
+        self._reading = reading
         self._adding = threading.Lock()
         self._names: list[str] = []
         self._numbers: dict[str, int] = {}
-        with reading() as connection:
-            for number, name in connection.execute(select(schema.names).order_by(schema.names.c.number)):
-                self._numbers[name] = number
-                self._names.append(name)
+        self.refresh()
 
     def __len__(self) -> int:
         return len(self._names)
@@ -39,18 +41,23 @@ class SqlNames:
         names = tuple(names)
         if any(name not in self._numbers for name in names):
             with self._adding:
-                new = [name for name in dict.fromkeys(names) if name not in self._numbers]
-                first = len(self._names)
-                rows = [{"number": first + place, "name": name} for place, name in enumerate(new)]
-                if rows:
-                    with self._transaction() as connection:
-                        connection.execute(insert(schema.names), rows)
-                self._names += new
-                self._numbers.update((row["name"], row["number"]) for row in rows)  # type: ignore[misc]
+                with self._transaction() as connection:
+                    only_one(connection, Lock.NAMES)
+                    self._read_on(connection)
+                    new = [name for name in dict.fromkeys(names) if name not in self._numbers]
+                    first = len(self._names)
+                    rows = [{"number": first + place, "name": name} for place, name in enumerate(new)]
+                    insert_many(connection, schema.names, rows)
+                self._know(new)
         return [self._numbers[name] for name in names]
 
+    def refresh(self) -> list[str]:
+        """Reads the names that other processes have added since, and gives them, in order of their numbers."""
+        with self._adding, self._reading() as connection:
+            return self._read_on(connection)
+
     def name(self, number: int) -> str:
-        """The name behind a number. Raises KeyError for one that was never given."""
+        """The name behind a number. Raises KeyError for one that was never given, or by others since the last `refresh`."""
         if not 0 <= number < len(self._names):
             raise KeyError(number)
         return self._names[number]
@@ -58,3 +65,15 @@ class SqlNames:
     def all(self) -> tuple[str, ...]:
         """Every name, in order of its number."""
         return tuple(self._names)
+
+    def _read_on(self, connection: Connection) -> list[str]:
+        table = schema.names
+        query = select(table.c.name).where(table.c.number >= len(self._names)).order_by(table.c.number)
+        new = list(connection.execute(query).scalars())
+        self._know(new)
+        return new
+
+    def _know(self, new: list[str]) -> None:
+        first = len(self._names)
+        self._names += new
+        self._numbers.update((name, first + place) for place, name in enumerate(new))

@@ -63,7 +63,7 @@ class ReactionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxRow:
-    """One reaction on its way to one target. tries: how often it failed; error: how it failed last."""
+    """One reaction on its way to one target. tries: how often it failed; error: how it failed last. partition: where it was decided."""
 
     id: int
     need: str
@@ -71,6 +71,7 @@ class OutboxRow:
     reaction: Reaction
     tries: int = 0
     error: str | None = None
+    partition: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +98,11 @@ class QuarantineRow:
 _T = TypeVar("_T")
 _encoder = msgspec.json.Encoder()
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+
+
+def clean(said: str) -> str:
+    """A text of others as a column can hold it: PostgreSQL keeps no NUL, and no database half a surrogate pair."""
+    return said.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def write(value: object) -> str:

@@ -1,7 +1,7 @@
 """The store's tables. They change by migrations (migrations/), run when a store is opened.
 
 Columns are what is looked for; the whole of a fact is its `body`, JSON. `partition` keeps customers of different partitions of
-the log apart, so that each is consumed by itself.
+the log apart, so that each is consumed by itself; `writer` is the instance that consumed it last (fence.py).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ consumed = Table(
     Column("partition", Integer, primary_key=True, autoincrement=False),
     Column("input_offset", BigInteger, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
+    Column("writer", String),
 )
 
 needs = Table(
@@ -81,6 +82,7 @@ outbox = Table(
     "outbox",
     metadata,
     Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("partition", Integer, nullable=False, server_default="0"),
     Column("reaction", String, nullable=False),
     Column("need", String, nullable=False),
     Column("target", String, nullable=False),
@@ -98,6 +100,14 @@ names = Table(
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("name", String, nullable=False, unique=True),
+)
+
+fleet = Table(
+    "fleet",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("tables", Text, nullable=False),
 )
 
 quarantine = Table(

@@ -1,62 +1,52 @@
 """The store in a database: SQLite in one file, or PostgreSQL, by the same statements.
 
 One transaction a step: the offset consumed, what is remembered, needs, receipts, reactions and what is to be sent. SQLite runs
-in WAL mode with a full flush, so a commit that has returned survives a power cut. Calls block: live, they run in a thread.
-A step in which nothing happened is not committed by itself; its offset goes with the next one, or after OFFSET_WAIT_S.
+in WAL mode with a full flush, so a commit that has returned survives a power cut, and PostgreSQL as its server is set up. Calls
+block: live, they run in a thread. A step in which nothing happened is not committed by itself; its offset goes with the next
+one, or after OFFSET_WAIT_S. Several processes may use one database: fence.py says how a step stays one process's, names.py how
+names stay one numbering, fleet_book.py how they agree on the fleet.
 """
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Self
 
-from sqlalchemy import Connection, and_, exists, func, or_, select, update
-from sqlalchemy.engine import Row
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import Connection, and_, select
 
 from config.resolve import Catalogue
-from reactor.state import Entity, Need, State
+from reactor.state import TABLES, Entity, Lesson, Need, Reached, State, SupplierMemory
 from reactor.store import schema
-from reactor.store.database import open_database
+from reactor.store.fence import Fence
+from reactor.store.fleet_book import FleetBook
+from reactor.store.history import HistoryCalls
 from reactor.store.names import SqlNames
-from reactor.store.rows import KINDS, Delivery, OutboxRow, QuarantineRow, ReactionRow, read
-from reactor.store.writing import (
-    put_aside,
-    put_changes,
-    put_decisions,
-    put_notices,
-    put_offset,
-    put_reactions,
-    put_said,
-)
+from reactor.store.outbox import OutboxCalls
+from reactor.store.rows import KINDS, read
+from reactor.store.writing import put_changes, put_decisions, put_notices, put_reactions, put_said
 from reactor.turn import Step
-from star.errors import StoreAhead, StoreDamaged, StoreError
-from star.react import Decision, Reaction
-from star.records import Quarantined
+from star.errors import StoreAhead, StoreError, StoreFenced
 from star.repeat import NeedState
+from star.times import DAY_MS
 
 OFFSET_WAIT_S = 1.0
-"""An offset behind which nothing happened is written at latest so long after the last write."""
+"""An offset behind which nothing happened is written at latest with the first call after so long."""
 
 
-class SqlStore:
-    """The store behind a URL, such as `sqlite:////data/store.db`; migrations are run when it is opened.
+class SqlStore(OutboxCalls, HistoryCalls):
+    """The store behind a URL, such as `sqlite:////data/store.db` or `postgresql+psycopg://starloop@db.example/starloop`.
 
-    Safe to use from several threads: reads side by side, writes one after the other. Raises StoreDamaged where the file is
-    not a whole database, StoreError where it can't be used otherwise.
+    Migrations are run when it is opened. Safe to use from several threads: reads side by side, one step of a partition at a time,
+    with SQLite one write at a time. Raises StoreDamaged where the database is not whole, StoreFenced where another process has
+    taken a partition over, StoreError where it can't be used otherwise: after that one, the same call may work later.
     """
 
     def __init__(self, url: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._engine = open_database(url)
-        self._url = self._engine.url.render_as_string(hide_password=True)
-        self._monotonic = monotonic
-        self._writing = threading.Lock()
-        self._pending: dict[int, tuple[int, int]] = {}
-        self._written_s = monotonic()
+        super().__init__(url)
+        self._fence = Fence(self._transaction, self._place, monotonic, OFFSET_WAIT_S)
         self.names = SqlNames(self._transaction, self._reading)
+        self.fleet = FleetBook(self._engine, self._transaction, self._reading)
 
     def __enter__(self) -> Self:
         return self
@@ -65,243 +55,138 @@ class SqlStore:
         self.close()
 
     def close(self) -> None:
-        """Writes the offsets that wait, and lets the database go."""
-        self.flush()
-        self._engine.dispose()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        """A write, alone and whole."""
+        """Writes the offsets that wait, and lets the database go. What was taken over by others is theirs."""
         try:
-            with self._writing, self._engine.begin() as connection:
-                yield connection
-        except DatabaseError as error:
-            raise self._problem(error) from error
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        try:
-            with self._engine.connect() as connection:
-                yield connection
-        except DatabaseError as error:
-            raise self._problem(error) from error
-
-    def _problem(self, error: DatabaseError) -> StoreError:
-        found = str(error.orig)
-        if "malformed" in found or "not a database" in found:
-            return StoreDamaged(f"{self._url}: damaged ({found}): stop the service and restore it from a backup")
-        return StoreError(f"{self._url}: {found}")
+            self._flush_mine()
+        finally:
+            self._engine.dispose()
 
     # What the reactor remembers.
 
     def load(self, partition: int = 0, *, log_end: int | None = None) -> State:
-        """All that is remembered of a partition, its `offset` the last one consumed (-1: none).
+        """All that is remembered of a partition at one moment, its `offset` the last one consumed (-1: none).
 
+        From here on this instance consumes the partition: its next step is kept if nobody else has kept one meanwhile.
         log_end: the offset that the input log's next record will get. Raises StoreAhead where the store has consumed more
         than that: one of the two was restored from an older backup.
         """
-        with self._reading() as connection:
+        with self._fence.holding(partition) as found, self._reading_at_once() as connection:
             at = connection.execute(select(schema.consumed).where(schema.consumed.c.partition == partition)).first()
-            living = and_(schema.needs.c.partition == partition, schema.needs.c.state != NeedState.CLOSED)
-            needs = [read(Need, body) for (body,) in connection.execute(select(schema.needs.c.body).where(living))]
-            table = schema.memory
-            found = connection.execute(select(table.c.kind, table.c.body).where(table.c.partition == partition))
-            entities: list[Entity] = [read(KINDS[kind], body) for kind, body in found]
+            entities = _remembered(connection, partition)
+            found(None if at is None else at.input_offset)
         offset, at_ms = (-1, 0) if at is None else (at.input_offset, at.at_ms)
         if log_end is not None and offset >= log_end:
             raise StoreAhead(
-                f"{self._url}: has consumed the input log up to offset {offset}, but the log ends before {log_end}: one of "
+                f"{self._place}: has consumed the input log up to offset {offset}, but the log ends before {log_end}: one of "
                 "the two comes from an older backup. Restore both of the same moment"
             )
-        return State([*needs, *entities], offset=offset, at_ms=at_ms)
+        return State(entities, offset=offset, at_ms=at_ms)
 
     def commit(self, step: Step, catalogue: Catalogue, partition: int = 0) -> None:
-        """Keeps a step whole, with its offset. catalogue: says where its reactions go. On return it is on disk, unless the
-        step is empty: then nothing is lost with its offset but the time to take its facts again."""
+        """Keeps a step whole, with its offset, or nothing of it. catalogue: says where its reactions go.
+
+        On return it is on disk, unless the step is empty: then nothing is lost with its offset but the time to take its facts
+        again. After a StoreError the same step may be given again, also where nobody knows whether it was kept: it is kept once.
+        Raises StoreFenced where another process has consumed the partition since this one loaded it or last kept a step of it;
+        a partition that was never loaded here is expected to be new.
+        """
         if step.is_empty:
-            self._pending[partition] = (step.offset, step.at_ms)
-            if self._monotonic() - self._written_s >= OFFSET_WAIT_S:
-                self.flush()
+            self._fence.wait_with(partition, step.offset, step.at_ms)
+            if self._fence.is_flush_due:
+                self._flush_beside(partition)
             return
-        with self._transaction() as connection:
-            self._pending.pop(partition, None)
-            put_offset(connection, partition, step.offset, step.at_ms)
-            put_changes(connection, partition, step.changed)
-            put_decisions(connection, step.decisions)
-            put_reactions(connection, step, catalogue)
-            put_said(connection, step.said)
-            put_notices(connection, step)
-        self._written_s = self._monotonic()
+        with self._fence.step(partition, step.offset, step.at_ms) as connection:
+            if connection is not None:
+                put_changes(connection, partition, step.changed)
+                put_decisions(connection, step.decisions)
+                put_reactions(connection, partition, step, catalogue)
+                put_said(connection, step.said)
+                put_notices(connection, partition, step)
+        if self._fence.is_flush_due:
+            try:
+                self._flush_mine()
+            except StoreError:  # The step is kept; these offsets wait for the next time.
+                return
 
-    def flush(self) -> None:
-        """Writes offsets of empty steps that wait."""
-        if not self._pending:
+    def flush(self, partition: int | None = None) -> None:
+        """Writes the offsets of empty steps that wait, of one partition or of all. Raises StoreFenced, naming which."""
+        self._fence.flush(None if partition is None else (partition,))
+
+    def release(self, partition: int) -> None:
+        """The partition goes to another process: writes the offset that waits, and forgets what is expected of it."""
+        try:
+            self._fence.flush((partition,))
+        except StoreFenced:
+            pass
+        finally:
+            self._fence.forget(partition)
+
+    def _flush_mine(self) -> None:
+        """Writes what waits. Who was fenced off is told at its own next step."""
+        try:
+            self._fence.flush()
+        except StoreFenced:
             return
-        with self._transaction() as connection:
-            for partition, (offset, at_ms) in sorted(self._pending.items()):
-                put_offset(connection, partition, offset, at_ms)
-            self._pending.clear()
-        self._written_s = self._monotonic()
 
-    # What is to be sent.
+    def _flush_beside(self, partition: int) -> None:
+        try:
+            self._fence.flush()
+        except StoreFenced as error:
+            if partition in error.partitions:
+                raise
 
-    def due(self, now_ms: int, limit: int) -> list[OutboxRow]:
-        """Rows whose time has come, longest due first: of each line (need, target) only the first that is not at its end."""
-        box = schema.outbox
-        before = box.alias("before")
-        earlier = exists().where(
-            before.c.need == box.c.need,
-            before.c.target == box.c.target,
-            before.c.state == "waiting",
-            before.c.id < box.c.id,
-        )
-        query = (
-            select(box, schema.reactions.c.body)
-            .join(schema.reactions, schema.reactions.c.id == box.c.reaction)
-            .where(box.c.state == "waiting", box.c.due_ms <= now_ms, ~earlier)
-            .order_by(box.c.due_ms, box.c.id)
-            .limit(limit)
-        )
+    # What partitions know of each other.
+
+    def progress(self) -> dict[int, tuple[int, int]]:
+        """How far each partition is consumed, by all processes: partition -> offset, and the time of its facts."""
+        table = schema.consumed
         with self._reading() as connection:
-            return [
-                OutboxRow(
-                    id=row.id,
-                    need=row.need,
-                    target=row.target,
-                    reaction=read(Reaction, row.body),
-                    tries=row.tries,
-                    error=row.error,
-                )
-                for row in connection.execute(query)
-            ]
+            rows = connection.execute(select(table.c.partition, table.c.input_offset, table.c.at_ms))
+            written = {partition: (offset, at_ms) for partition, offset, at_ms in rows}
+        return written | self._fence.pending()
 
-    def mark_sent(self, row: int, now_ms: int) -> None:
-        """The other side has it."""
-        with self._transaction() as connection:
-            connection.execute(
-                update(schema.outbox).where(schema.outbox.c.id == row).values(state="sent", due_ms=now_ms, error=None)
+    def lessons(self, day: int, *, except_partition: int, partitions: int) -> list[Lesson] | None:
+        """The lessons of days up to `day` of all partitions but one; None while one of these may still add to them.
+
+        day: UTC, counted from 1970. A partition is past it when it has consumed facts of the day after, or says that it has
+        reached that day. Offsets that wait here are written first, for the others, who may wait for them in the same way.
+        """
+        self._flush_mine()
+        memory, consumed = schema.memory, schema.consumed
+        with self._reading_at_once() as connection:
+            passed = set(
+                connection.execute(select(consumed.c.partition).where(consumed.c.at_ms >= (day + 1) * DAY_MS)).scalars()
             )
+            reached = select(memory.c.partition, memory.c.body).where(memory.c.kind == TABLES[Reached])
+            passed |= {number for number, body in connection.execute(reached) if read(Reached, body).day > day}
+            if not passed >= set(range(partitions)) - {except_partition}:
+                return None
+            query = select(memory.c.body).where(
+                memory.c.kind == TABLES[Lesson],
+                memory.c.partition != except_partition,
+                memory.c.partition < partitions,
+            )
+            found = [read(Lesson, body) for body in connection.execute(query).scalars()]
+        return [lesson for lesson in found if lesson.day <= day]
 
-    def mark_failed(self, row: int, error: str, *, next_try_ms: int | None) -> None:
-        """A try failed: counts it. next_try_ms None: no more tries."""
-        box = schema.outbox
-        values: dict[str, Any] = {"tries": box.c.tries + 1, "error": error}
-        values |= {"state": "given-up"} if next_try_ms is None else {"due_ms": next_try_ms}
-        with self._transaction() as connection:
-            connection.execute(update(box).where(box.c.id == row).values(**values))
-
-    def deliveries(self, reaction: str) -> list[Delivery]:
-        """How far the sending of a reaction has come, by target."""
-        box = schema.outbox
-        with self._reading() as connection:
-            rows = connection.execute(select(box).where(box.c.reaction == reaction).order_by(box.c.id))
-            return [
-                Delivery(target=row.target, state=row.state, tries=row.tries, error=row.error or "") for row in rows
-            ]
-
-    def waiting(self) -> int:
-        """How many rows wait to be sent."""
-        box = schema.outbox
-        with self._reading() as connection:
-            return connection.execute(select(func.count()).where(box.c.state == "waiting")).scalar_one()
-
-    # What people ask.
-
-    def needs(
-        self,
-        *,
-        item: str | None = None,
-        customers: Collection[str] | None = None,
-        open_only: bool = False,
-        limit: int = 200,
-    ) -> list[Need]:
-        """Needs, newest first; customers None: of all; open_only: without the closed ones."""
-        table = schema.needs
-        query = select(table.c.body).order_by(table.c.opened_ms.desc(), table.c.id.desc()).limit(limit)
-        if item is not None:
-            query = query.where(table.c.item == item)
-        if customers is not None:
-            query = query.where(table.c.customer.in_(sorted(customers)))
-        if open_only:
-            query = query.where(table.c.state != NeedState.CLOSED)
-        with self._reading() as connection:
-            return [read(Need, body) for (body,) in connection.execute(query)]
-
-    def need(self, id_: str) -> Need | None:
-        """The need with this id."""
-        with self._reading() as connection:
-            body = connection.execute(select(schema.needs.c.body).where(schema.needs.c.id == id_)).scalar()
-        return None if body is None else read(Need, body)
-
-    def need_state(self, id_: str) -> NeedState | None:
-        """The state of a need."""
-        with self._reading() as connection:
-            state = connection.execute(select(schema.needs.c.state).where(schema.needs.c.id == id_)).scalar()
-        return None if state is None else NeedState(state)
-
-    def reactions(
-        self,
-        *,
-        item: str | None = None,
-        need: str | None = None,
-        customers: Collection[str] | None = None,
-        before_ms: int | None = None,
-        limit: int = 50,
-    ) -> list[ReactionRow]:
-        """Reactions, newest first; customers None: of all; before_ms: only earlier ones."""
-        table = schema.reactions
-        query = select(table).order_by(table.c.at_ms.desc(), table.c.place.desc()).limit(limit)
-        for column, wanted in ((table.c.item, item), (table.c.need, need)):
-            if wanted is not None:
-                query = query.where(column == wanted)
-        if customers is not None:
-            query = query.where(table.c.customer.in_(sorted(customers)))
-        if before_ms is not None:
-            query = query.where(table.c.at_ms < before_ms)
-        with self._reading() as connection:
-            return [_reaction_row(row) for row in connection.execute(query)]
-
-    def reaction(self, id_: str) -> ReactionRow | None:
-        """The reaction with this id."""
-        with self._reading() as connection:
-            row = connection.execute(select(schema.reactions).where(schema.reactions.c.id == id_)).first()
-        return None if row is None else _reaction_row(row)
-
-    def decisions(self, id_: str, limit: int = 50) -> list[Decision]:
-        """Receipts, newest first: of a need, a reaction, or the one with this id."""
-        table = schema.decisions
+    def suppliers(self) -> dict[str, SupplierMemory]:
+        """What is remembered of each supplier: the partitions agree but for their pace, so of the one furthest in time."""
+        memory, consumed = schema.memory, schema.consumed
         query = (
-            select(table.c.body)
-            .where(or_(table.c.id == id_, table.c.reaction == id_, table.c.need == id_))
-            .order_by(table.c.number.desc())
-            .limit(limit)
+            select(memory.c.key, memory.c.body)
+            .join(consumed, consumed.c.partition == memory.c.partition)
+            .where(memory.c.kind == TABLES[SupplierMemory])
+            .order_by(consumed.c.at_ms, consumed.c.partition.desc())
         )
         with self._reading() as connection:
-            return [read(Decision, body) for (body,) in connection.execute(query)]
-
-    # Quarantine.
-
-    def put_quarantined(self, rows: Sequence[tuple[int, Quarantined]]) -> None:
-        """Shows what the log's quarantine holds: (offset there, what). The same offset twice counts once."""
-        if not rows:
-            return
-        with self._transaction() as connection:
-            for offset, row in rows:
-                values = {"at_ms": row.at_ms, "topic": row.topic, "payload": row.payload, "reason": row.reason}
-                put_aside(connection, "input", offset, 0, values)
-
-    def quarantine(self, *, before: int | None = None, limit: int = 50) -> list[QuarantineRow]:
-        """What could not be read or placed, newest first; before: only rows of a smaller id."""
-        table = schema.quarantine
-        query = select(table).order_by(table.c.id.desc()).limit(limit)
-        if before is not None:
-            query = query.where(table.c.id < before)
-        with self._reading() as connection:
-            return [
-                QuarantineRow(id=row.id, at_ms=row.at_ms, reason=row.reason, topic=row.topic, payload=row.payload)
-                for row in connection.execute(query)
-            ]
+            newest: dict[str, str] = dict(connection.execute(query).tuples())
+        return {key: read(SupplierMemory, body) for key, body in newest.items()}
 
 
-def _reaction_row(row: Row[Any]) -> ReactionRow:
-    return ReactionRow(reaction=read(Reaction, row.body), result=row.result, result_ms=row.result_ms, timing=row.timing)
+def _remembered(connection: Connection, partition: int) -> list[Entity]:
+    """Living needs and all other entities of a partition."""
+    needs, memory = schema.needs, schema.memory
+    living = and_(needs.c.partition == partition, needs.c.state != NeedState.CLOSED)
+    entities: list[Entity] = [read(Need, body) for (body,) in connection.execute(select(needs.c.body).where(living))]
+    found = connection.execute(select(memory.c.kind, memory.c.body).where(memory.c.partition == partition))
+    return entities + [read(KINDS[kind], body) for kind, body in found]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, update
 
 from config.resolve import Catalogue
 from reactor.routes import routes
 from reactor.state import Need, key_of
 from reactor.store import schema
-from reactor.store.database import upsert
-from reactor.store.rows import write
+from reactor.store.database import insert_many, insert_new, upsert
+from reactor.store.rows import clean, write
 from reactor.turn import Changes, Step
 from star.react import Decision
 from star.repeat import Outcome
@@ -21,12 +21,6 @@ PLACES = 1_000_000
 """Reactions of one step are at most so many; their order in time is by step, then by place in it."""
 KEYS_MAX = 500
 """Values in one statement; databases limit them."""
-
-
-def put_offset(connection: Connection, partition: int, offset: int, at_ms: int) -> None:
-    """The last offset consumed of a partition."""
-    row = {"partition": partition, "input_offset": offset, "at_ms": at_ms}
-    upsert(connection, schema.consumed, ["partition"], [row])
 
 
 def put_changes(connection: Connection, partition: int, changed: Changes) -> None:
@@ -75,11 +69,10 @@ def put_decisions(connection: Connection, decisions: Sequence[Decision]) -> None
         }
         for decision in decisions
     ]
-    if rows:
-        connection.execute(insert(schema.decisions), rows)
+    insert_many(connection, schema.decisions, rows)
 
 
-def put_reactions(connection: Connection, step: Step, catalogue: Catalogue) -> None:
+def put_reactions(connection: Connection, partition: int, step: Step, catalogue: Catalogue) -> None:
     """The step's reactions, and for each a row of the outbox by target."""
     rows, targets = [], []
     for place, reaction in enumerate(step.reactions):
@@ -97,6 +90,7 @@ def put_reactions(connection: Connection, step: Step, catalogue: Catalogue) -> N
         )
         targets += [
             {
+                "partition": partition,
                 "reaction": reaction.id,
                 "need": reaction.need,
                 "target": target,
@@ -106,10 +100,8 @@ def put_reactions(connection: Connection, step: Step, catalogue: Catalogue) -> N
             }
             for target in routes(reaction, catalogue)
         ]
-    if rows:
-        connection.execute(insert(schema.reactions), rows)
-    if targets:
-        connection.execute(insert(schema.outbox), targets)
+    insert_many(connection, schema.reactions, rows)
+    insert_many(connection, schema.outbox, targets)
 
 
 def put_said(connection: Connection, said: Sequence[tuple[str, Outcome]]) -> None:
@@ -122,16 +114,16 @@ def put_said(connection: Connection, said: Sequence[tuple[str, Outcome]]) -> Non
         connection.execute(update(table).where(table.c.id == reaction).values(**values))
 
 
-def put_notices(connection: Connection, step: Step) -> None:
+def put_notices(connection: Connection, partition: int, step: Step) -> None:
     """What the step could not place, shown beside the quarantine."""
+    source = "facts" if partition == 0 else f"facts/{partition}"
     for number, reason in enumerate(step.unmatched):
         values = {"at_ms": step.at_ms, "topic": None, "payload": b"", "reason": reason}
-        put_aside(connection, "facts", step.offset, number, values)
+        put_aside(connection, source, step.offset, number, values)
 
 
 def put_aside(connection: Connection, source: str, offset: int, number: int, values: dict[str, Any]) -> None:
     """A row of the quarantine; the same place twice counts once."""
-    table = schema.quarantine
-    known = select(table.c.id).where(table.c.source == source, table.c.log_offset == offset, table.c.number == number)
-    if connection.execute(known).first() is None:
-        connection.execute(insert(table).values(source=source, log_offset=offset, number=number, **values))
+    place = {"source": source, "log_offset": offset, "number": number}
+    texts = {name: clean(value) if isinstance(value, str) else value for name, value in values.items()}
+    insert_new(connection, schema.quarantine, list(place), {**place, **texts})

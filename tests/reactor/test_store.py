@@ -25,10 +25,24 @@ ORDER = "tank-7/oil/1/order/1"
 Store = MemoryStore | SqlStore
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'store.db'}"
+    return str(request.getfixturevalue("postgres").url)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """A store of each kind."""
-    made: Store = MemoryStore() if request.param == "memory" else SqlStore(f"sqlite:///{tmp_path / 'store.db'}")
+    made: Store
+    if request.param == "memory":
+        made = MemoryStore()
+    elif request.param == "sqlite":
+        made = SqlStore(f"sqlite:///{tmp_path / 'store.db'}")
+    else:
+        made = SqlStore(request.getfixturevalue("postgres").url)
     yield made
     made.close()
 
@@ -150,18 +164,22 @@ def test_quarantine_counts_a_payload_once(store: Store) -> None:
     assert len(store.quarantine(before=shown[0].id, limit=5)) == 1
 
 
-def test_a_number_never_changes_its_name(store: Store, tmp_path: Path) -> None:
-    """Over a restart too."""
+def test_a_number_never_changes_its_name(store: Store) -> None:
+    """It is given once, and others have none."""
     assert [store.names.number(name) for name in ("t/oil", "t/salt", "t/oil")] == [0, 1, 0]
     with pytest.raises(KeyError):
         store.names.name(2)
-    if isinstance(store, SqlStore):
+
+
+def test_a_number_keeps_its_name_over_a_restart(url: str) -> None:
+    """Names added together too."""
+    with SqlStore(url) as store:
+        assert store.names.add(["t/oil", "t/salt"]) == [0, 1]
         assert store.names.add(["t/new", "t/salt", "t/new"]) == [2, 1, 2]
-        store.close()
-        with SqlStore(f"sqlite:///{tmp_path / 'store.db'}") as again:
-            assert again.names.all() == ("t/oil", "t/salt", "t/new")
-            assert again.names.name(2) == "t/new"
-            assert len(again.names) == 3
+    with SqlStore(url) as again:
+        assert again.names.all() == ("t/oil", "t/salt", "t/new")
+        assert again.names.name(2) == "t/new"
+        assert len(again.names) == 3
 
 
 def test_a_store_ahead_of_its_log_says_so(store: Store) -> None:
@@ -183,10 +201,9 @@ def test_partitions_are_kept_apart(store: Store) -> None:
     assert store.load(0).needs == {}
 
 
-def test_an_empty_step_costs_nothing_and_its_offset_follows_within_a_second(tmp_path: Path) -> None:
+def test_an_empty_step_costs_nothing_and_its_offset_follows_within_a_second(url: str) -> None:
     """Written when a second has passed, with the next step, or at the end."""
     clock = [0.0]
-    url = f"sqlite:///{tmp_path / 'store.db'}"
     home = home_of()
 
     def on_disk() -> int:
@@ -228,9 +245,8 @@ def test_a_damaged_file_is_one_clear_line(tmp_path: Path) -> None:
         SqlStore("what is this")
 
 
-def test_a_body_that_cannot_be_read_is_damage(tmp_path: Path) -> None:
+def test_a_body_that_cannot_be_read_is_damage(url: str) -> None:
     """It is said, not guessed around."""
-    url = f"sqlite:///{tmp_path / 'store.db'}"
     with SqlStore(url) as store:
         lived(store, home_of(experience="offer"))
     engine = create_engine(url)
@@ -241,9 +257,8 @@ def test_a_body_that_cannot_be_read_is_damage(tmp_path: Path) -> None:
         store.load()
 
 
-def test_a_store_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+def test_a_store_of_a_newer_version_is_left_alone(url: str) -> None:
     """An older program does not write into it."""
-    url = f"sqlite:///{tmp_path / 'store.db'}"
     SqlStore(url).close()
     engine = create_engine(url)
     with engine.begin() as connection:
@@ -253,9 +268,8 @@ def test_a_store_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         SqlStore(url)
 
 
-def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
+def test_the_migrations_make_the_tables_that_the_code_uses(url: str) -> None:
     """None is missing a column, and none has one too many."""
-    url = f"sqlite:///{tmp_path / 'store.db'}"
     SqlStore(url).close()
     engine = create_engine(url)
     with engine.connect() as connection:
@@ -263,10 +277,10 @@ def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> No
     engine.dispose()
 
 
-def test_a_hundred_thousand_items_are_loaded_in_seconds(tmp_path: Path) -> None:
+def test_a_hundred_thousand_items_are_loaded_in_seconds(url: str) -> None:
     """So that a restart after a kill is short."""
     changed: Changes = {("items", f"d{n}/x"): ItemMemory(item=f"d{n}/x", cycle=2) for n in range(100_000)}
-    with SqlStore(f"sqlite:///{tmp_path / 'store.db'}") as store:
+    with SqlStore(url) as store:
         store.commit(Step(offset=1, at_ms=1, changed=changed), catalogue_of())
         begun = time.process_time()
         assert len(store.load().items) == 100_000

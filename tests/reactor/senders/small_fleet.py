@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,7 @@ class Row:
     tries: int = 0
     error: str | None = None
     state: str = "waiting"
+    partition: int = 0
 
     @property
     def need(self) -> str:
@@ -53,16 +54,16 @@ class OutboxInMemory:
 
     rows: list[Row] = field(default_factory=list)
 
-    def put(self, reaction: Reaction, target: str) -> Row:
+    def put(self, reaction: Reaction, target: str, partition: int = 0) -> Row:
         """Adds a row at the end of its line."""
-        row = Row(len(self.rows), reaction, target, reaction.at_ms)
+        row = Row(len(self.rows), reaction, target, reaction.at_ms, partition=partition)
         self.rows.append(row)
         return row
 
-    def due(self, now_ms: int, limit: int) -> Sequence[Row]:
+    def due(self, now_ms: int, limit: int, partitions: Collection[int] | None = None) -> Sequence[Row]:
         heads: dict[tuple[str, str], Row] = {}
         for row in self.rows:
-            if row.state == "waiting":
+            if row.state == "waiting" and (partitions is None or row.partition in partitions):
                 heads.setdefault((row.need, row.target), row)
         return sorted((row for row in heads.values() if row.due_ms <= now_ms), key=lambda row: row.due_ms)[:limit]
 
