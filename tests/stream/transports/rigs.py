@@ -1,0 +1,110 @@
+"""What the tests of both logs share: a log with the hand of its operator, records, and waiting for them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
+
+from stream.transports.client import Entry, Fetched, Follower, LogClient, TopicSpec
+from stream.transports.embedded_client import EmbeddedClient
+from stream.transports.kafka_client import KafkaClient
+from stream.transports.kafka_options import KafkaOptions
+from stream.transports.log import SqliteLog
+from tests.servers import Kafka
+
+TOPICS = (
+    TopicSpec(name="input", per_customer=True, retain_ms=86_400_000, retain_bytes=8 << 30),
+    TopicSpec(name="facts", per_customer=True),
+    TopicSpec(name="blocks", per_customer=True, compacted=True),
+    TopicSpec(name="service", per_customer=False, retain_ms=3_600_000),
+)
+
+
+@dataclass
+class Rig:
+    """A log, with what a test does to it beside the client: forget old records, break off, come back."""
+
+    client: LogClient
+    group: str
+    forget: Callable[[str, int], Awaitable[None]]
+    """Lets go of what a topic's partition 0 has before an offset, as retention does."""
+    reopen: Callable[[], Awaitable[LogClient]]
+    """Another client on the same log, as after a restart of the process."""
+
+
+async def embedded_rig(path: Path) -> AsyncIterator[Rig]:
+    opened: list[SqliteLog] = []
+    now_ms = [1_000]
+
+    def fresh() -> EmbeddedClient:
+        for log in opened:
+            log.close()
+        opened.append(SqliteLog(path, now_ms=lambda: now_ms[0]))
+        return EmbeddedClient(opened[-1], TOPICS)
+
+    async def forget(topic: str, offset: int) -> None:
+        record_bytes = len(opened[-1].read(topic, offset, 1)[0][1])
+        await asyncio.to_thread(opened[-1].create, topic, retain_bytes=record_bytes * (opened[-1].end(topic) - offset))
+        await asyncio.to_thread(opened[-1].retain)
+
+    async def reopen() -> LogClient:
+        client = fresh()
+        await client.start()
+        return client
+
+    yield Rig(await reopen(), "group", forget, reopen)
+    for log in opened:
+        log.close()
+
+
+async def kafka_rig(kafka: Kafka) -> AsyncIterator[Rig]:
+    options = KafkaOptions(brokers=(kafka.bootstrap,), prefix=f"{kafka.prefix()}-", partitions=4)
+    opened: list[KafkaClient] = []
+
+    async def forget(topic: str, offset: int) -> None:
+        async with options.admin() as admin:
+            tp = TopicPartition(options.topic_name(topic), 0)
+            await admin.delete_records({tp: RecordsToDelete(before_offset=offset)})
+
+    async def reopen() -> LogClient:
+        for client in opened:
+            await client.stop()
+        opened.append(KafkaClient(options, TOPICS))
+        await opened[-1].start()
+        return opened[-1]
+
+    yield Rig(await reopen(), f"{options.prefix}group", forget, reopen)
+    for client in opened:
+        await client.stop()
+
+
+def entries(topic: str, partition: int, start: int, count: int) -> list[Entry]:
+    return [Entry(topic, partition, None, b"%d" % nth) for nth in range(start, start + count)]
+
+
+async def fetch(follower: Follower, count: int, timeout_s: float = 30.0) -> list[Fetched]:
+    """So many records; fails where they don't come."""
+    found: list[Fetched] = []
+    deadline = time.monotonic() + timeout_s
+    while len(found) < count:
+        assert time.monotonic() < deadline, f"{len(found)} of {count} records came"
+        found += await follower.fetch(wait_s=0.2)
+    return found
+
+
+def values(records: list[Fetched], topic: str = "input", partition: int = 0) -> list[bytes]:
+    return [one.value for one in records if (one.topic, one.partition) == (topic, partition)]
+
+
+async def until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+    """Waits until it holds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.02)
