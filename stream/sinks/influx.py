@@ -21,7 +21,7 @@ import numpy as np
 import structlog
 
 from config.resolve import Catalogue
-from star.errors import BadPayload, LogDamaged, LogError, UsageError
+from star.errors import BadPayload, LogDamaged, LogError, StarloopError, UsageError
 from star.ports import Names
 from star.records import Quarantined, decode, encode
 from star.sense import Readings
@@ -41,6 +41,8 @@ FETCH_RECORDS = 500
 """Records fetched at once; they are turned into lines one after the other, as far as a batch has room."""
 FETCH_PAUSE_S = 0.2
 """Wait before the next fetch where one gave few records, so that a slow stream is not fetched record by record."""
+HOLD_S = 0.005
+"""Others in the event loop have their turn at least so often while there is much to catch up with."""
 LOG_RETRY_S = 1.0
 """Wait before the log is asked again when it is away."""
 LAG_EVERY_S = 10.0
@@ -117,13 +119,12 @@ class InfluxSink:
                     writing = None
                 if batch.places:
                     writing = asyncio.create_task(self._hand_over(follower, batch))
-                elif self._now_s() - self._asked_at >= self._options.probe_s:
+                if not batch.points and self._now_s() - self._asked_at >= self._options.probe_s:
                     await self._ask()
         finally:
             if writing is not None:
                 writing.cancel()
-                with suppress(asyncio.CancelledError):
-                    await writing
+                await asyncio.wait({writing})
             self._waiting.clear()
             self._door.close()
             await follower.close()
@@ -171,7 +172,11 @@ class InfluxSink:
         batch = _Batch()
         until_s = self._now_s() + self._options.gather_s
         await self._look_at_lag()
+        held_s = self._now_s()
         while batch.points < self._options.batch_points and batch.size_bytes < self._options.batch_bytes_max:
+            if self._now_s() - held_s > HOLD_S:
+                await asyncio.sleep(0)
+                held_s = self._now_s()
             if self._waiting:
                 await self._take(batch, self._waiting.popleft())
                 continue
@@ -211,26 +216,32 @@ class InfluxSink:
 
     async def _named(self, batch: _Batch, readings: Readings, catalogue: Catalogue) -> Readings:
         """The readings whose metrics have names; the others are set aside after a while."""
-        for tries in range(NAME_TRIES_MAX + 1):
-            missing = self._readings.missing(readings, catalogue)
-            if not missing:
-                return readings
-            if self._nameless.issuperset(missing):
+        tries = 0
+        while missing := self._readings.missing(readings, catalogue):
+            if tries == NAME_TRIES_MAX or self._nameless.issuperset(missing):
                 break
-            if self._refresh is not None:
-                await asyncio.to_thread(self._refresh)
-                missing = self._readings.missing(readings, catalogue)
-                if not missing:
-                    return readings
-            if tries == NAME_TRIES_MAX:
-                break
-            await asyncio.sleep(NAME_RETRY_S)
+            if tries:
+                await asyncio.sleep(NAME_RETRY_S)
+            tries += await self._refreshed()
+        if not missing:
+            return readings
         self._nameless.update(missing)
         lost = np.isin(readings.metric, list(self._nameless))
         left_out = readings.take(lost)
         reason = f"not told to InfluxDB: the registry has no name for the metrics {missing[:10]}"
         batch.aside.append((encode(left_out), reason))
         return readings.take(~lost)
+
+    async def _refreshed(self) -> bool:
+        """Reads the registry again; False where it is away, and will be asked again."""
+        try:
+            if self._refresh is not None:
+                await asyncio.to_thread(self._refresh)
+        except StarloopError as error:
+            _log.warning("influx_names_away", reason=str(error))
+            await asyncio.sleep(NAME_RETRY_S)
+            return False
+        return True
 
     # From lines to InfluxDB.
 

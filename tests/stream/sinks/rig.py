@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from config.resolve import Catalogue
+from star.errors import StoreError
 from star.records import Quarantined, Record, encode
 from star.sense import Readings
 from stream.inlet import decode_quarantined
@@ -37,6 +38,7 @@ class Names:
         self.durable = list(names)
         self.known = list(names)
         self.asked = 0
+        self.away = 0
 
     def number(self, name: str) -> int:
         """Gives a number that others can read at once."""
@@ -53,6 +55,9 @@ class Names:
 
     def refresh(self) -> None:
         """Reads what is new."""
+        if self.away > 0:
+            self.away -= 1
+            raise StoreError("the store can't be reached")
         self.asked += 1
         self.known = list(self.durable)
 

@@ -7,13 +7,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
 from config.profiles import RawReadings
 from star.records import decode
 from star.sense import Readings
-from stream.sinks.influx import TOPICS
+from stream.sinks.influx import NAME_TRIES_MAX, TOPICS
 from stream.sinks.options import GROUP, InfluxOptions
 from stream.topics import FORECASTS, INPUT, SERVICE
 from tests.servers import InfluxOfTest
@@ -246,6 +247,33 @@ async def test_a_metric_named_by_another_process_is_looked_up_when_its_first_rea
     await run_until_caught_up(rig)
     assert values(asking) == [1, 2]
     assert rig.names.asked == 1
+
+
+async def test_a_registry_that_is_away_is_waited_for(rig: Rig, asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long; a reading is not set aside because PostgreSQL restarts."""
+    monkeypatch.setattr("stream.sinks.influx.NAME_RETRY_S", 0.001)
+    rig.names.away = 3 * NAME_TRIES_MAX
+    await rig.read(("tank-7/oil", AT_MS, 1.0))
+    await run_until_caught_up(rig)
+    assert values(asking) == [1]
+    assert rig.quarantined() == []
+
+
+async def test_others_in_the_process_have_their_turn_while_much_is_caught_up_with(rig: Rig) -> None:
+    """Also where hardly a reading goes, and so no request makes the sink wait."""
+    number = rig.names.number("tank-7/oil")
+    at_ms = np.arange(4_000, dtype=np.int64) + AT_MS
+    same, none = np.full(4_000, number, dtype=np.int32), np.full(4_000, -1, dtype=np.int64)
+    readings = Readings(metric=same, at_ms=at_ms, arrived_ms=at_ms, value=at_ms * 0.5, boot=none, seq=none)
+    await rig.record(*[readings] * 300)
+    loop, gaps = asyncio.get_running_loop(), [0.0]
+    async with running(rig.sink(readings=RawReadings.SAMPLED, gather_s=1.0)):
+        before_s = loop.time()
+        while await rig.behind():
+            await asyncio.sleep(0.001)
+            gaps.append(loop.time() - before_s)
+            before_s = loop.time()
+    assert max(gaps) < 0.3, f"the loop stood still for {max(gaps):.3f} s"
 
 
 async def test_readings_of_a_metric_that_nobody_ever_named_are_set_aside_and_the_others_go_on(
