@@ -14,7 +14,7 @@ from config.settings import Settings
 from star.errors import DiskFull, InputError, LogDamaged, LogError, StarloopError, Unavailable
 from star.times import DAY_MS, utc
 from starloop.checkup.finding import Finding, fail, ok, warn
-from starloop.checkup.store import store_findings
+from starloop.checkup.roles import role_finding
 from starloop.running import Running, find_running, owner_of
 from stream.inlet import decode_quarantined
 from stream.topics import INPUT, QUARANTINE
@@ -36,8 +36,8 @@ def data_findings(settings: Settings, now_ms: int) -> Iterator[Finding]:
     yield access_finding(folder)
     yield room_finding(folder, settings.disk_free_bytes_min)
     yield service_finding(folder)
-    yield from log_findings(folder / LOG_NAME, now_ms)
-    yield from store_findings(settings)
+    if settings.log == "embedded":
+        yield from log_findings(folder / LOG_NAME, now_ms)
 
 
 def access_finding(folder: Path) -> Finding:
@@ -74,12 +74,15 @@ def service_finding(folder: Path) -> Finding:
                 "wait for its ready line, or see its log",
             )
         running.ask(HEALTH_PATH)
+        ready = role_finding(f"http://127.0.0.1:{running.http_port}")
     except Unavailable as error:
         return fail(
             "service", str(error), f"see its log; stop process {owner} if it hangs: it starts again where it was"
         )
     except InputError as error:
         return warn("service", str(error), "run doctor as the service's user, from the same version")
+    if "is not ready" in ready.said:
+        return fail("service", ready.said, ready.remedy)
     return ok("service", f"process {running.pid} answers: MQTT {running.mqtt_port}, HTTP {running.http_port}")
 
 

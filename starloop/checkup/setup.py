@@ -69,7 +69,14 @@ def port_finding(name: str, host: str, port: int, ours: int | None) -> Finding:
 
 def secret_findings(settings: Settings) -> Iterator[Finding]:
     """Whether files with secrets are there where they are named, and read by their owner only."""
-    named = [path for path in (settings.tls_cert, settings.tls_key, settings.mqtt_credentials) if path is not None]
+    secrets = [
+        settings.tls_key,
+        settings.mqtt_credentials,
+        settings.kafka_password_file,
+        settings.influx_token_file,
+        settings.metrics_token_file,
+    ]
+    named = [path for path in (settings.tls_cert, settings.kafka_ca, *secrets) if path is not None]
     for path in named:
         if not os.access(path, os.R_OK):
             yield fail(
@@ -78,8 +85,7 @@ def secret_findings(settings: Settings) -> Iterator[Finding]:
     kept = [
         settings.data_dir / SECRET_FILE,
         settings.data_dir / SERVICE,
-        settings.tls_key,
-        settings.mqtt_credentials,
+        *secrets,
     ]
     wide = [path for path in kept if path is not None and path.exists() and _read_by_others(path)]
     for path in wide:
@@ -111,7 +117,10 @@ def _shown(value: object) -> str:
     text = "none" if value is None else str(value)
     if "://" not in text:
         return text
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return HIDDEN  # no address, and who knows what stands in it
     if parts.password is None:
         return text
     place = parts.netloc.replace(f":{parts.password}@", f":{HIDDEN}@")

@@ -6,22 +6,27 @@ It is read with plain queries, since opening it as the service does would migrat
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, func, inspect, select, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import Connection, create_engine, func, inspect, make_url, select, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from config.settings import Settings
 from reactor.routes import customer_of, supplier_of
 from reactor.store.schema import consumed, outbox
-from star.errors import LogError
+from star.errors import LogError, StoreError
 from starloop.checkup.finding import Finding, fail, ok, warn
 from starloop.data_dir import LOG, STORE
 from stream.topics import INPUT
 from stream.transports.log import SqliteLog
 
 MIGRATIONS = Path(__file__).parents[2] / "reactor" / "store" / "migrations"
+CONNECT_S = 5
+"""How long a database that is away is waited for."""
+SAID_MAX = 400
+"""Characters of a database's own words that are shown."""
 SHOWN_MAX = 3
 """Deliveries given up that are shown with their reasons."""
 _RESTORE = "stop the service, then restore store.db from a backup, together with the log.db of the same backup"
@@ -34,22 +39,54 @@ def store_findings(settings: Settings) -> Iterator[Finding]:
     if embedded and not path.exists():
         yield ok("store", f"{path.name} is not there yet")
         return
-    url = f"sqlite:///file:{path.absolute()}?mode=ro&uri=true" if embedded else settings.store
+    log = settings.data_dir / LOG if settings.log == "embedded" else None
     try:
-        engine = create_engine(url)
-        with engine.connect() as conn:
-            yield from _of_connection(conn, settings.data_dir / LOG, embedded)
-        engine.dispose()
+        with _opened(settings) as conn:
+            yield from _of_connection(conn, log, embedded)
     except (ArgumentError, ModuleNotFoundError) as error:
-        yield fail("store", f"STARLOOP_STORE names a database that can't be spoken to: {error}", "install its driver")
+        said = f"STARLOOP_STORE names a database that can't be spoken to: {error}"
+        yield fail("store", said, "write postgresql+psycopg://user@host/database, or install the driver it names")
     except DBAPIError as error:
-        said = str(error.orig).splitlines()[0]
-        yield fail(
-            "store", f"can't be read: {said}", _RESTORE if embedded else "start the database, or set STARLOOP_STORE"
-        )
+        remedy = _RESTORE if embedded else "start the database, or correct STARLOOP_STORE"
+        yield fail("store", f"can't be read: {_one_line(error)}", remedy)
 
 
-def _of_connection(conn: Connection, log: Path, embedded: bool) -> Iterator[Finding]:
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Connection]:
+    """A connection that only reads, or what the driver raises."""
+    embedded = settings.store == "sqlite"
+    path = settings.data_dir / STORE
+    url = make_url(f"sqlite:///file:{path.absolute()}?mode=ro&uri=true" if embedded else settings.store)
+    timeout = {"connect_timeout": CONNECT_S} if url.get_backend_name() == "postgresql" else {}
+    engine = create_engine(url, connect_args=timeout)
+    try:
+        with engine.connect() as conn:
+            yield conn
+    finally:
+        engine.dispose()
+
+
+def consumed_offsets(settings: Settings) -> dict[int, int]:
+    """The last input offset that the store has consumed, by partition; empty where there is no store yet. Raises StoreError."""
+    if settings.store == "sqlite" and not (settings.data_dir / STORE).exists():
+        return {}
+    try:
+        with _opened(settings) as conn:
+            if not inspect(conn).has_table(consumed.name):
+                return {}
+            rows = conn.execute(select(consumed.c.partition, consumed.c.input_offset))
+            return {row.partition: row.input_offset for row in rows}
+    except (SQLAlchemyError, ModuleNotFoundError) as error:
+        raise StoreError(f"the store can't be read: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    found = error.orig if isinstance(error, DBAPIError) else error
+    return " ".join(str(found).split())[:SAID_MAX]
+
+
+def _of_connection(conn: Connection, log: Path | None, embedded: bool) -> Iterator[Finding]:
+    """log: the embedded log; of Kafka, kafka.py compares."""
     if embedded:
         found = conn.execute(text("PRAGMA quick_check(1)")).scalar_one()
         if found != "ok":
@@ -62,9 +99,15 @@ def _of_connection(conn: Connection, log: Path, embedded: bool) -> Iterator[Find
         )
         yield warn("store", f"is of schema {have or 'none'}, this version writes {want}", remedy)
         return
-    yield ok("store", f"whole, schema {have}")
-    yield in_step_finding(conn, log)
+    yield ok("store", f"whole, schema {have}" if embedded else f"{_server(conn)} answers, schema {have}")
+    if log is not None:
+        yield in_step_finding(conn, log)
     yield from delivery_findings(conn)
+
+
+def _server(conn: Connection) -> str:
+    numbers = conn.dialect.server_version_info or ()
+    return f"{conn.dialect.name} {'.'.join(map(str, numbers))}".strip()
 
 
 def version_of(conn: Connection) -> str | None:

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -18,20 +19,28 @@ from star.errors import ConfigError
 from star.times import utc
 from starloop.checkup.data import data_findings, running_or_none
 from starloop.checkup.finding import Finding, fail
+from starloop.checkup.influx import influx_findings
+from starloop.checkup.kafka import kafka_findings
 from starloop.checkup.machine import machine_findings
+from starloop.checkup.roles import roles_findings
 from starloop.checkup.setup import in_force, setup_findings
+from starloop.checkup.store import store_findings
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="The data directory to look at.")
+@click.option(
+    "--roles", "roles", multiple=True, metavar="URL[,URL…]", help="Health endpoints of roles that run, to be asked too."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(data: Path | None, as_json: bool) -> None:
+def command(data: Path | None, roles: tuple[str, ...], as_json: bool) -> None:
     """What is wrong with this set-up, and what to do about it."""
     found: list[Finding] = []
     settings, problems = read_settings(data)
-    for finding in (*problems, *_all(settings)):
+    urls = [url.strip() for one in roles for url in one.split(",") if url.strip()]
+    for finding in chain(problems, _all(settings, urls)):
         found.append(finding)
         if not as_json:
             _print(finding)
@@ -55,10 +64,14 @@ def read_settings(data: Path | None) -> tuple[Settings, list[Finding]]:
         return known, [fail("settings", str(one), "set it right, or unset it") for one in error.problems]
 
 
-def _all(settings: Settings) -> Iterator[Finding]:
+def _all(settings: Settings, roles: list[str]) -> Iterator[Finding]:
     now_ms = round(time.time() * 1000)
     yield from machine_findings(settings, utc(now_ms))
     yield from data_findings(settings, now_ms)
+    yield from store_findings(settings)
+    yield from kafka_findings(settings)
+    yield from influx_findings(settings)
+    yield from roles_findings(roles, settings)
     yield from setup_findings(settings, running_or_none(settings.data_dir))
 
 

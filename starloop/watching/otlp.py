@@ -46,7 +46,10 @@ def tracer_of(url: str | None, role: str, instance: str, version: str) -> OtlpTr
 
 def endpoint_of(url: str) -> str:
     """Where spans are posted to, from a collector's base address or the whole one. Raises InputError."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets that do not match
+        parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(f"STARLOOP_OTLP_URL is {url!r}: expected http://host:4318")
     path = parts.path.rstrip("/")
