@@ -161,11 +161,9 @@ class SqlStore(OutboxCalls, HistoryCalls):
             passed |= {number for number, body in connection.execute(reached) if read(Reached, body).day > day}
             if not passed >= set(range(partitions)) - {except_partition}:
                 return None
-            query = select(memory.c.body).where(
-                memory.c.kind == TABLES[Lesson],
-                memory.c.partition != except_partition,
-                memory.c.partition < partitions,
-            )
+            others = (memory.c.partition != except_partition) & (memory.c.partition < partitions)
+            query = select(memory.c.body).where(memory.c.kind == TABLES[Lesson], others)
+            query = query.order_by(memory.c.partition, memory.c.key)
             found = [read(Lesson, body) for body in connection.execute(query).scalars()]
         return [lesson for lesson in found if lesson.day <= day]
 
@@ -179,7 +177,7 @@ class SqlStore(OutboxCalls, HistoryCalls):
             .order_by(consumed.c.at_ms, consumed.c.partition.desc())
         )
         with self._reading() as connection:
-            newest: dict[str, str] = dict(connection.execute(query).tuples())
+            newest = {row.key: row.body for row in connection.execute(query)}
         return {key: read(SupplierMemory, body) for key, body in newest.items()}
 
 
