@@ -41,9 +41,11 @@ class Settings(BaseSettings):
         None, "Partitions of the log on Kafka, fixed when its topics are made: 32 unless set.", ge=1, le=4096
     )
     log_replication: int = _count(1, "Copies of each record that Kafka keeps.", unit="copies")
+    log_prefix: str = _setting("starloop-", "Before the name of every topic and consumer group on Kafka.", min_length=1)
     kafka_user: str | None = _setting(None, "User at Kafka (SASL); none connects without.")
     kafka_password_file: Path | None = _setting(None, "File with that user's password.")
     kafka_ca: Path | None = _setting(None, "Certificates (PEM) that Kafka is trusted by: TLS is used.")
+    instance: str | None = _setting(None, "Name of this process among others of its role; the host's unless set.")
     store: str = _setting("sqlite", "The store: `sqlite` (in the data folder), or `postgresql+psycopg://...`.")
     profile_dirs: tuple[Path, ...] = _setting(
         (), 'Folders with profiles of your own, as a JSON list: `["/etc/starloop"]`.'
@@ -77,6 +79,10 @@ class Settings(BaseSettings):
     )
     session_expiry_s: int = _count(604_800, "How long a session that is away is kept.", unit="s")
     connect_timeout_s: float = _setting(10.0, "Time a new connection has to say CONNECT.", unit="s", gt=0)
+    may_accept: bool = _setting(
+        False,
+        "Take acceptances, which spend money, from a broker of others: where it lets customers speak for themselves only.",
+    )
     inflight_max: int = _count(1_000, "Unacknowledged QoS 1 messages a connection may have.", unit="messages")
     retained_max: int = _count(100_000, "Retained messages kept.", unit="messages")
     intake_bytes_max: int = _count(

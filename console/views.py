@@ -1,6 +1,6 @@
 """The read model behind the pages: the latest forecast and the level history of each item, in an SQLite file of its own.
 
-Disposable: delete the file and it is built again from the log's `forecasts` topic. It follows that topic beside the loop,
+Disposable: delete the file and it is built again from the log, as far back as that goes. It follows the log beside the loop,
 never in it; the loop does not know of it and never waits for it.
 """
 
@@ -10,7 +10,7 @@ import asyncio
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,23 +19,29 @@ import structlog
 
 from console.backend import Point
 from star.analyse import Forecast, forecast_from_fields
-from star.ports import Log
+from star.errors import LogDamaged, LogError
 from star.times import DAY_MS, MINUTE_MS
+from stream.topics import FORECASTS, QUARANTINE
+from stream.transports.client import Fetched, LogClient, Place
 
-TOPIC = "forecasts"
 POINT_EVERY_MS = 15 * MINUTE_MS
 """At most one point an item is kept for so much of event time."""
 KEEP_MS = 400 * DAY_MS
 READ_RECORDS_MAX = 2_000
 """Records taken from the log at a time."""
+QUARANTINED_MAX = 10_000
+"""Quarantined payloads that the pages can show; the log's topic has them all."""
 QUERY_NAMES_MAX = 500
 """Names in one query: SQLite allows 999 variables at the least."""
 PRUNE_EVERY = 50_000
 """Points written between two sweeps of what is older than KEEP_MS."""
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
-create table if not exists place (one integer primary key check (one = 1), next_offset integer not null);
+create table if not exists place (
+  topic text not null, part integer not null, next_offset integer not null, primary key (topic, part)
+) without rowid;
+create table if not exists quarantined (place integer primary key, body blob not null);
 create table if not exists latest (item text primary key, at_ms integer not null, body text not null) without rowid;
 create table if not exists point (
   item text not null, slot_ms integer not null, at_ms integer not null, level real not null, days text not null,
@@ -84,7 +90,6 @@ class Projection:
             db.executescript(
                 f"pragma journal_mode=wal; pragma synchronous=off; {_SCHEMA} pragma user_version={_VERSION}"
             )
-            db.execute("insert or ignore into place values (1, 0)")
         except sqlite3.DatabaseError:
             db.close()
             raise
@@ -95,13 +100,14 @@ class Projection:
         with self._lock:
             self._db.close()
 
-    def next_offset(self) -> int:
-        """The offset in the topic from which to read on."""
+    def places(self) -> dict[Place, int]:
+        """The offsets from which to read on, by topic and partition."""
         with self._lock:
-            return int(self._db.execute("select next_offset from place").fetchone()[0])
+            rows = self._db.execute("select topic, part, next_offset from place").fetchall()
+        return {(topic, partition): offset for topic, partition, offset in rows}
 
-    def take(self, forecasts: Sequence[Forecast], next_offset: int | None = None) -> None:
-        """Takes forecasts in, in order, together with the offset that follows them."""
+    def take(self, forecasts: Sequence[Forecast], places: Mapping[Place, int] | None = None) -> None:
+        """Takes forecasts in, in order, together with the offsets that follow them."""
         slots = [(f.item, f.at_ms // POINT_EVERY_MS, f.at_ms, f.level, json.dumps(f.shown())) for f in forecasts]
         with self._lock:
             self._db.execute("begin")
@@ -112,36 +118,81 @@ class Projection:
             )
             # The first of each quarter of an hour stays: replaying the same records leaves the same points.
             self._db.executemany("insert or ignore into point values (?, ?, ?, ?, ?)", slots)
-            if next_offset is not None:
-                self._db.execute("update place set next_offset = ?", (next_offset,))
+            self._reached(places or {})
             self._written += len(slots)
             if self._written >= PRUNE_EVERY:
                 self._prune()
             self._db.execute("commit")
+
+    def put_aside(self, rows: Sequence[tuple[int, bytes]], places: Mapping[Place, int]) -> None:
+        """Takes in what was quarantined: (offset, the record)."""
+        with self._lock:
+            self._db.execute("begin")
+            self._db.executemany("insert or ignore into quarantined values (?, ?)", rows)
+            self._db.execute(
+                "delete from quarantined where place <= (select max(place) from quarantined) - ?", (QUARANTINED_MAX,)
+            )
+            self._reached(places)
+            self._db.execute("commit")
+
+    def _reached(self, places: Mapping[Place, int]) -> None:
+        self._db.executemany(
+            "insert into place values (?, ?, ?) on conflict (topic, part) do update set next_offset = excluded.next_offset",
+            [(topic, partition, offset) for (topic, partition), offset in places.items()],
+        )
 
     def _prune(self) -> None:
         self._written = 0
         newest = self._db.execute("select max(at_ms) from latest").fetchone()[0] or 0
         self._db.execute("delete from point where at_ms < ?", (newest - KEEP_MS,))
 
-    def catch_up(self, log: Log) -> set[str]:
-        """Takes in what the topic holds beyond what was taken; the items that changed, at most READ_RECORDS_MAX records."""
-        start = self.next_offset()
-        rows = log.read(TOPIC, start, READ_RECORDS_MAX)
-        if not rows:
-            return set()
-        forecasts = [forecast for _, wire in rows for forecast in unpack_forecasts(wire)]
-        self.take(forecasts, rows[-1][0] + 1)
+    def _take_records(self, records: Sequence[Fetched]) -> set[str]:
+        """Takes records of the log in; the items that changed."""
+        forecasts: list[Forecast] = []
+        places: dict[Place, int] = {}
+        aside: list[tuple[int, bytes]] = []
+        for record in records:
+            if record.topic == QUARANTINE:
+                aside.append((record.offset, record.value))
+            else:
+                forecasts += unpack_forecasts(record.value)
+            places[record.topic, record.partition] = record.offset + 1
+        if aside:
+            self.put_aside(aside, {place: offset for place, offset in places.items() if place[0] == QUARANTINE})
+        self.take(forecasts, {place: offset for place, offset in places.items() if place[0] == FORECASTS})
         return {forecast.item for forecast in forecasts}
 
-    async def follow(self, log: Log, changed: Callable[[set[str]], None], every_s: float = 1.0) -> None:
-        """Keeps up with the topic until cancelled, saying which items changed. Reading happens in a worker thread."""
-        while True:
-            items = await asyncio.to_thread(self.catch_up, log)
-            if items:
-                changed(items)
-            else:
-                await asyncio.sleep(every_s)
+    async def follow(self, log: LogClient, changed: Callable[[set[str]], None]) -> None:
+        """Keeps up with the log until cancelled, saying which items changed. Writing happens in a worker thread."""
+        follower = log.follow([FORECASTS, QUARANTINE], start=self.places())
+        started = False
+        try:
+            while True:
+                try:
+                    if not started:
+                        await follower.start()
+                        started = True
+                    records = await follower.fetch(READ_RECORDS_MAX, wait_s=1.0)
+                except LogDamaged:
+                    raise
+                except LogError as error:
+                    _log.info("lost_log", error=str(error))
+                    await asyncio.sleep(1.0)
+                    continue
+                items = await asyncio.to_thread(self._take_records, records) if records else set()
+                if items:
+                    changed(items)
+        finally:
+            await follower.close()
+
+    def quarantine(self, before: int | None, limit: int) -> list[tuple[int, bytes]]:
+        """Quarantined records, newest first: (offset, the record); before: only those of a smaller offset."""
+        with self._lock:
+            rows = self._db.execute(
+                "select place, body from quarantined where place < ? order by place desc limit ?",
+                (1 << 62 if before is None else before, limit),
+            ).fetchall()
+        return [(int(place), bytes(body)) for place, body in rows]
 
     def latest(self, items: Collection[str] | None = None) -> dict[str, Forecast]:
         """The latest forecast of each of `items` (None: of all) that has one."""

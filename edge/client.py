@@ -1,4 +1,4 @@
-"""Clients of other people's brokers, by paho: a Subscriber that hears, an Uplink that brings a site's outbox to the centre.
+"""Clients of other people's brokers, by paho: a Subscriber that hears, an Uplink that brings a site's outbox to the centre, a Publisher.
 
 A Subscriber acknowledges to the broker only when what it heard is on our disk, so the broker keeps it over our crashes;
 its own losses are its own. paho runs in a thread of its own; all else happens on the event loop.
@@ -25,7 +25,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.gate.hub import Arrival, Ingest
 from edge.outbox import Outbox
-from star.errors import UsageError
+from star.errors import Unavailable, UsageError
 
 IN_FLIGHT_MAX = 2_000
 """Messages that a broker may send, or we may send it, before the first is acknowledged."""
@@ -33,6 +33,8 @@ KEEP_ALIVE_S = 30
 RECONNECT_MIN_S, RECONNECT_MAX_S = 1, 30
 SESSION_EXPIRY_S = 0xFFFF_FFFF
 """The broker keeps our session however long we are away."""
+PUBLISH_S = 20.0
+"""How long the acknowledgement of one published message is waited for."""
 ROOM_S = 60.0
 """How long hearing may stand still for want of room before the broker is let go of; it will send again."""
 
@@ -296,6 +298,60 @@ class Uplink(_Client):
         for number in numbers:
             for _, parcel in self._outbox.read(number - 1, 1):
                 self._outbox.refuse([(0, parcel.topic, parcel.payload, "the uplink's broker refused it")])
+
+
+class Publisher(_Client):
+    """Publishes single messages at a broker, each done when the broker has acknowledged it."""
+
+    def __init__(
+        self, url: BrokerUrl, say: Callable[..., None], *, client_id: str, tls: ssl.SSLContext | None = None
+    ) -> None:
+        super().__init__(url, client_id, say, tls, kept=False)
+        self._there = False
+        self._waiting: dict[int, asyncio.Future[bool]] = {}
+        self._client.on_publish = self._on_publish
+
+    def connected(self) -> bool:
+        """Whether the broker is there."""
+        return self._there
+
+    async def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+        """Returns when the broker has it. Raises Unavailable where it can't be reached now, or refuses it."""
+        if not self._there:
+            raise Unavailable(f"{self._url.shown()}: not connected")
+        sent = self._client.publish(topic, payload, qos, retain)
+        if sent.rc != mqtt.MQTT_ERR_SUCCESS:
+            raise Unavailable(f"{self._url.shown()}: {mqtt.error_string(sent.rc)}")
+        kept = self._waiting.setdefault(sent.mid, asyncio.get_running_loop().create_future())
+        try:
+            async with asyncio.timeout(PUBLISH_S):
+                taken = await kept
+        except TimeoutError as error:
+            raise Unavailable(f"{self._url.shown()}: no acknowledgement within {PUBLISH_S:g} s") from error
+        finally:
+            self._waiting.pop(sent.mid, None)
+        if not taken:
+            raise Unavailable(f"{self._url.shown()}: refused or lost a message for {topic}")
+
+    def _welcome(self, window: int) -> None:
+        super()._welcome(window)
+        self._there = True
+
+    def _gone(self, reason: str) -> None:
+        super()._gone(reason)
+        self._there = False
+        waiting, self._waiting = self._waiting, {}
+        for kept in waiting.values():
+            if not kept.done():
+                kept.set_result(False)
+
+    def _on_publish(self, client: mqtt.Client, userdata: Any, mid: int, code: ReasonCode, properties: Any) -> None:
+        self._tell(lambda: self._settled(mid, not code.is_failure))
+
+    def _settled(self, mid: int, taken: bool) -> None:
+        kept = self._waiting.setdefault(mid, self._loop.create_future())
+        if not kept.done():
+            kept.set_result(taken)
 
 
 def _topic(message: mqtt.MQTTMessage) -> str:

@@ -91,6 +91,10 @@ class Gather(ABC, Generic[_Other]):
         """How many messages and records wait to be kept."""
         return self._offered - self._kept
 
+    def waiting_bytes(self) -> int:
+        """How many bytes of messages wait to be kept."""
+        return self._waiting_bytes
+
     async def run(self) -> None:
         """Keeps what comes until `stop`. Raises what `keep` raises, which no retry can mend."""
         while self._waiting or self._dones or not self._stopping:

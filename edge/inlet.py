@@ -5,15 +5,17 @@ What comes from all connections is gathered, decoded, appended, flushed, and onl
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from edge.gate.hub import Arrival
-from edge.gather import Gather
+from edge.gather import RETRY_MAX_S, RETRY_MIN_S, Gather
 from edge.intake import Intake
-from star.records import Quarantined, Record, encode
+from star.errors import StoreDamaged, StoreError
+from star.records import Quarantined, Record
 
-Append = Callable[[list[bytes], list[Quarantined]], Awaitable[None]]
-"""Appends encoded records to topic `input` and payloads to topic `quarantine`; done when both are on disk. Raises LogError."""
+Append = Callable[[list[Record], list[Quarantined]], Awaitable[None]]
+"""Appends records to topic `input` and payloads to topic `quarantine`; done when both are on disk. Raises LogError."""
 
 
 class Inlet(Gather[Record]):
@@ -31,15 +33,29 @@ class Inlet(Gather[Record]):
         intake = self.intake
         for one in batch:
             if isinstance(one, Arrival):
-                intake.take(one.topic, one.payload, one.arrived_ms, may_accept=one.may_accept)
+                await self._take(one)
             else:
                 intake.put(one)
-        records: list[bytes] = []
+        records: list[Record] = []
         quarantined: list[Quarantined] = []
         for record in intake.drain():
             if isinstance(record, Quarantined):
                 quarantined.append(record)
             else:
-                records.append(encode(record))
+                records.append(record)
         if records or quarantined:
             await self.until_kept(lambda: self._append(records, quarantined), "log_not_written")
+
+    async def _take(self, one: Arrival) -> None:
+        """Takes a message. One with a name never seen needs the store for its number: while that is away, all wait."""
+        retry_s = RETRY_MIN_S
+        while True:
+            try:
+                self.intake.take(one.topic, one.payload, one.arrived_ms, may_accept=one.may_accept)
+                return
+            except StoreDamaged:
+                raise
+            except StoreError as error:
+                self._say("name_not_numbered", topic=one.topic, error=str(error), retry_s=retry_s)
+                await asyncio.sleep(retry_s)
+                retry_s = min(retry_s * 2, RETRY_MAX_S)

@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "demo": "starloop.commands.demo",
     "up": "starloop.commands.up",
     "run": "starloop.commands.run",
+    "fleet": "starloop.commands.fleet",
     "replay": "starloop.commands.replay",
     "simulate": "starloop.commands.simulate",
     "import": "starloop.commands.import_",

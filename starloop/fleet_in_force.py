@@ -14,6 +14,7 @@ from typing import Any
 from config.change import apply_text
 from config.fleet_file import load_catalogue
 from config.resolve import Catalogue
+from config.tables import TABLES
 from star.errors import InputError
 from star.ports import Log
 from star.records import FleetChange, decode
@@ -24,7 +25,6 @@ _SEEN = "fleet.seen.toml"
 _IN_FORCE = "fleet.in-force.json"
 _READ_RECORDS = 1_000
 _PROFILES = "profiles"
-_TABLES = ("customers", "devices", "suppliers")
 
 
 def first_catalogue(folder: Path, fleet_file: Path, profile_dirs: tuple[Path, ...]) -> Catalogue:
@@ -67,7 +67,7 @@ def catalogue_at(folder: Path, first: Catalogue, log: Log, end: int) -> Catalogu
 
 def keep(folder: Path, catalogue: Catalogue, offset: int) -> None:
     """Keeps what is in force before the input's `offset`, which later starts never need to look behind."""
-    tables = {name: [row.model_dump(mode="json") for row in getattr(catalogue, name).values()] for name in _TABLES}
+    tables = {name: [row.model_dump(mode="json") for row in getattr(catalogue, name).values()] for name in TABLES}
     part = folder / (_IN_FORCE + ".new")
     part.write_text(json.dumps({"offset": offset, "tables": tables}, ensure_ascii=False), encoding="utf-8")
     part.replace(folder / _IN_FORCE)
@@ -94,10 +94,13 @@ def edits(folder: Path, fleet_file: Path, profile_dirs: tuple[Path, ...]) -> dic
         )
     if (folder / _SEEN).read_bytes() == fleet_file.read_bytes():
         return {}
-    now = load_catalogue(fleet_file, *profile_dirs)
-    before = load_catalogue(folder / _SEEN, *profile_dirs)
+    return changed_rows(load_catalogue(folder / _SEEN, *profile_dirs), load_catalogue(fleet_file, *profile_dirs))
+
+
+def changed_rows(before: Catalogue, now: Catalogue) -> dict[str, Any]:
+    """The rows that were added or are others, as tables of a change."""
     tables: dict[str, Any] = {}
-    for table in _TABLES:
+    for table in TABLES:
         old = getattr(before, table)
         rows = [
             row.model_dump(mode="json", exclude_unset=True)

@@ -113,15 +113,14 @@ class Analysis:
         return readings
 
     def _later(self, event: Event) -> Event:
-        """The event, arrived not before what was taken already."""
+        """The event, arrived not before what was taken already. What concerns all partitions keeps its time: it must be the same
+        in each."""
         if isinstance(event, Outcome):
-            if event.arrived_ms < self._arrived_ms:
-                event = replace(event, arrived_ms=self._arrived_ms)
-            self._arrived_ms = event.arrived_ms
-            return event
-        if event.at_ms < self._arrived_ms:
-            event = replace(event, at_ms=self._arrived_ms)
-        self._arrived_ms = event.at_ms
+            self._arrived_ms = max(self._arrived_ms, event.arrived_ms)
+            return event if event.arrived_ms == self._arrived_ms else replace(event, arrived_ms=self._arrived_ms)
+        if isinstance(event, Request):
+            self._arrived_ms = max(self._arrived_ms, event.at_ms)
+            return event if event.at_ms == self._arrived_ms else replace(event, at_ms=self._arrived_ms)
         return event
 
     def _take_readings(self, offset: int, readings: Readings) -> None:

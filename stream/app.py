@@ -12,22 +12,21 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import faust
 from faust.tables.manager import TableManager
 from faust.types import TP, EventT, StreamT, TransportT
 from mode import CrashingSupervisor
-from yarl import URL
 
 from star.ports import Clock
 from star.records import Tick, encode
 from stream.checkpoint import Policy, named_blocks
+from stream.media import EmbeddedMedium, Medium
 from stream.ticker import Rhythm
 from stream.topics import BLOCKS, FACTS, INPUT, WATCHED
 from stream.transports.base import CorrectedConsumer
 from stream.transports.client import LogClient
-from stream.transports.embedded import SCHEME, Transport, register
 from stream.transports.log import SqliteLog
 from stream.worker import (
     Analyses,
@@ -40,7 +39,6 @@ from stream.worker import (
     facts_end_after,
 )
 
-APP_ID = "starloop"
 SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep Python to itself: the log's writing thread waits this long for the event loop, not 5 ms."""
 BUFFERED_EVENTS_MAX = 128
@@ -48,56 +46,15 @@ BUFFERED_EVENTS_MAX = 128
 RETAIN_EVERY_S = 600.0
 
 
-class Medium(Protocol):
-    """What a log is to Faust. prefix: before every topic's name; partitions: of the input."""
-
-    prefix: str
-    partitions: int
-
-    def settings(self) -> dict[str, Any]:
-        """Faust's settings for it."""
-        ...
-
-    def transport(self, app: faust.App, urls: list[URL]) -> TransportT:
-        """Faust's transport to it."""
-        ...
-
-
-class EmbeddedMedium:
-    """The embedded log."""
-
-    prefix = ""
-    partitions = 1
-
-    def __init__(self, log: SqliteLog) -> None:
-        register()
-        self.log = log
-
-    def settings(self) -> dict[str, Any]:
-        """See Medium."""
-        return {
-            "broker": URL(f"{SCHEME}://{self.log.path.absolute()}"),
-            "datadir": str(self.log.path.parent),
-            "topic_partitions": 1,
-            "topic_replication_factor": 1,
-        }
-
-    def transport(self, app: faust.App, urls: list[URL]) -> TransportT:
-        """See Medium."""
-        return Transport(urls, app, log=self.log)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamOptions:
     """The stream's settings. commit_s: between lazy commits of what is handled. rhythm: of the ticks that each partition's
-    worker puts into its input; None: they come with the input. clock: what ticks tell. standbys: how many other workers
-    keep a copy of each partition's state."""
+    worker puts into its input; None: they come with the input. clock: what ticks tell."""
 
     checkpoint: Policy = field(default_factory=Policy)
     commit_s: float = 1.0
     rhythm: Rhythm | None = None
     clock: Clock | None = None
-    standbys: int = 0
 
 
 class RawTable(faust.Table[bytes, bytes]):
@@ -123,12 +80,11 @@ class StreamApp(faust.App):
         self.medium = EmbeddedMedium(medium) if isinstance(medium, SqliteLog) else medium
         super().__init__(
             **{
-                "store": URL("memory://"),
+                "id": self.medium.app_id,
                 "autodiscover": False,
                 "web_enabled": False,
                 "topic_disable_leader": True,
                 "stream_buffer_maxsize": BUFFERED_EVENTS_MAX,
-                "stream_wait_empty": False,
                 "key_serializer": "raw",
                 "value_serializer": "raw",
                 "Table": RawTable,
@@ -191,7 +147,7 @@ def build_app(
     make_analysis: a fresh analysis of a partition; its blocks are loaded before its first record.
     """
     options = options or StreamOptions()
-    app = StreamApp(medium, id=APP_ID, broker_commit_interval=options.commit_s, table_standby_replicas=options.standbys)
+    app = StreamApp(medium, broker_commit_interval=options.commit_s)
     agent = AnalysisAgent(app, client, make_analysis, options, hooks or StreamHooks())
     if options.rhythm is not None:
         app.timer(interval=options.rhythm.busy_s)(agent.tick)
@@ -222,11 +178,10 @@ class AnalysisAgent:
         self._options = options
         self._hooks = hooks
         self.workers: dict[int, PartitionWorker] = {}
-        prefix = app.medium.prefix
-        self._input_name = f"{prefix}{INPUT}"
+        self._input_name = app.medium.topic(INPUT)
         self._input = app.topic(self._input_name)
-        self._facts = app.topic(f"{prefix}{FACTS}")
-        self._watched = {name: app.topic(f"{prefix}{name}") for name in WATCHED}
+        self._facts = app.topic(app.medium.topic(FACTS))
+        self._watched = {name: app.topic(app.medium.topic(name)) for name in WATCHED}
         self._blocks = app.Table(BLOCKS, partitions=app.medium.partitions, key_type=bytes, value_type=bytes)
         self._blocks.on_recover(self.recover)
         app.on_partitions_revoked.connect(self.revoked, weak=False)

@@ -18,7 +18,7 @@ from stream.transports.client import Fetched, Follower, LogClient, Place
 from stream.worker import FactsReader
 
 GROUP = "starloop-reactor"
-"""The consumer group of the reactors."""
+"""The consumer group of the reactors of an embedded log."""
 FETCH_RECORDS_MAX = 500
 WAITING_MAX = 1_000
 """Records of a partition that wait in memory; then it is not fetched from until half of them are handled."""
@@ -40,6 +40,7 @@ class FactsLoop:
         client: LogClient,
         on_facts: OnFacts,
         *,
+        group: str = GROUP,
         lost: Callable[[int], None] = lambda partition: None,
         commit_s: float = COMMIT_S,
     ) -> None:
@@ -47,6 +48,7 @@ class FactsLoop:
         self._on_facts = on_facts
         self._lost = lost
         self._commit_s = commit_s
+        self._group = group
         self._lanes: dict[int, _Lane] = {}
         self.trouble: str | None = None
         """Why the log can't be read now."""
@@ -57,7 +59,7 @@ class FactsLoop:
 
     async def run(self) -> None:
         """Follows the facts. Raises what `on_facts` raises, and LogDamaged."""
-        follower = self._client.follow([FACTS], group=GROUP)
+        follower = self._client.follow([FACTS], group=self._group)
         follower.on_change(self._gone)
         try:
             async with asyncio.TaskGroup() as group:

@@ -1,4 +1,4 @@
-"""The door to the input log: how records, and what was quarantined among them, become its entries.
+"""The door to the input log: how records, and what was quarantined among them, become its entries, each in its partition.
 
 Times of arrival in the log never go back: the edge's inlet stamps everything with one clock that starts at what
 `last_arrival_ms` finds. Not here: reading payloads (edge/), and ticking (ticker.py).
@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+import numpy as np
+from numpy.typing import NDArray
+
+from config.resolve import Catalogue
 from star.errors import LogDamaged
-from star.ports import Log
-from star.records import Quarantined, Record, decode, encode
+from star.ports import Log, Names
+from star.react import item_of_reaction
+from star.records import Quarantined, Record, Request, decode, encode
 from star.repeat import Outcome
 from star.sense import Readings
+from stream.partitions import partition_of
 from stream.topics import INPUT, QUARANTINE
+from stream.transports.client import Entry
 
 
 def arrived_ms(record: Record | Quarantined) -> int:
@@ -33,13 +40,77 @@ def last_arrival_ms(log: Log) -> int:
 
 
 def entries_of(records: Iterable[Record | Quarantined]) -> list[tuple[str, bytes | None, bytes | None]]:
-    """The log's entries (topic, key, value) of what an intake drained, in its order; append them as one batch."""
+    """The entries (topic, key, value) of what an intake drained, in its order, for a log of one partition."""
     return [
         (QUARANTINE, None, encode_quarantined(record))
         if isinstance(record, Quarantined)
         else (INPUT, None, encode(record))
         for record in records
     ]
+
+
+class Sorter:
+    """Sorts records into the partitions of their customers. names: of metrics, by number; catalogue: the fleet in force.
+
+    What concerns all - a supplier's terms, a change of the fleet, a tick - goes to every partition.
+    """
+
+    def __init__(self, partitions: int, names: Names, catalogue: Callable[[], Catalogue]) -> None:
+        self._partitions = partitions
+        self._names = names
+        self._catalogue = catalogue
+        self._of_metric = np.empty(0, dtype=np.int32)
+        self._known_of: Catalogue | None = None
+
+    def entries(self, records: Iterable[Record], quarantined: Iterable[Quarantined] = ()) -> list[Entry]:
+        """The log's entries, in the order of the records within each partition."""
+        found: list[Entry] = []
+        for record in records:
+            if self._partitions == 1:
+                found.append(Entry(INPUT, 0, None, encode(record)))
+            elif isinstance(record, Readings):
+                found += self._of_readings(record)
+            elif isinstance(record, Outcome | Request):
+                found.append(Entry(INPUT, self._of_event(record), None, encode(record)))
+            else:
+                wire = encode(record)
+                found += [Entry(INPUT, partition, None, wire) for partition in range(self._partitions)]
+        found += [Entry(QUARANTINE, 0, None, encode_quarantined(row)) for row in quarantined]
+        return found
+
+    def _of_readings(self, readings: Readings) -> list[Entry]:
+        where = self._column(int(readings.metric.max()) + 1)[readings.metric] if len(readings) else readings.metric
+        unknown = where < 0
+        if unknown.any():
+            for number in np.unique(readings.metric[unknown]).tolist():
+                self._of_metric[number] = self._of_device(self._names.name(number).split("/", 1)[0])
+            where = self._of_metric[readings.metric]
+        order = np.argsort(where, kind="stable")
+        starts = np.flatnonzero(np.append(True, np.diff(where[order]) != 0)) if order.size else order
+        parts = np.split(order, starts[1:]) if order.size else []
+        return [Entry(INPUT, int(where[rows[0]]), None, encode(readings.take(rows))) for rows in parts]
+
+    def _column(self, size: int) -> NDArray[np.int32]:
+        """The partition by metric number; -1 where it is not known."""
+        catalogue = self._catalogue()
+        if catalogue is not self._known_of:
+            self._known_of = catalogue
+            self._of_metric[:] = -1
+        if size > self._of_metric.size:
+            more = np.full(max(size, 2 * self._of_metric.size) - self._of_metric.size, -1, dtype=np.int32)
+            self._of_metric = np.concatenate([self._of_metric, more])
+        return self._of_metric
+
+    def _of_event(self, event: Outcome | Request) -> int:
+        item = event.item
+        if isinstance(event, Outcome) and item is None and event.reaction is not None:
+            item = item_of_reaction(event.reaction)
+        return 0 if item is None else self._of_device(item.split("/", 1)[0])
+
+    def _of_device(self, name: str) -> int:
+        """The partition of the device's customer. One that is not of the fleet has one too: what is said of it is told there."""
+        device = self._catalogue().devices.get(name)
+        return partition_of(name if device is None else device.customer, self._partitions)
 
 
 def encode_quarantined(quarantined: Quarantined) -> bytes:

@@ -1,7 +1,7 @@
 """`starloop run …`: one role of the service by itself.
 
-Here are the gate in open mode, for interoperability suites, and a site's edge agent. `starloop up` runs all roles in one
-process.
+Here are the gate, in open mode for interoperability suites too, and the edge, at a site or at the centre's rim. What needs
+nothing but the log and the store is in run_roles.py. `starloop up` runs all roles in one process.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
-import signal
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import structlog
@@ -26,7 +26,13 @@ from edge.gate.server import GateServer, Limits
 from edge.gate.store import SqliteSessions
 from edge.outbox import Outbox
 from star.errors import InputError, UsageError
+from starloop.commands.run_roles import roles, run_role, single_roles, stop_asked
 from starloop.logging import configure
+
+if TYPE_CHECKING:
+    from starloop.roles.base import Base
+    from starloop.roles.broker import Broker
+    from starloop.roles.door import Door
 
 PORT_DEFAULT = 1883
 STOP_S = 5.0
@@ -40,16 +46,20 @@ def command() -> None:
     """Runs one role of the service by itself."""
 
 
+for role in single_roles():
+    command.add_command(role)
+
+
 @command.command()
 @click.option(
     "--open", "is_open", is_flag=True, help="Any topic from any client to any subscriber; nothing is analysed."
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
-@click.option("--port", "--mqtt-port", default=PORT_DEFAULT, show_default=True, help="The port; 0 for a free one.")
+@click.option("--host", help="The address to listen at. [STARLOOP_MQTT_HOST]")
+@click.option("--port", "--mqtt-port", type=int, help="The port; 0 for a free one. [STARLOOP_MQTT_PORT]")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="A folder for sessions and retained messages that survive a restart.",
+    help="A folder for sessions and retained messages that survive a restart. [STARLOOP_DATA_DIR]",
 )
 @click.option(
     "--credentials", type=click.Path(path_type=Path), help="A file of users; without it everyone may connect."
@@ -59,17 +69,33 @@ def command() -> None:
 @click.option("--insecure", is_flag=True, help="Allows an address other than loopback without credentials and TLS.")
 def gate(
     is_open: bool,
-    host: str,
-    port: int,
+    host: str | None,
+    port: int | None,
     data: Path | None,
     credentials: Path | None,
     tls_cert: Path | None,
     tls_key: Path | None,
     insecure: bool,
 ) -> None:
-    """The MQTT endpoint alone (3.1.1 and 5, QoS 0, 1 and 2)."""
+    """The MQTT endpoint (3.1.1 and 5, QoS 0, 1 and 2): messages of devices into the log, reactions to them.
+
+    With --open it is an endpoint for interoperability suites, and has neither log nor fleet.
+    """
     if not is_open:
-        raise UsageError("expected --open: as a part of the whole service the gate runs in `starloop up`")
+        run_role(
+            "gate",
+            roles().gate,
+            mqtt_host=host,
+            mqtt_port=port,
+            data_dir=data,
+            mqtt_credentials=credentials,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            insecure=insecure or None,
+        )
+        return
+    host = host or "127.0.0.1"
+    port = PORT_DEFAULT if port is None else port
     if not _loopback(host) and not insecure and not (credentials and tls_cert):
         raise UsageError(f"--host is {host!r}, not loopback: expected --credentials and --tls-cert, or --insecure")
     tls = _tls(tls_cert, tls_key)
@@ -103,10 +129,13 @@ async def _gate(host: str, port: int, data: Path | None, access: Access, tls: ss
 
 
 @command.command()
-@click.option("--uplink", required=True, help="The centre: mqtt://[user[:password]@]host[:port], or mqtts:// for TLS.")
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="A folder for what waits to be sent.")
+@click.option("--uplink", help="The centre: mqtt://[user[:password]@]host[:port], or mqtts:// for TLS; else the log.")
+@click.option("--data", type=click.Path(path_type=Path), help="A folder for what waits to be sent. [STARLOOP_DATA_DIR]")
 @click.option("--name", default="edge", show_default=True, help="This site's name, by which brokers know it.")
-@click.option("--broker", help="Hear a broker at the site, instead of being the endpoint for its devices.")
+@click.option("--broker", help="Hear a broker, instead of being the endpoint for devices.")
+@click.option(
+    "--share", default="starloop", show_default=True, help="Without --uplink: the shared subscription's name."
+)
 @click.option("--topic", "topics", multiple=True, help="A topic filter to hear there; may be given several times.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at, without --broker.")
 @click.option("--port", "--mqtt-port", default=PORT_DEFAULT, show_default=True, help="The port; 0 for a free one.")
@@ -118,10 +147,11 @@ async def _gate(host: str, port: int, data: Path | None, access: Access, tls: ss
 )
 @click.option("--insecure", is_flag=True, help="Allows an address other than loopback.")
 def edge(
-    uplink: str,
-    data: Path,
+    uplink: str | None,
+    data: Path | None,
     name: str,
     broker: str | None,
+    share: str,
     topics: tuple[str, ...],
     host: str,
     port: int,
@@ -131,8 +161,16 @@ def edge(
 ) -> None:
     """A site's agent: devices' messages, kept on disk and brought to the centre when it can be reached.
 
+    Without --uplink it is the centre's own way in and out of somebody's broker: what is heard there goes into the log, reactions
+    go out there. Several of them share the work.
+
     Passwords may come from STARLOOP_UPLINK_PASSWORD and STARLOOP_BROKER_PASSWORD instead of the URLs.
     """
+    if uplink is None:
+        _at_the_rim(data, name, broker, share, topics, ca)
+        return
+    if data is None:
+        raise UsageError("expected --data: a folder for what waits to be sent")
     if (broker is None) != (not topics):
         raise UsageError("expected --broker and --topic together")
     if broker is None and not _loopback(host) and not insecure:
@@ -145,6 +183,25 @@ def edge(
     data.mkdir(parents=True, exist_ok=True)
     configure("info", "auto")
     asyncio.run(_edge(centre, local, topics, (host, port), data, outbox_mb * 1024 * 1024, name, tls))
+
+
+def _at_the_rim(
+    data: Path | None, name: str, broker: str | None, share: str, topics: tuple[str, ...], ca: Path | None
+) -> None:
+    if broker is None:
+        raise UsageError(
+            "expected --uplink for a site's agent, or --broker for a broker whose messages go into the log"
+        )
+    url = parse_url(broker, os.environ.get("STARLOOP_BROKER_PASSWORD"))
+    tls = None if ca is None else _trusting(ca)
+    parts = roles()
+
+    def make(base: Base, door: Door) -> Broker:
+        from starloop.roles.broker import FILTERS, Broker
+
+        return Broker(base, door, url, topics or FILTERS, share=share or None, tls=tls)
+
+    run_role("edge", parts.broker(make, url.shown()), data_dir=data, instance=None if name == "edge" else name)
 
 
 async def _edge(
@@ -202,14 +259,6 @@ async def _listen(server: GateServer, host: str, port: int, tls: ssl.SSLContext 
         raise InputError(
             f"port {port} at {host}: {error.strerror}: expected a free port (--port 0 takes one)"
         ) from error
-
-
-async def stop_asked() -> None:
-    """Waits for SIGTERM or SIGINT."""
-    asked = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked.set)
-    await asked.wait()
 
 
 def _loopback(host: str) -> bool:

@@ -15,7 +15,7 @@ from edge.gather import WAITING_BYTES_MAX
 from edge.inlet import Inlet
 from edge.intake import Intake
 from star.errors import DiskFull, LogDamaged
-from star.records import Quarantined, Tick, decode
+from star.records import Quarantined, Record, Tick
 from star.sense import Readings
 
 TOPIC = "starloop/v1/tank-7/telemetry"
@@ -32,12 +32,12 @@ class FakeLog:
         self.open.set()
         self.fails: list[Exception] = []
 
-    async def append(self, records: list[bytes], quarantined: list[Quarantined]) -> None:
+    async def append(self, records: list[Record], quarantined: list[Quarantined]) -> None:
         await self.open.wait()
         if self.fails:
             raise self.fails.pop(0)
         self.batches += 1
-        self.records += [decode(record) for record in records]
+        self.records += records
         self.quarantined += quarantined
 
     def values(self) -> list[float]:

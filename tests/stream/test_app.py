@@ -16,7 +16,7 @@ from star.analyse import Facts, Forecast
 from star.errors import StoreError
 from star.records import Record, Request, Tick, decode, encode
 from star.sense import Readings
-from stream.app import APP_ID, SWITCH_INTERVAL_S, StreamApp, StreamOptions, build_app
+from stream.app import SWITCH_INTERVAL_S, StreamApp, StreamOptions, build_app
 from stream.checkpoint import Policy
 from stream.facts import GROUP, FactsLoop
 from stream.inlet import entries_of
@@ -132,7 +132,7 @@ async def test_the_input_is_committed_only_after_its_checkpoint(tmp_path: Path) 
         await until(lambda: len(run.facts) == 3)
         await until(lambda: log.committed(GROUP, FACTS) == 3)
         await run.stop()
-        assert log.committed(APP_ID, INPUT) is None
+        assert log.committed("starloop", INPUT) is None
         assert log.end("starloop-blocks-changelog") == 0
 
 
@@ -171,7 +171,7 @@ async def test_an_analysis_that_fails_stops_the_app_with_its_reason(tmp_path: Pa
         with pytest.raises(ValueError, match="a bug"):
             await asyncio.wait_for(run.app.watch(), 10)
         await asyncio.wait_for(run.stop(), 10)
-        assert log.committed(APP_ID, INPUT) is None
+        assert log.committed("starloop", INPUT) is None
         assert log.end(FACTS) == 0
 
 

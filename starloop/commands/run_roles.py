@@ -1,0 +1,102 @@
+"""Roles that need nothing but the log and the store: `starloop run stream|reactor|console|influx`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from config.settings import Settings
+from starloop.logging import configure
+
+if TYPE_CHECKING:
+    from starloop.roles.alone import Making
+
+ROLES = {
+    "stream": "The analysis: forecasts, needs and refills of its share of the partitions.",
+    "reactor": "Decisions, and their way to suppliers and people.",
+    "console": "The pages and the HTTP API.",
+    "influx": "Writes to InfluxDB what the log tells.",
+}
+
+
+def single_roles() -> Iterator[click.Command]:
+    """A command for each of ROLES."""
+    for role, help_ in ROLES.items():
+        yield click.Command(
+            role,
+            params=[
+                click.Option(
+                    ["--data"], type=click.Path(path_type=Path), help="A folder of its own. [STARLOOP_DATA_DIR]"
+                ),
+                *_more(role),
+            ],
+            callback=_callback(role),
+            help=f"{help_} All else comes from the environment (docs/reference/settings.md).",
+        )
+
+
+def _more(role: str) -> list[click.Parameter]:
+    if role == "console":
+        return [
+            click.Option(["--http-host"], help="Where it listens. [STARLOOP_HTTP_HOST]"),
+            click.Option(["--http-port"], type=int, help="Its port; 0 takes a free one. [STARLOOP_HTTP_PORT]"),
+            click.Option(["--insecure"], is_flag=True, default=None, help="Listen beyond loopback without TLS."),
+        ]
+    return [click.Option(["--health-port"], type=int, help="Of /healthz, /readyz, /metrics. [STARLOOP_HEALTH_PORT]")]
+
+
+def _callback(role: str) -> Any:
+    def run(data: Path | None, **given: Any) -> None:
+        run_role(role, getattr(roles(), role), data_dir=data, **given)
+
+    return run
+
+
+def roles() -> ModuleType:
+    """The module of the roles, loaded when one is run: it loads Faust, which `--help` need not wait for."""
+    from starloop.roles import alone
+
+    return alone
+
+
+def run_role(role: str, making: Making, **given: Any) -> None:
+    """Runs a role until it is told to stop; `given` are settings before those of the environment."""
+    settings = Settings.read(**given)
+    configure(settings.log_level, settings.log_format, role=role, instance=settings.instance or "")
+    asyncio.run(_run(settings, role, making))
+
+
+async def _run(settings: Settings, role: str, making: Making) -> None:
+    asked = asyncio.create_task(stop_asked())
+    starting = asyncio.create_task(_serving(settings, role, making, asked))
+    await asyncio.wait({asked, starting}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        # Told to stop, perhaps while it still waits for the log or the store.
+        try:
+            async with asyncio.timeout(settings.stop_s):
+                await asyncio.shield(starting)
+        except TimeoutError:
+            starting.cancel()
+            await asyncio.wait([starting], timeout=2.0)
+    if starting.done() and not starting.cancelled():
+        starting.result()
+
+
+async def _serving(settings: Settings, role: str, making: Making, asked: asyncio.Task[None]) -> None:
+    async with roles().alone(settings, role, making) as ready:
+        click.echo(ready)
+        await asked
+
+
+async def stop_asked() -> None:
+    """Waits for SIGTERM or SIGINT."""
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    await asked.wait()

@@ -1,0 +1,77 @@
+"""Brings reactions from the log to an MQTT endpoint: each at least once, in the order of its partition, retained."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import structlog
+
+from reactor.channels.mqtt import AT_LEAST_ONCE, reactions_topic
+from star.errors import LogDamaged, LogError, Unavailable
+from stream.topics import REACTIONS
+from stream.transports.client import Fetched, LogClient
+
+FETCH_RECORDS_MAX = 200
+RETRY_MIN_S, RETRY_MAX_S = 0.2, 10.0
+_log = structlog.get_logger("announcer")
+
+
+class Publish(Protocol):
+    """Publishes one message; returns when it is in safe hands. Raises Unavailable where that can't be now."""
+
+    async def __call__(self, topic: str, payload: bytes, qos: int, retain: bool) -> None: ...
+
+
+class Announcer:
+    """Follows the reactions as `group` and publishes them; `run` it as a task."""
+
+    def __init__(self, log: LogClient, group: str, publish: Publish) -> None:
+        self._log = log
+        self._group = group
+        self._publish = publish
+        self.trouble: str | None = None
+        """Why reactions don't go out now."""
+
+    async def run(self) -> None:
+        """Until cancelled. What was published and not yet committed is published again after a kill."""
+        follower = self._log.follow([REACTIONS], group=self._group)
+        waiting: list[Fetched] = []
+        published = False
+        retry_s = RETRY_MIN_S
+        try:
+            await self._started(follower.start)
+            while True:
+                try:
+                    if not waiting and published:
+                        await follower.commit()
+                        published = False
+                    if not waiting:
+                        waiting = await follower.fetch(FETCH_RECORDS_MAX, wait_s=1.0)
+                    while waiting:
+                        row = waiting[0]
+                        await self._publish(reactions_topic((row.key or b"").decode()), row.value, AT_LEAST_ONCE, True)
+                        waiting.pop(0)
+                        published = True
+                    self.trouble, retry_s = None, RETRY_MIN_S
+                except LogDamaged:
+                    raise
+                except (LogError, Unavailable) as error:
+                    if self.trouble is None:
+                        _log.warning("put_off_reactions", error=str(error))
+                    self.trouble = str(error)
+                    await asyncio.sleep(retry_s)
+                    retry_s = min(retry_s * 2, RETRY_MAX_S)
+        finally:
+            await follower.close()
+
+    async def _started(self, start: object) -> None:
+        while True:
+            try:
+                await start()  # type: ignore[operator]
+                return
+            except LogDamaged:
+                raise
+            except LogError as error:
+                self.trouble = str(error)
+                await asyncio.sleep(RETRY_MAX_S / 5)
