@@ -21,8 +21,6 @@ from config.settings import Settings
 from star.errors import InputError, LogError, StarloopError
 from starloop.checkup.finding import Finding, fail, ok, warn
 from starloop.checkup.store import consumed_offsets
-from stream.facts import GROUP as REACTOR_GROUP
-from stream.sinks.options import GROUP as INFLUX_GROUP
 from stream.topics import FACTS, FORECASTS, INPUT, topic_specs
 from stream.transports.client import LogClient, TopicSpec
 from stream.transports.kafka_client import KafkaClient
@@ -75,6 +73,7 @@ def kafka_options(settings: Settings) -> KafkaOptions:
         raise InputError(f"STARLOOP_KAFKA_PASSWORD_FILE: {path} can't be read: {error}") from error
     return KafkaOptions(
         brokers=KafkaOptions.brokers_of(settings.log),
+        prefix=settings.log_prefix,
         partitions=settings.partitions,
         replication=settings.log_replication,
         user=settings.kafka_user,
@@ -186,10 +185,10 @@ def _of_topic(options: KafkaOptions, spec: TopicSpec, topic: Topic, partitions: 
 async def _of_groups(admin: AIOKafkaAdminClient, options: KafkaOptions, settings: Settings) -> list[Finding]:
     groups: list[tuple[str, tuple[str, ...], str]] = [
         (options.app_id, (INPUT,), "the analysis: starloop run stream"),
-        (REACTOR_GROUP, (FACTS,), "the reactor: starloop run react"),
+        (f"{options.prefix}reactor", (FACTS,), "the reactor: starloop run react"),
     ]
     if settings.influx_url:
-        groups.append((INFLUX_GROUP, (INPUT, FORECASTS), "the way to InfluxDB: starloop run influx"))
+        groups.append((f"{options.prefix}influx", (INPUT, FORECASTS), "the way to InfluxDB: starloop run influx"))
     async with _client(options) as client:
         return [
             lag_finding(group, sum((await client.lag(group, topics)).values()), await _members(admin, group), who)

@@ -8,6 +8,7 @@ times are measured where they pass: `append_seconds.observe` and its like are ha
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -42,7 +43,9 @@ class _Asked:
 
     ask: Ask
     reachable: str | None
+    every_s: float
     names: frozenset[str] = frozenset()
+    asked_s: float = -math.inf
 
 
 class Meters:
@@ -78,12 +81,12 @@ class Meters:
         """The metric is what `read` gives at the time of asking; it must be quick, and no I/O. Raises KeyError for no metric."""
         self._reads[BY_NAME[name].name] = read
 
-    def poll(self, ask: Ask, reachable: str | None = None) -> None:
-        """`run` asks now and then; figures of an ask that fails are not said until it works again.
+    def poll(self, ask: Ask, reachable: str | None = None, every_s: float = POLL_S) -> None:
+        """`run` asks about every `every_s`; figures of an ask that fails are not said until it works again.
 
         reachable: a metric that is 1 where the ask worked, and 0 where it failed.
         """
-        self._asks.append(_Asked(ask, reachable))
+        self._asks.append(_Asked(ask, reachable, every_s))
 
     def add(self, name: str, label: str = "", count: float = 1.0) -> None:
         """Counts."""
@@ -115,34 +118,38 @@ class Meters:
         return self._polled.get(name)
 
     async def run(self, every_s: float = POLL_S) -> None:
-        """Asks what has to be asked for, until it is cancelled."""
+        """Asks what has to be asked for, until it is cancelled. every_s: between looks at what is due."""
         while True:
+            now_s = self.monotonic()
             async with asyncio.TaskGroup() as group:
-                for ask in self._asks:
-                    group.create_task(self._ask(ask))
+                for one in self._asks:
+                    if now_s - one.asked_s >= one.every_s - every_s / 2:
+                        one.asked_s = now_s
+                        group.create_task(self._ask(one))
             due_s = self.monotonic() + every_s
             await asyncio.sleep(every_s)
             self._late_s = [*self._late_s, max(self.monotonic() - due_s, 0.0)][-LATE_LOOKS:]
 
     async def poll_once(self) -> None:
         """Asks once; for tests, and for a first figure before the first scrape."""
-        for ask in self._asks:
-            await self._ask(ask)
+        for one in self._asks:
+            await self._ask(one)
 
     async def _ask(self, one: _Asked) -> None:
         for name in one.names:
             self._polled.pop(name, None)
+        found: dict[str, Value] = {}
+        works = False
         try:
             async with asyncio.timeout(POLL_TIMEOUT_S):
                 found = dict(await one.ask())
-        except (StarloopError, OSError, TimeoutError) as error:
+            works = True
+        except (StarloopError, OSError) as error:
             _log.debug("could_not_ask", metric=one.reachable or "", error=str(error) or type(error).__name__)
-            found = {}
-            if one.reachable is not None:
-                found[one.reachable] = 0.0
-        else:
-            if one.reachable is not None:
-                found[one.reachable] = 1.0
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong with a figure, the service goes on
+            _log.warning("could_not_ask", metric=one.reachable or "", error=f"{type(error).__name__}: {error}")
+        if one.reachable is not None:
+            found[one.reachable] = float(works)
         one.names = frozenset(found)
         self._polled.update(found)
 

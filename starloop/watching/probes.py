@@ -14,6 +14,8 @@ from typing import Protocol
 from star.react import Decision, Reaction
 from starloop.watching.metrics import Meters, Value
 
+LAG_S = 15.0
+"""Between questions to the log: each is a connection, and an answer for every partition."""
 Lag = Callable[[], Awaitable[Mapping[tuple[str, int], int]]]
 """Records behind by (topic, partition): `lambda: client.lag(group, topics)`."""
 
@@ -209,7 +211,7 @@ def _watch_lag(meters: Meters, name: str, lag: Lag) -> None:
     async def ask() -> Mapping[str, Value]:
         return {name: summed(await lag())}
 
-    meters.poll(ask)
+    meters.poll(ask, every_s=LAG_S)
 
 
 def summed(lag: Mapping[tuple[str, int], int]) -> dict[str, float]:

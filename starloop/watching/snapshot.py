@@ -19,7 +19,7 @@ import orjson
 import structlog
 from prometheus_client import Histogram
 
-from star.errors import LogError
+from star.errors import StarloopError
 from starloop.watching.metrics import Meters, Value
 
 HEARTBEAT_S = 10.0
@@ -151,7 +151,7 @@ class Heartbeat:
         """One snapshot, now."""
         try:
             await self._append(record(self._meters.role, self._meters.instance, self._now_ms(), self._snapshots.take()))
-        except LogError as error:
+        except StarloopError as error:
             _log.debug("left_out_heartbeat", error=str(error))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,18 +77,9 @@ async def make_topics(options: KafkaOptions) -> KafkaClient:
 
 
 @pytest.fixture
-def on_kafka(kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def on_kafka(kafka: Kafka, tmp_path: Path) -> Settings:
     """Settings with a log on the real Kafka; its topics and groups have names of the test's own."""
-    prefix = kafka.prefix()
-    monkeypatch.setattr(KafkaOptions, "__init__", _prefixed(KafkaOptions.__init__, prefix))
-    return Settings(log=f"kafka://{kafka.bootstrap}", data_dir=tmp_path, partitions=3)
-
-
-def _prefixed(made: Callable[..., None], prefix: str) -> Callable[..., None]:
-    def init(self: KafkaOptions, **fields: Any) -> None:
-        made(self, **{**fields, "prefix": f"{prefix}-"})
-
-    return init
+    return Settings(log=f"kafka://{kafka.bootstrap}", log_prefix=f"{kafka.prefix()}-", data_dir=tmp_path, partitions=3)
 
 
 def test_a_fresh_kafka_is_fine_and_one_with_our_topics_too(on_kafka: Settings) -> None:

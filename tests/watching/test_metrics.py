@@ -159,6 +159,27 @@ async def test_a_store_that_is_away_is_said_and_no_old_figure_is_left() -> None:
     assert snapshot(meters).keys().isdisjoint({"outbox_waiting", "outbox_oldest_s", "outbox_given_up"})
 
 
+async def test_a_figure_that_fails_in_no_known_way_ends_nothing() -> None:
+    """`run` goes on, and what it asks beside it is still known."""
+
+    async def breaks() -> Mapping[str, float]:
+        raise KeyError("partition 3")
+
+    async def works() -> Mapping[str, float]:
+        return {"starloop_outbox_waiting": 2.0}
+
+    meters = Meters("react")
+    meters.poll(breaks, reachable="starloop_store_reachable")
+    meters.poll(works)
+    running = asyncio.create_task(meters.run(every_s=0.01))
+    await asyncio.sleep(0.1)
+    assert not running.done()
+    running.cancel()
+    found = scraped(meters)
+    assert (found["starloop_store_reachable"], found["starloop_outbox_waiting"]) == (0.0, 2.0)
+    assert found["starloop_event_loop_late_seconds"] >= 0.0
+
+
 async def test_lag_is_seen_by_partition_and_summed_for_the_log() -> None:
     """Two topics of one partition count together; the snapshot has the sum; a log that is away leaves no figure."""
     behind: Mapping[tuple[str, int], int] | None = {("input", 0): 5, ("input", 1): 7, ("facts", 1): 1}
