@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 import structlog
-from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -35,6 +35,7 @@ Read = Callable[[], Value]
 Ask = Callable[[], Awaitable[Mapping[str, Value]]]
 """Gives figures by metric's name."""
 _log = structlog.get_logger("watching")
+disable_created_metrics()  # type: ignore[no-untyped-call]  # when each histogram began is when the process did
 
 
 @dataclass(slots=True)

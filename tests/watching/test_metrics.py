@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -39,7 +40,8 @@ from starloop.watching.snapshot import FIGURES, Heartbeat, Snapshots, figures_ta
 from stream.sinks.options import InfluxStatus
 from tests.reactor.senders.small_fleet import fleet_of, reaction_of
 
-METRICS_PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
+ROOT = Path(__file__).parents[2]
+METRICS_PAGE = ROOT / "docs" / "reference" / "metrics.md"
 
 
 def scraped(meters: Meters) -> dict[str, float]:
@@ -344,3 +346,12 @@ def test_the_page_lists_every_metric_and_every_figure() -> None:
     page = METRICS_PAGE.read_text()
     assert metrics_table() in page
     assert figures_table() in page
+
+
+def test_alerts_and_rules_ask_for_metrics_that_there_are() -> None:
+    """Every `starloop_…` name in the rules of Prometheus that are shipped is a metric, or a part of a histogram."""
+    known = {metric.name for metric in METRICS}
+    rules = [*(ROOT / "deploy").rglob("*.yml"), *(ROOT / "deploy").rglob("*.yaml")]
+    used = {name for path in rules for name in re.findall(r"\bstarloop_[a-z_]+", path.read_text())}
+    recorded = {name for path in rules for name in re.findall(r"record:\s*(starloop_[a-z_]+)", path.read_text())}
+    assert {re.sub(r"_(bucket|count|sum)$", "", name) for name in used - recorded} <= known
