@@ -239,6 +239,7 @@ class Sender:
             raise
         except StoreError as error:
             log.warning("put_off_delivery", reaction=row.reaction.id, target=row.target, error=str(error))
+            await asyncio.sleep(self._limits.poll_s)  # The line stays busy: what the store forgot is not tried at once.
         finally:
             self._lines.discard((row.need, row.target))
             self._busy[row.target] -= 1

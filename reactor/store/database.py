@@ -60,8 +60,9 @@ def address_of(url: str) -> URL:
     """The URL read; psycopg is the driver where none is named. Raises ConfigError."""
     try:
         address = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        raise _unusable(masked(url), "it can't be read") from error
+    except (ArgumentError, ValueError):
+        # The library's words may hold a piece of the password.
+        raise _unusable(masked(url), "it can't be read") from None
     if address.drivername in ("postgres", "postgresql"):
         address = address.set(drivername="postgresql+psycopg")
     return address

@@ -74,13 +74,15 @@ _CAUSES = (
 
 def shown(url: URL) -> str:
     """The address as people may see it: without a password, wherever it stands."""
-    hidden = url.update_query_dict({key: "***" for key in SECRETS if key in url.query})
-    return hidden.render_as_string(hide_password=True)
+    return url.difference_update_query(SECRETS).render_as_string(hide_password=True)
 
 
 def masked(text: str) -> str:
-    """A text that was meant to be an address and is none, without what stands where a password would."""
-    return re.sub(r"(?<=:)[^:/@\s][^@\s]*(?=@)", "***", text)
+    """A text that was meant to be an address and is none, without what may be a password in it."""
+    account, at, place = text.rpartition("@")
+    scheme, slashes, _ = account.partition("//")
+    start = f"{scheme}{slashes}***@" if slashes else "***@"
+    return re.sub(r"(password=)[^&]*", r"\1***", (start if at else "") + place)
 
 
 def problem(url: URL, error: SQLAlchemyError, doing: str = "") -> StoreError:

@@ -26,7 +26,6 @@ from tests.reactor.homes import Home, catalogue_of, home_of
 from tests.reactor.racer_process import NAMES, NEEDS, lived_year
 
 ROOT = Path(__file__).parents[2]
-PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 MIGRATIONS = ROOT / "reactor" / "store" / "migrations"
 
 
@@ -36,7 +35,12 @@ def race(what: str, url: str, racers: int) -> list[tuple[int, int]]:
         processes = [
             stack.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-m", "tests.reactor.racer_process", what, url], cwd=ROOT, text=True, **PIPES
+                    [sys.executable, "-m", "tests.reactor.racer_process", what, url],
+                    cwd=ROOT,
+                    text=True,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
                 )
             )
             for _ in range(racers)
@@ -277,7 +281,7 @@ def test_the_fleet_has_one_base_and_its_changes_one_order(url: str) -> None:
     """Two processes change it at once, each on what it has read: every change is kept, and follows what it was made on."""
     tables = {"customers": [{"id": "maria", "language": "fr"}], "devices": [], "suppliers": []}
     with SqlStore(url) as one, SqlStore(url) as other:
-        assert one.fleet.base() is one.fleet.version() is None
+        assert (one.fleet.base(), one.fleet.version()) == (None, None)
         with pytest.raises(StoreError, match="no fleet"):
             one.fleet.add_change("{}", 1)
         assert one.fleet.put_base(tables, 1) is True
