@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     insecure: bool = _setting(False, "Listen beyond loopback without credentials and TLS.")
     public_url: str | None = _setting(None, "URL at which people reach the console, for links in messages.")
 
+    ticks: Literal["service", "log"] = _setting(
+        "service", "Who ticks: the `service`, or the `log` itself, where a history with ticks was loaded into it."
+    )
     tick_busy_ms: int = _count(100, "Time between ticks while readings or events arrive.", unit="ms")
     tick_idle_ms: int = _count(5_000, "Time between ticks while nothing arrives.", unit="ms")
     batch_ms: int = _count(3, "How long readings are gathered before they are written together.", unit="ms", least=0)

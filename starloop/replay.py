@@ -7,57 +7,27 @@ lines are gathered into batches on the way.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import heapq
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import msgspec
 import orjson
 
-from config.change import apply_text
 from config.resolve import Catalogue
 from edge.intake import Intake
 from reactor.engine import Engine
 from reactor.policy import p_out_before_delivery
 from reactor.store.memory import MemoryNames
 from star.analyse import Forecast, Score
-from star.errors import BadPayload, ConfigError
+from star.errors import BadPayload
 from star.ports import Names, Scorer
-from star.records import FleetChange, Quarantined, Record, Tick
-from star.times import DAY_MS, EPOCH_S_MAX, parse_time_ms, seconds
+from star.records import Quarantined, Record, Tick
+from star.times import DAY_MS, seconds
+from starloop.lines import SHORTEST_LINE, LineIntake, line_at_ms
 from stream.analysis import Analysis
 
-SHORTEST_LINE = 8
-"""No line of the protocol has fewer bytes; a shorter one may be blank."""
 BATCH_LINES_MAX = 8_192
 """Lines gathered before readings are handed on, so that a long stretch without a tick keeps memory small."""
-
-
-class _Line(msgspec.Struct, gc=False):
-    """One input line. Exactly one of topic, outcome, request, supplier, fleet and tick says what it is."""
-
-    at: float | int | str
-    topic: str | None = None
-    payload: msgspec.Raw = msgspec.Raw(b"")
-    payload_base64: str | None = None
-    outcome: dict[str, Any] | None = None
-    request: dict[str, Any] | None = None
-    supplier: str | None = None
-    price: float | None = None
-    lead_time_days: list[float] | None = None
-    fleet: dict[str, Any] | None = None
-    tick: bool | None = None
-
-    def terms(self) -> dict[str, Any]:
-        """The supplier's terms that the line names."""
-        named = {"supplier": self.supplier, "price": self.price, "lead_time_days": self.lead_time_days}
-        return {name: value for name, value in named.items() if value is not None}
-
-
-_decoder = msgspec.json.Decoder(_Line)
 
 
 class Replay:
@@ -70,12 +40,11 @@ class Replay:
 
     def __init__(self, catalogue: Catalogue, scorer: Scorer, emit: frozenset[str]) -> None:
         names: Names = MemoryNames()
-        self._intake = Intake(catalogue, names)
+        self._lines = LineIntake(Intake(catalogue, names))
         self._analysis = Analysis(catalogue, names, scorer)
         self._engine = Engine(catalogue)
         self._emit = emit
         self._offset = 0
-        self._at_ms: int | None = None
         self._lines_waiting = 0
         self._out: list[bytes] = []
 
@@ -84,10 +53,11 @@ class Replay:
         if len(line) < SHORTEST_LINE and not line.strip():
             return []
         try:
-            ticked = self._take(line)
+            ticked = self._lines.take(line)
         except BadPayload as error:
             self._hand_over()  # what came before is told before it
-            self._quarantine(Quarantined(at_ms=self._at_ms or 0, topic=None, payload=line, reason=str(error)))
+            at_ms = self._lines.at_ms or 0
+            self._quarantine(Quarantined(at_ms=at_ms, topic=None, payload=line, reason=str(error)))
             return []
         self._lines_waiting += 1
         if ticked or self._lines_waiting >= BATCH_LINES_MAX:
@@ -99,47 +69,13 @@ class Replay:
         self._hand_over()
         return self._printed()
 
-    def _take(self, wire: bytes) -> bool:
-        """Takes one line in; whether it was a tick. Raises BadPayload where it can't be understood."""
-        line = _parsed(wire)
-        at = line.at
-        at_ms = at * 1000 if type(at) is int and 0 <= at <= EPOCH_S_MAX else parse_time_ms(at)
-        if self._at_ms is not None and at_ms < self._at_ms:
-            raise BadPayload(f"at is {line.at!r}, before the line before it: expected lines in order of at")
-        if line.topic is not None:
-            payload = bytes(line.payload) if line.payload_base64 is None else _unbase64(line.payload_base64)
-            self._at_ms = at_ms
-            self._intake.take(line.topic, payload, at_ms)
-            return False
-        if line.outcome is not None:
-            self._intake.take_outcome(line.outcome, at_ms)
-        elif line.request is not None:
-            self._intake.take_request(line.request, at_ms)
-        elif line.supplier is not None:
-            self._intake.take_supplier_terms(line.terms(), at_ms)
-        elif line.fleet is not None:
-            self._change_fleet(line.fleet, at_ms)
-        elif not line.tick:
-            raise BadPayload("a line has none of topic, outcome, request, supplier, fleet, tick: expected one of them")
-        self._at_ms = at_ms
-        if line.tick:
-            self._tick(at_ms)
-        return bool(line.tick)
-
-    def _change_fleet(self, tables: dict[str, Any], at_ms: int) -> None:
-        """The tables come into force; refused whole, with the reasons, where they have a mistake."""
-        text = json.dumps(tables, ensure_ascii=False)
-        try:
-            self._intake.catalogue = apply_text(self._intake.catalogue, text)
-        except ConfigError as error:
-            raise BadPayload(str(error).replace("\n", "; ")) from error
-        self._intake.put(FleetChange(at_ms=at_ms, tables=text))
-
     def _hand_over(self) -> None:
         self._lines_waiting = 0
-        for record in self._intake.drain():
+        for record in self._lines.drain():
             if isinstance(record, Quarantined):
                 self._quarantine(record)
+            elif isinstance(record, Tick):
+                self._tick(record)
             else:
                 self._record(record)
 
@@ -149,10 +85,10 @@ class Replay:
         if "scores" in self._emit:
             self._out.extend(_score_line(score) for score in self._analysis.scores())
 
-    def _tick(self, at_ms: int) -> None:
-        self._hand_over()
+    def _tick(self, tick: Tick) -> None:
+        at_ms = tick.at_ms
         self._offset += 1
-        facts = self._analysis.take(self._offset, Tick(at_ms=at_ms))
+        facts = self._analysis.take(self._offset, tick)
         if facts is None:
             raise AssertionError("an analysis gives facts at every tick")
         step = self._engine.step(facts)
@@ -221,14 +157,6 @@ class AssumedDeliveries:
             yield _line({"at": seconds(arrives_ms), "outcome": outcome})
 
 
-def line_at_ms(line: bytes) -> int | None:
-    """The time of a line; None where it can't be read."""
-    try:
-        return parse_time_ms(_parsed(line).at)
-    except BadPayload:
-        return None
-
-
 def with_ticks(lines: Iterable[bytes], every_ms: int) -> Iterator[bytes]:
     """The lines with a tick at every multiple of `every_ms` that they pass, and one after the last line.
 
@@ -248,30 +176,6 @@ def with_ticks(lines: Iterable[bytes], every_ms: int) -> Iterator[bytes]:
             next_ms = -(-at_ms // every_ms) * every_ms
     if next_ms is not None:
         yield _line({"at": seconds(next_ms), "tick": True})
-
-
-def has_tick(line: bytes) -> bool:
-    """Whether the line is a tick."""
-    if b'"tick"' not in line:
-        return False
-    try:
-        return bool(_parsed(line).tick)
-    except BadPayload:
-        return False
-
-
-def _parsed(wire: bytes) -> _Line:
-    try:
-        return _decoder.decode(wire)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadPayload(f"not a line of the protocol: {error}") from error
-
-
-def _unbase64(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise BadPayload(f"payload_base64 can't be read: {error}") from error
 
 
 def _score_line(score: Score) -> bytes:

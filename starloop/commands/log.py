@@ -1,7 +1,8 @@
-"""`starloop log export`: what came in live, as a readings file for `starloop replay`."""
+"""`starloop log export|load`: what came in, as a readings file for `starloop replay`; and such a file into a log."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Iterator
@@ -13,10 +14,13 @@ import click
 
 from config.settings import Settings
 from reactor.store.sql import SqlStore
-from star.errors import InputError
+from star.errors import InputError, UsageError
 from starloop.data_dir import LOG, STORE, store_url
 from starloop.export import ends_of, export_lines
+from starloop.logging import configure
 from stream.transports.log import SqliteLog
+
+EMBEDDED = "embedded"
 
 
 @click.group()
@@ -35,6 +39,8 @@ def export(data: Path | None, out: Path | None) -> None:
     The service may be running: then it is what came in until now. Replay it with the fleet.toml of the data directory.
     """
     settings = Settings.read(data_dir=data)
+    if settings.log != EMBEDDED:
+        raise UsageError("on Kafka the log is kept by Kafka: export is of an embedded log")
     folder = settings.data_dir
     has_store = settings.store != "sqlite" or (folder / STORE).is_file()
     if not (folder / LOG).is_file() or not has_store:
@@ -48,6 +54,31 @@ def export(data: Path | None, out: Path | None) -> None:
                 count += 1
             file.flush()
     click.echo(f"{count} lines written", err=True)
+
+
+@command.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--fleet",
+    "fleet_file",
+    type=click.Path(path_type=Path),
+    help="The fleet file, where the log or store has none yet.",
+)
+@click.option(
+    "--data", type=click.Path(path_type=Path, file_okay=False), help="The data directory. [STARLOOP_DATA_DIR]"
+)
+def load(file: Path, fleet_file: Path | None, data: Path | None) -> None:
+    """Puts the lines of FILE (as of `log export`) into the log, each with its own time of arrival, for a history to move.
+
+    Into an embedded log while no service runs on it, or into Kafka (STARLOOP_LOG). Lines that can't be understood go to
+    quarantine. Ticks among the lines are kept: run what follows with STARLOOP_TICKS=log to decide at these and at no others.
+    """
+    settings = Settings.read(data_dir=data)
+    configure(settings.log_level, settings.log_format, role="load")
+    from starloop.loading import load_lines
+
+    count = asyncio.run(load_lines(settings, file, fleet_file))
+    click.echo(f"{count} lines loaded", err=True)
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from config.fleet_file import load_catalogue
 from models.runtime import load_scorer
 from star.errors import InputError, UsageError
 from starloop.durations import Duration
-from starloop.replay import AssumedDeliveries, Replay, has_tick, line_at_ms, with_ticks
+from starloop.lines import has_tick, line_at_ms
+from starloop.replay import AssumedDeliveries, Replay, with_ticks
 
 EMIT = ("reactions", "forecasts", "scores")
 TICK_EVERY_DEFAULT_MS = 3_600_000

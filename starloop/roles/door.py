@@ -39,7 +39,7 @@ class Door:
         self.kept = 0
         """Records written, ticks left out."""
         self.ticker: Ticker | None = None
-        if base.embedded is not None:
+        if base.embedded is not None and settings.ticks == "service":
             self.ticker = Ticker(
                 self.inlet.put,
                 self.inlet,

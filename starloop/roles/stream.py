@@ -38,7 +38,7 @@ class Stream:
         self._checkpoint_s: dict[int, float] = {}
         settings = base.settings
         rhythm = None
-        if base.embedded is None:
+        if base.embedded is None and settings.ticks == "service":
             rhythm = Rhythm(settings.tick_busy_ms / 1000, settings.tick_idle_ms / 1000)
         self.app: StreamApp = build_app(
             medium_of(base),
