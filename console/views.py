@@ -146,7 +146,7 @@ class Projection:
         newest = self._db.execute("select max(at_ms) from latest").fetchone()[0] or 0
         self._db.execute("delete from point where at_ms < ?", (newest - KEEP_MS,))
 
-    def _take_records(self, records: Sequence[Fetched]) -> set[str]:
+    def take_records(self, records: Sequence[Fetched]) -> set[str]:
         """Takes records of the log in; the items that changed."""
         forecasts: list[Forecast] = []
         places: dict[Place, int] = {}
@@ -179,7 +179,7 @@ class Projection:
                     _log.info("lost_log", error=str(error))
                     await asyncio.sleep(1.0)
                     continue
-                items = await asyncio.to_thread(self._take_records, records) if records else set()
+                items = await asyncio.to_thread(self.take_records, records) if records else set()
                 if items:
                     changed(items)
         finally:

@@ -269,8 +269,21 @@ class Analysis:
     def watched(self) -> dict[str, list[Any]]:
         """What the last tick has for those who watch, by topic: forecasts of the items looked at, the latest score of each
         part scored since the tick before, and what became of earlier forecasts."""
-        latest = {(score.device, score.item): score for score in self.condition.take_scores()}
-        return {FORECASTS: self.looked(), SCORES: list(latest.values()), HONESTY: self.run_out.take_judged()}
+        latest = {f"{score.device}/{score.item}": score for score in self.condition.take_scores()}
+        scores = [
+            {
+                "device": score.device,
+                "item": item,
+                "customer": device.customer,
+                "at_ms": score.at_ms,
+                "anomaly": score.anomaly,
+                "alert": score.alert,
+                "life": score.remaining_life,
+            }
+            for item, score in latest.items()
+            if (device := self.catalogue.devices.get(score.device)) is not None
+        ]
+        return {FORECASTS: self.looked(), SCORES: scores, HONESTY: self.run_out.take_judged()}
 
     def duplicates(self) -> dict[str, int]:
         """Readings dropped as duplicates, by device."""

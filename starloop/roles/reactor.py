@@ -94,6 +94,10 @@ class Reactor:
         watch_outbox(base.meters, self._outbox_figures)
         base.checks["store"] = lambda: self.trouble
 
+    def decided_ms(self) -> dict[int, int]:
+        """The time of the last tick decided upon, of each partition that is here."""
+        return {partition: engine.state.at_ms for partition, engine in self._engines.items()}
+
     async def stopped(self) -> None:
         """Ends the channels."""
         await self.webhook.close()

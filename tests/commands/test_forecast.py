@@ -15,13 +15,14 @@ import pytest
 from click.testing import CliRunner
 
 from console.api.see import forecast_row
-from console.views import TOPIC, pack_forecasts
+from console.views import pack_forecasts
 from star.analyse import DAYS_MAX, Forecast
 from star.errors import InputError, LogError, Unavailable
 from starloop.commands import forecast as forecast_command
 from starloop.commands.forecast import command
 from starloop.data_dir import SERVICE
 from starloop.running import find_running, owner_of
+from stream.topics import FORECASTS
 from stream.transports.lock import DirectoryLock
 from stream.transports.log import LOG_NAME, SqliteLog
 
@@ -49,9 +50,9 @@ def forecast_of(item: str, at_ms: int = AT_MS, level: float = 812.5, days: float
 def data(tmp_path: Path) -> Path:
     """A stopped service's data: the oil twice (the later one counts), salt once long before."""
     with SqliteLog(tmp_path / LOG_NAME) as log:
-        log.append(TOPIC, [pack_forecasts([forecast_of("softener/salt", days=9_000.0)])])
+        log.append(FORECASTS, [pack_forecasts([forecast_of("softener/salt", days=9_000.0)])])
         for minute in range(30):
-            log.append(TOPIC, [pack_forecasts([forecast_of("tank-7/oil", AT_MS + minute * 60_000, 800.0 - minute)])])
+            log.append(FORECASTS, [pack_forecasts([forecast_of("tank-7/oil", AT_MS + minute * 60_000, 800.0 - minute)])])
     return tmp_path
 
 

@@ -44,7 +44,7 @@ class Neighbourhood:
         self.decisions_made: list[Decision] = []
         self.sendings: dict[str, list[Delivery]] = {}
         self.quarantined = quarantined()
-        if not self.projection.next_offset():  # a copied read model has its past already
+        if not self.projection.places():  # a copied read model has its past already
             for key in LEVELS:
                 points = past_shares(key, days)
                 self.projection.take([forecast_of(self._catalogue, key, at, share) for at, share in points], 1)

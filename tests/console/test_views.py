@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,24 +13,22 @@ import pytest
 from console.views import KEEP_MS, POINT_EVERY_MS, Projection, pack_forecasts, unpack_forecasts
 from star.analyse import Forecast
 from star.times import DAY_MS, MINUTE_MS
+from stream.transports.client import Fetched
+from stream.transports.embedded_client import EmbeddedClient
+from stream.transports.log import SqliteLog
 from tests.console.street import NOW_MS, catalogue_of, forecast_of
 
 
-class LogInMemory:
-    """The topic as a list: star.ports.Log for one topic."""
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[SqliteLog]:
+    with SqliteLog(tmp_path / "log.db") as log:
+        yield log
 
-    def __init__(self) -> None:
-        self.rows: list[bytes] = []
 
-    def append(self, topic: str, values: Sequence[bytes]) -> int:
-        self.rows += values
-        return len(self.rows) - len(values)
-
-    def read(self, topic: str, start: int, limit: int) -> list[tuple[int, bytes]]:
-        return list(enumerate(self.rows))[start : start + limit]
-
-    def end(self, topic: str) -> int:
-        return len(self.rows)
+def records_of(log: SqliteLog) -> list[Fetched]:
+    """All that the topic holds, as a follower gives it."""
+    rows = log.read("forecasts", 0, 1_000)
+    return [Fetched("forecasts", 0, offset, NOW_MS, None, wire) for offset, wire in rows]
 
 
 @pytest.fixture
@@ -63,19 +61,18 @@ def test_a_late_record_does_not_replace_a_newer_forecast(tmp_path: Path, oil: Fo
     assert views.latest(["tank-7/oil"])["tank-7/oil"].level == oil.level
 
 
-def test_the_pages_data_can_be_deleted_and_comes_back_the_same(tmp_path: Path, oil: Forecast) -> None:
+def test_the_pages_data_can_be_deleted_and_comes_back_the_same(tmp_path: Path, oil: Forecast, log: SqliteLog) -> None:
     """A deleted file is built again from the topic: same latest, same history."""
-    log = LogInMemory()
     log.append("forecasts", [pack_forecasts([replace(oil, at_ms=oil.at_ms + n * DAY_MS)]) for n in range(5)])
     first = Projection(tmp_path / "console.db")
-    assert first.catch_up(log) == {"tank-7/oil"}
-    assert first.catch_up(log) == set()
+    assert first.take_records(records_of(log)) == {"tank-7/oil"}
+    assert first.places() == {("forecasts", 0): 5}
     before = (first.latest(), first.history("tank-7/oil", 0, 2 * NOW_MS))
     first.close()
     for name in ("console.db", "console.db-wal", "console.db-shm"):
         (tmp_path / name).unlink(missing_ok=True)
     again = Projection(tmp_path / "console.db")
-    again.catch_up(log)
+    again.take_records(records_of(log))
     assert (again.latest(), again.history("tank-7/oil", 0, 2 * NOW_MS)) == before
 
 
@@ -93,8 +90,8 @@ def test_a_damaged_or_foreign_file_is_built_again_not_complained_about(
         db.commit()
         db.close()
     views = Projection(path)
-    views.take([oil], 7)
-    assert views.next_offset() == 7
+    views.take([oil], {("forecasts", 3): 7})
+    assert views.places() == {("forecasts", 3): 7}
     assert set(views.latest()) == {"tank-7/oil"}
 
 
@@ -106,12 +103,22 @@ def test_points_older_than_400_days_are_let_go(tmp_path: Path, oil: Forecast, mo
     assert [point.at_ms for point in views.history("tank-7/oil", 0, NOW_MS)] == [NOW_MS]
 
 
-async def test_it_follows_the_log_and_says_what_changed(tmp_path: Path, oil: Forecast) -> None:
+def test_what_was_quarantined_is_shown_newest_first_and_a_limited_number_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pages show the latest; the log has them all."""
+    monkeypatch.setattr("console.views.QUARANTINED_MAX", 3)
+    views = Projection(tmp_path / "console.db")
+    views.take_records([Fetched("quarantine", 0, place, NOW_MS, None, b"%d" % place) for place in range(5)])
+    assert views.quarantine(None, 2) == [(4, b"4"), (3, b"3")]
+    assert views.quarantine(3, 10) == [(2, b"2")]
+
+
+async def test_it_follows_the_log_and_says_what_changed(tmp_path: Path, oil: Forecast, log: SqliteLog) -> None:
     """A record that is appended while it follows is told within a moment, and following ends when cancelled."""
-    log = LogInMemory()
     views = Projection(tmp_path / "console.db")
     told: asyncio.Queue[set[str]] = asyncio.Queue()
-    task = asyncio.create_task(views.follow(log, told.put_nowait, every_s=0.01))
+    task = asyncio.create_task(views.follow(EmbeddedClient(log), told.put_nowait))
     log.append("forecasts", [pack_forecasts([oil])])
     assert await asyncio.wait_for(told.get(), 5) == {"tank-7/oil"}
     task.cancel()

@@ -1,0 +1,217 @@
+"""One input, five ways: replayed, on the embedded log, on Kafka with one worker, on Kafka with two and a kill, and heard from
+somebody's broker. The same decisions, the same ids, byte for byte."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from config.profile_file import load_profiles
+from config.resolve import resolve
+from config.settings import Settings
+from edge.client import parse_url
+from models.runtime import load_scorer
+from reactor.store.sql import SqlStore
+from simulators.fleet import Neighbourhood
+from star.records import Tick
+from star.times import DAY_MS, HOUR_MS
+from starloop.commands.simulate import fleet_text
+from starloop.replay import Replay
+from starloop.roles.base import opened
+from starloop.roles.broker import Broker
+from starloop.roles.door import Door
+from starloop.roles.reactor import Reactor
+from starloop.roles.stream import Stream
+from tests.system.cluster import Cluster, until
+from tests.system.service import Service, starloop
+
+DAYS, HOMES, SEED = 30.0, 6, 4
+CHECKPOINT_S = str(DAY_MS // 1000)
+
+
+class Month:
+    """A neighbourhood's month in a closed loop with one replay: what came in, and what was decided."""
+
+    def __init__(self, folder: Path) -> None:
+        neighbourhood = Neighbourhood(SEED, HOMES)
+        self.fleet = fleet_text(neighbourhood.fleet)
+        catalogue = resolve(neighbourhood.fleet, load_profiles())
+        replay = Replay(catalogue, load_scorer("run-out"), frozenset({"reactions"}))
+        self.lines: list[dict[str, Any]] = []
+        self.reactions: list[bytes] = []
+        end_ms = neighbourhood.now_ms + round(DAYS * DAY_MS)
+        while neighbourhood.now_ms < end_ms:
+            to_ms = neighbourhood.now_ms + HOUR_MS
+            hour = [event.line() for event in neighbourhood.advance(to_ms)]
+            for line in [*hour, {"at": to_ms / 1000, "tick": True}]:
+                self.lines.append(line)
+                for printed in replay.feed(orjson.dumps(line)):
+                    told = orjson.loads(printed)
+                    if "data" in told:
+                        self.reactions.append(orjson.dumps(told))
+                        neighbourhood.react(told)
+        self.reactions.sort()
+        self.last_ms = end_ms
+        self.file = folder / "month.jsonl"
+        self.file.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in self.lines))
+        self.fleet_file = folder / "fleet.toml"
+        self.fleet_file.write_text(self.fleet)
+
+
+@pytest.fixture(scope="module")
+def month(tmp_path_factory: pytest.TempPathFactory) -> Month:
+    month = Month(tmp_path_factory.mktemp("month"))
+    assert len(month.reactions) >= 10
+    assert {orjson.loads(one)["type"].split(".")[1] for one in month.reactions} >= {"order", "offer"}
+    return month
+
+
+def test_replayed_by_the_command(month: Month) -> None:
+    """The command prints what the loop in one process decided."""
+    printed = starloop("replay", "--fleet", str(month.fleet_file), "--readings", str(month.file)).splitlines()
+    assert sorted(line for line in printed if b'"starloop.' in line) == month.reactions
+
+
+def test_on_the_embedded_log(month: Month, tmp_path: Path, free_port: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loaded into a log and taken from there by the service."""
+    data = tmp_path / "data"
+    monkeypatch.setenv("STARLOOP_TICKS", "log")
+    monkeypatch.setenv("STARLOOP_CHECKPOINT_S", CHECKPOINT_S)
+    starloop("log", "load", str(month.file), "--fleet", str(month.fleet_file), "--data", str(data))
+    service = Service(tmp_path, free_port(), month.fleet)
+    until(lambda: _reached(f"sqlite:///{data / 'store.db'}", month.last_ms), 60.0, lambda: "it never came to the end")
+    assert service.stop() == 0
+    assert service.reactions() == month.reactions
+
+
+def _reached(store_url: str, last_ms: int) -> bool:
+    with SqlStore(store_url) as store:
+        return all(at_ms >= last_ms for _, at_ms in store.progress().values()) and bool(store.progress())
+
+
+@pytest.fixture
+def cluster(month: Month, tmp_path: Path, kafka: Any, postgres: Any) -> Iterator[Cluster]:
+    cluster = Cluster(
+        tmp_path,
+        month.fleet,
+        kafka.bootstrap,
+        kafka.prefix(),
+        postgres.url,
+        STARLOOP_TICKS="log",
+        STARLOOP_CHECKPOINT_S=CHECKPOINT_S,
+    )
+    yield cluster
+    cluster.stop()
+
+
+def test_on_kafka_with_one_worker(month: Month, cluster: Cluster) -> None:
+    """Partitioned by customer, analysed and decided in processes of their own, kept in PostgreSQL."""
+    cluster.command("fleet", "apply", str(cluster.fleet))
+    cluster.command("log", "load", str(month.file))
+    for role in (cluster.run("stream"), cluster.run("reactor")):
+        role.wait_ready()
+    cluster.settled(month.last_ms)
+    assert cluster.reactions() == month.reactions
+    assert cluster.stop() == {"stream": 0, "reactor": 0}
+
+
+def test_on_kafka_with_two_workers_and_a_kill(month: Month, cluster: Cluster) -> None:
+    """Two of each; one of each is killed in mid-work, and the others take its partitions over."""
+    cluster.command("fleet", "apply", str(cluster.fleet))
+    cluster.command("log", "load", str(month.file))
+    for name in ("1", "2"):
+        cluster.run("stream", name=f"stream-{name}")
+        cluster.run("reactor", name=f"reactor-{name}")
+    for role in cluster.roles.values():
+        role.wait_ready()
+    until(lambda: any(offset > 50 for offset, _ in cluster.progress().values()), 60.0, lambda: "nothing began")
+    cluster.roles["stream-1"].kill()
+    cluster.roles["reactor-2"].kill()
+    cluster.settled(month.last_ms)
+    assert cluster.reactions() == month.reactions
+
+
+class DrivenClock:
+    """A clock that is set by the lines."""
+
+    def __init__(self) -> None:
+        self.at_ms = 0
+
+    def now_ms(self) -> int:
+        return self.at_ms
+
+
+async def test_behind_mosquitto(month: Month, tmp_path: Path, mosquitto: Any) -> None:
+    """Every message goes through somebody's broker, and every reaction goes out there."""
+    clock = DrivenClock()
+    clock.at_ms = round(month.lines[0]["at"] * 1000)
+    settings = Settings.read(data_dir=tmp_path / "data", ticks="log", may_accept=True, instance="five")
+    heard = Heard(mosquitto.port)
+    async with opened(settings, clock, "edge", month.fleet_file) as base:
+        door = Door(base)
+        taking = base.group.create_task(door.inlet.run())
+        await door.open()
+        stream, reactor = Stream(base), Reactor(base)
+        await stream.app.start()
+        deciding = base.group.create_task(reactor.loop.run())
+        sending = base.group.create_task(reactor.sender.run())
+        broker = Broker(base, door, parse_url(f"mqtt://127.0.0.1:{mosquitto.port}"))
+        async with broker.hearing():
+            await _patiently(lambda: base.checks["broker"]() is None)
+            await _play(month, clock, door, heard, reactor)
+            await _patiently(lambda: len(heard.events) >= len(month.reactions))
+        for task in (deciding, sending):
+            task.cancel()
+        door.inlet.stop()
+        await taking
+        await stream.app.stop()
+        await reactor.stopped()
+    with SqlStore(f"sqlite:///{tmp_path / 'data' / 'store.db'}") as store:
+        rows = store.reactions(limit=100_000)
+    assert sorted(orjson.dumps(row.reaction.line()) for row in rows) == month.reactions
+    assert {event["id"] for event in heard.events} == {orjson.loads(one)["id"] for one in month.reactions}
+
+
+async def _play(month: Month, clock: DrivenClock, door: Door, heard: Heard, reactor: Reactor) -> None:
+    """The lines in order, each taken in before the next is said, as its time is the clock's."""
+    for line in month.lines:
+        clock.at_ms = round(line["at"] * 1000)
+        if line.get("tick"):
+            at_ms = door.inlet.now_ms()
+            await door.put(Tick(at_ms=at_ms))
+            await _patiently(lambda at_ms=at_ms: reactor.decided_ms().get(0, 0) >= at_ms)
+            continue
+        before = door.inlet.intake.taken + door.kept
+        heard.client.publish(line["topic"], orjson.dumps(line["payload"]), qos=1)
+        await _patiently(lambda before=before: door.inlet.intake.taken + door.kept > before and not door.inlet.waiting())
+
+
+async def _patiently(there: Any, timeout_s: float = 60.0) -> None:
+    end_s = time.monotonic() + timeout_s
+    while not there():
+        assert time.monotonic() < end_s
+        await asyncio.sleep(0.001)
+
+
+class Heard:
+    """A client of the broker: publishes, and hears all reactions."""
+
+    def __init__(self, port: int) -> None:
+        self.events: list[dict[str, Any]] = []
+        self._subscribed = threading.Event()
+        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, "the-devices")
+        self.client.on_message = lambda client, data, message: self.events.append(orjson.loads(message.payload))
+        self.client.on_subscribe = lambda *_: self._subscribed.set()
+        self.client.connect("127.0.0.1", port)
+        self.client.subscribe("starloop/v1/+/reactions", qos=1)
+        self.client.loop_start()
+        assert self._subscribed.wait(10)
