@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -16,6 +17,9 @@ import httpx
 import orjson
 
 from reactor.store.sql import SqlStore
+from stream.topics import FORECASTS, topic_specs
+from stream.transports.kafka_client import KafkaClient
+from stream.transports.kafka_options import KafkaOptions
 from tests.server_process import dies_with_its_parent
 
 READY_S_MAX = 60.0
@@ -36,14 +40,14 @@ class Role:
         self.process = self._started()
 
     def _started(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "starloop", *self._arguments, "--data", str(self._folder / self.name)]
+        starloop = [sys.executable, "-m", "starloop", *self._arguments, "--data", str(self._folder / self.name)]
+        command = [*dies_with_its_parent(), *starloop]
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 command,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env={**os.environ, **self._environment, "STARLOOP_INSTANCE": self.name},
-                preexec_fn=dies_with_its_parent,
             )
         self._said = threading.Event()
         threading.Thread(target=self._listen, args=(process,), daemon=True).start()
@@ -140,6 +144,31 @@ class Cluster:
         """How far each partition is decided: (offset, at_ms)."""
         with SqlStore(self.store_url) as store:
             return store.progress()
+
+    def forecasts(self) -> dict[str, tuple[int, float]]:
+        """The latest forecast of each item in the log: (at_ms, level)."""
+        return asyncio.run(self._forecasts())
+
+    async def _forecasts(self) -> dict[str, tuple[int, float]]:
+        options = KafkaOptions(
+            brokers=KafkaOptions.brokers_of(self.environment["STARLOOP_LOG"]),
+            prefix=self.environment["STARLOOP_LOG_PREFIX"],
+        )
+        client = KafkaClient(options, topic_specs())
+        await client.start()
+        follower = client.follow([FORECASTS])
+        await follower.start()
+        found: dict[str, tuple[int, float]] = {}
+        try:
+            while rows := await follower.fetch(10_000, wait_s=2.0):
+                for row in rows:
+                    for one in orjson.loads(row.value):
+                        if one["at_ms"] >= found.get(one["item"], (0, 0.0))[0]:
+                            found[one["item"]] = (one["at_ms"], one["level"])
+        finally:
+            await follower.close()
+            await client.stop()
+        return found
 
     def settled(self, last_ms: int, timeout_s: float = 180.0) -> None:
         """Waits until every partition has been decided up to `last_ms`."""

@@ -26,6 +26,7 @@ class Service:
     """The process, and its data in `folder`/data."""
 
     def __init__(self, folder: Path, mqtt_port: int, fleet: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self.data = folder / "data"
         self.port = mqtt_port
         self._fleet = folder / "fleet.toml"
