@@ -128,8 +128,9 @@ class _Health:
 class Sender:
     """Carries the outbox's rows. One a process; `run` it as a task, `nudge` it when rows were added or partitions came.
 
-    partitions: those that this process owns now; None: it is alone and carries all. report: appends an outcome to the input log and returns when it is on disk. catalogue: the fleet as it is now.
-    need_state: the state of a need by its id, None where it is not known.
+    report: appends an outcome to the input log and returns when it is on disk. catalogue: the fleet as it is now.
+    need_state: the state of a need by its id, None where it is not known. partitions: those that this process owns now; None:
+    it is alone and carries all.
     """
 
     def __init__(
