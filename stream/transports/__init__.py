@@ -1,1 +1,2 @@
-"""The logs that the stream runs on: embedded.py (a SQLite file, one process); what all of them correct in Faust: base.py."""
+"""The logs that the stream runs on, for Faust and for others: a SQLite file of one process (embedded*.py, log*.py), and Kafka
+(kafka*.py). What both correct in Faust: base.py; what the log is to all that is not Faust: client.py."""

@@ -11,7 +11,7 @@ Each correction has a test that shows plain Faust's behaviour failing (tests/str
 And one addition: a held topic is committed only as far as its agent released it, so that an offset can follow a checkpoint,
 and since Faust takes a record as handled even where its agent failed on it or was cancelled.
 
-Not here: fetching and sending themselves; that is each transport's own (embedded.py).
+Not here: fetching and sending themselves; that is each transport's own (embedded.py, kafka.py).
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ class CorrectedConsumer(Consumer):
         self._room = asyncio.Event()
         # Counts the times that fetching was set to other offsets: what was fetched before is not delivered after.
         self._epoch = 0
+        # Of the last fetch, at the moment when it was asked for.
+        self._fetch_epoch = 0
         super().__init__(*args, **kwargs)
 
     def hold(self, topic: str) -> None:
@@ -122,6 +124,7 @@ class CorrectedConsumer(Consumer):
         """A fetch, or, where every partition is under back-pressure, a wait until the first has room."""
         if not self.flow_active:
             await self.wait(self.can_resume_flow.wait())
+        self._fetch_epoch = self._epoch
         if self.app.client_only:
             return await self._getmany(active_partitions=None, timeout=timeout), None
         self._room.clear()
@@ -150,8 +153,8 @@ class CorrectedConsumer(Consumer):
                 raise
 
     async def _drain_once(self) -> None:
-        epoch = self._epoch
         records, _ = await self._wait_next_records(FETCH_WAIT_S)
+        epoch = self._fetch_epoch
         if not records or self.should_stop:
             return
         if self.flow_active:

@@ -39,7 +39,7 @@ class Fetched(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicSpec:
     """A topic as it should be. per_customer: it has all partitions; else it has one. compacted: the latest of each key is
-    kept, for ever. retain_ms, retain_bytes: how long and how much (of each partition) is kept; None keeps all."""
+    kept, for ever. retain_ms, retain_bytes: how long and how much, of all partitions together, is kept; None keeps all."""
 
     name: str
     per_customer: bool

@@ -107,8 +107,20 @@ class Consumer(CorrectedConsumer):
                 await self.kafka.stop()
 
     async def subscribe(self, topics: Iterable[str]) -> None:
-        """Joins the group for these topics."""
-        self.kafka.subscribe(sorted(topics), listener=_Rebalancing(self))
+        """Joins the group for these topics; an app that reads none stays out."""
+        if names := sorted(topics):
+            self.kafka.subscribe(names, listener=_Rebalancing(self))
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Agents finish the records in their hands, and these are committed, while this worker still has the partitions."""
+        if revoked and not self.app.should_stop:
+            self.stop_flow()
+            self.app.flow_control.suspend()
+            self.pause_partitions(revoked)
+            self.app.flow_control.clear()
+            await self.wait_empty()
+            await self.force_commit()  # where another commit was under way, `wait_empty` made none of its own
+        await super().on_partitions_revoked(revoked)
 
     async def _getmany(
         self,
@@ -121,9 +133,16 @@ class Consumer(CorrectedConsumer):
             await asyncio.sleep(min(timeout, RETRY_MS / 1000))
             return {}
         tps = [TopicPartition(*tp) for tp in wanted]
+        epoch = self._epoch
         with self._options.meant("fetch"):
             found = await self.kafka.getmany(*tps, timeout_ms=int(timeout * 1000), max_records=FETCH_RECORDS_MAX)
-        return {TP(*tp): records for tp, records in found.items()}
+        if self._epoch == epoch:
+            return {TP(*tp): records for tp, records in found.items()}
+        # aiokafka waits in `getmany` while the group shares out anew, and then takes what lies after the new start. It is
+        # not delivered, since it was asked for before: so it is put back, to be fetched again.
+        for tp, records in found.items():
+            self.kafka.seek(tp, records[0].offset)
+        return {}
 
     def _to_message(self, tp: TP, record: ConsumerRecord[bytes, bytes]) -> ConsumerMessage:
         return ConsumerMessage(

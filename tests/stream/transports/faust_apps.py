@@ -1,13 +1,14 @@
 """The same small Faust app on either transport, and a process to kill that runs it.
 
 It counts, in a table, the records of each key of the topic `input`, and passes each on to the topic `out`.
-Run as `faust_apps.py BROKER PREFIX PARTITIONS STANDBYS`: a worker on Kafka, until it is killed.
+Run as `faust_apps.py LOG PREFIX PARTITIONS STANDBYS`: a worker on the log in that file or at that Kafka, until it is killed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -16,7 +17,6 @@ from yarl import URL
 
 from stream.transports import embedded, kafka, kept_store
 from stream.transports.client import TopicSpec
-from stream.transports.kafka_client import KafkaClient
 from stream.transports.kafka_options import KafkaOptions
 from stream.transports.log import SqliteLog
 
@@ -104,17 +104,24 @@ def counting(app: App) -> Any:
     return table
 
 
-async def work(broker: str, prefix: str, partitions: int, standbys: int) -> None:
+def app_on(where: str, prefix: str, partitions: int, standbys: int) -> App:
+    """On an embedded log's file, or on the Kafka at host:port."""
+    if "/" in where:
+        return embedded_app(SqliteLog(Path(where)))
+    return kafka_app(KafkaOptions(brokers=(where,), prefix=prefix, partitions=partitions), partitions, standbys)
+
+
+async def work(app: App) -> None:
     """A worker, for ever."""
-    options = KafkaOptions(brokers=(broker,), prefix=prefix, partitions=partitions)
-    client = KafkaClient(options, TOPICS)
-    await client.start()
-    app = kafka_app(options, partitions, standbys)
     counting(app)
     await app.start()
-    print("ready", flush=True)
     await app.wait_until_stopped()
 
 
+async def main() -> None:
+    """From the command line."""
+    await work(app_on(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
+
+
 if __name__ == "__main__":
-    asyncio.run(work(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
+    asyncio.run(main())

@@ -1,0 +1,342 @@
+"""One contract for Faust on both logs, the embedded one and a real Apache Kafka, and what only Kafka has: several workers."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import faust
+import pytest
+from faust.types import TP
+
+from stream.partitions import partition_of
+from stream.transports.base import CorrectedConsumer
+from stream.transports.client import Entry, LogClient
+from stream.transports.embedded_client import EmbeddedClient
+from stream.transports.kafka_client import KafkaClient
+from stream.transports.kafka_options import KafkaOptions
+from stream.transports.log import SqliteLog
+from tests.servers import Kafka
+from tests.stream.transports.faust_apps import TOPICS, App, counting, embedded_app, kafka_app
+from tests.stream.transports.rigs import until
+
+PARTITIONS = 4
+
+
+@dataclass
+class Rig:
+    """A log, and apps on it."""
+
+    client: LogClient
+    options: KafkaOptions | None
+    log: SqliteLog | None
+    apps: list[App]
+
+    def app(self, standbys: int = 0, **settings: Any) -> App:
+        """An app of the group, not started."""
+        if self.options is not None:
+            made = kafka_app(self.options, PARTITIONS, standbys, **settings)
+        else:
+            assert self.log is not None
+            made = embedded_app(self.log, **settings)
+        self.apps.append(made)
+        return made
+
+    def name(self, plain: str) -> str:
+        """What Faust calls the topic."""
+        return self.options.topic_name(plain) if self.options else plain
+
+    @property
+    def group(self) -> str:
+        """The apps' group."""
+        return self.apps[0].conf.id
+
+    async def feed(self, start: int, count: int) -> None:
+        """Records start..start+count, of ten keys a partition, spread over the partitions."""
+        last = self.client.partitions
+        await self.client.append(
+            [
+                Entry("input", nth % last, b"k%d" % (nth % (10 * last)), b"%d" % nth)
+                for nth in range(start, start + count)
+            ]
+        )
+
+
+async def one_rig(kind: str, request: pytest.FixtureRequest, path: Path) -> AsyncIterator[Rig]:
+    apps: list[App] = []
+    if kind == "embedded":
+        log = SqliteLog(path)
+        rig = Rig(EmbeddedClient(log), None, log, apps)
+    else:
+        kafka: Kafka = request.getfixturevalue("kafka")
+        options = KafkaOptions(brokers=(kafka.bootstrap,), prefix=f"{kafka.prefix()}-", partitions=PARTITIONS)
+        rig = Rig(KafkaClient(options, TOPICS), options, None, apps)
+    await rig.client.start()
+    yield rig
+    for app in apps:
+        if app.started:
+            await asyncio.wait_for(app.stop(), 30)
+    await rig.client.stop()
+    if rig.log is not None:
+        rig.log.close()
+
+
+@pytest.fixture(params=["embedded", "kafka"])
+async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
+    async for one in one_rig(request.param, request, tmp_path / "log.db"):
+        yield one
+
+
+@pytest.fixture
+async def on_kafka(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
+    async for one in one_rig("kafka", request, tmp_path):
+        yield one
+
+
+def consumer_of(app: App) -> CorrectedConsumer:
+    return cast(CorrectedConsumer, app.consumer)
+
+
+async def totals(rig: Rig, changelog: str = "counts-changelog") -> dict[bytes, int]:
+    """The counts of every key, as the table's changelog has them."""
+    topic = changelog if rig.options else f"starloop-{changelog}"
+    found: dict[bytes, int] = {}
+    follower = rig.client.follow([topic])
+    await follower.start()
+    while records := await follower.fetch(wait_s=0.5):
+        found.update({one.key or b"": int(one.value.split()[0]) for one in records})
+    await follower.close()
+    return found
+
+
+async def test_an_agent_gets_each_partition_s_records_in_order(rig: Rig) -> None:
+    """Every record once, with its offset, and after a restart only what comes new."""
+    seen: defaultdict[int, list[tuple[int, bytes]]] = defaultdict(list)
+    for life in range(2):
+        app = rig.app()
+
+        async def agent(stream: faust.Stream[bytes]) -> None:
+            async for event in stream.events():
+                seen[event.message.partition].append((event.message.offset, event.value))
+
+        app.agent(app.topic(rig.name("input")))(agent)
+        await app.start()
+        await rig.feed(life * 2_000, 2_000)
+        await until(lambda life=life: sum(map(len, seen.values())) == 2_000 * (life + 1))
+        await app.stop()
+        assert sum((await rig.client.lag(rig.group, ["input"])).values()) == 0
+    count = rig.client.partitions
+    for partition, found in seen.items():
+        assert found == [(nth, b"%d" % (nth * count + partition)) for nth in range(4_000 // count)]
+
+
+async def test_a_record_in_an_agent_s_hands_is_never_skipped_by_a_commit(rig: Rig) -> None:
+    """With the first unfinished and all others done nothing is committed; when it is done, all are."""
+    held: list[Any] = []
+    app = rig.app()
+
+    async def agent(stream: faust.Stream[bytes]) -> None:
+        async for event in stream.noack().events():
+            held.append(event)
+
+    app.agent(app.topic(rig.name("input")))(agent)
+    await rig.client.append([Entry("input", 0, None, b"%d" % nth) for nth in range(20)])
+    await app.start()
+    await until(lambda: len(held) == 20)
+    for event in held[1:]:
+        event.ack()
+    await app.consumer.commit()
+    assert (await rig.client.lag(rig.group, ["input"]))["input", 0] == 20
+    held[0].ack()
+    await app.consumer.commit()
+    assert (await rig.client.lag(rig.group, ["input"]))["input", 0] == 0
+
+
+async def test_an_offset_follows_what_rests_on_it(rig: Rig) -> None:
+    """At every commit, what the agent sent for the records before it is in the log already."""
+    app = rig.app(broker_commit_interval=0.02)
+    counting(app)
+    consumer = consumer_of(app)
+    commit = consumer._commit
+    checked: list[bool] = []
+
+    async def checking(offsets: Any) -> bool:
+        ends = await rig.client.ends("out")
+        checked.extend(ends[tp.partition] >= offset for tp, offset in offsets.items())
+        return await commit(offsets)
+
+    consumer._commit = checking  # type: ignore[method-assign]
+    await app.start()
+    for nth in range(10):
+        await rig.feed(nth * 300, 300)
+        await asyncio.sleep(0.05)
+    await until(
+        lambda: consumer._committed_offset and sum(v or 0 for v in consumer._committed_offset.values()) >= 3_000
+    )
+    assert len(checked) >= 3
+    assert all(checked)
+
+
+async def test_a_slow_agent_holds_the_fetcher_back_and_goes_on_at_once(rig: Rig) -> None:
+    """What waits in memory stays near its limit, and no second passes between a queue's room and the next record."""
+    app = rig.app(stream_buffer_maxsize=16)
+    seen: list[float] = []
+    waiting = 0
+
+    async def agent(stream: faust.Stream[bytes]) -> None:
+        nonlocal waiting
+        async for _ in stream:
+            waiting = max(waiting, len(consumer_of(app).unacked))
+            await asyncio.sleep(0.002)
+            seen.append(time.monotonic())
+
+    app.agent(app.topic(rig.name("input")))(agent)
+    await rig.client.append([Entry("input", 0, None, bytes(1_000)) for _ in range(500)])
+    await app.start()
+    await until(lambda: len(seen) == 500)
+    assert waiting <= 3 * 16
+    assert max(later - earlier for earlier, later in pairwise(seen)) < 0.7
+
+
+async def ends_reach(rig: Rig, count: int) -> None:
+    """Waits until so many records were passed on."""
+    deadline = time.monotonic() + 30
+    while sum((await rig.client.ends("out")).values()) < count:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+
+
+@contextmanager
+def worker(rig: Rig, path: Path, standbys: int = 0) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of its own that runs the counting app."""
+    where = rig.options.brokers[0] if rig.options else str(path)
+    prefix = rig.options.prefix if rig.options else "-"
+    script = str(Path(__file__).with_name("faust_apps.py"))
+    root = str(Path(__file__).parents[3])
+    process = subprocess.Popen(
+        [sys.executable, script, where, prefix, str(PARTITIONS), str(standbys)],
+        env={"PYTHONPATH": root, "PATH": ""}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_a_table_is_exact_after_its_worker_was_killed_again_and_again(rig: Rig, tmp_path: Path) -> None:
+    """kill -9 in mid-stream, four times: the table recovers from its changelog, and every record counts once."""
+    path = tmp_path / "log.db"
+    await rig.feed(0, 6_000)
+    for bound in (500, 1_500, 3_000, 4_500, 6_000):
+        if rig.log is not None:
+            rig.log.close()  # the embedded log is one process's: the worker's now
+        with worker(rig, path):
+            start = time.monotonic()
+            while time.monotonic() < start + 60:
+                await asyncio.sleep(0.02)
+                if rig.log is None:
+                    reached = sum((await rig.client.ends("out")).values())
+                else:
+                    with SqliteLog(path, read_only=True) as reader:
+                        reached = reader.end("out")
+                if reached >= bound:
+                    break
+            if bound == 6_000:
+                await asyncio.sleep(1.5)
+        if rig.log is not None:
+            rig.log = SqliteLog(path)
+            rig.client = EmbeddedClient(rig.log)
+    found = await totals(rig)
+    assert found == {b"k%d" % nth: 6_000 // (10 * rig.client.partitions) for nth in range(10 * rig.client.partitions)}
+
+
+async def test_a_killed_worker_is_replaced_within_ten_seconds(on_kafka: Rig, tmp_path: Path) -> None:
+    """Two workers share the partitions; one is killed -9: the other goes on with all of them, with exact counts."""
+    app = on_kafka.app(standbys=1)
+    table = counting(app)
+    with worker(on_kafka, tmp_path, standbys=1) as other:
+        await app.start()
+        await until(lambda: len(app.assignor.assigned_actives()) == PARTITIONS and not app.rebalancing)
+        await on_kafka.feed(0, 2_000)
+        await ends_reach(on_kafka, 2_000)
+        # A standby copy of what the other worker counts is here already.
+        await until(lambda: len(table) == 10 * PARTITIONS)
+        other.kill()
+        start = time.monotonic()
+        await on_kafka.feed(2_000, 2_000)
+        await ends_reach(on_kafka, 4_000)
+        assert time.monotonic() - start < 10
+    assert len(app.assignor.assigned_actives()) == 2 * PARTITIONS
+    await until(lambda: sum(int(value.split()[0]) for value in table.values()) == 4_000)
+    await asyncio.sleep(0.5)
+    assert set((await totals(on_kafka)).values()) == {100}
+
+
+async def test_a_worker_that_joins_takes_over_at_a_record_s_end(on_kafka: Rig) -> None:
+    """Partitions move while records are in agents' hands: these are finished and committed first, so none comes twice."""
+    first, second = on_kafka.app(), on_kafka.app()
+    seen: list[tuple[int, int]] = []
+    for app in (first, second):
+
+        async def agent(stream: faust.Stream[bytes]) -> None:
+            async for event in stream.events():
+                await asyncio.sleep(0.002)
+                seen.append((event.message.partition, event.message.offset))
+
+        app.agent(app.topic(on_kafka.name("input")), name="count")(agent)
+    await on_kafka.feed(0, 2_000)
+    await first.start()
+    await until(lambda: len(seen) > 200)
+    await second.start()
+    await until(lambda: len(set(seen)) == 2_000, 60)
+    assert len(seen) == 2_000
+    assert len(second.assignor.assigned_actives()) == 2
+
+
+async def test_a_broker_killed_under_a_worker_loses_and_repeats_nothing_in_the_table(
+    on_kafka: Rig, kafka: Kafka
+) -> None:
+    """The worker waits for the broker and goes on by itself, with exact counts."""
+    app = on_kafka.app()
+    table = counting(app)
+    await app.start()
+    await on_kafka.feed(0, 2_000)
+    await until(lambda: len(table) > 5)
+    await asyncio.to_thread(kafka.restart, "kill")
+    await on_kafka.feed(2_000, 2_000)
+    await until(lambda: sum(int(value.split()[0]) for value in table.values()) == 4_000, 60)
+    await app.stop()
+    assert set((await totals(on_kafka)).values()) == {100}
+
+
+async def test_faust_chooses_the_partition_that_kafka_would(on_kafka: Rig) -> None:
+    """A key without a partition goes where `partition_of` says, as the broker's records show."""
+    app = on_kafka.app()
+    counting(app)
+    await app.start()
+    await until(app.assignor.assigned_actives)
+    topic = app.topic(on_kafka.name("out"))
+    for nth in range(200):
+        await topic.send(key=b"customer-%d" % nth, value=b"x")
+    await app.producer.flush()
+    follower = on_kafka.client.follow(["out"])
+    await follower.start()
+    found: dict[bytes | None, int] = {}
+    while len(found) < 200:
+        found.update({one.key: one.partition for one in await follower.fetch()})
+    await follower.close()
+    assert found == {b"customer-%d" % nth: partition_of(f"customer-{nth}", PARTITIONS) for nth in range(200)}
+    assert app.consumer.key_partition(on_kafka.name("input"), b"customer-7") == found[b"customer-7"]
+    assert app.producer.key_partition(on_kafka.name("out"), b"customer-7") == TP(
+        on_kafka.name("out"), found[b"customer-7"]
+    )
