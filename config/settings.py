@@ -174,7 +174,7 @@ def settings_rows() -> list[tuple[str, str, str, str]]:
     for name, one in Settings.model_fields.items():
         extra = one.json_schema_extra
         unit = str(extra.get("unit", "")) if isinstance(extra, dict) else ""
-        default = {None: "none", True: "true", False: "false", (): "[]"}.get(one.default, str(one.default))
+        default = {"None": "none", "True": "true", "False": "false", "()": "[]"}.get(str(one.default), str(one.default))
         rows.append((f"{PREFIX}{name.upper()}", default, unit, one.description or ""))
     return rows
 

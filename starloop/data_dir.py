@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,11 @@ def prepare(folder: Path) -> Path:
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror}: expected a data directory that can be written") from error
     return folder
+
+
+def instance_of(settings: Settings) -> str:
+    """What tells processes of one role apart: as set, else the host's name."""
+    return settings.instance or os.environ.get("HOSTNAME") or socket.gethostname()
 
 
 def store_url(settings: Settings) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from config.settings import Settings
+from starloop.data_dir import instance_of
 from starloop.logging import configure
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def roles() -> ModuleType:
 def run_role(role: str, making: Making, **given: Any) -> None:
     """Runs a role until it is told to stop; `given` are settings before those of the environment."""
     settings = Settings.read(**given)
-    configure(settings.log_level, settings.log_format, role=role, instance=settings.instance or "")
+    configure(settings.log_level, settings.log_format, role=role, instance=instance_of(settings))
     asyncio.run(_run(settings, role, making))
 
 

@@ -10,6 +10,7 @@ import click
 
 from config.settings import Settings
 from starloop.clock import WallClock
+from starloop.data_dir import instance_of
 from starloop.logging import configure
 
 
@@ -43,7 +44,7 @@ def command(
         http_port=http_port,
         insecure=insecure,
     )
-    configure(settings.log_level, settings.log_format)
+    configure(settings.log_level, settings.log_format, role="up", instance=instance_of(settings))
     asyncio.run(_up(settings, fleet_file))
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,12 +17,12 @@ from reactor.store.sql import SqlStore
 from star.errors import InputError, LogDamaged, LogError, StoreDamaged, StoreError
 from star.ports import Clock
 from star.times import DAY_MS
-from starloop.data_dir import LOG, prepare, store_url
+from starloop.data_dir import LOG, instance_of, prepare, store_url
 from starloop.fleets import BookFleet, FileFleet, Fleet
 from starloop.watching.health import Check
 from starloop.watching.metrics import Meters, starloop_version
 from starloop.watching.otlp import OtlpTracer, tracer_of
-from starloop.watching.probes import watch_log
+from starloop.watching.probes import watch_embedded_log, watch_log
 from starloop.watching.snapshot import Heartbeat
 from stream.app import SWITCH_INTERVAL_S
 from stream.topics import SERVICE, Retention, topic_specs
@@ -33,6 +31,7 @@ from stream.transports.embedded_client import EmbeddedClient
 from stream.transports.kafka_client import KafkaClient
 from stream.transports.kafka_options import KafkaOptions
 from stream.transports.log import SqliteLog
+from stream.transports.log_writer import PENDING_BYTES_MAX
 
 EMBEDDED = "embedded"
 RETRY_S = 1.0
@@ -79,11 +78,6 @@ class Base:
         self.trouble = None
 
 
-def instance_name() -> str:
-    """What tells processes of one role apart: the host's name."""
-    return os.environ.get("HOSTNAME") or socket.gethostname()
-
-
 def kafka_options(settings: Settings) -> KafkaOptions:
     """How Kafka is reached, from the settings. Raises InputError."""
     password = None
@@ -119,7 +113,7 @@ async def opened(settings: Settings, clock: Clock, role: str, fleet_file: Path |
     fleet_file: of a service in one process on its own log. On Kafka the fleet is in the store (`starloop fleet apply`).
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    instance = settings.instance or instance_name()
+    instance = instance_of(settings)
     async with AsyncExitStack() as stack:
         folder = prepare(settings.data_dir)
         embedded: SqliteLog | None = None
@@ -168,6 +162,9 @@ def _watching(base: Base) -> list[asyncio.Task[None]]:
         await base.log.append([Entry(SERVICE, 0, None, wire)])
 
     watch_log(base.meters, base.problem)
+    embedded = base.embedded
+    if embedded is not None:
+        watch_embedded_log(base.meters, lambda: embedded.pending_bytes, PENDING_BYTES_MAX)
     base.checks["log"] = base.problem
     tasks = [
         base.group.create_task(base.meters.run(), name="meters"),

@@ -10,16 +10,15 @@ import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-import structlog
-
 from edge.client import BrokerUrl, Publisher, Subscriber
+from starloop.logging import saying
 from starloop.roles.announcer import Announcer
 from starloop.roles.base import Base
 from starloop.roles.door import Door
 
 FILTERS = tuple(f"starloop/v1/+/{kind}" for kind in ("telemetry", "status", "requests", "outcomes"))
 """What is heard unless told otherwise."""
-_log = structlog.get_logger("broker")
+_say = saying("broker")
 
 
 class Broker:
@@ -42,12 +41,12 @@ class Broker:
             url,
             shared,
             door.inlet,
-            _log.info,
+            _say,
             client_id=f"{name}-in",
             may_accept=base.settings.may_accept,
             tls=tls,
         )
-        self._publisher = Publisher(url, _log.info, client_id=f"{name}-out", tls=tls)
+        self._publisher = Publisher(url, _say, client_id=f"{name}-out", tls=tls)
         self.announcer = Announcer(base.log, base.group_name("broker"), self._publisher.publish)
         base.checks["broker"] = lambda: None if self._publisher.connected() else f"{url.shown()}: not connected"
         base.checks["reactions"] = lambda: self.announcer.trouble

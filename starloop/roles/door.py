@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import structlog
-
 from config.profiles import Signal
 from config.resolve import Catalogue
 from edge import adapters
@@ -15,11 +13,12 @@ from edge.inlet import Inlet
 from edge.intake import Intake
 from star.records import FleetChange, Quarantined, Record, Tick
 from starloop.fleets import FileFleet
+from starloop.logging import saying
 from starloop.roles.base import Base
 from stream.inlet import Sorter, last_arrival_ms
 from stream.ticker import Ticker
 
-_log = structlog.get_logger("inlet")
+_say = saying("inlet")
 
 
 class Door:
@@ -32,7 +31,7 @@ class Door:
         intake = Intake(base.fleet.current, names, readers=self.readers, known_names=names.all())
         self._sorter = Sorter(base.log.partitions, names, lambda: base.fleet.current)
         start_ms = last_arrival_ms(base.embedded) if base.embedded is not None else 0
-        self.inlet = Inlet(intake, self._append, base.clock.now_ms, _log.info, start_ms)
+        self.inlet = Inlet(intake, self._append, base.clock.now_ms, _say, start_ms)
         self.inlet.gather_s = settings.batch_ms / 1000
         self.inlet.batch_messages = settings.batch_messages_max
         self.inlet.waiting_bytes_max = settings.intake_bytes_max

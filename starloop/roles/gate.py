@@ -18,6 +18,7 @@ from edge.gate.server import Limits as GateLimits
 from edge.gate.store import SqliteSessions
 from edge.gather import WAITING_MESSAGES_MAX
 from star.errors import InputError
+from starloop.logging import saying
 from starloop.roles.announcer import Announcer
 from starloop.roles.base import Base
 from starloop.roles.door import Door
@@ -25,6 +26,7 @@ from starloop.watching.probes import watch_gate
 
 PORTS_TRIED_MAX = 50
 _log = structlog.get_logger("gate")
+_say = saying("gate")
 
 
 class Gate:
@@ -33,11 +35,11 @@ class Gate:
     def __init__(self, base: Base, door: Door) -> None:
         self._base = base
         settings = base.settings
-        self.sessions = SqliteSessions(base.folder / "gate.db", _log.info)
+        self.sessions = SqliteSessions(base.folder / "gate.db", _say)
         hub = Hub(time.time, self.sessions)
         hub.restore(*self.sessions.load(time.time()))
         hub.ingest = door.inlet
-        self.server = GateServer(hub, self._access(), _log.info, limits_of(settings))
+        self.server = GateServer(hub, self._access(), _say, limits_of(settings))
         # Each gate follows the reactions by itself: it knows only the devices that come to it.
         group = base.group_name("gate" if base.embedded is not None else f"gate-{base.instance}")
         self.announcer = Announcer(base.log, group, self.publish)
