@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, cast
 
@@ -22,8 +23,10 @@ from faust.transport import base as faust_base
 from faust.transport import drivers
 from faust.types import TP, AppT, ConsumerMessage
 from faust.types.transports import ConsumerT, ProducerT
+from mode import Service
 from yarl import URL
 
+from star.errors import LogError
 from stream.partitions import murmur2
 from stream.transports.base import CorrectedConsumer
 from stream.transports.kafka_options import OPERATION_S_MAX, RETRY_MS, STOP_S_MAX, KafkaOptions
@@ -89,6 +92,7 @@ class Consumer(CorrectedConsumer):
         super().__init__(*args, **kwargs)
         self._options = cast(Transport, self.transport).options
         self.kafka: Any = None
+        self._turned_at_s = _boot_time_s()
 
     async def on_start(self) -> None:
         """Connects; the group is joined when the topics are known."""
@@ -105,6 +109,29 @@ class Consumer(CorrectedConsumer):
         with contextlib.suppress(KafkaError, TimeoutError):
             async with asyncio.timeout(STOP_S_MAX):
                 await self.kafka.stop()
+
+    @property
+    def stalled_s(self) -> float:
+        """For how long this process has not had its turn, where that is longer than the group waits for it; else 0."""
+        away_s = _boot_time_s() - self._turned_at_s
+        return away_s if away_s > self._options.session_timeout_s else 0.0
+
+    @Service.task
+    async def _watch_for_stalls(self) -> None:
+        """Ends the app that was held, or frozen, for longer than its session: another worker may have its partitions, and
+        what it was about to write would undo what that one has written."""
+        self._turned_at_s = _boot_time_s()
+        while not self.should_stop:
+            if stalled_s := self.stalled_s:
+                error = LogError(
+                    f"this worker did nothing for {stalled_s:.1f} s, longer than its session of"
+                    f" {self._options.session_timeout_s:g} s: another may have taken over: it ends and may start again"
+                )
+                cast(Producer, self.app.producer).refuse(error)
+                await self.crash(error)
+                return
+            self._turned_at_s = _boot_time_s()
+            await asyncio.sleep(self._options.heartbeat_s / 4)
 
     async def subscribe(self, topics: Iterable[str]) -> None:
         """Joins the group for these topics; an app that reads none stays out."""
@@ -260,6 +287,11 @@ class Consumer(CorrectedConsumer):
 
     def close(self) -> None:
         """Nothing: stopping leaves the group."""
+
+
+def _boot_time_s() -> float:
+    """A clock that goes on while the machine sleeps, where there is one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _faust(tps: Iterable[TopicPartition]) -> set[TP]:

@@ -203,12 +203,12 @@ class KafkaClient:
         for future in self._sent:
             if not future.done():
                 future.set_exception(KafkaError("given up with an append that failed"))
-        task = asyncio.create_task(_abandoned(producer))
+        task = asyncio.create_task(abandoned(producer))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
 
-async def _abandoned(producer: AIOKafkaProducer) -> None:
+async def abandoned(producer: AIOKafkaProducer) -> None:
     """Ends it with what it holds neither sent nor waited for: its own `stop` waits until brokers have taken all."""
     with contextlib.suppress(KafkaError, TimeoutError, OSError):
         async with asyncio.timeout(STOP_S_MAX):

@@ -21,6 +21,7 @@ from star.errors import LogError
 from stream.partitions import murmur2
 from stream.transports.base import CorrectedProducer, key_bytes
 from stream.transports.client import TopicSpec
+from stream.transports.kafka_client import abandoned
 from stream.transports.kafka_options import STOP_S_MAX, KafkaOptions
 from stream.transports.kafka_topics import make_topic
 
@@ -34,6 +35,12 @@ class HasOptions(Protocol):
     """A transport to Kafka."""
 
     options: KafkaOptions
+
+
+class CanStall(Protocol):
+    """A consumer that knows whether it was held for longer than its group waits."""
+
+    stalled_s: float
 
 
 class Producer(CorrectedProducer):
@@ -55,11 +62,14 @@ class Producer(CorrectedProducer):
         await super().on_start()
 
     async def on_stop(self) -> None:
-        """What is left is sent, in a limited time: brokers may be away, and what was not sent is not committed."""
+        """What is left is sent, in a limited time: brokers may be away, and what was not sent is not committed. After a
+        failure nothing more is sent."""
+        if self._failure is not None:
+            await abandoned(self._kafka)
+            return
         try:
             async with asyncio.timeout(STOP_S_MAX):
-                if self._failure is None:
-                    await self.flush()
+                await self.flush()
                 await self._kafka.stop()
         except (KafkaError, TimeoutError, ProducerSendError) as error:
             _logger.warning("stop_with_unsent", records=len(self._unsent), error=str(error))
@@ -84,6 +94,8 @@ class Producer(CorrectedProducer):
         while True:
             if self._failure is not None or self._kafka is None:
                 raise ProducerSendError(str(self._failure or "the producer is not started"))
+            if cast(CanStall, self.app.consumer).stalled_s:
+                raise ProducerSendError("this worker was held for longer than its session: another may have taken over")
             try:
                 future: asyncio.Future[Any] = await self._kafka.send(
                     topic, value, key=key_bytes(key), partition=partition, headers=sent_headers
@@ -122,6 +134,11 @@ class Producer(CorrectedProducer):
         await self._wait_for_sent()
         if self._failure is not None:
             raise ProducerSendError(str(self._failure)) from self._failure
+
+    def refuse(self, error: LogError) -> None:
+        """From now on nothing is sent, and what waits is not: the error is raised instead."""
+        if self._failure is None:
+            self._failure = error
 
     async def _wait_for_sent(self) -> None:
         if pending := list(self._unsent):

@@ -157,6 +157,12 @@ class SqliteLog:
         """As `commit`, from an event loop; after everything handed in before it."""
         await self._writing().submit_nowait(lambda tx: _committing(tx, consumer, offsets), 0)
 
+    def forget(self, consumer: str) -> None:
+        """Drops what a consumer committed: nothing is kept for it any more."""
+        self._writing().submit(
+            lambda tx: tx.conn.execute("DELETE FROM committed WHERE consumer = ?", (consumer,)).rowcount, 0
+        ).result()
+
     def retain(self) -> int:
         """Deletes what topics need no longer keep, by age and size; gives how many records. Never deletes a record that a
         consumer of the topic has not committed, nor a topic's last one. Waits for the disk: call it in a thread."""

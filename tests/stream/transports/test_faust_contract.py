@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 import time
@@ -280,6 +281,25 @@ async def test_a_killed_worker_is_replaced_within_ten_seconds(on_kafka: Rig, tmp
     await until(lambda: sum(int(value.split()[0]) for value in table.values()) == 4_000)
     await asyncio.sleep(0.5)
     assert set((await totals(on_kafka)).values()) == {100}
+
+
+async def test_a_worker_that_was_frozen_writes_nothing_when_it_wakes(on_kafka: Rig, tmp_path: Path) -> None:
+    """SIGSTOP for longer than its session, in mid-stream: another has taken over, so it ends, and no count is set back."""
+    app = on_kafka.app()
+    counting(app)
+    with worker(on_kafka, tmp_path) as frozen:
+        await app.start()
+        await until(lambda: len(app.assignor.assigned_actives()) == PARTITIONS and not app.rebalancing)
+        await on_kafka.feed(0, 20_000)
+        await ends_reach(on_kafka, 4_000)
+        frozen.send_signal(signal.SIGSTOP)
+        await until(lambda: len(app.assignor.assigned_actives()) == 2 * PARTITIONS)
+        await ends_reach(on_kafka, 20_000)
+        frozen.send_signal(signal.SIGCONT)
+        await until(lambda: frozen.poll() is not None)
+    await asyncio.sleep(1)
+    await app.stop()
+    assert set((await totals(on_kafka)).values()) == {20_000 // (10 * PARTITIONS)}
 
 
 async def test_a_worker_that_joins_takes_over_at_a_record_s_end(on_kafka: Rig) -> None:
