@@ -150,7 +150,7 @@ def build_app(
     app = StreamApp(medium, broker_commit_interval=options.commit_s)
     agent = AnalysisAgent(app, client, make_analysis, options, hooks or StreamHooks())
     if options.rhythm is not None:
-        app.timer(interval=options.rhythm.busy_s)(agent.tick)
+        app.task(agent.tick)
     if isinstance(app.medium, EmbeddedMedium):
         log = app.medium.log
 
@@ -230,12 +230,13 @@ class AnalysisAgent:
                 await self._perform(effect, event)
 
     async def tick(self) -> None:
-        """A tick into the input of each partition that is due for one."""
+        """Ticks into the input of each partition that is due for one, until the application stops."""
         rhythm, clock = self._options.rhythm, self._options.clock
-        if rhythm is None or clock is None or self._app.rebalancing:
-            return
-        for partition in rhythm.due(list(self.workers)):
-            await self._input.send(value=encode(Tick(at_ms=clock.now_ms())), partition=partition)
+        while rhythm is not None and clock is not None and not self._app.should_stop:
+            await asyncio.sleep(rhythm.busy_s)
+            if not self._app.rebalancing:
+                for partition in rhythm.due(list(self.workers)):
+                    await self._input.send(value=encode(Tick(at_ms=clock.now_ms())), partition=partition)
 
     async def _perform(self, effect: Effect, event: EventT[bytes]) -> None:
         partition = event.message.partition

@@ -49,12 +49,15 @@ def _more(role: str) -> list[click.Parameter]:
             click.Option(["--http-port"], type=int, help="Its port; 0 takes a free one. [STARLOOP_HTTP_PORT]"),
             click.Option(["--insecure"], is_flag=True, default=None, help="Listen beyond loopback without TLS."),
         ]
-    return [click.Option(["--health-port"], type=int, help="Of /healthz, /readyz, /metrics. [STARLOOP_HEALTH_PORT]")]
+    health = click.Option(["--health-port"], type=int, help="Of /healthz, /readyz, /metrics. [STARLOOP_HEALTH_PORT]")
+    from_start = click.Option(["--from-start"], is_flag=True, help="Write all that the log has, from its beginning.")
+    return [health, from_start] if role == "influx" else [health]
 
 
 def _callback(role: str) -> Any:
-    def run(data: Path | None, **given: Any) -> None:
-        run_role(role, getattr(roles(), role), data_dir=data, **given)
+    def run(data: Path | None, from_start: bool = False, **given: Any) -> None:
+        making = getattr(roles(), f"{role}_from_start" if from_start else role)
+        run_role(role, making, data_dir=data, **given)
 
     return run
 

@@ -122,6 +122,14 @@ async def console(base: Base) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
+async def influx_from_start(base: Base) -> AsyncIterator[str]:
+    """As `influx`, from the oldest record that the log has: points that are there are written again as they are."""
+    await sink_of(base).rewind()
+    async with influx(base) as where:
+        yield where
+
+
+@asynccontextmanager
 async def influx(base: Base) -> AsyncIterator[str]:
     """What the log tells, to InfluxDB."""
     sink = sink_of(base)

@@ -60,8 +60,15 @@ class Base:
     trouble: str | None = None
     """Why the log can't be written now."""
 
+    deciding: Callable[[], str | None] = lambda: None
+    """Why nothing can be decided now; the reactor's, where it is in this process."""
+
     def problem(self) -> str | None:
-        """Why this process can't do its work now."""
+        """Why this process can't do its work now. InfluxDB is not part of it: nothing waits for that."""
+        return self.trouble or self.deciding()
+
+    def log_trouble(self) -> str | None:
+        """Why the log can't be written now."""
         return self.trouble
 
     def group_name(self, name: str) -> str:
@@ -121,6 +128,10 @@ async def opened(settings: Settings, clock: Clock, role: str, fleet_file: Path |
         specs = topic_specs(retention(settings))
         if settings.log == EMBEDDED:
             embedded = SqliteLog(folder / LOG)
+            if settings.influx_url is None:
+                embedded.forget(
+                    f"{settings.log_prefix}influx"
+                )  # or what it once followed would be kept for it for ever
             stack.callback(embedded.close)
             log = EmbeddedClient(embedded, specs)
             store = SqlStore(store_url(settings))
@@ -161,11 +172,11 @@ def _watching(base: Base) -> list[asyncio.Task[None]]:
     async def beat(wire: bytes) -> None:
         await base.log.append([Entry(SERVICE, 0, None, wire)])
 
-    watch_log(base.meters, base.problem)
+    watch_log(base.meters, base.log_trouble)
     embedded = base.embedded
     if embedded is not None:
         watch_embedded_log(base.meters, lambda: embedded.pending_bytes, PENDING_BYTES_MAX)
-    base.checks["log"] = base.problem
+    base.checks["log"] = base.log_trouble
     tasks = [
         base.group.create_task(base.meters.run(), name="meters"),
         base.group.create_task(Heartbeat(base.meters, beat).run(), name="heartbeat"),

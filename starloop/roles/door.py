@@ -11,11 +11,13 @@ from edge import adapters
 from edge.gate.hub import Arrival
 from edge.inlet import Inlet
 from edge.intake import Intake
+from star.errors import ConfigError, Problem
 from star.records import FleetChange, Quarantined, Record, Tick
 from starloop.fleets import FileFleet
 from starloop.logging import saying
 from starloop.roles.base import Base
 from stream.inlet import Sorter, last_arrival_ms
+from stream.partitions import partition_of
 from stream.ticker import Ticker
 
 _say = saying("inlet")
@@ -63,6 +65,7 @@ class Door:
 
     async def change_fleet(self, tables: dict[str, Any]) -> None:
         """Changes the fleet; in force when it returns. Raises ConfigError with every problem, and changes nothing then."""
+        check_moves(self._base.fleet.current, tables, self._base.log.partitions)
         await self._base.fleet.change(tables, self.announce, self.inlet.now_ms())
 
     async def take_edits(self) -> None:
@@ -84,6 +87,23 @@ class Door:
         self.kept += news
         if news and self.ticker is not None:
             self.ticker.arrived()
+
+
+def check_moves(catalogue: Catalogue, tables: dict[str, Any], partitions: int) -> None:
+    """Raises ConfigError for a device that would go to a customer of another partition: what is known of it, and the number of
+    its needs, would stay behind."""
+    rows = tables.get("devices", [])
+    problems = []
+    for row in rows if isinstance(rows, list) else []:
+        known = catalogue.devices.get(str(row.get("id"))) if isinstance(row, dict) else None
+        to = None if known is None else row.get("customer")
+        if known is None or not isinstance(to, str) or to == known.customer:
+            continue
+        if partition_of(to, partitions) != partition_of(known.customer, partitions):
+            message = f"is {to!r}, and was {known.customer!r}, whose partition of the log is another: expected a device with a new id"
+            problems.append(Problem(file="change", line=None, field=f"devices.{known.id}.customer", message=message))
+    if problems:
+        raise ConfigError(problems)
 
 
 def expected_metrics(catalogue: Catalogue) -> list[str]:

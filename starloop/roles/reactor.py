@@ -93,6 +93,7 @@ class Reactor:
         self._observer = Observer(base.meters, stepped, base.tracer)
         watch_outbox(base.meters, self._outbox_figures)
         base.checks["store"] = lambda: self.trouble
+        base.deciding = lambda: self.trouble
 
     def decided_ms(self) -> dict[int, int]:
         """The time of the last tick decided upon, of each partition that is here."""
