@@ -84,6 +84,14 @@ def listens(port: int) -> bool:
     return False
 
 
+def _sweep() -> None:
+    """Removes the folders of test runs that were killed, which could not do so themselves."""
+    for folder in Path(tempfile.gettempdir()).glob("starloop-[0-9]*-*-*"):
+        owner = folder.name.split("-")[1]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 class Server:
     """One server process, with the folder and the port that it keeps over restarts."""
 
@@ -93,7 +101,8 @@ class Server:
 
     def __init__(self) -> None:
         self.port = free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix=f"starloop-{self.name}-"))
+        _sweep()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"starloop-{os.getpid()}-{self.name}-"))
         self._process: subprocess.Popen[bytes] | None = None
 
     def command(self) -> Sequence[str]:

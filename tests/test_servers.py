@@ -7,6 +7,7 @@ import queue
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -91,7 +92,7 @@ def test_mosquitto_keeps_a_retained_message_over_its_restart(mosquitto: Mosquitt
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed: sudo apt install util-linux")
 def test_a_server_dies_with_the_process_that_started_it() -> None:
-    """A test run that is killed leaves no server behind it."""
+    """A test run that is killed leaves no server behind it, and the next one removes its data."""
     script = (
         "import os, signal; from tests.servers import Mosquitto; server = Mosquitto(); server.start(); "
         "print(server.port, server.folder, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
@@ -101,4 +102,5 @@ def test_a_server_dies_with_the_process_that_started_it() -> None:
     )
     port, folder = done.stdout.split()
     until(lambda: not listens(int(port)), 10, "the broker did not end")
-    shutil.rmtree(folder)
+    Mosquitto().close()
+    assert not Path(folder).exists(), "the next server did not tidy up after it"
