@@ -159,7 +159,9 @@ class KafkaOptions:
             return LogError(f"{where}: expected at most {RECORD_BYTES_MAX} bytes a record")
         if isinstance(error, UnknownTopicOrPartitionError):
             return LogError(f"{where}: the topic is not there, or the user may not see it")
-        return LogError(f"{where}: is it running, and is its address right? Trying again is safe")
+        # aiokafka says no more than this, too, where it was turned away while it connected.
+        secured = ", and are user, password and certificates" if self.user is not None or self.ca is not None else ""
+        return LogError(f"{where}: is it running, and is its address right{secured}? Trying again is safe")
 
     @contextmanager
     def meant(self, doing: str) -> Iterator[None]:
