@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -116,6 +117,14 @@ class Channels:
         return self.mqtt if customer_of(target) is None else self.customers
 
 
+class Told(Protocol):
+    """Is told of every attempt to deliver, after it. Times in nanoseconds since the epoch; error: why it failed, or None."""
+
+    def __call__(
+        self, reaction: Reaction, target: str, *, tries: int, start_ns: int, end_ns: int, error: str | None
+    ) -> None: ...
+
+
 @dataclass(slots=True)
 class _Health:
     """How a target has answered lately: failures in a row, and until when it is left alone."""
@@ -144,7 +153,9 @@ class Sender:
         clock: Clock,
         limits: Limits | None = None,
         partitions: Callable[[], Collection[int]] | None = None,
+        told: Told | None = None,
     ) -> None:
+        self._told = told
         self._outbox = outbox
         self._channels = channels
         self._catalogue = catalogue
@@ -262,17 +273,27 @@ class Sender:
         if health is not None and health.rests_until_ms > now_ms:
             await self._later(row, Unavailable(health.error))
             return
+        started_ns = time.time_ns()
         try:
             await self._channels.to(row.target).send(row.reaction)
         except Unavailable as error:
+            self._tell(row, started_ns, str(error))
             self._note_failure(row.target, str(error))
             await self._later(row, error)
         except InputError as error:
+            self._tell(row, started_ns, str(error))
             await self._give_up(row, str(error))
         else:
+            self._tell(row, started_ns, None)
             self._health.pop(row.target, None)
             self._unmarked[row.id] = row.partition
             await self._mark_sent(row)
+
+    def _tell(self, row: OutboxRow, started_ns: int, error: str | None) -> None:
+        if self._told is not None:
+            self._told(
+                row.reaction, row.target, tries=row.tries, start_ns=started_ns, end_ns=time.time_ns(), error=error
+            )
 
     async def _mark_sent(self, row: OutboxRow) -> None:
         """Where the store is away the row comes back as due, and is marked then: the other side is not asked twice."""

@@ -25,7 +25,7 @@ from reactor.sender import Limits as SendLimits
 from reactor.state import Need
 from reactor.turn import Step
 from star.analyse import Facts
-from star.errors import LogError, StoreDamaged, StoreError, StoreFenced, Unavailable
+from star.errors import LogDamaged, LogError, StoreAhead, StoreDamaged, StoreError, StoreFenced, Unavailable
 from star.react import Reaction, item_of_reaction
 from star.repeat import Outcome
 from starloop.clock import WallClock
@@ -68,10 +68,13 @@ class Reactor:
     def __init__(self, base: Base) -> None:
         self._base = base
         self._engines: dict[int, Engine] = {}
+        self._releasing: set[asyncio.Task[None]] = set()
         self._sorter = Sorter(base.log.partitions, base.store.names, lambda: base.fleet.current)
         self.trouble: str | None = None
         """Why steps can't be committed now."""
         self.loop = FactsLoop(base.log, self.handle, group=base.group_name("reactor"), lost=self._lost)
+        stepped = watch_reactor(base.meters, lag=lambda: base.log.lag(base.group_name("reactor"), [FACTS]))
+        self._observer = Observer(base.meters, stepped, base.tracer)
         self.webhook = WebhookChannel(
             self._supplier,
             own_secret=installation_secret(base.folder),
@@ -88,9 +91,8 @@ class Reactor:
             clock=base.clock,
             limits=SendLimits.of(base.settings),
             partitions=self.loop.partitions,
+            told=self._observer.sent,
         )
-        stepped = watch_reactor(base.meters, lag=lambda: base.log.lag(base.group_name("reactor"), [FACTS]))
-        self._observer = Observer(base.meters, stepped, base.tracer)
         watch_outbox(base.meters, self._outbox_figures)
         base.checks["store"] = lambda: self.trouble
         base.deciding = lambda: self.trouble
@@ -101,6 +103,8 @@ class Reactor:
 
     async def stopped(self) -> None:
         """Ends the channels."""
+        if self._releasing:
+            await asyncio.wait(self._releasing)
         await self.webhook.close()
 
     async def handle(self, partition: int, facts: Facts) -> None:
@@ -118,6 +122,8 @@ class Reactor:
                 self._engines.pop(partition, None)
                 _log.info("left_partition", partition=partition, error=str(error))
                 await asyncio.sleep(RETRY_MIN_S)
+                if partition not in self.loop.partitions():
+                    return  # it is another's by now
                 continue
             break
         if not step.is_empty:
@@ -170,7 +176,7 @@ class Reactor:
         while True:
             try:
                 found = await act()
-            except (StoreDamaged, StoreFenced):
+            except (StoreAhead, StoreDamaged, StoreFenced, LogDamaged):
                 raise
             except (StoreError, LogError) as error:
                 if str(error) != self.trouble:
@@ -207,6 +213,17 @@ class Reactor:
 
     def _lost(self, partition: int) -> None:
         self._engines.pop(partition, None)
+        # Not in the group, which may be ending: what is not released is written when the store is closed.
+        releasing = asyncio.get_running_loop().create_task(self._release(partition), name=f"release-{partition}")
+        self._releasing.add(releasing)
+        releasing.add_done_callback(self._releasing.discard)
+
+    async def _release(self, partition: int) -> None:
+        """Writes the offsets that wait, so that who takes over begins there."""
+        try:
+            await asyncio.to_thread(self._base.store.release, partition)
+        except StoreError as error:
+            _log.debug("put_off_offset", error=str(error))
 
     async def _report(self, outcome: Outcome) -> None:
         await self._base.append(self._sorter.entries([outcome]))

@@ -100,6 +100,8 @@ def test_any_role_kafka_and_postgres_are_killed_and_nothing_is_lost_or_done_twic
     until(lambda: _ids(cluster) == ids, DONE_S_MAX, lambda: f"{sorted(_ids(cluster))} after {killed}")
     levels = {f"corner-{n:02}/beans": CAPACITY - EACH for n in range(DEVICES)}
     until(lambda: _levels(cluster) == levels, DONE_S_MAX, lambda: f"{_levels(cluster)} after {killed}")
+    for role in cluster.roles.values():
+        role.wait_ready()
     assert cluster.stop() == dict.fromkeys(cluster.roles, 0)
     assert _ids(cluster) == ids
 

@@ -154,7 +154,7 @@ class DrivenClock:
         return self.at_ms
 
 
-async def test_behind_mosquitto(month: Month, tmp_path: Path, mosquitto: Any) -> None:
+async def test_heard_from_and_told_by_somebodys_mosquitto(month: Month, tmp_path: Path, mosquitto: Any) -> None:
     """Every message goes through somebody's broker, and every reaction goes out there."""
     clock = DrivenClock()
     clock.at_ms = round(month.lines[0]["at"] * 1000)
