@@ -21,11 +21,15 @@ from star.analyse import Facts
 from star.errors import LogDamaged
 from star.ports import Log
 from star.records import Record, decode
+from star.sense import Readings
 from stream.checkpoint import Policy, Schedule, block_key, named_blocks
 from stream.topics import FACTS, INPUT
 
 READ_RECORDS = 256
 """Records that LogShell reads at once."""
+JOINED_READINGS = 2_048
+"""Readings that are analysed together. What a gate writes within a few milliseconds is sorted into many partitions, so that
+records are small, and most of what a small batch costs does not depend on its size."""
 
 
 class Analyses(Protocol):
@@ -90,6 +94,9 @@ class PartitionWorker:
     """Analyses one partition's input.
 
     blocks: those of the partition's earlier checkpoints. facts_end: facts of ticks before this input offset are written already.
+
+    Readings of several records wait for each other, never beyond a tick or an event, and a checkpoint comes only at a tick: so no
+    block includes a part of what was joined.
     """
 
     def __init__(
@@ -108,6 +115,8 @@ class PartitionWorker:
         self._facts_end = facts_end
         self._schedule = Schedule(policy)
         self._next: int | None = None
+        self._waiting: list[Readings] = []
+        self._waiting_readings = 0
 
     def take(self, offset: int, wire: bytes) -> Iterator[Effect]:
         """The effects of the input record at `offset`, in the order to perform them; none where it was taken before.
@@ -120,8 +129,13 @@ class PartitionWorker:
         if self._next is not None and offset > self._next:
             raise LogDamaged(f"the input goes on at {offset}: expected record {self._next}")
         self._next = offset + 1
-        facts = self.analysis.take(offset, decode(wire))
         self._schedule.handled()
+        record = decode(wire)
+        if isinstance(record, Readings):
+            self._join(offset, record)
+            return
+        self._analyse(offset - 1)
+        facts = self.analysis.take(offset, record)
         if facts is None:
             return
         if offset >= self._facts_end:
@@ -131,6 +145,19 @@ class PartitionWorker:
                     yield AppendWatched(topic, orjson.dumps(rows))
         if self._schedule.due(facts.at_ms):
             yield from self.checkpoint(offset)
+
+    def _join(self, offset: int, readings: Readings) -> None:
+        self._waiting.append(readings)
+        self._waiting_readings += len(readings)
+        if self._waiting_readings >= JOINED_READINGS:
+            self._analyse(offset)
+
+    def _analyse(self, offset: int) -> None:
+        """Those that wait, the last of them at `offset`."""
+        if self._waiting:
+            self.analysis.take(offset, Readings.joined(self._waiting))
+            self._waiting.clear()
+            self._waiting_readings = 0
 
     def checkpoint(self, offset: int) -> Iterator[Effect]:
         """The effects of a checkpoint right after the tick at `offset`."""

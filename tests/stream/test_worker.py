@@ -69,6 +69,7 @@ def filled(seed: int, records: int) -> LogInMemory:
             log.append(INPUT, [encode(Request(at_ms=at_ms, id=f"q{nth}", item="d/1"))])
         else:
             log.append(INPUT, [encode(Tick(at_ms=at_ms))])
+    log.append(INPUT, [encode(Tick(at_ms=at_ms))])  # readings behind the last tick wait for the next one
     return log
 
 
@@ -137,7 +138,20 @@ def test_a_record_delivered_again_counts_once_and_a_missing_one_is_not_passed_ov
     wire = encode(Readings.of_rows([(1, 5, 5, 2.0, -1, -1)]))
     for offset in (7, 8, 7, 8, 9):
         assert list(worker.take(offset, wire)) == []
+    assert len(list(worker.take(10, encode(Tick(at_ms=6))))) == 1
     assert isinstance(worker.analysis, Counting)
     assert worker.analysis.totals()[1][0] == 3
-    with pytest.raises(LogDamaged, match="goes on at 11: expected record 10"):
-        list(worker.take(11, wire))
+    with pytest.raises(LogDamaged, match="goes on at 12: expected record 11"):
+        list(worker.take(12, wire))
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), joined=st.integers(1, 40))
+def test_readings_of_several_records_are_analysed_together_and_nothing_changes(seed: int, joined: int) -> None:
+    """Whatever is joined: the facts are those of record by record, and never is a batch taken over a tick or an event."""
+    log, expected = filled(seed, 120), Counting()
+    facts = [found for offset, wire in log.read(INPUT, 0, 1_000) if (found := expected.take(offset, decode(wire)))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stream.worker.JOINED_READINGS", joined)
+        LogShell(log, BlocksInMemory(), Counting(), Policy()).run()
+    assert log.topics.get(FACTS, []) == [one.pack() for one in facts]
