@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     log_prefix: str = _setting("starloop-", "Before the name of every topic and consumer group on Kafka.", min_length=1)
     kafka_user: str | None = _setting(None, "User at Kafka (SASL); none connects without.")
     kafka_password_file: Path | None = _setting(None, "File with that user's password.")
+    kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = _setting("PLAIN", "How that user signs in.")
     kafka_ca: Path | None = _setting(None, "Certificates (PEM) that Kafka is trusted by: TLS is used.")
     instance: str | None = _setting(None, "Name of this process among others of its role; the host's unless set.")
     store: str = _setting("sqlite", "The store: `sqlite` (in the data folder), or `postgresql+psycopg://...`.")

@@ -44,6 +44,8 @@ def configure(level: str, form: str, *, role: str = "", instance: str = "") -> N
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(max(_LEVELS[level], logging.WARNING))
+    # While brokers are away it says so ten times a second; our own events say it once.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 class _Printing(structlog.PrintLogger):

@@ -32,13 +32,15 @@ SERVICE = "service"
 BLOCKS = "blocks"
 """The table of state blocks; its changelog topic is `<app>-blocks-changelog`."""
 
+CHANGELOG = TopicSpec(name=f"{BLOCKS}-changelog", per_customer=True, compacted=True)
+"""That topic on Kafka, where it wants its configuration; an embedded log makes it when it is first written to."""
 WATCHED = (FORECASTS, SCORES, HONESTY, DECISIONS, SERVICE)
 """Topics for those who watch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """How long, and how much of each partition, is kept. Never less than what is not yet handled (on Kafka: by time alone)."""
+    """How long, and how much in all, is kept. Never less than what is not yet handled (on Kafka: by time alone)."""
 
     input_ms: int = 400 * DAY_MS
     input_bytes: int = 32 << 30

@@ -25,7 +25,7 @@ from starloop.watching.otlp import OtlpTracer, tracer_of
 from starloop.watching.probes import watch_embedded_log, watch_log
 from starloop.watching.snapshot import Heartbeat
 from stream.app import SWITCH_INTERVAL_S
-from stream.topics import SERVICE, Retention, topic_specs
+from stream.topics import CHANGELOG, SERVICE, Retention, topic_specs
 from stream.transports.client import Entry, LogClient
 from stream.transports.embedded_client import EmbeddedClient
 from stream.transports.kafka_client import KafkaClient
@@ -102,6 +102,7 @@ def kafka_options(settings: Settings) -> KafkaOptions:
         replication=settings.log_replication,
         user=settings.kafka_user,
         password=password,
+        mechanism=settings.kafka_mechanism,
         ca=settings.kafka_ca,
     )
 
@@ -136,7 +137,7 @@ async def opened(settings: Settings, clock: Clock, role: str, fleet_file: Path |
             log = EmbeddedClient(embedded, specs)
             store = SqlStore(store_url(settings))
         else:
-            log = KafkaClient(kafka_options(settings), specs)
+            log = KafkaClient(kafka_options(settings), (*specs, CHANGELOG))
             store = await until_there(lambda: asyncio.to_thread(SqlStore, store_url(settings)), "store")
         stack.callback(store.close)
         await until_there(log.start, "log")

@@ -128,6 +128,18 @@ class Cluster:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def ask_doctor(self) -> list[str]:
+        """What `starloop doctor` says is wrong, a line each."""
+        asked = subprocess.run(
+            [sys.executable, "-m", "starloop", "doctor", "--json"],
+            env={**os.environ, **self.environment, "STARLOOP_DATA_DIR": str(self.folder / "doctor")},
+            capture_output=True,
+            check=False,
+            timeout=120,
+        )
+        report = orjson.loads(asked.stdout)
+        return [orjson.dumps(one).decode() for one in report["findings"] if one["state"] == "fail"]
+
     def run(self, role: str, *options: str, name: str | None = None) -> Role:
         """Starts a role; it may not be ready yet."""
         name = name or role
