@@ -24,7 +24,7 @@ from starloop.checkup.store import consumed_offsets
 from stream.topics import FACTS, FORECASTS, INPUT, topic_specs
 from stream.transports.client import LogClient, TopicSpec
 from stream.transports.kafka_client import KafkaClient
-from stream.transports.kafka_options import PARTITIONS_DEFAULT, KafkaOptions
+from stream.transports.kafka_options import PARTITIONS_DEFAULT, KafkaOptions, kafka_options
 
 KAFKA = "kafka://"
 LOOK_S = 20.0
@@ -62,25 +62,6 @@ def kafka_findings(settings: Settings) -> Iterator[Finding]:
         yield fail(
             "kafka", str(error), "correct STARLOOP_LOG, STARLOOP_KAFKA_USER, its password file or STARLOOP_KAFKA_CA"
         )
-
-
-def kafka_options(settings: Settings) -> KafkaOptions:
-    """How Kafka is reached. Raises InputError for what can't be."""
-    path = settings.kafka_password_file
-    try:
-        password = None if path is None else path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"STARLOOP_KAFKA_PASSWORD_FILE: {path} can't be read: {error}") from error
-    return KafkaOptions(
-        brokers=KafkaOptions.brokers_of(settings.log),
-        prefix=settings.log_prefix,
-        partitions=settings.partitions,
-        replication=settings.log_replication,
-        user=settings.kafka_user,
-        password=password,
-        ca=settings.kafka_ca,
-        client_id="starloop-doctor",
-    )
 
 
 async def _look(options: KafkaOptions, settings: Settings) -> list[Finding]:

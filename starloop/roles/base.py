@@ -29,7 +29,7 @@ from stream.topics import CHANGELOG, SERVICE, Retention, topic_specs
 from stream.transports.client import Entry, LogClient
 from stream.transports.embedded_client import EmbeddedClient
 from stream.transports.kafka_client import KafkaClient
-from stream.transports.kafka_options import KafkaOptions
+from stream.transports.kafka_options import kafka_options
 from stream.transports.log import SqliteLog
 from stream.transports.log_writer import PENDING_BYTES_MAX
 
@@ -83,28 +83,6 @@ class Base:
             self.trouble = str(error)
             raise
         self.trouble = None
-
-
-def kafka_options(settings: Settings) -> KafkaOptions:
-    """How Kafka is reached, from the settings. Raises InputError."""
-    password = None
-    if settings.kafka_password_file is not None:
-        try:
-            password = settings.kafka_password_file.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise InputError(
-                f"STARLOOP_KAFKA_PASSWORD_FILE: {settings.kafka_password_file}: {error.strerror}"
-            ) from error
-    return KafkaOptions(
-        brokers=KafkaOptions.brokers_of(settings.log),
-        prefix=settings.log_prefix,
-        partitions=settings.partitions,
-        replication=settings.log_replication,
-        user=settings.kafka_user,
-        password=password,
-        mechanism=settings.kafka_mechanism,
-        ca=settings.kafka_ca,
-    )
 
 
 def retention(settings: Settings) -> Retention:

@@ -27,6 +27,7 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
+from config.settings import Settings
 from star.errors import InputError, LogError
 
 SCHEME = "kafka"
@@ -187,3 +188,25 @@ class KafkaOptions:
             return ssl.create_default_context(cafile=str(self.ca))
         except OSError as error:  # SSLError is one
             raise InputError(f"{self.ca}: {error}: expected certificates (PEM)") from error
+
+
+def kafka_options(settings: Settings) -> KafkaOptions:
+    """How Kafka is reached, from the settings. Raises InputError."""
+    password = None
+    if settings.kafka_password_file is not None:
+        try:
+            password = settings.kafka_password_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"STARLOOP_KAFKA_PASSWORD_FILE: {settings.kafka_password_file} can't be read: {error}"
+            ) from error
+    return KafkaOptions(
+        brokers=KafkaOptions.brokers_of(settings.log),
+        prefix=settings.log_prefix,
+        partitions=settings.partitions,
+        replication=settings.log_replication,
+        user=settings.kafka_user,
+        password=password,
+        mechanism=settings.kafka_mechanism,
+        ca=settings.kafka_ca,
+    )

@@ -17,7 +17,7 @@ from reactor.store.sql import SqlStore
 from reactor.turn import Step
 from starloop.checkup.finding import Finding
 from starloop.checkup.influx import influx_findings
-from starloop.checkup.kafka import Topic, in_step_with, kafka_findings, kafka_options, lag_finding, topic_findings
+from starloop.checkup.kafka import Topic, in_step_with, kafka_findings, lag_finding, topic_findings
 from starloop.checkup.roles import role_finding, roles_findings
 from starloop.checkup.store import consumed_offsets, store_findings
 from starloop.commands.doctor import command
@@ -26,7 +26,7 @@ from starloop.watching.metrics import Meters
 from stream.topics import INPUT, topic_specs
 from stream.transports.client import Entry
 from stream.transports.kafka_client import KafkaClient
-from stream.transports.kafka_options import KafkaOptions
+from stream.transports.kafka_options import KafkaOptions, kafka_options
 from tests.reactor.senders.small_fleet import fleet_of, reaction_of
 from tests.servers import InfluxOfTest, Kafka, PostgresOfTest
 
