@@ -52,7 +52,9 @@ def data(tmp_path: Path) -> Path:
     with SqliteLog(tmp_path / LOG_NAME) as log:
         log.append(FORECASTS, [pack_forecasts([forecast_of("softener/salt", days=9_000.0)])])
         for minute in range(30):
-            log.append(FORECASTS, [pack_forecasts([forecast_of("tank-7/oil", AT_MS + minute * 60_000, 800.0 - minute)])])
+            log.append(
+                FORECASTS, [pack_forecasts([forecast_of("tank-7/oil", AT_MS + minute * 60_000, 800.0 - minute)])]
+            )
     return tmp_path
 
 

@@ -47,7 +47,9 @@ class Neighbourhood:
         if not self.projection.places():  # a copied read model has its past already
             for key in LEVELS:
                 points = past_shares(key, days)
-                self.projection.take([forecast_of(self._catalogue, key, at, share) for at, share in points], {("forecasts", 0): 1})
+                self.projection.take(
+                    [forecast_of(self._catalogue, key, at, share) for at, share in points], {("forecasts", 0): 1}
+                )
         furnish(self)
 
     def close(self) -> None:
