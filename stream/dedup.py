@@ -19,7 +19,7 @@ from stream.state import Column, Rows, Table
 
 BOOTS_MAX = 4
 """Boots of a device remembered besides the one it is in."""
-RANGES_MAX = 128
+RANGES_MAX = 512
 """Separate ranges of numbers remembered of one boot; the lowest is forgotten first."""
 RECENT_MAX = 16
 """Latest measured times remembered of each name without numbers."""

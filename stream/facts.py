@@ -28,8 +28,8 @@ RETRY_S = 0.5
 """Before the log is asked again when it was away."""
 _log = structlog.get_logger("facts")
 
-OnFacts = Callable[[int, Facts], Awaitable[None]]
-"""Handles the facts of one tick of a partition, for good when it returns."""
+OnFacts = Callable[[int, Facts, int], Awaitable[None]]
+"""Handles the facts of one tick of a partition, which the log took at that moment (ms), for good when it returns."""
 
 
 class FactsLoop:
@@ -169,7 +169,7 @@ class _Lane:
                 row = self._rows[0]
                 facts = self._reader.take(row.value)
                 if facts is not None:
-                    await self._on_facts(self.partition, facts)
+                    await self._on_facts(self.partition, facts, row.at_ms)
                 self._rows.popleft()
                 self.next = row.offset + 1
                 await asyncio.sleep(0)  # others have their turn, also where facts need no waiting

@@ -107,8 +107,8 @@ class Reactor:
             await asyncio.wait(self._releasing)
         await self.webhook.close()
 
-    async def handle(self, partition: int, facts: Facts) -> None:
-        """Decides on a tick's facts of a partition; what that gives is on disk on return."""
+    async def handle(self, partition: int, facts: Facts, written_ms: int) -> None:
+        """Decides on a tick's facts of a partition, which the log took at written_ms; what that gives is on disk on return."""
         read_ms = _now_ms()
         while True:
             try:
@@ -127,7 +127,7 @@ class Reactor:
                 continue
             break
         if not step.is_empty:
-            await self._tell(partition, step, facts, read_ms)
+            await self._tell(partition, step, facts, written_ms, read_ms)
 
     async def _loaded(self, partition: int) -> Engine:
         ends = await self._patiently(lambda: self._base.log.ends(INPUT))
@@ -188,7 +188,7 @@ class Reactor:
                 self.trouble = None
                 return found
 
-    async def _tell(self, partition: int, step: Step, facts: Facts, read_ms: int) -> None:
+    async def _tell(self, partition: int, step: Step, facts: Facts, written_ms: int, read_ms: int) -> None:
         """Tells those who watch; nothing rests on it."""
         committed_ms = _now_ms()
         self._observer.stepped(
@@ -197,7 +197,7 @@ class Reactor:
                 partition=partition,
                 offset=facts.offset,
                 tick_ms=facts.at_ms,
-                facts_ms=read_ms,
+                facts_ms=written_ms,
                 read_ms=read_ms,
                 committed_ms=committed_ms,
             ),

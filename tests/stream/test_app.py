@@ -94,7 +94,7 @@ class Life:
         self.analyses.append(self._make())
         return self.analyses[-1]
 
-    async def react(self, partition: int, facts: Facts) -> None:
+    async def react(self, partition: int, facts: Facts, written_ms: int) -> None:
         if len(self.facts) == self._fail_at:
             raise StoreError("the store has gone")
         await asyncio.sleep(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import orjson
 import paho.mqtt.publish as publish
 import pytest
 
+from tests.dashboards.asking import Server, chosen, panel_queries, unanswered
 from tests.system.cluster import Cluster, until
 
 FLEET = """
@@ -156,3 +158,20 @@ def test_without_the_console_the_loop_goes_on_and_it_comes_back_with_what_it_mis
         return answer.json().get("forecast") or {}
 
     until(lambda: shown().get("level", 1500.0) < 200.0, 30.0, lambda: f"{shown()} {console.log.read_text()[-500:]}")
+
+
+def test_the_service_dashboard_is_answered_with_what_the_roles_say_of_themselves(cluster: Cluster, influx: Any) -> None:
+    """Every panel of the service dashboard finds data in InfluxDB; the model's drift wants a hundred judged forecasts first."""
+    server = Server(url=influx.url, token=influx.token, bucket=influx.bucket)
+    use_up(cluster, 30.0, 1.0, time.time())
+    publish.single(
+        "starloop/v1/tank-7/telemetry", b"no json", qos=1, port=int(cluster.environment["STARLOOP_MQTT_PORT"])
+    )
+
+    def missing() -> set[str]:
+        with contextlib.suppress(AssertionError):  # the variables find nothing before the first figures are there
+            asked = unanswered(server, panel_queries("service"), chosen(server, "service"), round(time.time() * 1000))
+            return {query.title for query in asked}
+        return {"everything"}
+
+    until(lambda: missing() <= {"Model drift"}, 180.0, lambda: f"without data: {missing()}")

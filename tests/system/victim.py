@@ -56,7 +56,7 @@ class Reactor:
         self._conn.execute("CREATE TABLE IF NOT EXISTS facts (place INTEGER PRIMARY KEY, wire BLOB NOT NULL)")
         self.offset: int = self._conn.execute("SELECT coalesce(max(place), -1) FROM facts").fetchone()[0]
 
-    async def react(self, partition: int, facts: Facts) -> None:
+    async def react(self, partition: int, facts: Facts, written_ms: int) -> None:
         if facts.offset > self.offset:
             self._conn.execute("INSERT INTO facts VALUES (?, ?)", (facts.offset, facts.pack()))
             self.offset = facts.offset
