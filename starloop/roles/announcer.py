@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -15,6 +17,7 @@ from stream.transports.client import Fetched, LogClient
 FETCH_RECORDS_MAX = 200
 RETRY_MIN_S, RETRY_MAX_S = 0.2, 10.0
 _log = structlog.get_logger("announcer")
+T = TypeVar("T")
 
 
 class Publish(Protocol):
@@ -36,42 +39,34 @@ class Announcer:
     async def run(self) -> None:
         """Until cancelled. What was published and not yet committed is published again after a kill."""
         follower = self._log.follow([REACTIONS], group=self._group)
-        waiting: list[Fetched] = []
-        published = False
-        retry_s = RETRY_MIN_S
         try:
-            await self._started(follower.start)
+            await self._patiently(follower.start)
             while True:
-                try:
-                    if not waiting and published:
-                        await follower.commit()
-                        published = False
-                    if not waiting:
-                        waiting = await follower.fetch(FETCH_RECORDS_MAX, wait_s=1.0)
-                    while waiting:
-                        row = waiting[0]
-                        await self._publish(reactions_topic((row.key or b"").decode()), row.value, AT_LEAST_ONCE, True)
-                        waiting.pop(0)
-                        published = True
-                    self.trouble, retry_s = None, RETRY_MIN_S
-                except LogDamaged:
-                    raise
-                except (LogError, Unavailable) as error:
-                    if self.trouble is None:
-                        _log.warning("put_off_reactions", error=str(error))
-                    self.trouble = str(error)
-                    await asyncio.sleep(retry_s)
-                    retry_s = min(retry_s * 2, RETRY_MAX_S)
+                rows = await self._patiently(lambda: follower.fetch(FETCH_RECORDS_MAX, wait_s=1.0))
+                for row in rows:
+                    await self._patiently(partial(self._say, row))
+                if rows:
+                    await self._patiently(follower.commit)
         finally:
             await follower.close()
 
-    async def _started(self, start: object) -> None:
+    async def _say(self, row: Fetched) -> None:
+        await self._publish(reactions_topic((row.key or b"").decode()), row.value, AT_LEAST_ONCE, True)
+
+    async def _patiently(self, act: Callable[[], Awaitable[T]]) -> T:
+        """What `act` gives, tried again while the log or the endpoint is away."""
+        retry_s = RETRY_MIN_S
         while True:
             try:
-                await start()  # type: ignore[operator]
-                return
+                found = await act()
             except LogDamaged:
                 raise
-            except LogError as error:
+            except (LogError, Unavailable) as error:
+                if self.trouble is None:
+                    _log.warning("put_off_reactions", error=str(error))
                 self.trouble = str(error)
-                await asyncio.sleep(RETRY_MAX_S / 5)
+                await asyncio.sleep(retry_s)
+                retry_s = min(retry_s * 2, RETRY_MAX_S)
+            else:
+                self.trouble = None
+                return found
