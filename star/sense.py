@@ -28,7 +28,9 @@ NO_SEQ = -1
 
 _HEAD = struct.Struct("<BI")  # wire version, rows
 _WIRE_VERSION = 1
-_ROW_BYTES = 4 + 5 * 8
+_WIDTHS = (4, 8, 8, 8, 8, 8)
+"""Bytes of a value in each column, in their order on the wire."""
+_ROW_BYTES = sum(_WIDTHS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,18 +106,30 @@ class Readings:
     @classmethod
     def unpack(cls, wire: bytes | memoryview) -> Readings:
         """The readings of `pack`'s bytes, as read-only views on them. Raises LogDamaged where they are not whole."""
-        if len(wire) < _HEAD.size:
-            raise LogDamaged(f"a record of readings has {len(wire)} bytes: expected at least {_HEAD.size}")
-        version, rows = _HEAD.unpack_from(wire)
-        if version != _WIRE_VERSION or len(wire) != _HEAD.size + rows * _ROW_BYTES:
-            raise LogDamaged(
-                f"a record of readings has version {version}, {rows} rows and {len(wire)} bytes: they do not fit"
-            )
-        place = _HEAD.size
+        return cls._of_columns(memoryview(wire)[_HEAD.size :], rows_of(wire))
+
+    @classmethod
+    def unpack_all(cls, wires: Sequence[bytes | memoryview]) -> Readings:
+        """The readings of several `pack`s, one after the other: `joined` over `unpack`, at a fraction of the cost for small
+        ones. Raises LogDamaged where one is not whole."""
+        if len(wires) == 1:
+            return cls.unpack(wires[0])
+        sized = [(memoryview(wire), rows_of(wire)) for wire in wires]
+        parts: list[memoryview] = []
+        before = 0  # bytes of a row in the columns before this one
+        for width in _WIDTHS:
+            head = _HEAD.size
+            parts += [wire[head + before * rows : head + (before + width) * rows] for wire, rows in sized]
+            before += width
+        return cls._of_columns(memoryview(b"".join(parts)), sum(rows for _, rows in sized))
+
+    @classmethod
+    def _of_columns(cls, body: memoryview, rows: int) -> Readings:
+        place = 0
 
         def column(dtype: str, width: int) -> NDArray[np.generic]:
             nonlocal place
-            view = np.frombuffer(wire, dtype=dtype, count=rows, offset=place)
+            view = np.frombuffer(body, dtype=dtype, count=rows, offset=place)
             place += rows * width
             return view
 
@@ -127,3 +141,15 @@ class Readings:
             boot=column("<i8", 8),  # type: ignore[arg-type]
             seq=column("<i8", 8),  # type: ignore[arg-type]
         )
+
+
+def rows_of(wire: bytes | memoryview) -> int:
+    """How many readings the bytes of `Readings.pack` hold. Raises LogDamaged where they are not whole."""
+    if len(wire) < _HEAD.size:
+        raise LogDamaged(f"a record of readings has {len(wire)} bytes: expected at least {_HEAD.size}")
+    version, rows = _HEAD.unpack_from(wire)
+    if version != _WIRE_VERSION or len(wire) != _HEAD.size + rows * _ROW_BYTES:
+        raise LogDamaged(
+            f"a record of readings has version {version}, {rows} rows and {len(wire)} bytes: they do not fit"
+        )
+    return int(rows)

@@ -25,7 +25,7 @@ from stream.checkpoint import Policy, named_blocks
 from stream.media import EmbeddedMedium, Medium
 from stream.ticker import Rhythm
 from stream.topics import BLOCKS, FACTS, INPUT, WATCHED
-from stream.transports.base import CorrectedConsumer
+from stream.transports.base import CorrectedConsumer, CorrectedProducer
 from stream.transports.client import LogClient
 from stream.transports.log import SqliteLog
 from stream.worker import (
@@ -180,8 +180,7 @@ class AnalysisAgent:
         self.workers: dict[int, PartitionWorker] = {}
         self._input_name = app.medium.topic(INPUT)
         self._input = app.topic(self._input_name)
-        self._facts = app.topic(app.medium.topic(FACTS))
-        self._watched = {name: app.topic(app.medium.topic(name)) for name in WATCHED}
+        self._names = {name: app.medium.topic(name) for name in (INPUT, FACTS, *WATCHED)}
         self._blocks = app.Table(BLOCKS, partitions=app.medium.partitions, key_type=bytes, value_type=bytes)
         self._blocks.on_recover(self.recover)
         app.on_partitions_revoked.connect(self.revoked, weak=False)
@@ -198,6 +197,7 @@ class AnalysisAgent:
     async def recover(self) -> None:
         """The table is what it was: a fresh analysis of each partition takes up its blocks."""
         self._consumer.hold(self._input_name)
+        self._consumer.pack(self._input_name)
         self.workers.clear()
         for partition in sorted(tp.partition for tp in self._consumer.assignment() if tp.topic == self._input_name):
             last = await self._client.last(FACTS, partition)
@@ -211,23 +211,32 @@ class AnalysisAgent:
             if self._options.rhythm is not None:
                 self._options.rhythm.begin(partition)
 
-    async def run(self, stream: StreamT[bytes]) -> None:
+    async def run(self, stream: StreamT[Any]) -> None:
         """The agent."""
         async for event in stream.events():
             message = event.message
             worker = self.workers.get(message.partition)
             if worker is None or message.generation_id != self._app.consumer_generation_id:
                 continue  # fetched before partitions moved; whoever has the partition now gets it from the log
-            wire = cast(bytes, event.value)
-            if not self._hooks.ready(wire) and self._hooks.wait is not None:
-                await self._hooks.wait(wire)
-            self._hooks.took(message.partition, wire)
-            if self._options.rhythm is not None and wire[:1] != b"T":
-                self._options.rhythm.arrived(message.partition)
-            for effect in worker.take(message.offset, wire):
-                if self.workers.get(message.partition) is not worker:
-                    break  # the partition went while this was done; the checkpoint is another's business now
-                await self._perform(effect, event)
+            for offset, wire in cast("tuple[tuple[int, bytes], ...]", event.value):
+                if not self._hooks.ready(wire) and self._hooks.wait is not None:
+                    await self._hooks.wait(wire)
+                if not await self._take(worker, offset, wire, event):
+                    break  # the partition went while this was done; its records are another's business now
+
+    async def _take(self, worker: PartitionWorker, offset: int, wire: bytes, event: EventT[Any]) -> bool:
+        """Takes one record, while the partition is still the worker's; whether it was to the end."""
+        partition = event.message.partition
+        if self.workers.get(partition) is not worker:
+            return False
+        self._hooks.took(partition, wire)
+        if self._options.rhythm is not None and wire[:1] != b"T":
+            self._options.rhythm.arrived(partition)
+        for effect in worker.take(offset, wire):
+            if self.workers.get(partition) is not worker:
+                return False
+            await self._perform(effect, event)
+        return True
 
     async def tick(self) -> None:
         """Ticks into the input of each partition that is due for one, until the application stops."""
@@ -236,16 +245,23 @@ class AnalysisAgent:
             await asyncio.sleep(rhythm.busy_s)
             if not self._app.rebalancing:
                 for partition in rhythm.due(list(self.workers)):
-                    await self._input.send(value=encode(Tick(at_ms=clock.now_ms())), partition=partition)
+                    await self._send(INPUT, encode(Tick(at_ms=clock.now_ms())), partition)
 
-    async def _perform(self, effect: Effect, event: EventT[bytes]) -> None:
+    async def _send(self, topic: str, value: bytes, partition: int) -> asyncio.Future[Any]:
+        """On its way, in the order of calls; the future is done when the log has it. A flush waits for it."""
+        producer = cast(CorrectedProducer, self._app.producer)
+        return cast(
+            "asyncio.Future[Any]", await producer.send(self._names[topic], None, value, partition, None, None)
+        )
+
+    async def _perform(self, effect: Effect, event: EventT[Any]) -> None:
         partition = event.message.partition
         if isinstance(effect, AppendFacts):
-            sent = cast("asyncio.Future[Any]", await self._facts.send(value=effect.value, partition=partition))
+            sent = await self._send(FACTS, effect.value, partition)
             hook = self._hooks.facts_written
             sent.add_done_callback(lambda _: hook(partition, effect.value))
         elif isinstance(effect, AppendWatched):
-            await self._watched[effect.topic].send(value=effect.value, partition=partition)
+            await self._send(effect.topic, effect.value, partition)
         elif isinstance(effect, PutBlock):
             self._blocks[effect.key] = effect.value
         elif isinstance(effect, Commit):

@@ -23,10 +23,11 @@ class Policy:
 
 
 class Schedule:
-    """Says at which ticks a checkpoint is due."""
+    """Says at which ticks a checkpoint is due. ahead: by what share of the interval the first one comes sooner."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, ahead: float = 0.0) -> None:
         self._policy = policy
+        self._ahead_ms = round(ahead * policy.every_s * 1000)
         self._records = 0
         self._last_ms: int | None = None
 
@@ -37,7 +38,7 @@ class Schedule:
     def due(self, tick_ms: int) -> bool:
         """Whether a checkpoint is due at this tick; if so, it counts as taken."""
         if self._last_ms is None:
-            self._last_ms = tick_ms
+            self._last_ms = tick_ms - self._ahead_ms
         passed_s = (tick_ms - self._last_ms) / 1000
         if passed_s < self._policy.every_s and self._records < self._policy.records:
             return False

@@ -21,7 +21,7 @@ from star.analyse import Facts
 from star.errors import LogDamaged
 from star.ports import Log
 from star.records import Record, decode
-from star.sense import Readings
+from star.sense import Readings, rows_of
 from stream.checkpoint import Policy, Schedule, block_key, named_blocks
 from stream.topics import FACTS, INPUT
 
@@ -30,6 +30,9 @@ READ_RECORDS = 256
 JOINED_READINGS = 2_048
 """Readings that are analysed together. What a gate writes within a few milliseconds is sorted into many partitions, so that
 records are small, and most of what a small batch costs does not depend on its size."""
+
+_GOLDEN = 0.618034
+"""Multiples of it, without their whole parts, lie evenly between 0 and 1, however many there are."""
 
 
 class Analyses(Protocol):
@@ -113,9 +116,10 @@ class PartitionWorker:
         if blocks:
             analysis.load_blocks(blocks)
         self._facts_end = facts_end
-        self._schedule = Schedule(policy)
+        # Partitions of one process take turns: each has its checkpoint at a time of its own.
+        self._schedule = Schedule(policy, (partition * _GOLDEN) % 1.0)
         self._next: int | None = None
-        self._waiting: list[Readings] = []
+        self._waiting: list[memoryview] = []
         self._waiting_readings = 0
 
     def take(self, offset: int, wire: bytes) -> Iterator[Effect]:
@@ -130,12 +134,11 @@ class PartitionWorker:
             raise LogDamaged(f"the input goes on at {offset}: expected record {self._next}")
         self._next = offset + 1
         self._schedule.handled()
-        record = decode(wire)
-        if isinstance(record, Readings):
-            self._join(offset, record)
+        if wire[:1] == b"R":
+            self._join(offset, memoryview(wire)[1:])
             return
         self._analyse(offset - 1)
-        facts = self.analysis.take(offset, record)
+        facts = self.analysis.take(offset, decode(wire))
         if facts is None:
             return
         if offset >= self._facts_end:
@@ -146,16 +149,16 @@ class PartitionWorker:
         if self._schedule.due(facts.at_ms):
             yield from self.checkpoint(offset)
 
-    def _join(self, offset: int, readings: Readings) -> None:
-        self._waiting.append(readings)
-        self._waiting_readings += len(readings)
+    def _join(self, offset: int, packed: memoryview) -> None:
+        self._waiting_readings += rows_of(packed)
+        self._waiting.append(packed)
         if self._waiting_readings >= JOINED_READINGS:
             self._analyse(offset)
 
     def _analyse(self, offset: int) -> None:
         """Those that wait, the last of them at `offset`."""
         if self._waiting:
-            self.analysis.take(offset, Readings.joined(self._waiting))
+            self.analysis.take(offset, Readings.unpack_all(self._waiting))
             self._waiting.clear()
             self._waiting_readings = 0
 

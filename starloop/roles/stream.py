@@ -6,6 +6,7 @@ import asyncio
 import struct
 import time
 
+import numpy as np
 import orjson
 import structlog
 
@@ -130,8 +131,7 @@ async def judged(log: LogClient, base: Base) -> None:
 
 def _metrics_end(wire: bytes) -> int:
     _, rows = _HEAD.unpack_from(wire, 1)
-    column = memoryview(wire)[1 + _HEAD.size : 1 + _HEAD.size + 4 * rows].cast("i")
-    return max(column, default=-1) + 1
+    return int(np.frombuffer(wire, "<i4", rows, 1 + _HEAD.size).max(initial=-1)) + 1
 
 
 def _first_arrival_ms(wire: bytes) -> int:

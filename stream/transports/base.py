@@ -8,8 +8,10 @@ Each correction has a test that shows plain Faust's behaviour failing (tests/str
 5. A key that is a number is sent as its text (Faust crashes the agent, and then does not stop).
 6. While tables recover, only their changelogs are delivered, and nothing that was fetched before a seek is delivered after
    it (Faust empties the agents' queues after recovery, and what had been delivered early was lost).
-And one addition: a held topic is committed only as far as its agent released it, so that an offset can follow a checkpoint,
-and since Faust takes a record as handled even where its agent failed on it or was cancelled.
+And two additions. A held topic is committed only as far as its agent released it, so that an offset can follow a checkpoint,
+and since Faust takes a record as handled even where its agent failed on it or was cancelled. And of a packed topic records
+that were fetched together are one message, whose value is a tuple of (offset, value): Faust's own way of a message to an agent
+costs more than what the agent does with a small one.
 
 Not here: fetching and sending themselves; that is each transport's own (embedded.py, kafka.py).
 """
@@ -19,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from faust.tables.manager import TableManager
@@ -36,6 +38,9 @@ RECOVERY_LOOK_S = 0.02
 STOP_WAIT_S_MAX = 5.0
 """How long a stopping consumer waits for agents to finish the records they hold; what is not finished is redelivered."""
 STOP_LOOK_S = 0.01
+PACK_BYTES_MAX = 256 << 10
+PACK_RECORDS_MAX = 256
+"""How much one message of a packed topic holds."""
 BUFFERED_MESSAGES_MAX = 1_000
 """Messages a table or agent may put in the producer's buffer before streams wait for it."""
 
@@ -58,6 +63,7 @@ class CorrectedConsumer(Consumer):
         # Offsets handed to agents and not yet committed, in the log's order; the head is the first one not handled.
         self._handed: defaultdict[TP, deque[int]] = defaultdict(deque)
         self._held: dict[str, dict[TP, int]] = {}
+        self._packed: set[str] = set()
         self._room = asyncio.Event()
         # Counts the times that fetching was set to other offsets: what was fetched before is not delivered after.
         self._epoch = 0
@@ -74,13 +80,21 @@ class CorrectedConsumer(Consumer):
         released = self._held[tp.topic]
         released[tp] = max(offset, released.get(tp, 0))
 
+    def pack(self, topic: str) -> None:
+        """From now on the topic's records come packed; it must be held, as a pack may end behind what its agent releases."""
+        self._packed.add(topic)
+
     def _new_offset(self, tp: TP) -> int | None:
-        """The offset to commit: after the last of the leading records that are all handled and released, or None."""
+        """The offset to commit: of a held topic as released, else after the leading records that are all handled; or None."""
         handed, acked = self._handed[tp], self._acked_index[tp]
         self._acked[tp].clear()  # the base class's own list of the same; only the index is used here
-        bound = self._held[tp.topic].get(tp, 0) if tp.topic in self._held else None
+        if tp.topic in self._held:
+            bound = self._held[tp.topic].get(tp)
+            while handed and handed[0] < (bound or 0):
+                acked.discard(handed.popleft())
+            return bound
         last: int | None = None
-        while handed and handed[0] in acked and (bound is None or handed[0] < bound):
+        while handed and handed[0] in acked:
             last = handed.popleft()
             acked.discard(last)
         return None if last is None else last + 1
@@ -89,6 +103,7 @@ class CorrectedConsumer(Consumer):
         for tp in tps:
             self._handed.pop(tp, None)
             self._acked_index.pop(tp, None)
+            self._held.get(tp.topic, {}).pop(tp, None)
 
     async def perform_seek(self) -> None:
         """Back to what is committed: what was handed out since will be handed out again."""
@@ -169,14 +184,13 @@ class CorrectedConsumer(Consumer):
         for tp in records:
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
         put_back: set[TP] = set()
-        for tp, record in self.scheduler.iterate(records):
+        for tp, message in self._messages(records):
             if not self.flow_active or self._epoch != epoch:
                 return  # set back to other offsets, from which all of these come again
-            message = self._to_message(tp, record)
             if tp in put_back:
                 continue
             if not (client_only or tp in self._active_partitions or tp in self._buffered_partitions):
-                await self._seek(tp, message.offset)
+                await self._seek(tp, message.value[0][0] if tp.topic in self._packed else message.offset)
                 put_back.add(tp)
                 continue
             read = self._read_offset[tp]
@@ -189,6 +203,17 @@ class CorrectedConsumer(Consumer):
                 self._n_acked = 0
                 await self.commit()
             await self.callback(message)
+
+    def _messages(self, records: RecordMap) -> Iterator[tuple[TP, Any]]:
+        loose = {tp: rows for tp, rows in records.items() if tp.topic not in self._packed}
+        for tp, record in self.scheduler.iterate(loose):
+            yield tp, self._to_message(tp, record)
+        for tp, rows in records.items():
+            if tp.topic in self._packed:
+                for pack in _packs(rows):
+                    message = self._to_message(tp, pack[-1])
+                    message.value = cast(Any, tuple((record.offset, record.value) for record in pack))
+                    yield tp, message
 
     async def wait_empty(self) -> None:
         """Waits, for a limited time, until agents finished the records they hold, and commits."""
@@ -204,6 +229,20 @@ class CorrectedConsumer(Consumer):
     def unacked(self) -> set[Message]:
         """Records that agents still hold."""
         return cast(set[Message], self._unacked_messages)
+
+
+def _packs(rows: Iterable[Any]) -> Iterator[list[Any]]:
+    """Records of a partition in packs of a limited size, in their order."""
+    pack: list[Any] = []
+    size_bytes = 0
+    for record in rows:
+        if pack and (len(pack) >= PACK_RECORDS_MAX or size_bytes >= PACK_BYTES_MAX):
+            yield pack
+            pack, size_bytes = [], 0
+        pack.append(record)
+        size_bytes += len(record.value or b"")
+    if pack:
+        yield pack
 
 
 class CorrectedBuffer(ProducerBuffer):

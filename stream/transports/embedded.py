@@ -48,6 +48,14 @@ class _Fetched(NamedTuple):
     topic: str
     record: LogRecord
 
+    @property
+    def offset(self) -> int:
+        return self.record.offset
+
+    @property
+    def value(self) -> bytes | None:
+        return self.record.value
+
 
 class Consumer(CorrectedConsumer):
     """Reads the log. `log` is shared with the producer and with whoever else appends."""

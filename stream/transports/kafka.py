@@ -102,6 +102,8 @@ class Consumer(CorrectedConsumer):
         )
         with self._options.meant("connect"):
             await self.kafka.start()
+        # Otherwise it stops fetching for 0.1 s whenever records of any partition wait to be taken.
+        self.kafka._fetcher._prefetch_backoff = 0.0
 
     async def on_stop(self) -> None:
         """Commits what is handled and leaves the group, so that others take over at once."""
