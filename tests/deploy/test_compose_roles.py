@@ -173,7 +173,7 @@ def test_a_service_says_what_it_waits_for(tmp_path: Path) -> None:
         "STARLOOP_STORE": "sqlite",
         "STARLOOP_PROFILE_DIRS": "[]",
     }
-    moved |= {"STARLOOP_DATA_DIR": str(tmp_path), "STARLOOP_METRICS_TOKEN_FILE": ""}
+    moved |= {"STARLOOP_DATA_DIR": str(tmp_path), "STARLOOP_METRICS_TOKEN_FILE": "", "STARLOOP_STOP_S": "2"}
     known = {name: value for name, value in {**environment, **moved}.items() if value and not name.startswith("PG")}
     command = [*dies_with_its_parent(), sys.executable, "-m", "starloop", "run", "stream"]
     log = tmp_path / "said.log"
