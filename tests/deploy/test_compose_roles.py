@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,24 +72,43 @@ class Stage:
         return text
 
 
+class Running:
+    """A service as a process; its environment, and what it said."""
+
+    def __init__(self, stage: Stage, name: str, instance: str) -> None:
+        self.environment = stage.environment(name, instance)
+        self.log = stage.folder / f"{instance}.log"
+        with self.log.open("wb") as file:
+            self.process = subprocess.Popen(
+                [*dies_with_its_parent(), *stage.command(name)],
+                env={**os.environ, **self.environment}, stdout=file, stderr=file,
+            )  # fmt: skip
+
+    def ready(self) -> bool:
+        """Whether it said so."""
+        assert self.process.poll() is None, self.log.read_text()[-3_000:]
+        return "is ready" in self.log.read_text()
+
+
 @contextmanager
-def running(stage: Stage, name: str, instance: str) -> Iterator[dict[str, str]]:
-    """A service while the block runs; gives its environment. It stops by itself, within its time, when told to."""
-    environment = stage.environment(name, instance)
-    log = stage.folder / f"{instance}.log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [*dies_with_its_parent(), *stage.command(name)],
-            env={**os.environ, **environment}, stdout=file, stderr=file,
-        )  # fmt: skip
+def running(stage: Stage, *names: str) -> Iterator[dict[str, Running]]:
+    """Services, with their replicas, while the block runs. They stop by themselves, within their time, when told to."""
+    roles: dict[str, Running] = {}
     try:
-        yield environment
-        assert process.poll() is None, log.read_text()[-3_000:]
-        process.terminate()
-        assert process.wait(timeout=35) == 0, log.read_text()[-3_000:]
+        for name in names:
+            for number in range(stage.services[name].get("deploy", {}).get("replicas", 1)):
+                instance = f"{name}-{number + 1}"
+                roles[instance] = Running(stage, name, instance)
+        yield roles
+        for one in roles.values():
+            assert one.process.poll() is None, one.log.read_text()[-3_000:]
+            one.process.terminate()
+        for one in roles.values():
+            assert one.process.wait(timeout=35) == 0, one.log.read_text()[-3_000:]
     finally:
-        process.kill()
-        process.wait()
+        for one in roles.values():
+            one.process.kill()
+            one.process.wait()
 
 
 def lives(environment: Mapping[str, str]) -> bool:
@@ -109,17 +128,13 @@ def test_the_services_of_compose_bring_a_reading_to_influx(
         capture_output=True, text=True, timeout=READY_S_MAX, check=False,
     )  # fmt: skip
     assert applied.returncode == 0, applied.stderr
-    with ExitStack() as stack:
-        roles: dict[str, dict[str, str]] = {}
-        for name in ("gate", "stream", "reactor", "console", "influx"):
-            for number in range(stage.services[name].get("deploy", {}).get("replicas", 1)):
-                instance = f"{name}-{number + 1}"
-                roles[instance] = stack.enter_context(running(stage, name, instance))
-        until(lambda: all(lives(one) for one in roles.values()), READY_S_MAX, "not all services were healthy")
+    with running(stage, "gate", "stream", "reactor", "console", "influx") as roles:
+        until(lambda: all(one.ready() for one in roles.values()), READY_S_MAX, "not all services were ready")
         token = (stage.secrets / "metrics-token").read_text().strip()
-        for instance, environment in roles.items():
-            _watched(instance, environment, token)
-        _publish(int(roles["gate-1"]["STARLOOP_MQTT_PORT"]))
+        for instance, one in roles.items():
+            assert lives(one.environment), instance
+            _watched(instance, one.environment, token)
+        _publish(int(roles["gate-1"].environment["STARLOOP_MQTT_PORT"]))
         until(lambda: _in_influx(influx, 'SELECT last("q50") FROM "forecast"'), 60, "no forecast in InfluxDB")
         until(lambda: _in_influx(influx, 'SELECT last("price") FROM "reaction"'), 60, "no reaction in InfluxDB")
 
