@@ -1,4 +1,8 @@
-"""`starloop models list|show|train|evaluate`: the model registry, and how its models are made again and judged."""
+"""`starloop models list|show|train|evaluate`: the model registry, and how its models are made again and judged.
+
+`evaluate run-out` judges the decisions that rest on the model, in closed loops (starloop/evaluate/); other models, and run-out
+with --offline, are judged by their forecasts alone.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,15 @@ import click
 from config.toml_text import to_toml
 from models.cards import REGISTRY, model_dir, names, read_card, read_model
 from models.train.trainers import trainer
+from starloop.evaluate.evaluation import Plan, families_of
+from starloop.evaluate.evaluation import evaluate as closed_loop
+from starloop.evaluate.families import NAMES
+from starloop.evaluate.lives import ITEMS
+from starloop.evaluate.page import write_docs
+from starloop.evaluate.tables import text
+
+CLOSED_LOOP = "run-out"
+"""The model whose decisions can be lived."""
 
 _registry = click.option(
     "--registry",
@@ -92,20 +105,56 @@ def train(name: str, out: Path, seed: int | None, data_dir: Path | None, quick: 
 @click.argument("name")
 @_version
 @_registry
+@click.option("--offline", is_flag=True, help="The forecasts alone, on lives simulated from --seed, which implies it.")
 @_seed
 @_data
+@click.option("--seeds", type=click.Choice(["dev", "test"]), default="dev", show_default=True,
+              help="Worlds to build with, or held-out ones, to be looked at when all is done.")  # fmt: skip
+@click.option("--seeds-count", type=click.IntRange(1, 1000), default=2, show_default=True, help="How many seeds.")
+@click.option("--family", "families", multiple=True, help="A kind of trouble, any number of times; default: all.")
+@click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True, help="Side by side.")
+@click.option("--write-docs", "docs", type=click.Path(path_type=Path, file_okay=False, exists=True),
+              help="A folder docs/, whose explanation/evaluation.md and figures are written.")  # fmt: skip
 @_quick
 @_json
 def evaluate(
     name: str,
     version: int | None,
     registry: Path,
+    offline: bool,
     seed: int | None,
     data_dir: Path | None,
+    seeds: str,
+    seeds_count: int,
+    families: tuple[str, ...],
+    processes: int,
+    docs: Path | None,
     quick: bool,
     as_json: bool,
 ) -> None:
-    """Judges a model on data that it was not trained on: coverage of its intervals and pinball loss, by kind."""
+    """Judges a model: run-out by what its decisions cost, in worlds of many kinds of trouble beside other policies.
+
+    With --offline, and all other models: coverage of the intervals and pinball loss, on data not trained on.
+    """
+    if name == CLOSED_LOOP and not offline and seed is None:
+        plan = Plan(
+            families=families_of(families, NAMES),
+            seeds_of=seeds,
+            seeds=1 if quick else seeds_count,
+            items=4 if quick else ITEMS,
+            days=60 if quick else None,
+            version=version,
+            registry=registry,
+        )
+        scores = closed_loop(plan, processes, _say)
+        if docs is not None:
+            write_docs(scores, docs)
+        if as_json:
+            _print_json(scores)
+        else:
+            for line in text(scores):
+                click.echo(line)
+        return
     made = trainer(name)
     folder = model_dir(name, registry, version)
     metrics = made.evaluate(

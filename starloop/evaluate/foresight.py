@@ -1,0 +1,203 @@
+"""Policies that know what nobody can: the informed one the level and all future use, the clairvoyant one everything.
+
+The informed policy knows lead times as a distribution only: about what perfect sensing and forecasting would reach. The
+clairvoyant's cost is what all others are measured by. Both have at most one order of an item under way, as the service has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reactor.acts import lost_after_days
+from starloop.evaluate.gauges import Readings
+from starloop.evaluate.lives import ORDER_COST, Lives
+from starloop.evaluate.supplies import ORDERS_MAX, Fate
+from starloop.evaluate.world import TICK_HOURS, Order, Told, Wish, World, away_hits
+
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+WAITS = 60 * 24 // TICK_HOURS
+"""Ticks ahead that acting now is compared with: sixty days."""
+_QUANTILES = 400
+
+
+class Foresight:
+    """What both share: they need not hear anything."""
+
+    def __init__(self, lives: Lives) -> None:
+        self.lives = lives
+        self._under_way: dict[int, Order] = {}
+        self._awaited: list[int] = []
+        self._closed = _closed_ticks(lives)
+
+    def hear(self, hour: int, readings: Readings) -> None:
+        """Nothing new."""
+
+    def told(self, hour: int, told: Told) -> None:
+        """Nothing new."""
+
+    def decide(self, hour: int, world: World) -> Sequence[Wish]:
+        """An order for each item whose cost would grow by waiting."""
+        for row in self._awaited:
+            self._under_way[row] = next(order for order in reversed(world.orders) if order.row == row)
+        self._awaited = []
+        for row in [row for row, order in self._under_way.items() if self._over(order, hour)]:
+            del self._under_way[row]
+        free = np.array([row for row in range(len(self.lives)) if row not in self._under_way], dtype=np.int64)
+        if not free.size:
+            return ()
+        empty = self._empty_at(free, hour, world)
+        soon = empty - hour < (WAITS - 1) * TICK_HOURS
+        rows, empty = free[soon], empty[soon]
+        if not rows.size:
+            return ()
+        chosen = self.act(rows, empty, hour, world)
+        wishes = [
+            Wish(int(row), world.choices[choice]) for row, choice in zip(rows, chosen, strict=True) if choice >= 0
+        ]
+        self._awaited = [wish.row for wish in wishes]
+        return wishes
+
+    def act(self, rows: Int64, empty: Float64, hour: int, world: World) -> Int64:
+        """(rows,) the number of the choice to order now, or -1. empty: (rows,) the hour in which each is empty."""
+        raise NotImplementedError
+
+    def open(self, rows: Int64, hour: int, world: World) -> Bools:
+        """(rows, choices, WAITS) whether the order is allowed at this and the coming ticks; money as it is now."""
+        tick = hour // TICK_HOURS
+        sellers = [choice.seller for choice in world.choices]
+        closed = self._closed[:, :, tick : tick + WAITS]
+        missing = WAITS - closed.shape[2]
+        closed = np.pad(closed, ((0, 0), (0, 0), (0, missing)))[rows][:, sellers]
+        out = ~closed
+        out[:, :, 0] &= world.allowed()[rows]
+        return np.asarray(out)
+
+    def _empty_at(self, rows: Int64, hour: int, world: World) -> Float64:
+        return _last_hour(self.lives.empty_at(rows, hour, world.level[rows]))
+
+    def _over(self, order: Order, hour: int) -> bool:
+        """Whether the order is known to be over: it came, failed, or is given up."""
+        if order.fate is not Fate.VANISHES:
+            return order.arrives <= hour
+        stated = self.lives.family.supply.sellers[order.choice.seller].stated
+        return hour - order.hour > 24.0 * lost_after_days(stated)
+
+
+class Informed(Foresight):
+    """Knows the level and all future use, and of lead times how they are distributed, losses included."""
+
+    def __init__(self, lives: Lives) -> None:
+        super().__init__(lives)
+        leads = [self._lead_quantiles(seller) for seller in range(len(lives.family.supply.sellers))]
+        ahead = TICK_HOURS * np.arange(-WAITS, WAITS) / 24.0
+        late = np.stack([(np.maximum(days[None, :] - ahead[:, None], 0.0)).mean(axis=1) for days in leads])
+        early = np.stack([(np.maximum(ahead[:, None] - days[None, :], 0.0)).mean(axis=1) for days in leads])
+        out = np.stack([(days[None, :] > ahead[:, None]).mean(axis=1) for days in leads])
+        self._out, self._late, self._early = out, late, early
+
+    def act(self, rows: Int64, empty: Float64, hour: int, world: World) -> Int64:
+        """(rows,) the best choice now, unless a later tick is better for some choice at today's prices."""
+        lives = self.lives
+        ahead = np.floor((empty - hour) / TICK_HOURS).astype(np.int64)  # ticks until empty
+        packs = np.array([choice.packs for choice in world.choices])
+        sellers = [choice.seller for choice in world.choices]
+        place = np.clip(ahead[:, None] - np.arange(WAITS)[None, :] + WAITS, 0, 2 * WAITS - 1)
+        cost = (
+            lives.stockout[rows, None, None] * self._out[sellers][:, place].transpose(1, 0, 2)
+            + lives.per_day[rows, None, None] * self._late[sellers][:, place].transpose(1, 0, 2)
+            + lives.holding[rows, None, None] * self._early[sellers][:, place].transpose(1, 0, 2)
+        )
+        fixed = world.quotes()[rows] + ORDER_COST + _later_packs(lives, rows, packs, hour)
+        cost = np.where(self.open(rows, hour, world), cost + (fixed / packs)[:, :, None], np.inf)
+        return _first_is_best(cost)
+
+    def _lead_quantiles(self, seller: int) -> Float64:
+        """Lead times in days; a lost order counts as the time until it is given up, and a second lead time."""
+        draws = self.lives.supplies
+        days = draws.lead_days[:, seller].ravel()
+        gone = draws.fate.ravel()
+        after = lost_after_days(self.lives.family.supply.sellers[seller].stated)
+        second = np.roll(days, 1)
+        days = np.where(gone == Fate.VANISHES, after + second, np.where(gone == Fate.FAILS, days + second, days))
+        return np.asarray(np.quantile(days, (np.arange(_QUANTILES) + 0.5) / _QUANTILES))
+
+
+class Clairvoyant(Foresight):
+    """Knows use, purchases elsewhere, prices, and what becomes of each order before it is made."""
+
+    def act(self, rows: Int64, empty: Float64, hour: int, world: World) -> Int64:
+        """(rows,) the choice whose cost is least now; the draws of lost orders are passed over."""
+        lives, draws = self.lives, self.lives.supplies
+        for row in rows:
+            while draws.fate[row, world.ordered[row] % ORDERS_MAX] != Fate.COMES:
+                world.ordered[row] += 1
+        ordinal = world.ordered[rows] % ORDERS_MAX
+        packs = np.array([choice.packs for choice in world.choices])
+        sellers = [choice.seller for choice in world.choices]
+        lead = draws.lead_days[rows[:, None], np.array(sellers)[None, :], ordinal[:, None]]
+        ticks = hour + TICK_HOURS * np.arange(WAITS)
+        arrives = np.maximum(np.ceil(ticks[None, None, :] + 24.0 * lead[:, :, None]), ticks + 1)
+        late = np.maximum(arrives - empty[:, None, None], 0.0) / 24.0
+        early = np.maximum(empty[:, None, None] - arrives, 0.0) / 24.0
+        cost = (
+            lives.stockout[rows, None, None] * (late > 0.0)
+            + lives.per_day[rows, None, None] * late
+            + lives.holding[rows, None, None] * early
+        )
+        days = np.minimum(ticks // 24, lives.prices.shape[2] - 1)
+        factors = np.array([choice.of_price * choice.packs for choice in world.choices])
+        prices = lives.prices[:, sellers][lives.seed[rows]][:, :, days] * factors[None, :, None]
+        fixed = prices + ORDER_COST + _later_packs(lives, rows, packs, hour)[:, :, None]
+        return _first_is_best(np.where(self.open(rows, hour, world), cost + fixed / packs[None, :, None], np.inf))
+
+    def _empty_at(self, rows: Int64, hour: int, world: World) -> Float64:
+        """With what will be bought elsewhere in the meantime."""
+        lives, level = self.lives, world.level[rows].copy()
+        empty = super()._empty_at(rows, hour, world)
+        if not lives.family.elsewhere_per_year:
+            return empty
+        for place, row in enumerate(rows):
+            for moment in np.flatnonzero(lives.elsewhere[row, hour + 1 :]) + hour + 1:
+                if moment > empty[place]:
+                    break
+                level[place] += lives.elsewhere[row, moment]
+                empty[place] = _last_hour(lives.empty_at(rows[place : place + 1], hour, level[place : place + 1]))[0]
+        return empty
+
+
+def _last_hour(empty: Float64) -> Float64:
+    """The hour within which an item is used up: what comes at its beginning is in time."""
+    return np.asarray(np.where(np.isfinite(empty), np.ceil(empty) - 1.0, np.inf))
+
+
+def _later_packs(lives: Lives, rows: Int64, packs: Int64, hour: int) -> Float64:
+    """(rows, choices) holding cost of the packs beyond the first, which wait until those before are used up."""
+    if packs.max() == 1:
+        return np.zeros((len(rows), len(packs)))
+    days = np.array([lives.pack[row] / max(lives.use[row, hour : hour + 1440].mean() * 24.0, 1e-9) for row in rows])
+    return np.asarray((lives.holding[rows] * days)[:, None] * (packs * (packs - 1) / 2.0)[None, :])
+
+
+def _first_is_best(cost: Float64) -> Int64:
+    """(rows,) the choice whose cost now is least and no more than any later one; -1 where waiting is better."""
+    now = cost[:, :, 0].min(axis=1)
+    later = cost[:, :, 1:].min(axis=(1, 2))
+    return np.asarray(np.where(np.isfinite(now) & (now <= later), cost[:, :, 0].argmin(axis=1), -1))
+
+
+def _closed_ticks(lives: Lives) -> Bools:
+    """(n, sellers, ticks) whether a declared absence forbids an order then."""
+    sellers = lives.family.supply.sellers
+    ticks = lives.hours // TICK_HOURS
+    out = np.zeros((len(lives), len(sellers), ticks), dtype=bool)
+    if lives.family.declared:
+        for number, seller in enumerate(sellers):
+            for tick in range(ticks):
+                out[:, number, tick] = away_hits(lives, tick * TICK_HOURS, seller.stated)
+    return out

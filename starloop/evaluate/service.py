@@ -1,0 +1,255 @@
+"""The service as a policy: the real code, driven line by line through the replay protocol as a harness would drive it.
+
+It hears what devices publish and suppliers say, at the hours at which they do, and its orders are carried out as they stand. A
+judge that shares no code with it sees every reaction. Offers, reminders and ready requests find nobody at home.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from config.fleet import Customer, Device, Experience, Fleet, Product, Slot, Supplier
+from config.profile_file import load_profiles
+from config.resolve import Catalogue, resolve
+from star.ports import Scorer
+from starloop.evaluate.families import Sensing
+from starloop.evaluate.gauges import Readings
+from starloop.evaluate.lives import ORDER_COST, Lives
+from starloop.evaluate.supplies import Choice
+from starloop.evaluate.tracker import Tracker
+from starloop.evaluate.world import Order, Told, What, Wish, World
+from starloop.judge import CONTACTS, Judge
+from starloop.replay import Replay
+
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+
+LEVELS = (0.05, 0.25, 0.50, 0.75, 0.95)
+"""Of the forecasts that are judged: those that the service shows."""
+NORMALS = (-1.6448536, -0.6744898, 0.0, 0.6744898, 1.6448536)
+SAMPLE_HOUR = 12
+"""Of each day: the tick whose forecasts are kept."""
+_NAMES = {Sensing.LEVEL: "s", Sensing.INCREMENTS: "s_used", Sensing.TOTAL: "s_total"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """m forecasts with what came true. row, hour: (m,); days, reference: (m, levels) of the service and of a 28-day mean with
+    normal error; truth: (m,) days to empty, inf where it lies beyond what is known; trust: (m,)."""
+
+    row: Int64
+    hour: Int64
+    days: Float64
+    reference: Float64
+    truth: Float64
+    trust: Float64
+
+
+def fleet_of(lives: Lives) -> Fleet:
+    """The fleet file that the service would have: what customers and suppliers say, and nothing of how things truly are."""
+    family = lives.family
+    counted = family.gauge.sensing is not Sensing.LEVEL
+    customers: dict[str, Customer] = {}
+    devices = []
+    for row in range(len(lives)):
+        name = f"c{lives.customer[row]}"
+        customers.setdefault(name, _customer(lives, row, name))
+        price_max = family.mandate.price_max
+        slot = Slot(
+            capacity=float(lives.capacity[row]),
+            pack=float(lives.pack[row]),
+            suppliers=tuple(f"{seller.name}-{lives.seed[row]}" for seller in family.supply.sellers),
+            price_max=None if price_max is None else round(price_max * family.supply.sellers[0].price, 4),
+            stockout_cost=float(lives.stockout[row]),
+            stockout_cost_per_day=float(lives.per_day[row]),
+            holding_cost_per_day=float(lives.holding[row]),
+            order_cost=ORDER_COST,
+            spare_packs=bool(lives.spare[row]),
+        )
+        profile = "usage-counter" if counted else "level-tank"
+        devices.append(Device(id=f"d{row}", customer=name, profile=profile, slots={"s": slot}))
+    return Fleet(customers=tuple(customers.values()), devices=tuple(devices), suppliers=tuple(_suppliers(lives)))
+
+
+def _customer(lives: Lives, row: int, name: str) -> Customer:
+    spans = lives.vacations[row] if lives.family.declared else ()
+    budget = float(lives.budget[row])
+    return Customer(
+        id=name,
+        experience=Experience.AUTO,
+        consents=("replenishment",),
+        budget_per_month=budget if np.isfinite(budget) else None,
+        away=tuple((_date(lives.first_day + first), _date(lives.first_day + last)) for first, last in spans),
+    )
+
+
+def _suppliers(lives: Lives) -> list[Supplier]:
+    found = []
+    for seed in range(len(lives.seeds)):
+        for number, seller in enumerate(lives.family.supply.sellers):
+            price, pack = float(lives.prices[seed, number, 0]), float(lives.pack[0])
+            products = tuple(
+                Product(sku=f"{packs}-packs", quantity=packs * pack, price=round(price * packs * share, 4))
+                for packs, share in seller.breaks
+            )
+            found.append(
+                Supplier(id=f"{seller.name}-{seed}", lead_time_days=seller.stated, price=price, products=products)
+            )
+    return found
+
+
+class Service:
+    """Implements world.Policy. `samples` and `judge` hold what is to be scored afterwards."""
+
+    def __init__(self, lives: Lives, scorer: Scorer) -> None:
+        self.lives = lives
+        self.catalogue: Catalogue = resolve(fleet_of(lives), load_profiles())
+        self.judge = Judge(self.catalogue)
+        self.contacts = 0
+        self.first_forecast: dict[int, int] = {}
+        self._replay = Replay(self.catalogue, scorer, frozenset({"reactions", "forecasts"}))
+        self._start_s = lives.start_s()
+        self._metric = _NAMES[lives.family.gauge.sensing]
+        self._tracker = Tracker(lives, filtered=False)
+        self._orders: dict[str, Order] = {}
+        self._seen_orders = 0
+        self._said = 0
+        self._kept: list[tuple[int, int, list[float], Float64, float, float]] = []
+
+    def hear(self, hour: int, readings: Readings) -> None:
+        """Publishes the readings."""
+        self._tracker.hear(hour, readings)
+        temperature = self._temperature(hour)
+        for late in readings.late:
+            self._publish(hour, late.row, late.hour, late.value, temperature)
+        for row, value, again in zip(readings.rows, readings.values, readings.again, strict=True):
+            for _ in range(2 if again else 1):
+                self._publish(hour, int(row), hour, float(value), temperature)
+
+    def told(self, hour: int, told: Told) -> None:
+        """Hands the outcome in."""
+        if told.what in (What.DELIVERED, What.REFILLED):
+            self._tracker.told(told.row, told.quantity)
+        self._said += 1
+        body: dict[str, Any] = {"id": f"said-{self._said}", "result": str(told.what)}
+        if told.order is None:
+            body |= {"item": f"d{told.row}/s", "quantity": round(told.quantity, 6)}
+        else:
+            body["reaction"] = told.order.name
+            if told.what is What.DELIVERED:
+                body["quantity"] = round(told.quantity, 6)
+        self._outcome(hour, body)
+
+    def decide(self, hour: int, world: World) -> Sequence[Wish]:
+        """A tick: what the service printed becomes orders and cancellations."""
+        if hour % 24 == 0:
+            self._tracker.close_day(hour)
+            self._tell_prices(hour)
+        for order in world.orders[self._seen_orders :]:
+            self._orders[order.name] = order
+        self._seen_orders = len(world.orders)
+        wishes: list[Wish] = []
+        sampled = hour % 24 == SAMPLE_HOUR
+        for line in self._replay.feed(self._line(hour, {"tick": True})):
+            if b'"type":"forecast"' in line[:60]:
+                if sampled or len(self.first_forecast) < len(self.lives):
+                    self._forecast(hour, orjson.loads(line), world, sampled)
+            elif b'"starloop.' in line[:60]:
+                self._reaction(hour, orjson.loads(line), world, wishes)
+        return wishes
+
+    def samples(self) -> Samples:
+        """The forecasts kept, with what came true."""
+        kept = self._kept
+        return Samples(
+            row=np.array([one[0] for one in kept], dtype=np.int64),
+            hour=np.array([one[1] for one in kept], dtype=np.int64),
+            days=np.array([one[2] for one in kept]).reshape(-1, len(LEVELS)),
+            reference=np.array([one[3] for one in kept]).reshape(-1, len(LEVELS)),
+            truth=np.array([one[4] for one in kept]),
+            trust=np.array([one[5] for one in kept]),
+        )
+
+    def _reaction(self, hour: int, line: Mapping[str, Any], world: World, wishes: list[Wish]) -> None:
+        self.judge.reaction(line)
+        data = line["data"]
+        if line["type"] in CONTACTS:
+            self.contacts += 1
+        if line["type"] == "starloop.order.requested":
+            row = int(data["device"][1:])
+            names = [seller.name for seller in self.lives.family.supply.sellers]
+            seller = names.index(data["supplier"].rsplit("-", 1)[0])
+            packs = max(round(data["quantity"] / self.lives.pack[row]), 1)
+            of_price = next((one.of_price for one in world.choices if one.seller == seller and one.packs == packs), 1.0)
+            free_s = data.get("cancel_before") or 0.0
+            free_until = int(np.ceil((free_s - self._start_s) / 3600.0)) if free_s else 0
+            wishes.append(Wish(row, Choice(seller, packs, of_price), max(free_until, 0), line["id"]))
+        elif line["type"] == "starloop.order.cancelled":
+            order = self._orders.get(data["order"])
+            if order is not None and world.cancel(order):
+                self._said += 1
+                body = {"id": f"said-{self._said}", "reaction": line["id"], "result": "cancelled"}
+                self._outcome(hour, body)
+                self.judge.orders[order.name].ended = "cancelled"
+
+    def _forecast(self, hour: int, line: Mapping[str, Any], world: World, sampled: bool) -> None:
+        row = int(line["device"][1:])
+        self.first_forecast.setdefault(row, hour)
+        level = world.level[row]
+        if not sampled or level <= 1e-6 * self.lives.capacity[row]:
+            return
+        truth = float(self.lives.empty_at(np.array([row]), hour, np.array([level]))[0] - hour) / 24.0
+        days = [line["days_to_empty"][str(of)] for of in LEVELS]
+        self._kept.append((row, hour, days, self._reference_days(row, hour), truth, line["trust"]))
+
+    def _reference_days(self, row: int, hour: int) -> Float64:
+        """The level over the mean of 28 days, with the normal error of as many days' use."""
+        tracker = self._tracker
+        known = tracker.daily[row][~np.isnan(tracker.daily[row])]
+        prior = self.lives.capacity[row] / 30.0
+        rate = max(float(known.mean()), 1e-3 * prior) if known.size else prior
+        spread = float(known.std()) if known.size > 1 else rate
+        middle = max(float(np.nan_to_num(tracker.level[row])), 0.0) / rate
+        error = spread / rate * np.sqrt(max(middle, 0.5))
+        return np.asarray(np.clip(middle + error * np.array(NORMALS), 0.0, 3650.0))
+
+    def _publish(self, hour: int, row: int, measured: int, value: float, temperature: Float64 | None) -> None:
+        values = {self._metric: value}
+        if temperature is not None:
+            values["temperature"] = round(float(temperature[row]), 1)
+        payload = {"at": self._start_s + measured * 3600, "values": values}
+        self._feed(hour, {"topic": f"starloop/v1/d{row}/telemetry", "payload": payload})
+
+    def _temperature(self, hour: int) -> Float64 | None:
+        return self.lives.temperature_c[:, hour // 24] if self.lives.family.gauge.temperature else None
+
+    def _tell_prices(self, hour: int) -> None:
+        day = hour // 24
+        if not self.lives.family.supply.price_steps_per_year or day == 0:
+            return
+        prices = self.lives.prices
+        for seed, number in np.argwhere(prices[:, :, day] != prices[:, :, day - 1]):
+            name = f"{self.lives.family.supply.sellers[number].name}-{seed}"
+            self._feed(hour, {"supplier": name, "price": float(prices[seed, number, day])})
+
+    def _outcome(self, hour: int, body: dict[str, Any]) -> None:
+        self.judge.outcome(body)
+        self._feed(hour, {"outcome": body})
+
+    def _feed(self, hour: int, fields: dict[str, Any]) -> None:
+        if self._replay.feed(self._line(hour, fields)):
+            raise AssertionError("lines are printed at ticks only")
+
+    def _line(self, hour: int, fields: dict[str, Any]) -> bytes:
+        return orjson.dumps({"at": self._start_s + hour * 3600, **fields})
+
+
+def _date(day: int) -> str:
+    return datetime.fromtimestamp(day * 86_400, UTC).date().isoformat()
