@@ -113,16 +113,23 @@ async def stop_taking(door: Door, taking: asyncio.Task[None], stop_s: float) -> 
     taking.cancel()
 
 
-def check_exposure(settings: Settings) -> None:
-    """Beyond loopback the endpoints want credentials and TLS. Raises InputError where they lack them."""
-    exposed = [host for host in (settings.mqtt_host, settings.http_host) if not _loopback(host)]
-    if not exposed or settings.insecure:
+def check_exposure(settings: Settings, *, mqtt: bool = True, http: bool = True) -> None:
+    """Beyond loopback an endpoint wants TLS, and that of MQTT credentials too. Raises InputError where it lacks them.
+
+    mqtt, http: which of the endpoints this process has.
+    """
+    if settings.insecure:
         return
-    if settings.tls_cert is None or settings.mqtt_credentials is None:
-        raise InputError(
-            f"host is {exposed[0]!r}, reachable from other machines: expected credentials and TLS"
-            " (STARLOOP_MQTT_CREDENTIALS, STARLOOP_TLS_CERT, STARLOOP_TLS_KEY), or --insecure said out loud"
-        )
+    wanted = [("STARLOOP_TLS_CERT", settings.tls_cert), ("STARLOOP_TLS_KEY", settings.tls_key)]
+    for here, host, needs in (
+        (mqtt, settings.mqtt_host, [("STARLOOP_MQTT_CREDENTIALS", settings.mqtt_credentials), *wanted]),
+        (http, settings.http_host, wanted),
+    ):
+        if here and not _loopback(host) and any(value is None for _, value in needs):
+            raise InputError(
+                f"host is {host!r}, reachable from other machines: expected credentials and TLS"
+                f" ({', '.join(name for name, _ in needs)}), or --insecure said out loud"
+            )
 
 
 def _loopback(host: str) -> bool:

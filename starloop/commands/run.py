@@ -133,9 +133,7 @@ async def _gate(host: str, port: int, data: Path | None, access: Access, tls: ss
 @click.option("--data", type=click.Path(path_type=Path), help="A folder for what waits to be sent. [STARLOOP_DATA_DIR]")
 @click.option("--name", default="edge", show_default=True, help="This site's name, by which brokers know it.")
 @click.option("--broker", help="Hear a broker, instead of being the endpoint for devices.")
-@click.option(
-    "--share", default="starloop", show_default=True, help="Without --uplink: the shared subscription's name."
-)
+@click.option("--share", help="Without --uplink: the name of a shared subscription, for several that share the work.")
 @click.option("--topic", "topics", multiple=True, help="A topic filter to hear there; may be given several times.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at, without --broker.")
 @click.option("--port", "--mqtt-port", default=PORT_DEFAULT, show_default=True, help="The port; 0 for a free one.")
@@ -151,7 +149,7 @@ def edge(
     data: Path | None,
     name: str,
     broker: str | None,
-    share: str,
+    share: str | None,
     topics: tuple[str, ...],
     host: str,
     port: int,
@@ -162,7 +160,7 @@ def edge(
     """A site's agent: devices' messages, kept on disk and brought to the centre when it can be reached.
 
     Without --uplink it is the centre's own way in and out of somebody's broker: what is heard there goes into the log, reactions
-    go out there. Several of them share the work.
+    go out there. With --share several of them share the work.
 
     Passwords may come from STARLOOP_UPLINK_PASSWORD and STARLOOP_BROKER_PASSWORD instead of the URLs.
     """
@@ -186,7 +184,7 @@ def edge(
 
 
 def _at_the_rim(
-    data: Path | None, name: str, broker: str | None, share: str, topics: tuple[str, ...], ca: Path | None
+    data: Path | None, name: str, broker: str | None, share: str | None, topics: tuple[str, ...], ca: Path | None
 ) -> None:
     if broker is None:
         raise UsageError(

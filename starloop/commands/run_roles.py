@@ -78,23 +78,25 @@ def run_role(role: str, making: Making, **given: Any) -> None:
 
 async def _run(settings: Settings, role: str, making: Making) -> None:
     asked = asyncio.create_task(stop_asked())
-    starting = asyncio.create_task(_serving(settings, role, making, asked))
-    await asyncio.wait({asked, starting}, return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():
-        # Told to stop, perhaps while it still waits for the log or the store.
-        try:
-            async with asyncio.timeout(settings.stop_s):
-                await asyncio.shield(starting)
-        except TimeoutError:
-            starting.cancel()
-            await asyncio.wait([starting], timeout=2.0)
-    if starting.done() and not starting.cancelled():
-        starting.result()
+    ready = asyncio.Event()
+    serving = asyncio.create_task(_serving(settings, role, making, asked, ready))
+    await asyncio.wait({asked, serving}, return_when=asyncio.FIRST_COMPLETED)
+    if not ready.is_set():
+        serving.cancel()  # told to stop while it still waits for the log or the store, with nothing in its hands
+    _, late = await asyncio.wait({serving}, timeout=settings.stop_s)
+    if late:
+        serving.cancel()
+        await asyncio.wait({serving}, timeout=2.0)
+    if serving.done() and not serving.cancelled():
+        serving.result()
 
 
-async def _serving(settings: Settings, role: str, making: Making, asked: asyncio.Task[None]) -> None:
-    async with roles().alone(settings, role, making) as ready:
-        click.echo(ready)
+async def _serving(
+    settings: Settings, role: str, making: Making, asked: asyncio.Task[None], ready: asyncio.Event
+) -> None:
+    async with roles().alone(settings, role, making) as line:
+        ready.set()
+        click.echo(line)
         await asked
 
 

@@ -57,7 +57,7 @@ async def taking_in(base: Base) -> AsyncIterator[Door]:
 @asynccontextmanager
 async def gate(base: Base) -> AsyncIterator[str]:
     """Our own MQTT endpoint."""
-    check_exposure(base.settings)
+    check_exposure(base.settings, http=False)
     async with taking_in(base) as door, Gate(base, door).serving() as port:
         yield f"mqtt {base.settings.mqtt_host}:{port}"
 
@@ -110,7 +110,7 @@ async def reactor(base: Base) -> AsyncIterator[str]:
 @asynccontextmanager
 async def console(base: Base) -> AsyncIterator[str]:
     """The pages and the API."""
-    check_exposure(base.settings)
+    check_exposure(base.settings, mqtt=False)
     async with taking_in(base) as door:
         part = ConsolePart(base, door)
         async with part.serving() as (port, link):

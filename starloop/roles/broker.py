@@ -1,7 +1,8 @@
-"""Somebody's MQTT broker as the way in and out: heard by a shared subscription, acknowledged when the log has it.
+"""Somebody's MQTT broker as the way in and out: heard in a session that it keeps, acknowledged when the log has it.
 
-What the broker loses before it hands over is its own; what it handed over is not lost. Several of these share the work of one
-broker: its shared subscription hands each message to one of them, the log each reaction.
+What the broker loses before it hands over is its own; what it handed over is not lost. Several of these may share the work of one
+broker: a shared subscription hands each message to one of them, the log each reaction. Not by default, since Mosquitto 2.0 forgets
+shared subscriptions when it restarts, until a member is back: what is published meanwhile it acknowledges and drops.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Broker:
         url: BrokerUrl,
         filters: Sequence[str] = FILTERS,
         *,
-        share: str | None = "starloop",
+        share: str | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._base = base
