@@ -2,8 +2,9 @@
 
 The agent is a thin shell: what to do is decided in worker.py, one worker a partition, and it does it. An agent that fails
 stops the application with its reason (`watch`), and what it had not finished comes again after the restart; nothing is
-skipped. When partitions come and go every worker starts anew from its table, so that none goes on from a state that
-another process has left behind. Not here: the analysis, the reactor (facts.py hands the facts over), the endpoints.
+skipped. A partition that comes gets a new worker from the table, unless it went a moment ago and nobody else can have had
+it, so that none goes on from a state that another process has left behind. Not here: the analysis, the reactor (facts.py
+hands the facts over), the endpoints.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import faust
+import structlog
 from faust.tables.manager import TableManager
 from faust.types import TP, EventT, StreamT, TransportT
 from mode import CrashingSupervisor
 
+from star.errors import LogDamaged, LogError
 from star.ports import Clock
 from star.records import Tick, encode
 from stream.checkpoint import Policy, named_blocks
@@ -26,7 +29,7 @@ from stream.media import EmbeddedMedium, Medium
 from stream.ticker import Rhythm
 from stream.topics import BLOCKS, FACTS, INPUT, WATCHED
 from stream.transports.base import CorrectedConsumer, CorrectedProducer
-from stream.transports.client import LogClient
+from stream.transports.client import Fetched, LogClient
 from stream.transports.log import SqliteLog
 from stream.worker import (
     Analyses,
@@ -44,6 +47,9 @@ SWITCH_INTERVAL_S = 0.0005
 BUFFERED_EVENTS_MAX = 128
 """Records of a topic that wait for their agent in memory; one may hold 2,000 readings."""
 RETAIN_EVERY_S = 600.0
+RETRY_S = 0.5
+"""Before the log is asked again when it was away."""
+_log = structlog.get_logger("stream")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +184,9 @@ class AnalysisAgent:
         self._options = options
         self._hooks = hooks
         self.workers: dict[int, PartitionWorker] = {}
+        self._kept: dict[int, PartitionWorker] = {}
+        self._kept_of = -2
+        self._in_hand: PartitionWorker | None = None
         self._input_name = app.medium.topic(INPUT)
         self._input = app.topic(self._input_name)
         self._names = {name: app.medium.topic(name) for name in (INPUT, FACTS, *WATCHED)}
@@ -191,25 +200,55 @@ class AnalysisAgent:
         return cast(CorrectedConsumer, self._app.consumer)
 
     async def revoked(self, *_: object, **__: object) -> None:
-        """Partitions may go: what the workers know may be old when they come back."""
-        self.workers.clear()
+        """Partitions may go. Of one that comes back at once nobody else had anything in between: its worker goes on then."""
+        self._kept = {partition: worker for partition, worker in self.workers.items() if worker is not self._in_hand}
+        self.workers = {}
+        self._kept_of = self._app.consumer_generation_id
 
     async def recover(self) -> None:
-        """The table is what it was: a fresh analysis of each partition takes up its blocks."""
+        """The table is what it was: a fresh analysis of each partition takes up its blocks. Faust passes over what a callback
+        raises, and the partitions would lie still: it stops the application here."""
+        try:
+            await self._recover()
+        except Exception as error:
+            await self._app.crash(error)
+            raise
+
+    async def _recover(self) -> None:
         self._consumer.hold(self._input_name)
         self._consumer.pack(self._input_name)
-        self.workers.clear()
-        for partition in sorted(tp.partition for tp in self._consumer.assignment() if tp.topic == self._input_name):
-            last = await self._client.last(FACTS, partition)
-            self.workers[partition] = PartitionWorker(
-                self._make_analysis(partition),
-                blocks=named_blocks(self._blocks.items(), partition),
-                facts_end=facts_end_after(None if last is None else last.value),
-                policy=self._options.checkpoint,
-                partition=partition,
-            )
+        generation = self._app.consumer_generation_id
+        kept, self._kept = self._kept if generation == self._kept_of + 1 else {}, {}
+        mine = sorted(tp.partition for tp in self._consumer.assignment() if tp.topic == self._input_name)
+        last = await self._last([partition for partition in mine if partition not in kept])
+        if generation != self._app.consumer_generation_id or self._app.should_stop:
+            return  # they went again meanwhile, and this is called again for what came then
+        for partition in mine:
+            self.workers[partition] = kept.get(partition) or self._worker(partition, last.get(partition))
             if self._options.rhythm is not None:
                 self._options.rhythm.begin(partition)
+
+    async def _last(self, partitions: list[int]) -> dict[int, Fetched]:
+        """The last facts of each, asked for until the log answers."""
+        while True:
+            try:
+                return await self._client.last(FACTS, partitions)
+            except LogDamaged:
+                raise
+            except LogError as error:
+                _log.warning("wait_for_log", error=str(error))
+                if self._app.should_stop:
+                    return {}
+                await asyncio.sleep(RETRY_S)
+
+    def _worker(self, partition: int, last: Fetched | None) -> PartitionWorker:
+        return PartitionWorker(
+            self._make_analysis(partition),
+            blocks=named_blocks(self._blocks.items(), partition),
+            facts_end=facts_end_after(None if last is None else last.value),
+            policy=self._options.checkpoint,
+            partition=partition,
+        )
 
     async def run(self, stream: StreamT[Any]) -> None:
         """The agent."""
@@ -232,10 +271,14 @@ class AnalysisAgent:
         self._hooks.took(partition, wire)
         if self._options.rhythm is not None and wire[:1] != b"T":
             self._options.rhythm.arrived(partition)
+        # One whose effects end half way must not go on: what it took for written is not.
+        self._in_hand = worker
         for effect in worker.take(offset, wire):
             if self.workers.get(partition) is not worker:
+                self._in_hand = None
                 return False
             await self._perform(effect, event)
+        self._in_hand = None
         return True
 
     async def tick(self) -> None:
@@ -250,9 +293,7 @@ class AnalysisAgent:
     async def _send(self, topic: str, value: bytes, partition: int) -> asyncio.Future[Any]:
         """On its way, in the order of calls; the future is done when the log has it. A flush waits for it."""
         producer = cast(CorrectedProducer, self._app.producer)
-        return cast(
-            "asyncio.Future[Any]", await producer.send(self._names[topic], None, value, partition, None, None)
-        )
+        return cast("asyncio.Future[Any]", await producer.send(self._names[topic], None, value, partition, None, None))
 
     async def _perform(self, effect: Effect, event: EventT[Any]) -> None:
         partition = event.message.partition

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from starloop.bench.figures import Figure, machine
+from starloop.logging import configure
 
 
 @click.group()
@@ -90,6 +91,69 @@ def influx(
     )
     with tempfile.TemporaryDirectory(prefix="starloop-bench-") as folder:
         _tell(bench.run(Path(folder), options, readings, runs), as_json)
+
+
+@command.command()
+@click.option(
+    "--readings", type=click.IntRange(100_000), default=4_000_000, show_default=True, help="Readings of the history."
+)
+@click.option(
+    "--devices", type=click.IntRange(100), default=20_000, show_default=True, help="Tanks, each of its own customer."
+)
+@click.option(
+    "--rate",
+    type=click.IntRange(100),
+    multiple=True,
+    help="Instead: readings a second that arrive live; may be repeated.",
+)
+@click.option(
+    "--seconds", type=click.IntRange(5), default=20, show_default=True, help="How long a live run is measured."
+)
+@_runs
+@_json
+def kafka(readings: int, devices: int, rate: tuple[int, ...], seconds: int, runs: int, as_json: bool) -> None:
+    """Readings a second that one stream worker takes from Kafka, state and facts included; or how soon, at a live --rate.
+
+    STARLOOP_LOG and STARLOOP_STORE say where Kafka and PostgreSQL are; each run has topics and a database of its own there,
+    which go afterwards.
+    """
+    from config.settings import Settings
+    from starloop.bench import kafka as bench
+
+    settings = Settings.read()
+    configure("error", "auto")
+    with tempfile.TemporaryDirectory(prefix="starloop-bench-") as folder:
+        if not rate:
+            load = bench.Load(devices=devices, readings=readings)
+            _tell(bench.run(Path(folder), settings, load, runs), as_json)
+            return
+        figures = []
+        for one in rate:
+            figures += bench.run_live(
+                Path(folder), settings, bench.Load(devices=devices, rate_per_s=one), seconds, runs
+            )
+        _tell(figures, as_json)
+
+
+@command.command()
+@click.option("--role", type=click.Choice(("stream", "reactor")), default="stream", show_default=True)
+@click.option(
+    "--kills", type=click.IntRange(1, 100), default=10, show_default=True, help="How many workers are killed."
+)
+@click.option("--standbys", type=click.IntRange(0, 1), default=0, show_default=True, help="As STARLOOP_STANDBYS.")
+@_json
+def takeover(role: str, kills: int, standbys: int, as_json: bool) -> None:
+    """Seconds until all partitions go on after kill -9 of one of two workers, under a steady load.
+
+    STARLOOP_LOG and STARLOOP_STORE say where Kafka and PostgreSQL are; topics and a database of its own go afterwards.
+    """
+    from config.settings import Settings
+    from starloop.bench import takeover as bench
+
+    settings = Settings.read()
+    configure("error", "auto")
+    with tempfile.TemporaryDirectory(prefix="starloop-bench-") as folder:
+        _tell(bench.run(Path(folder), settings, role, kills, standbys), as_json)
 
 
 def _tell(figures: list[Figure], as_json: bool) -> None:

@@ -129,6 +129,6 @@ class LogClient(Protocol):
         """How many records the group has yet to commit, of each place."""
         ...
 
-    async def last(self, topic: str, partition: int) -> Fetched | None:
-        """The last record; None where there is none."""
+    async def last(self, topic: str, partitions: Collection[int]) -> dict[int, Fetched]:
+        """The last record of each of these partitions that has one."""
         ...

@@ -74,14 +74,12 @@ class EmbeddedClient:
             found[topic, 0] = max(0, self.log.end(topic) - max(begin, committed or 0))
         return found
 
-    async def last(self, topic: str, partition: int) -> Fetched | None:
-        """The last record of partition 0; None for others."""
-        if partition != 0:
-            return None
+    async def last(self, topic: str, partitions: Collection[int]) -> dict[int, Fetched]:
+        """See LogClient; there is partition 0."""
         for record in self.log.read_records(topic, self.log.end(topic) - 1, 1):
-            if record.value is not None:
-                return Fetched(topic, 0, record.offset, record.at_ms, record.key, record.value)
-        return None
+            if record.value is not None and 0 in partitions:
+                return {0: Fetched(topic, 0, record.offset, record.at_ms, record.key, record.value)}
+        return {}
 
 
 def _nothing() -> None:

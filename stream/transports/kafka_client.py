@@ -119,21 +119,21 @@ class KafkaClient:
                 found[topic, partition] = max(0, end - done)
         return found
 
-    async def last(self, topic: str, partition: int) -> Fetched | None:
-        """The last record; where compaction took the last ones, the last that is there."""
-        tp = TopicPartition(self.options.topic_name(topic), partition)
-        if tp not in await self._places(topic):
-            return None
+    async def last(self, topic: str, partitions: Collection[int]) -> dict[int, Fetched]:
+        """The last record of each; where compaction took the last ones, the last that is there."""
+        tps = [tp for tp in await self._places(topic) if tp.partition in partitions]
+        if not tps:
+            return {}
         # Not the consumer that looks things up: fetching would go on in it.
         reader = AIOKafkaConsumer(**self.options.consuming(None))
         try:
-            with self.options.meant(f"read the last record of {topic!r}"):
+            with self.options.meant(f"read the last records of {topic!r}"):
                 async with asyncio.timeout(OPERATION_S_MAX):
                     await reader.start()
-                    record = await _last(reader, tp)
+                    records = await _last(reader, tps)
         finally:
             await _ended(reader)
-        return None if record is None else fetched_of(record, topic)
+        return {tp.partition: fetched_of(record, topic) for tp, record in records.items()}
 
     async def _places(self, topic: str) -> list[TopicPartition]:
         """Every partition of the topic. Raises LogError where it is not there."""
@@ -236,28 +236,33 @@ async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(RETRY_MS / 1000)
 
 
-async def _last(reader: AIOKafkaConsumer, tp: TopicPartition) -> ConsumerRecord[bytes, bytes] | None:
-    begin = (await reader.beginning_offsets([tp]))[tp]
-    end = (await reader.end_offsets([tp]))[tp]
-    reader.assign([tp])
+async def _last(
+    reader: AIOKafkaConsumer, tps: Sequence[TopicPartition]
+) -> dict[TopicPartition, ConsumerRecord[bytes, bytes]]:
+    begins, ends = await reader.beginning_offsets(tps), await reader.end_offsets(tps)
+    wanted = {tp for tp in tps if ends[tp] > begins[tp]}
+    found: dict[TopicPartition, ConsumerRecord[bytes, bytes]] = {}
     back = 1
     # A look finds nothing only where nothing is left in its span: then the next one starts further back.
-    while end > begin:
-        if records := await _read_to(reader, tp, max(begin, end - back), end):
-            return records[-1]
-        if end - back <= begin:
-            break
+    while wanted:
+        found |= await _last_within(reader, {tp: (max(begins[tp], ends[tp] - back), ends[tp]) for tp in wanted})
+        wanted = {tp for tp in wanted if tp not in found and ends[tp] - back > begins[tp]}
         back *= 8
-    return None
+    return found
 
 
-async def _read_to(
-    reader: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int
-) -> list[ConsumerRecord[bytes, bytes]]:
-    """Every record with a value from `start` to before `end`."""
-    found: list[ConsumerRecord[bytes, bytes]] = []
-    reader.seek(tp, start)
-    while await reader.position(tp) < end:
-        records = (await reader.getmany(tp, timeout_ms=FETCH_WAIT_MS)).get(tp, [])
-        found += [record for record in records if record.value is not None and record.offset < end]
+async def _last_within(
+    reader: AIOKafkaConsumer, spans: Mapping[TopicPartition, tuple[int, int]]
+) -> dict[TopicPartition, ConsumerRecord[bytes, bytes]]:
+    """Of each partition the last record with a value from the start to before the end of its span."""
+    found: dict[TopicPartition, ConsumerRecord[bytes, bytes]] = {}
+    reader.assign(list(spans))
+    for tp, (start, _) in spans.items():
+        reader.seek(tp, start)
+    left = set(spans)
+    while left:
+        for tp, records in (await reader.getmany(*left, timeout_ms=FETCH_WAIT_MS)).items():
+            whole = [one for one in records if one.value is not None and one.offset < spans[tp][1]]
+            found |= {tp: whole[-1]} if whole else {}
+        left = {tp for tp in left if await reader.position(tp) < spans[tp][1]}
     return found

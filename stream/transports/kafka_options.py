@@ -78,7 +78,7 @@ class KafkaOptions:
     ca: Path | None = None
     client_id: str = "starloop"
     session_timeout_s: float = 6.0
-    heartbeat_s: float = 1.0
+    heartbeat_s: float = 0.5
 
     @staticmethod
     def brokers_of(url: str) -> tuple[str, ...]:

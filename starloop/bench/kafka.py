@@ -1,0 +1,202 @@
+"""How fast one stream worker on Kafka handles readings, and how soon: `starloop run stream` as a process of its own.
+
+Catch-up: the input lies in the topics before the worker starts; measured is from its first facts to its last, so the start
+of the process is told apart. Live: a load, also a process of its own, writes into the topics as a gate does, at a given rate;
+what counts is the time from a reading's arrival to the facts of the tick behind it, both as the log says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+
+from config.settings import Settings
+from star.errors import StarloopError
+from star.records import decode
+from star.sense import Readings
+from starloop.bench.figures import Figure
+from starloop.bench.installation import LOOK_S, Worker, installed
+from starloop.bench.kafka_load import Tanks, fill, loading
+from starloop.bench.replay import fleet_of
+from starloop.clock import WallClock
+from starloop.roles.base import Base, opened
+from stream.topics import FACTS, INPUT
+from stream.transports.client import Fetched
+
+CATCH_UP_S_MAX = 600.0
+WARM_UP_S = 5.0
+"""Of a live run, before readings count: every item has been seen, and its first look is behind it."""
+DRAIN_S_MAX = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What is offered. rate_per_s: readings a second of event time; in a live run, of the clock."""
+
+    devices: int = 20_000
+    readings: int = 4_000_000
+    rate_per_s: int = 200_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatchUp:
+    """One run. start_s: from the start of the process to its first facts."""
+
+    readings: int
+    wall_s: float
+    cpu_s: float
+    start_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """One run. behind_s: from the last reading's arrival to the facts behind it."""
+
+    readings: int
+    cpu_s: float
+    wall_s: float
+    latency_ms: tuple[float, float]
+    behind_s: float
+
+
+def run(folder: Path, settings: Settings, load: Load, runs: int) -> list[Figure]:
+    """Catch-up: the figures of `runs` runs, each on topics of its own. Raises StarloopError."""
+    done = [asyncio.run(_catch_up(folder / str(number), settings, load)) for number in range(runs)]
+    return [
+        Figure(name="kafka, readings a second", unit="1/s", runs=tuple(one.readings / one.wall_s for one in done)),
+        Figure(name="kafka, readings a CPU-second", unit="1/s", runs=tuple(one.readings / one.cpu_s for one in done)),
+        Figure(name="kafka, start of the process to first facts", unit="s", runs=tuple(one.start_s for one in done)),
+    ]
+
+
+def run_live(folder: Path, settings: Settings, load: Load, seconds: int, runs: int) -> list[Figure]:
+    """Live at a rate: the figures of `runs` runs. Raises StarloopError."""
+    name = f"kafka at {load.rate_per_s:,}/s"
+    done = [
+        asyncio.run(_live(folder / f"live-{load.rate_per_s}-{number}", settings, load, seconds))
+        for number in range(runs)
+    ]
+    return [
+        Figure(name=f"{name}, taken a second", unit="1/s", runs=tuple(one.readings / one.wall_s for one in done)),
+        Figure(name=f"{name}, CPU-seconds a second", unit="", runs=tuple(one.cpu_s / one.wall_s for one in done)),
+        Figure(name=f"{name}, arrival to facts, median", unit="ms", runs=tuple(one.latency_ms[0] for one in done)),
+        Figure(name=f"{name}, arrival to facts, 99 %", unit="ms", runs=tuple(one.latency_ms[1] for one in done)),
+        Figure(name=f"{name}, behind at the end", unit="s", runs=tuple(one.behind_s for one in done)),
+    ]
+
+
+async def _catch_up(folder: Path, settings: Settings, load: Load) -> CatchUp:
+    async with (
+        installed(folder, settings, STARLOOP_TICKS="log") as place,
+        opened(place.settings, WallClock(), "bench", fleet_file(folder, load.devices)) as base,
+    ):
+        ticks = await fill(base, Tanks(load.devices, base), load.readings, load.rate_per_s)
+        worker = await place.run("stream")
+        first = await _facts(base, worker, 1)
+        cpu_s, begun_s = worker.cpu_s(), time.monotonic()
+        await _facts(base, worker, ticks * base.log.partitions)
+        cpu_s, wall_s = worker.cpu_s() - cpu_s, time.monotonic() - begun_s
+    # What was handled before the first look is as much as these facts stand for.
+    counted = round(load.readings * (1.0 - first / (ticks * base.log.partitions)))
+    return CatchUp(readings=counted, wall_s=wall_s, cpu_s=cpu_s, start_s=begun_s - worker.started_s)
+
+
+async def _facts(base: Base, worker: Worker, count: int) -> int:
+    """Waits until the facts of `count` ticks are in the log; how many are."""
+    until_s = time.monotonic() + CATCH_UP_S_MAX
+    while (found := sum((await base.log.ends(FACTS)).values())) < count:
+        worker.check()
+        if time.monotonic() > until_s:
+            raise StarloopError(f"facts of {found} of {count} ticks came in {CATCH_UP_S_MAX:g} s")
+        await asyncio.sleep(LOOK_S)
+    return found
+
+
+async def _live(folder: Path, settings: Settings, load: Load, seconds: int) -> Live:
+    async with (
+        installed(folder, settings) as place,
+        opened(place.settings, WallClock(), "bench", fleet_file(folder, load.devices)) as base,
+    ):
+        Tanks(load.devices, base)
+        worker = await place.run("stream")
+        await _facts(base, worker, base.log.partitions)
+        async with loading(place, load.devices, load.rate_per_s, WARM_UP_S + seconds) as load_process:
+            first_ms = base.clock.now_ms() + round(WARM_UP_S * 1000)
+            await asyncio.sleep(WARM_UP_S)
+            cpu_s, begun_s = worker.cpu_s(), time.monotonic()
+            await load_process.ended()
+            cpu_a_second = (worker.cpu_s() - cpu_s) / (time.monotonic() - begun_s)
+        rows = await _drained(base)
+    readings, wall_s, latency_ms, behind_s = _latencies(rows, first_ms)
+    return Live(readings=readings, cpu_s=cpu_a_second * wall_s, wall_s=wall_s, latency_ms=latency_ms, behind_s=behind_s)
+
+
+async def _drained(base: Base) -> list[Fetched]:
+    """The whole input and all facts, once the facts are behind the last reading of every partition."""
+    ends = await base.log.ends(INPUT)
+    follower = base.log.follow([INPUT, FACTS])
+    await follower.start()
+    rows: list[Fetched] = []
+    wanted = dict.fromkeys(ends, -1)
+    told = dict.fromkeys(ends, -1)
+    unread = {partition for partition, end in ends.items() if end}
+    until_s = time.monotonic() + DRAIN_S_MAX
+    try:
+        while True:
+            for row in await follower.fetch(10_000, wait_s=0.5):
+                if row.topic == FACTS:
+                    told[row.partition] = orjson.loads(row.value)["offset"]
+                    rows.append(row)
+                    continue
+                if row.value[:1] == b"R":
+                    wanted[row.partition] = row.offset
+                    rows.append(row)
+                if row.offset >= ends[row.partition] - 1:
+                    unread.discard(row.partition)
+            if not unread and all(told[partition] >= offset for partition, offset in wanted.items()):
+                return rows
+            if time.monotonic() > until_s:
+                raise StarloopError(f"the worker did not catch up with the load in {DRAIN_S_MAX:g} s")
+    finally:
+        await follower.close()
+
+
+def _latencies(rows: list[Fetched], first_ms: int) -> tuple[int, float, tuple[float, float], float]:
+    """Of readings that arrived from `first_ms` on: how many, over how many seconds they came, median and 99 % of the time to
+    the facts behind them in ms, and the same of the last one in s."""
+    facts: dict[int, tuple[list[int], list[int]]] = {}
+    for row in rows:
+        if row.topic == FACTS:
+            offsets, at_ms = facts.setdefault(row.partition, ([], []))
+            offsets.append(orjson.loads(row.value)["offset"])
+            at_ms.append(row.at_ms)
+    waits, arrivals, last = [], [], (0, 0)
+    for row in rows:
+        if row.topic != INPUT:
+            continue
+        readings = decode(row.value)
+        assert isinstance(readings, Readings)
+        offsets, at_ms = facts[row.partition]
+        told_ms = at_ms[bisect.bisect_left(offsets, row.offset)]
+        arrived_ms = readings.arrived_ms[readings.arrived_ms >= first_ms]
+        if arrived_ms.size:
+            arrivals.append(arrived_ms)
+            waits.append(told_ms - arrived_ms)
+            last = max(last, (int(arrived_ms[-1]), told_ms))
+    all_ms, arrived_ms = np.concatenate(waits), np.concatenate(arrivals)
+    span_s = (arrived_ms.max() - arrived_ms.min()) / 1000
+    p50_ms, p99_ms = np.percentile(all_ms, (50, 99))
+    return all_ms.size, float(span_s), (float(p50_ms), float(p99_ms)), (last[1] - last[0]) / 1000
+
+
+def fleet_file(folder: Path, devices: int) -> Path:
+    """A fleet of so many tanks, each of a customer of its own."""
+    file = folder / "fleet.toml"
+    file.write_text(fleet_of(devices))
+    return file

@@ -1,0 +1,146 @@
+"""The load of the Kafka benchmarks: levels of many tanks, packed and sorted into partitions as a gate does it.
+
+Either a history with ticks, written beforehand, or readings at a steady rate as they arrive, by a process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from config.settings import Settings
+from star.errors import StarloopError
+from star.records import Record, Tick
+from star.sense import Readings
+from star.times import DAY_MS
+from starloop.bench.installation import Installation
+from starloop.clock import WallClock
+from starloop.roles.base import Base, opened
+from stream.inlet import Sorter
+
+STEP_MS = 100
+"""Between ticks of the history, in each partition: as often as a worker ticks while readings arrive."""
+FIRST_MS = 1_764_000_000_000
+READINGS_A_RECORD_MAX = 2_000
+GATHER_S = 0.003
+"""How long a gate gathers readings before it writes them."""
+
+
+class Tanks:
+    """Levels that fall, with a sensor's noise: reading k is of tank k modulo their number. Numbers its metrics at the store."""
+
+    def __init__(self, devices: int, base: Base) -> None:
+        self.devices = devices
+        self._base = base
+        self._metric = np.array(base.store.names.add(f"tank-{n}/oil" for n in range(devices)), dtype=np.int32)
+        self._sorter = Sorter(base.log.partitions, base.store.names, lambda: base.fleet.current)
+        number = np.arange(devices)
+        self._full = 200.0 + number * 7 % 750
+        self._use_per_ms = (2.0 + number % 29) / DAY_MS
+
+    def readings(self, first: int, at_ms: NDArray[np.int64], since_ms: int) -> Readings:
+        """Readings number `first` and on, measured and arrived at these times; the tanks were full at `since_ms`."""
+        number = first + np.arange(at_ms.size)
+        turn, device = np.divmod(number, self.devices)
+        noise = (number * 7919 % 101 - 50) / 50.0
+        value = np.round(self._full[device] - self._use_per_ms[device] * (at_ms - since_ms) + noise, 2)
+        return Readings(
+            metric=self._metric[device],
+            at_ms=at_ms,
+            arrived_ms=at_ms,
+            value=np.maximum(value, 0.0),
+            boot=np.ones(at_ms.size, dtype=np.int64),
+            seq=turn,
+        )
+
+    async def append(self, records: list[Record]) -> None:
+        """Into the log; durable on return."""
+        await self._base.log.append(self._sorter.entries(records))
+
+
+async def fill(base: Base, tanks: Tanks, readings: int, rate_per_s: int) -> int:
+    """Writes a history of so many readings, evenly `rate_per_s` a second of its time; how many ticks each partition has."""
+    each = max(1, rate_per_s * STEP_MS // 1000)
+    steps = -(-readings // each)
+    for step in range(steps):
+        count = min(each, readings - step * each)
+        start_ms = FIRST_MS + step * STEP_MS
+        at_ms = start_ms + np.arange(count, dtype=np.int64) * STEP_MS // each
+        batch = tanks.readings(step * each, at_ms, FIRST_MS)
+        # A batch is sorted as a whole, so each partition's share of it must fit into a record.
+        pieces = max(1, count // (READINGS_A_RECORD_MAX * base.log.partitions // 2))
+        places = np.array_split(np.arange(count), pieces)
+        await tanks.append([*(batch.take(rows) for rows in places), Tick(at_ms=start_ms + STEP_MS)])
+    return steps
+
+
+@asynccontextmanager
+async def loading(place: Installation, devices: int, rate_per_s: int, seconds: float) -> AsyncIterator[LoadProcess]:
+    """The load as a process of its own, which has begun when the block starts and ends with it. Raises StarloopError."""
+    numbers = (str(devices), str(rate_per_s), str(seconds))
+    settings = place.settings.model_dump_json(include={"log", "log_prefix", "store", "partitions"})
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "starloop.bench.kafka_load", settings, str(place.folder / "load"), *numbers),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    load = LoadProcess(process)
+    try:
+        assert process.stdout is not None
+        if not await process.stdout.readline():
+            await load.ended()
+        yield load
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadProcess:
+    """A load that runs."""
+
+    process: asyncio.subprocess.Process
+
+    async def ended(self) -> None:
+        """Waits until it has written all. Raises StarloopError where it could not."""
+        _, said = await self.process.communicate()
+        if self.process.returncode != 0:
+            raise StarloopError(f"the load failed: {said.decode()[-500:]}")
+
+
+async def _load(settings: Settings, devices: int, rate_per_s: int, seconds: float) -> None:
+    """At the rate until the time is over: what fell due since the last append goes with the next one."""
+    async with opened(settings, WallClock(), "load") as base:
+        tanks = Tanks(devices, base)
+        loop = asyncio.get_running_loop()
+        sys.stdout.write("begins\n")
+        sys.stdout.flush()
+        begun_s, begun_ms, sent = loop.time(), base.clock.now_ms(), 0
+        while loop.time() - begun_s < seconds:
+            await asyncio.sleep(GATHER_S)
+            due = int((loop.time() - begun_s) * rate_per_s)
+            if due <= sent:
+                continue
+            number = np.arange(sent, due, dtype=np.int64)
+            at_ms = begun_ms + number * 1000 // rate_per_s
+            await tanks.append([tanks.readings(sent, at_ms, begun_ms)])
+            sent = due
+
+
+def main(arguments: list[str]) -> None:
+    """Settings as JSON, a folder, devices, readings a second, seconds."""
+    settings, folder, devices, rate_per_s, seconds = arguments
+    place = Settings.model_validate_json(settings).model_copy(update={"data_dir": Path(folder)})
+    asyncio.run(_load(place, int(devices), int(rate_per_s), float(seconds)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
