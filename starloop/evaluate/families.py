@@ -152,8 +152,8 @@ FAMILIES: tuple[Family, ...] = (
     Family(name="shifting", what="households whose size changes", demand=Kind.SHIFTING, pack_days=(20.0, 60.0)),
     Family(name="away-declared", what="vacations that are declared", vacations_per_year=4.0, declared=True),
     Family(name="away-undeclared", what="vacations that nobody tells of", vacations_per_year=4.0),
-    Family(name="intermittent", what="days without use", demand=Kind.INTERMITTENT),
-    Family(name="lumpy", what="rare use of very different sizes", demand=Kind.LUMPY),
+    Family(name="intermittent", what="days without use", demand=Kind.INTERMITTENT, pack_days=(30.0, 80.0)),
+    Family(name="lumpy", what="rare use of very different sizes", demand=Kind.LUMPY, pack_days=(30.0, 80.0)),
     Family(
         name="cold-start",
         what="the first 60 days of items that begin half empty",

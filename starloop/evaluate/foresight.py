@@ -23,6 +23,10 @@ Bools = NDArray[np.bool_]
 
 WAITS = 60 * 24 // TICK_HOURS
 """Ticks ahead that acting now is compared with: sixty days."""
+INFORMED_QUANTILE = 0.9
+"""The informed policy takes a second order to last so long, where two are needed in a row."""
+NEXT_PACKS = 4
+"""Packs that are looked ahead to, where use comes in lumps."""
 _QUANTILES = 400
 
 
@@ -56,6 +60,7 @@ class Foresight:
         rows, empty = free[soon], empty[soon]
         if not rows.size:
             return ()
+        empty = self._with_next(rows, empty, hour, world)
         chosen = self.act(rows, empty, hour, world)
         wishes = [
             Wish(int(row), world.choices[choice]) for row, choice in zip(rows, chosen, strict=True) if choice >= 0
@@ -81,6 +86,23 @@ class Foresight:
     def _empty_at(self, rows: Int64, hour: int, world: World) -> Float64:
         return _last_hour(self.lives.empty_at(rows, hour, world.level[rows]))
 
+    def _with_next(self, rows: Int64, empty: Float64, hour: int, world: World) -> Float64:
+        """The hour by which a pack must have come, where more than one is needed within the time that orders take.
+
+        The second pack can only be ordered when the first has come, so the first is needed a lead time before the second is.
+        """
+        lives, level = self.lives, world.level[rows]
+        before = np.zeros(len(rows))
+        for more in range(1, NEXT_PACKS):
+            before += self.usual_hours(rows, more, world)
+            needed = _last_hour(lives.empty_at(rows, hour, level + more * lives.pack[rows]))
+            empty = np.minimum(empty, np.maximum(needed - before, hour))
+        return empty
+
+    def usual_hours(self, rows: Int64, more: int, world: World) -> Float64:
+        """(rows,) hours that the order after `more` others will take, as far as the policy knows."""
+        raise NotImplementedError
+
     def _over(self, order: Order, hour: int) -> bool:
         """Whether the order is known to be over: it came, failed, or is given up."""
         if order.fate is not Fate.VANISHES:
@@ -100,6 +122,11 @@ class Informed(Foresight):
         early = np.stack([(np.maximum(ahead[:, None] - days[None, :], 0.0)).mean(axis=1) for days in leads])
         out = np.stack([(days[None, :] > ahead[:, None]).mean(axis=1) for days in leads])
         self._out, self._late, self._early = out, late, early
+        self._usual = 24.0 * float(np.quantile(leads[0], INFORMED_QUANTILE)) + TICK_HOURS
+
+    def usual_hours(self, rows: Int64, more: int, world: World) -> Float64:
+        """A high quantile of the first seller's."""
+        return np.full(len(rows), self._usual)
 
     def act(self, rows: Int64, empty: Float64, hour: int, world: World) -> Int64:
         """(rows,) the best choice now, unless a later tick is better for some choice at today's prices."""
@@ -130,6 +157,11 @@ class Informed(Foresight):
 
 class Clairvoyant(Foresight):
     """Knows use, purchases elsewhere, prices, and what becomes of each order before it is made."""
+
+    def usual_hours(self, rows: Int64, more: int, world: World) -> Float64:
+        """What the first seller's order will take."""
+        ordinal = (world.ordered[rows] + more) % ORDERS_MAX
+        return np.asarray(24.0 * self.lives.supplies.lead_days[rows, 0, ordinal] + TICK_HOURS)
 
     def act(self, rows: Int64, empty: Float64, hour: int, world: World) -> Int64:
         """(rows,) the choice whose cost is least now; the draws of lost orders are passed over."""

@@ -95,7 +95,7 @@ class Reference:
     def told(self, hour: int, told: Told) -> None:
         """Deliveries teach lead times; what has failed is under way no more."""
         if told.what in (What.DELIVERED, What.REFILLED):
-            self.tracker.told(told.row, told.quantity)
+            self.tracker.told(hour, told.row, told.quantity)
         if told.order is not None and self._since[told.row] == told.order.hour:
             if told.what is What.DELIVERED:
                 self._arrived(told.row, hour)

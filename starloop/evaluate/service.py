@@ -136,7 +136,7 @@ class Service:
     def told(self, hour: int, told: Told) -> None:
         """Hands the outcome in."""
         if told.what in (What.DELIVERED, What.REFILLED):
-            self._tracker.told(told.row, told.quantity)
+            self._tracker.told(hour, told.row, told.quantity)
         self._said += 1
         body: dict[str, Any] = {"id": f"said-{self._said}", "result": str(told.what)}
         if told.order is None:

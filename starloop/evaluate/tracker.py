@@ -90,10 +90,10 @@ class Tracker:
             return np.maximum(self.level, 0.0)
         return np.maximum(self.level - self.rate() * (hour - self.at) / 24.0, 0.0)
 
-    def told(self, row: int, quantity: float) -> None:
+    def told(self, hour: int, row: int, quantity: float) -> None:
         """So much was said to have come."""
         lives = self._lives
-        room = np.inf if lives.spare[row] else max(lives.capacity[row] - self.level[row], 0.0)
+        room = np.inf if lives.spare[row] else max(lives.capacity[row] - self.level_at(hour)[row], 0.0)
         fits = min(quantity, room)
         self.level[row] += fits
         self._added[row] += fits

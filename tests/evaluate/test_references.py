@@ -1,0 +1,124 @@
+"""The policies that the service is compared with are sane: who knows more pays less, and mandates are kept."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from starloop.evaluate.evaluation import REFERENCES
+from starloop.evaluate.families import Family, family
+from starloop.evaluate.gauges import Readings, draw_faults
+from starloop.evaluate.lives import Lives, lives
+from starloop.evaluate.references import LeadTimes, gamma_quantiles
+from starloop.evaluate.tracker import Tracker
+from starloop.evaluate.world import Account, World
+
+SEED = 77_000
+
+
+def lived(of: Lives, policy: str) -> tuple[World, Account]:
+    """A life under a reference policy."""
+    world = World(of, REFERENCES[policy](of), draw_faults(of))
+    return world, world.run()
+
+
+def cost(name: str, policy: str) -> float:
+    """Mean cost of an item in the family."""
+    of = lives(family(name), [SEED, SEED + 1])
+    return float(lived(of, policy)[1].cost(of).mean())
+
+
+def test_who_knows_more_pays_less() -> None:
+    """Clairvoyant <= informed <= each policy that must sense and forecast, in the mean over families and forty items' years."""
+    policies = ("clairvoyant", "informed", "newsvendor", "threshold", "moving-average")
+    means = {
+        policy: float(np.mean([np.log(cost(name, policy)) for name in ("steady", "weather", "away-undeclared")]))
+        for policy in policies
+    }
+    assert sorted(policies, key=lambda policy: means[policy]) == list(policies)
+
+
+def test_the_clairvoyant_pays_for_its_orders_and_little_else() -> None:
+    """Never a run-out in a steady life, and packs come within hours of being needed."""
+    of = lives(family("steady"), [SEED], 12)
+    _, account = lived(of, "clairvoyant")
+    assert account.run_outs.sum() == 0.0
+    assert account.pack_days_early.sum() / account.packs.sum() < 0.5
+
+
+def test_a_filter_pays_where_sensors_lie() -> None:
+    """Spikes and sticking ruin the newsvendor that believes every reading."""
+    for name in ("spikes", "stuck"):
+        assert cost(name, "newsvendor-filtered") < 0.5 * cost(name, "newsvendor")
+
+
+@pytest.mark.parametrize("policy", list(REFERENCES))
+def test_references_keep_budget_price_and_absence(policy: str) -> None:
+    """As the mandate is theirs too, no comparison is with what the customer forbids."""
+    of = lives(family("mandate"), [SEED], 8, 240)
+    world, _ = lived(of, policy)
+    listed = of.family.supply.sellers[0].price
+    limit = (of.family.mandate.price_max or np.inf) * listed
+    assert world.orders
+    assert all(order.price / order.choice.packs <= limit + 1e-9 for order in world.orders)
+    away = lives(family("away-declared"), [SEED], 8, 240)
+    world, _ = lived(away, policy)
+    low, high = away.family.supply.sellers[0].stated
+    for order in world.orders:
+        first, last = int((order.hour + 24 * low) // 24), int((order.hour + 24 * high) // 24)
+        assert not any(first <= end and start <= last for start, end in away.vacations[order.row])
+
+
+def test_at_most_one_order_of_an_item_is_under_way() -> None:
+    """As is the service's rule: so that comparisons are fair."""
+    of: Lives = lives(family("shifting"), [SEED], 8, 200)
+    for policy in REFERENCES:
+        world, _ = lived(of, policy)
+        for row in range(len(of)):
+            orders = [order for order in world.orders if order.row == row]
+            assert all(before.arrives <= after.hour for before, after in pairwise(orders))
+
+
+def test_lead_times_are_learned_from_deliveries() -> None:
+    """Stated 1.5 to 4 days; after forty deliveries of nine days the mean is near nine."""
+    of = lives(family("steady"), [SEED], 2, 30)
+    leads = LeadTimes(of)
+    stated = leads.moments()[0][0, 0]
+    for _ in range(40):
+        leads.learn(0, 0, 9.0)
+    assert stated < 3.5
+    assert 7.5 < leads.moments()[0][0, 0] < 9.5
+
+
+def test_the_filter_does_not_follow_a_spike_and_does_follow_a_change() -> None:
+    """One reading of nothing is not believed; three in a row are."""
+    of: Lives = lives(family("steady"), [SEED], 1, 30)
+    capacity = float(of.capacity[0])
+    tracker = Tracker(of, filtered=True)
+
+    def say(hour: int, share: float) -> float:
+        rows, again = np.array([0]), np.array([False])
+        tracker.hear(hour, Readings(rows=rows, values=np.array([share * capacity]), again=again))
+        return float(tracker.level_at(hour)[0]) / capacity
+
+    for hour in range(0, 24, 6):
+        say(hour, 0.9 - hour / 2000.0)
+    assert say(24, 0.0) > 0.8
+    say(30, 0.001)
+    assert say(36, 0.0) < 0.1
+
+
+def test_gamma_quantiles_have_the_mean_that_is_asked_for() -> None:
+    """Ascending, with a mean of 1 for peaked and for skewed demand alike."""
+    rows = gamma_quantiles(np.array([0.5, 2.0, 50.0]))
+    assert (np.diff(rows, axis=1) >= 0.0).all()
+    assert np.allclose(rows.mean(axis=1), 1.0, atol=0.06)
+
+
+def test_an_unknown_family_is_named_in_the_error() -> None:
+    """With the names that there are."""
+    with pytest.raises(Exception, match="no family 'nonsense'"):
+        family("nonsense")
+    assert isinstance(family("steady"), Family)

@@ -1,0 +1,107 @@
+"""The service in the worlds of the evaluation: what it may not do it does not do, whatever the trouble, and scores are made."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from models.runtime import load_scorer
+from starloop.cli import cli
+from starloop.evaluate.families import NAMES, family
+from starloop.evaluate.gauges import draw_faults
+from starloop.evaluate.lives import SEEDS, lives
+from starloop.evaluate.score import pinball
+from starloop.evaluate.service import Service
+from starloop.evaluate.world import World
+
+SEED = 31_000
+
+
+def serve(name: str, items: int = 4, days: int = 75) -> tuple[World, Service]:
+    """A small life of the family under the service."""
+    of = lives(family(name), [SEED], items, days)
+    service = Service(of, load_scorer("run-out"))
+    world = World(of, service, draw_faults(of))
+    world.run()
+    return world, service
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_order_is_doubled_or_forbidden_in_any_family(name: str) -> None:
+    """Judged from outside: price, budget, consent, absence, supplier, one order at a time. And amounts balance."""
+    world, service = serve(name)
+    assert service.judge.broken == []
+    assert world.imbalance() < 1e-9
+    assert service.first_forecast
+    assert max(service.first_forecast.values()) <= 24
+
+
+def test_the_service_orders_and_its_orders_arrive() -> None:
+    """In an ordinary life: hardly a run-out, and as many orders as are used."""
+    world, _ = serve("steady", days=150)
+    assert world.account.orders.sum() >= 8
+    assert world.account.run_outs.sum() <= 1
+    assert all(order.name for order in world.orders)
+
+
+def test_the_same_seed_gives_the_same_orders_and_forecasts() -> None:
+    """Twice the same life, to the last figure."""
+    (first, one), (second, two) = serve("spikes"), serve("spikes")
+    assert [(order.row, order.hour, order.name) for order in first.orders] == [
+        (order.row, order.hour, order.name) for order in second.orders
+    ]
+    assert np.array_equal(one.samples().days, two.samples().days)
+
+
+def test_forecasts_are_judged_by_what_was_truly_used() -> None:
+    """Quantiles in order, a truth for each that does not depend on the deliveries, and shares between 0 and 1."""
+    _, service = serve("weekly")
+    samples = service.samples()
+    assert len(samples.truth) > 200
+    assert (np.diff(samples.days, axis=1) >= 0.0).all()
+    assert (samples.truth > 0.0).all()
+
+
+def test_pinball_loss_is_least_at_the_quantiles_of_the_truth() -> None:
+    """The right quantiles of a known distribution lose less than others."""
+    rng = np.random.default_rng(1)
+    truth = rng.exponential(10.0, 4000)
+    right = np.tile(-10.0 * np.log1p(-np.array([0.05, 0.25, 0.5, 0.75, 0.95])), (4000, 1))
+    assert pinball(right, truth).mean() < pinball(1.5 * right, truth).mean()
+    assert pinball(right, truth).mean() < pinball(0.6 * right, truth).mean()
+
+
+def test_seeds_for_building_and_held_out_seeds_never_meet() -> None:
+    """A thousand seeds of each are apart."""
+    assert SEEDS["dev"] + 1000 < SEEDS["test"]
+
+
+def test_the_command_writes_a_table_a_page_and_its_figures(tmp_path: Path) -> None:
+    """A quick run of two families: JSON with intervals, a page that shows both figures, figures that are XML."""
+    command = ["models", "evaluate", "run-out", "--quick", "--family", "steady", "--family", "mandate"]
+    done = CliRunner().invoke(cli, [*command, "--processes", "1", "--json", "--write-docs", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    scores = json.loads(done.stdout)
+    assert set(scores["families"]) == {"steady", "mandate"}
+    middle, low, high = scores["families"]["steady"]["policies"]["service"]["over_clairvoyant"]
+    assert low <= middle <= high
+    assert scores["overall"]["policies"]["clairvoyant"]["over_clairvoyant"] == [1.0, 1.0, 1.0]
+    assert scores["overall"]["broken"] == 0
+    folder = tmp_path / "explanation"
+    page = (folder / "evaluation.md").read_text()
+    for figure in ("evaluation-cost.svg", "evaluation-coverage.svg"):
+        assert figure in page
+        assert ET.fromstring((folder / figure).read_text()).tag.endswith("svg")
+    shown = CliRunner().invoke(cli, [*command, "--processes", "1"])
+    assert "service over informed" in shown.stdout
+
+
+def test_a_family_that_there_is_not_is_refused() -> None:
+    """With exit 2, as wrong use."""
+    done = CliRunner().invoke(cli, ["models", "evaluate", "run-out", "--family", "nonsense"])
+    assert done.exit_code != 0

@@ -1,0 +1,156 @@
+"""The worlds of the evaluation: nothing is made or lost in them, and every policy meets the same chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from starloop.evaluate.evaluation import REFERENCES
+from starloop.evaluate.families import FAMILIES, NAMES, Family, family
+from starloop.evaluate.gauges import Readings, draw_faults
+from starloop.evaluate.lives import Lives, lives
+from starloop.evaluate.references import FilteredNewsvendor
+from starloop.evaluate.supplies import Choice
+from starloop.evaluate.world import Account, Told, What, Wish, World
+
+SEED = 4_242
+
+
+class Weekly:
+    """Orders a pack of everything each week, and keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.heard: list[Told] = []
+        self.values = 0
+
+    def hear(self, hour: int, readings: Readings) -> None:
+        """Counts."""
+        self.values += len(readings.rows) + len(readings.late)
+
+    def told(self, hour: int, told: Told) -> None:
+        """Keeps."""
+        self.heard.append(told)
+
+    def decide(self, hour: int, world: World) -> Sequence[Wish]:
+        """Every 168 hours."""
+        return [Wish(row, Choice(0, 1, 1.0)) for row in range(len(world.lives))] if hour % 168 == 0 else []
+
+
+def drawn(name: str | Family, items: int = 4, days: int = 120) -> Lives:
+    """A small world of the family."""
+    return lives(family(name) if isinstance(name, str) else name, [SEED], items, days)
+
+
+def lived(lives_: Lives, policy: str) -> Account:
+    """What came of the life under a reference policy."""
+    return World(lives_, REFERENCES[policy](lives_), draw_faults(lives_)).run()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_came_in_was_used_or_spilled_or_is_left(name: str) -> None:
+    """In every family level + delivered = used + spilled + left, for each item, and no level is below nothing."""
+    of = drawn(name)
+    policy = Weekly()
+    world = World(of, policy, draw_faults(of))
+    world.run()
+    assert world.imbalance() < 1e-9
+    assert (world.level >= 0.0).all()
+    assert (world.consumed <= of.used[:, of.hours] + 1e-9 * of.capacity).all()
+    assert world.delivered.sum() > 0.0
+    assert policy.values > 0
+
+
+def test_there_is_a_family_for_each_kind_of_trouble() -> None:
+    """At least twenty, with names and descriptions of their own."""
+    assert len(FAMILIES) >= 20
+    assert len(set(NAMES)) == len(NAMES)
+    assert len({one.what for one in FAMILIES}) == len(FAMILIES)
+
+
+def test_the_same_seed_is_the_same_life_to_the_last_reading() -> None:
+    """Use, faults, deliveries and money are the same when drawn again; another seed gives others."""
+    costs = []
+    for seed in (SEED, SEED, SEED + 1):
+        of = lives(family("spikes"), [seed], 4, 90)
+        costs.append(World(of, FilteredNewsvendor(of), draw_faults(of)).run().cost(of).tolist())
+    assert costs[0] == costs[1]
+    assert costs[0] != costs[2]
+
+
+def test_a_seed_lives_the_same_alone_and_beside_another_one() -> None:
+    """Seeds that share arrays do not share chance."""
+    alone = lives(family("late"), [SEED], 4, 60)
+    beside = lives(family("late"), [SEED, SEED + 1], 4, 60)
+    assert np.array_equal(alone.use, beside.use[:4])
+    assert np.array_equal(alone.supplies.lead_days, beside.supplies.lead_days[:4])
+    first = World(alone, FilteredNewsvendor(alone), draw_faults(alone)).run().cost(alone)
+    assert np.array_equal(first, World(beside, FilteredNewsvendor(beside), draw_faults(beside)).run().cost(beside)[:4])
+
+
+def test_two_policies_meet_the_same_lead_times_and_use() -> None:
+    """An item's second order takes as long for who orders early as for who orders late."""
+    of = drawn("steady")
+    leads = []
+    for policy in ("clairvoyant", "threshold"):
+        world = World(of, REFERENCES[policy](of), draw_faults(of))
+        world.run()
+        second = [[order for order in world.orders if order.row == row][1] for row in range(len(of))]
+        leads.append([order.arrives - order.hour for order in second])
+    assert leads[0] == leads[1]
+
+
+def test_what_is_lost_is_not_paid_for_and_the_customer_may_hear_of_it() -> None:
+    """Half of the lost orders fail aloud, the others vanish; neither fills anything."""
+    supply = replace(family("lost").supply, lost=1.0)
+    of = drawn(replace(family("lost"), supply=supply))
+    policy = Weekly()
+    world = World(of, policy, draw_faults(of))
+    account = world.run()
+    assert world.delivered.sum() == 0.0
+    assert account.premium.sum() == 0.0
+    assert {told.what for told in policy.heard} == {What.FAILED}
+    assert len(policy.heard) < len(world.orders)
+
+
+def test_the_true_time_to_empty_is_when_the_level_is_used_up() -> None:
+    """Used up to the level and no further, at the hour told."""
+    of = drawn("lumpy")
+    rows = np.arange(len(of))
+    empty = of.empty_at(rows, 30, of.level)
+    for row in rows:
+        hour = int(np.ceil(empty[row]))
+        used = of.used[row] - of.used[row, 30]
+        assert used[hour] >= of.level[row] - 1e-9 * of.capacity[row]
+        assert used[hour - 1] <= of.level[row] + 1e-9 * of.capacity[row]
+
+
+def test_a_gauge_that_sticks_repeats_itself_and_one_that_is_offline_tells_later() -> None:
+    """Readings of a stuck gauge are equal for days; what was measured offline arrives with its old hours."""
+    stuck = drawn("stuck", days=300)
+    faults = draw_faults(stuck)
+    said: dict[int, list[float]] = {}
+
+    class Noting(Weekly):
+        def hear(self, hour: int, readings: Readings) -> None:
+            for row, value in zip(readings.rows, readings.values, strict=True):
+                if faults.stuck[row, hour]:
+                    said.setdefault(int(row), []).append(float(value))
+
+    World(stuck, Noting(), faults).run()
+    assert said
+    assert all(len(set(values)) <= len(values) / 10 for values in said.values())
+    of = drawn("offline", days=200)
+
+    class Listening(Weekly):
+        late: int = 0
+
+        def hear(self, hour: int, readings: Readings) -> None:
+            assert all(one.hour < hour for one in readings.late)
+            self.late += len(readings.late)
+
+    policy = Listening()
+    World(of, policy, draw_faults(of)).run()
+    assert policy.late > 0
