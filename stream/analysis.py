@@ -347,6 +347,11 @@ class Analysis:
         blocks[META] = json.dumps(meta, ensure_ascii=False, sort_keys=True).encode()
         return blocks
 
+    @property
+    def included(self) -> int:
+        """The offset up to which the loaded checkpoint includes every record; -1 where there is none."""
+        return self._meta_offset
+
     def load_blocks(self, blocks: Mapping[str, bytes]) -> None:
         """Starts over from checkpoints; of a device in several blocks the newest counts. Raises LogDamaged."""
         self._reset()

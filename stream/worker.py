@@ -54,6 +54,11 @@ class Analyses(Protocol):
         """Takes up the state of blocks written before."""
         ...
 
+    @property
+    def included(self) -> int:
+        """The offset up to which all blocks that were loaded include every record; -1 where none were."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class AppendFacts:
@@ -130,8 +135,11 @@ class PartitionWorker:
         """
         if self._next is not None and offset < self._next:
             return  # a transport delivers again what it had fetched before it was set back to the committed offset
-        if self._next is not None and offset > self._next:
-            raise LogDamaged(f"the input goes on at {offset}: expected record {self._next}")
+        expected = self.analysis.included + 1 if self._next is None else self._next
+        if offset > expected and (self._next is not None or self.analysis.included >= 0):
+            raise LogDamaged(
+                f"partition {self._partition} of the input goes on at {offset}: expected record {expected}, or one before it"
+            )
         self._next = offset + 1
         self._schedule.handled()
         if wire[:1] == b"R":

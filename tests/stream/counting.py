@@ -89,6 +89,10 @@ class Counting:
             else:
                 self.blocks[name] = body
 
+    @property
+    def included(self) -> int:
+        return -1  # what did not change is not written again here, so there is nothing to say
+
     def totals(self) -> dict[int, tuple[int, int]]:
         """metric -> (count, rolling hash of its values in order)."""
         return {

@@ -145,6 +145,21 @@ def test_a_record_delivered_again_counts_once_and_a_missing_one_is_not_passed_ov
         list(worker.take(12, wire))
 
 
+def test_a_worker_that_begins_behind_what_its_checkpoint_includes_says_so() -> None:
+    """The records in between would be lost without a word; what comes again is what it should get."""
+
+    class Included(Counting):
+        included = 9
+
+    wire = encode(Readings.of_rows([(1, 5, 5, 2.0, -1, -1)]))
+    for start in (3, 10):
+        worker = PartitionWorker(Included(), blocks={}, facts_end=0, policy=Policy(), partition=2)
+        assert list(worker.take(start, wire)) == []
+    worker = PartitionWorker(Included(), blocks={}, facts_end=0, policy=Policy(), partition=2)
+    with pytest.raises(LogDamaged, match="partition 2 of the input goes on at 11: expected record 10"):
+        list(worker.take(11, wire))
+
+
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), joined=st.integers(1, 40))
 def test_readings_of_several_records_are_analysed_together_and_nothing_changes(seed: int, joined: int) -> None:
