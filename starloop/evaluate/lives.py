@@ -55,9 +55,10 @@ class Chance:
 class Lives:
     """n items. Amounts in the item's unit, money, hours from the start of the life.
 
-    first_day: days since the epoch, one for all seeds, as they share one run; seed: (n,) which seed's item, counted from 0; customer: (n,) whose; use: (n, hours) what is wanted in each hour, beyond the
-    last day lived; used: (n, hours + 1) its running sum; temperature_c: (n, days);
-    vacations: by item, first and last day of each; elsewhere: (n, hours) quantity bought elsewhere, elsewhere_told the same.
+    first_day: days since the epoch, one for all seeds, as they share one run. seed: (n,) which seed's item, counted from 0;
+    customer: (n,) whose. use: (n, hours) what is wanted in each hour, beyond the last day lived; used: (n, hours + 1) its
+    running sum. temperature_c: (n, days). vacations: by item, first and last day of each. elsewhere: (n, hours) quantity bought
+    elsewhere, and elsewhere_told whether it is said. prices: (seeds, sellers, days) of a pack. budget: (n,) a month's.
     """
 
     family: Family
