@@ -98,7 +98,7 @@ class Life:
         self.judged += len(levels)
         self.judged_in_90 += sum(0.05 <= level <= 0.95 for level in levels)
         told[FORECASTS], told[HONESTY] = [orjson.dumps(watched[FORECASTS])], [orjson.dumps(watched[HONESTY])]
-        told[SCORES] = [orjson.dumps([_score(row) for row in watched[SCORES]])]
+        told[SCORES] = [orjson.dumps(watched[SCORES])]
         step = self._engine.step(facts)
         self._store.commit(step, self._engine.catalogue)
         self._counted(step)
@@ -125,14 +125,6 @@ def _monitored(seed: int) -> Chain:
         topic = f"starloop/v1/{MONITOR}/telemetry"
         chain.send(Message(sent_ms=sent_ms, arrive_ms=sent_ms, topic=topic, payload=payload))
     return chain
-
-
-def _score(row: Any) -> dict[str, Any]:
-    """A score as topic `scores` has it."""
-    item = f"{row.device}/{row.item}"
-    return {"device": row.device, "item": item, "at_ms": row.at_ms, "anomaly": row.anomaly, "alert": row.alert} | {
-        "life": row.remaining_life
-    }
 
 
 def decided(step: Step) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def entries(topic: str, partition: int, start: int, count: int) -> list[Entry]:
     return [Entry(topic, partition, None, b"%d" % nth) for nth in range(start, start + count)]
 
 
-async def fetch(follower: Follower, count: int, timeout_s: float = 30.0) -> list[Fetched]:
+async def fetch(follower: Follower, count: int, timeout_s: float = 60.0) -> list[Fetched]:
     """So many records; fails where they don't come."""
     found: list[Fetched] = []
     deadline = time.monotonic() + timeout_s
@@ -102,7 +102,7 @@ def values(records: list[Fetched], topic: str = "input", partition: int = 0) -> 
     return [one.value for one in records if (one.topic, one.partition) == (topic, partition)]
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+async def until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     """Waits until it holds."""
     deadline = time.monotonic() + timeout_s
     while not condition():
