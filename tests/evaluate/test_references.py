@@ -30,6 +30,7 @@ def cost(name: str, policy: str) -> float:
     return float(lived(of, policy)[1].cost(of).mean())
 
 
+@pytest.mark.soak
 def test_who_knows_more_pays_less() -> None:
     """Clairvoyant <= informed <= each policy that must sense and forecast, in the mean over families and forty items' years."""
     policies = ("clairvoyant", "informed", "newsvendor", "threshold", "moving-average")
@@ -48,6 +49,7 @@ def test_the_clairvoyant_pays_for_its_orders_and_little_else() -> None:
     assert account.pack_days_early.sum() / account.packs.sum() < 0.5
 
 
+@pytest.mark.soak
 def test_a_filter_pays_where_sensors_lie() -> None:
     """Spikes and sticking ruin the newsvendor that believes every reading."""
     for name in ("spikes", "stuck"):

@@ -19,6 +19,8 @@ from starloop.evaluate.score import pinball
 from starloop.evaluate.service import Service
 from starloop.evaluate.world import World
 
+pytestmark = pytest.mark.soak  # minutes of simulated lives
+
 SEED = 31_000
 
 
