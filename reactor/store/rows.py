@@ -21,7 +21,7 @@ from reactor.state import (
     Timer,
 )
 from star.errors import StoreDamaged
-from star.react import Reaction
+from star.react import Decision, Reaction
 from star.repeat import Outcome, Result
 
 Timing = Literal["early", "right", "late"]
@@ -97,7 +97,10 @@ class QuarantineRow:
 
 _T = TypeVar("_T")
 _encoder = msgspec.json.Encoder()
-_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+# All are made here, in one thread: made when they are first needed, by several threads at once, they crash the process.
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {
+    kind: msgspec.json.Decoder(kind) for kind in (*KINDS.values(), Need, Reaction, Decision)
+}
 
 
 def clean(said: str) -> str:
@@ -112,11 +115,8 @@ def write(value: object) -> str:
 
 def read(kind: type[_T], text: str) -> _T:
     """The value of `write`'s text. Raises StoreDamaged where it is not one."""
-    decoder = _decoders.get(kind)
-    if decoder is None:
-        decoder = _decoders[kind] = msgspec.json.Decoder(kind)
     try:
-        found: _T = decoder.decode(text)
+        found: _T = _decoders[kind].decode(text)
     except msgspec.DecodeError as error:
         raise StoreDamaged(f"the store holds a {kind.__name__} that can't be read: {error}") from error
     return found
