@@ -24,7 +24,7 @@ from mode import CrashingSupervisor
 from star.errors import LogDamaged, LogError
 from star.ports import Clock
 from star.records import Tick, encode
-from stream.checkpoint import Policy, named_blocks
+from stream.checkpoint import Policy, goes_back, named_blocks
 from stream.media import EmbeddedMedium, Medium
 from stream.ticker import Rhythm
 from stream.topics import BLOCKS, FACTS, INPUT, WATCHED
@@ -64,7 +64,9 @@ class StreamOptions:
 
 
 class RawTable(faust.Table[bytes, bytes]):
-    """A table whose keys and values are bytes in its changelog too, and not JSON."""
+    """A table whose keys and values are bytes in its changelog too, and not JSON. Recovering, it never goes back."""
+
+    goes_back = staticmethod(goes_back)
 
     def _serializer_from_type(self, typ: Any) -> str:
         return "raw"

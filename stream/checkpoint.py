@@ -7,9 +7,11 @@ The order that makes it safe is in worker.py: facts, then blocks, then a flush, 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+_STAMP = struct.Struct(">q")
 CHECKPOINT_S = 10.0
 CHECKPOINT_RECORDS = 2_000
 
@@ -51,7 +53,19 @@ def block_key(name: str, partition: int = 0) -> bytes:
     return f"{partition}/{name}".encode()
 
 
+def stamped(block: bytes, offset: int) -> bytes:
+    """A block as the table holds it: behind the offset of the last record it includes."""
+    return _STAMP.pack(offset) + block
+
+
+def goes_back(held: bytes, come: bytes) -> bool:
+    """Whether a value of the table is older than the one that is held. A worker that was frozen may still send what it had
+    in hand when it wakes, after another has taken over: of a block the newest counts, not the last."""
+    (held_offset,), (come_offset,) = _STAMP.unpack_from(held), _STAMP.unpack_from(come)
+    return int(come_offset) < int(held_offset)
+
+
 def named_blocks(rows: Iterable[tuple[bytes, bytes]], partition: int = 0) -> dict[str, bytes]:
     """The blocks of a partition among a table's (key, value) rows, for `load_blocks`."""
     prefix = block_key("", partition)
-    return {key[len(prefix) :].decode(): value for key, value in rows if key.startswith(prefix)}
+    return {key[len(prefix) :].decode(): value[_STAMP.size :] for key, value in rows if key.startswith(prefix)}

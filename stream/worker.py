@@ -22,7 +22,7 @@ from star.errors import LogDamaged
 from star.ports import Log
 from star.records import Record, decode
 from star.sense import Readings, rows_of
-from stream.checkpoint import Policy, Schedule, block_key, named_blocks
+from stream.checkpoint import Policy, Schedule, block_key, named_blocks, stamped
 from stream.topics import FACTS, INPUT
 
 READ_RECORDS = 256
@@ -174,7 +174,7 @@ class PartitionWorker:
         """The effects of a checkpoint right after the tick at `offset`."""
         yield Flush()
         for name, block in sorted(self.analysis.dirty_blocks().items()):
-            yield PutBlock(block_key(name, self._partition), block)
+            yield PutBlock(block_key(name, self._partition), stamped(block, offset))
         yield Flush()
         yield Commit(offset + 1)
 

@@ -44,10 +44,12 @@ class Store(memory.Store[Any, Any]):
     def apply_changelog_batch(
         self, batch: Iterable[EventT[Any]], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
     ) -> None:
-        """Takes up records of the changelog."""
-        events = list(batch)
-        super().apply_changelog_batch(events, to_key, to_value)
-        for event in events:
+        """Takes up records of the changelog. A table that says what `goes_back` (held, come) does not take it."""
+        goes_back: Any = getattr(self.table, "goes_back", None)
+        for event in batch:
+            held = None if goes_back is None or event.value is None else self.data.get(to_key(event.key))
+            if held is None or not goes_back(held, to_value(event.value)):
+                super().apply_changelog_batch([event], to_key, to_value)
             self.set_persisted_offset(event.message.tp, event.message.offset)
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
