@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import structlog
 
-from reactor.channels.mqtt import AT_LEAST_ONCE, reactions_topic
+from reactor.channels.mqtt import AT_LEAST_ONCE, Publish, reactions_topic
 from star.errors import LogDamaged, LogError, Unavailable
 from stream.topics import REACTIONS
 from stream.transports.client import Fetched, LogClient
@@ -18,12 +18,6 @@ FETCH_RECORDS_MAX = 200
 RETRY_MIN_S, RETRY_MAX_S = 0.2, 10.0
 _log = structlog.get_logger("announcer")
 T = TypeVar("T")
-
-
-class Publish(Protocol):
-    """Publishes one message; returns when it is in safe hands. Raises Unavailable where that can't be now."""
-
-    async def __call__(self, topic: str, payload: bytes, qos: int, retain: bool) -> None: ...
 
 
 class Announcer:

@@ -14,10 +14,10 @@ import orjson
 import structlog
 
 from config.fleet import Customer, Supplier
+from reactor.channels.log import LogChannel
 from reactor.channels.notify import NotifyChannel
 from reactor.channels.secret import installation_secret
 from reactor.channels.webhook import WebhookChannel
-from reactor.cloudevents import event_bytes
 from reactor.engine import Engine
 from reactor.lessons import LATE_DAYS
 from reactor.sender import Channels, Sender
@@ -25,8 +25,8 @@ from reactor.sender import Limits as SendLimits
 from reactor.state import Need
 from reactor.turn import Step
 from star.analyse import Facts
-from star.errors import LogDamaged, LogError, StoreAhead, StoreDamaged, StoreError, StoreFenced, Unavailable
-from star.react import Reaction, item_of_reaction
+from star.errors import LogDamaged, LogError, StoreAhead, StoreDamaged, StoreError, StoreFenced
+from star.react import item_of_reaction
 from star.repeat import Outcome
 from starloop.clock import WallClock
 from starloop.roles.base import Base
@@ -35,8 +35,7 @@ from starloop.watching.probes import OutboxFigures, watch_outbox, watch_reactor
 from starloop.watching.traces import Passage
 from stream.facts import FactsLoop
 from stream.inlet import Sorter
-from stream.partitions import partition_of
-from stream.topics import DECISIONS, FACTS, INPUT, REACTIONS
+from stream.topics import DECISIONS, FACTS, INPUT
 from stream.transports.client import Entry
 
 RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
@@ -44,22 +43,6 @@ RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
 LESSONS_S = 0.1
 """Between looks whether the other partitions have come far enough."""
 _log = structlog.get_logger("reactor")
-
-
-class LogChannel:
-    """Reactions onto the log, from where endpoints publish them."""
-
-    def __init__(self, base: Base) -> None:
-        self._base = base
-
-    async def send(self, reaction: Reaction) -> None:
-        """Returns when the log has it. Raises Unavailable."""
-        partition = partition_of(reaction.customer, self._base.log.partitions)
-        entry = Entry(REACTIONS, partition, reaction.device.encode(), event_bytes(reaction))
-        try:
-            await self._base.log.append([entry])
-        except LogError as error:
-            raise Unavailable(str(error)) from error
 
 
 class Reactor:
@@ -84,7 +67,7 @@ class Reactor:
         notify = NotifyChannel(self._customer, self._label, console_url=base.settings.public_url)
         self.sender = Sender(
             base.store,
-            Channels(mqtt=LogChannel(base), suppliers=self.webhook, customers=notify),
+            Channels(mqtt=LogChannel(base.log), suppliers=self.webhook, customers=notify),
             catalogue=lambda: base.fleet.current,
             report=self._report,
             need_state=base.store.need_state,

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from standardwebhooks.webhooks import Webhook
@@ -14,7 +15,7 @@ from structlog.testing import capture_logs
 
 from config.resolve import Catalogue
 from config.settings import Settings
-from reactor.channels.mqtt import MqttChannel
+from reactor.channels.log import LogChannel
 from reactor.channels.notify import NotifyChannel
 from reactor.channels.webhook import WebhookChannel
 from reactor.cloudevents import event_bytes
@@ -23,6 +24,10 @@ from reactor.sender import Channels, Limits, Sender, undelivered, wait_before_s
 from star.errors import InputError, Unavailable
 from star.react import Reaction, ReactionType
 from star.repeat import NeedState
+from starloop.roles.announcer import Announcer
+from stream.topics import topic_specs
+from stream.transports.embedded_client import EmbeddedClient
+from stream.transports.log import SqliteLog
 from tests.reactor.senders.small_fleet import (
     SECRET,
     Ear,
@@ -326,18 +331,36 @@ def test_an_operator_sets_how_long_is_tried() -> None:
 
 
 async def test_an_offer_goes_to_the_device_and_the_phone_each_by_its_way(
-    outbox: OutboxInMemory, clock: HandClock
+    outbox: OutboxInMemory, clock: HandClock, tmp_path: Path
 ) -> None:
-    """Over MQTT as an event at QoS 1, retained; to the phone as a sentence."""
+    """Over the log and MQTT as an event at QoS 1, retained; to the phone as a sentence."""
     published: list[tuple[str, bytes, int, bool]] = []
+
+    done = asyncio.Event()
 
     async def publish(topic: str, payload: bytes, qos: int, retain: bool) -> None:
         published.append((topic, payload, qos, retain))
+        done.set()
 
+    with SqliteLog(tmp_path / "log.db") as log:
+        client = EmbeddedClient(log, topic_specs())
+        await client.start()
+        announcing = asyncio.create_task(Announcer(client, "gate", publish).run())
+        offer, phone = await _sent(outbox, clock, LogChannel(client))
+        await asyncio.wait_for(done.wait(), 10)
+        announcing.cancel()
+        await asyncio.wait([announcing])
+    assert published == [("starloop/v1/tank-7/reactions", event_bytes(offer), 1, True)]
+    assert json.loads(phone.calls[0].body)["message"] == offer.because
+    assert {row.state for row in outbox.rows} == {"sent"}
+
+
+async def _sent(outbox: OutboxInMemory, clock: HandClock, mqtt: LogChannel) -> tuple[Reaction, SupplierServer]:
+    """An offer, sent to device and phone; and the phone."""
     async with serving(SupplierServer(answers=[(200, {})])) as phone:
         fleet = fleet_of(channels=("mqtt", phone.url.replace("http", "json", 1)))
         ways = Channels(
-            mqtt=MqttChannel(publish),
+            mqtt=mqtt,
             suppliers=Stubborn(InputError("no supplier is to be asked")),
             customers=NotifyChannel(customer_lookup(fleet), lambda item, _: item),
         )
@@ -347,6 +370,4 @@ async def test_an_offer_goes_to_the_device_and_the_phone_each_by_its_way(
         for target in routes(offer, fleet):
             outbox.put(offer, target)
         await sender.once()
-    assert published == [("starloop/v1/tank-7/reactions", event_bytes(offer), 1, True)]
-    assert json.loads(phone.calls[0].body)["message"] == offer.because
-    assert {row.state for row in outbox.rows} == {"sent"}
+    return offer, phone
