@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     profile_dirs: tuple[Path, ...] = _setting(
         (), 'Folders with profiles of your own, as a JSON list: `["/etc/starloop"]`.'
     )
+    models_dir: Path | None = _setting(
+        None, "Folder of models of your own; one is in force there once `starloop models promote` made it so."
+    )
 
     mqtt_host: str = _setting(
         "127.0.0.1", "Address of the MQTT endpoint; beyond loopback it wants credentials and TLS."

@@ -32,12 +32,11 @@ def versions(name: str, registry_dir: Path = REGISTRY) -> list[int]:
 
 
 def names(registry_dir: Path = REGISTRY) -> list[str]:
-    """The names of all models of a registry, sorted."""
+    """The names of all models of a registry that have a version there, sorted."""
     if not registry_dir.is_dir():
         return []
-    return sorted(
-        path.name for path in registry_dir.iterdir() if path.is_dir() and not path.name.startswith((".", "_"))
-    )
+    folders = [path for path in registry_dir.iterdir() if path.is_dir() and not path.name.startswith((".", "_"))]
+    return sorted(folder.name for folder in folders if any(one.name.isdigit() for one in folder.iterdir()))
 
 
 def model_dir(name: str, registry_dir: Path = REGISTRY, version: int | None = None) -> Path:
@@ -81,11 +80,15 @@ def read_model(folder: Path, card: Card) -> bytes:
 
 
 def write_model(folder: Path, body: bytes, card: Card) -> Card:
-    """Writes model and card into `folder`; gives the card with its hash and size filled in."""
+    """Writes model and card into `folder`; gives the card with its hash and size filled in.
+
+    A folder NAME/N of a registry makes it version N; elsewhere the version is the card's own.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    numbered = folder.name.isdigit() and folder.parent.name == card["name"]
     head: Card = {
         "name": card["name"],
-        "version": card["version"],
+        "version": int(folder.name) if numbered else card["version"],
         "sha256": hashlib.sha256(body).hexdigest(),
         "bytes": len(body),
     }

@@ -13,6 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from models.cards import MODEL_FILE, REGISTRY, Card, model_dir, read_card, read_model
+from models.champion import in_force
 from star.errors import ModelError
 
 BATCH_ROWS = (2048, 256)
@@ -65,10 +66,16 @@ class OnnxScorer:
 
 
 def load_scorer(name: str, registry_dir: Path = REGISTRY, version: int | None = None) -> OnnxScorer:
-    """The newest version of model `name` (or the one named), checked against its card.
+    """The version of model `name` that is named, or the registry's champion (its newest, unless one was promoted).
 
     Raises ModelError, in one line naming the file, where a file is missing or damaged or its hash is not the card's.
     """
-    folder = model_dir(name, registry_dir, version)
+    return load_folder(
+        in_force(name, shipped=registry_dir) if version is None else model_dir(name, registry_dir, version)
+    )
+
+
+def load_folder(folder: Path) -> OnnxScorer:
+    """The model in a folder of a registry, checked against its card. Raises ModelError as `load_scorer` does."""
     card = read_card(folder)
     return OnnxScorer(read_model(folder, card), card, folder / MODEL_FILE)

@@ -14,7 +14,8 @@ from pydantic import SecretStr
 
 from config.settings import PREFIX, Settings, unknown_names
 from models.cards import REGISTRY, model_dir, names, read_card, read_model, versions
-from models.runtime import OnnxScorer
+from models.champion import in_force as in_force_model
+from models.runtime import OnnxScorer, load_folder
 from reactor.channels.secret import SECRET_FILE
 from star.errors import ModelError
 from starloop.checkup.finding import Finding, fail, ok, warn
@@ -31,6 +32,9 @@ def setup_findings(settings: Settings, service: Running | None) -> Iterator[Find
     yield port_finding("http port", settings.http_host, settings.http_port, service.http_port if service else None)
     yield from secret_findings(settings)
     yield from model_findings(REGISTRY)
+    if settings.models_dir is not None and names(settings.models_dir):
+        yield from model_findings(settings.models_dir)
+    yield champion_finding(settings.models_dir)
 
 
 def settings_findings(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -109,6 +113,15 @@ def model_findings(registry: Path) -> Iterator[Finding]:
             yield fail("models", str(error), "install Starloop again, or train it: starloop models train")
         else:
             yield ok("models", f"{loaded.name} is what its card says")
+
+
+def champion_finding(own: Path | None) -> Finding:
+    """Which run-out model a service would take now."""
+    try:
+        loaded = load_folder(in_force_model("run-out", own))
+    except ModelError as error:
+        return fail("model in force", str(error), "promote a version again, or remove the champion.toml named here")
+    return ok("model in force", loaded.name)
 
 
 def _shown(value: object) -> str:

@@ -1,27 +1,32 @@
-"""`starloop models list|show|train|evaluate`: the model registry, and how its models are made again and judged.
+"""`starloop models list|show|train|evaluate|promote`: the model registry, and how its models are made again, judged, put in force.
 
 `evaluate run-out` judges the decisions that rest on the model, in closed loops (starloop/evaluate/); other models, and run-out
-with --offline, are judged by their forecasts alone.
+with --offline, are judged by their forecasts alone. `promote` lets a challenger and the champion live in the same worlds.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from config.settings import Settings
 from config.toml_text import to_toml
-from models.cards import REGISTRY, model_dir, names, read_card, read_model
+from models.cards import REGISTRY, Card, model_dir, names, read_card, read_model, versions
+from models.champion import found, in_force, write_champion
 from models.train.trainers import trainer
+from star.errors import ModelError, UsageError
 from starloop.evaluate.evaluation import Plan, families_of
 from starloop.evaluate.evaluation import evaluate as closed_loop
 from starloop.evaluate.families import NAMES
 from starloop.evaluate.lives import ITEMS
 from starloop.evaluate.page import write_docs
 from starloop.evaluate.tables import text
+from starloop.promotion import FAMILIES, Contest, Verdict, in_words, judge
 
 CLOSED_LOOP = "run-out"
 """The model whose decisions can be lived."""
@@ -29,10 +34,9 @@ CLOSED_LOOP = "run-out"
 _registry = click.option(
     "--registry",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    default=REGISTRY,
-    help="The folder of models; default: those that ship.",
+    help="The folder of models, its newest unless --version says more; default: your own (STARLOOP_MODELS_DIR) and those that ship.",
 )
-_version = click.option("--version", type=click.IntRange(min=1), help="Which version; default: the newest.")
+_version = click.option("--version", type=click.IntRange(min=1), help="Which version; default: the one in force.")
 _data = click.option(
     "--data",
     "data_dir",
@@ -53,16 +57,37 @@ def command() -> None:
 @command.command("list")
 @_registry
 @_json
-def list_(registry: Path, as_json: bool) -> None:
-    """Every model: name, version, hash, size, what it says."""
-    cards = [read_card(model_dir(name, registry)) for name in names(registry)]
+def list_(registry: Path | None, as_json: bool) -> None:
+    """Every version of every model: name, version, hash, size, whether it is in force, what it says."""
+    own = Settings.read().models_dir if registry is None else registry
+    rows = list(_listed(own))
     if as_json:
-        fields = ("name", "version", "sha256", "bytes", "what")
-        _print_json({"models": [{field: card.get(field) for field in fields} for card in cards]})
+        _print_json({"models": rows})
         return
-    for card in cards:
-        size_kb = card.get("bytes", 0) / 1000
-        click.echo(f"{card['name']}@{card['version']}:{card['sha256'][:12]}  {size_kb:.0f} kB  {card.get('what', '')}")
+    for row in rows:
+        size_kb = (row["bytes"] or 0) / 1000
+        force = "in force" if row["in_force"] else ""
+        name = f"{row['name']}@{row['version']}:{row['sha256'][:12]}"
+        click.echo(f"{name}  {size_kb:.0f} kB  {force:8}  {row['what'] or ''}")
+
+
+def _listed(own: Path | None) -> Iterator[Card]:
+    for registry in dict.fromkeys((REGISTRY, own or REGISTRY)):
+        for name in names(registry):
+            force = in_force(name, own) if name in names() else None
+            for version in versions(name, registry):
+                folder = model_dir(name, registry, version)
+                card = read_card(folder)
+                fields = {field: card.get(field) for field in ("name", "version", "sha256", "bytes", "what")}
+                yield {**fields, "in_force": folder == force, "folder": str(folder)}
+
+
+def _folder(name: str, version: int | None, registry: Path | None) -> Path:
+    """The version that options mean: of the registry named, or of one's own and those that ship."""
+    if registry is not None:
+        return model_dir(name, registry, version)
+    own = Settings.read().models_dir
+    return in_force(name, own) if version is None else found(name, version, own)
 
 
 @command.command()
@@ -70,9 +95,9 @@ def list_(registry: Path, as_json: bool) -> None:
 @_version
 @_registry
 @_json
-def show(name: str, version: int | None, registry: Path, as_json: bool) -> None:
+def show(name: str, version: int | None, registry: Path | None, as_json: bool) -> None:
     """A model's card: its data, metrics and limits. Fails where the model is not the one its card describes."""
-    folder = model_dir(name, registry, version)
+    folder = _folder(name, version, registry)
     card = read_card(folder)
     read_model(folder, card)
     if as_json:
@@ -91,7 +116,10 @@ def show(name: str, version: int | None, registry: Path, as_json: bool) -> None:
 @_quick
 @_json
 def train(name: str, out: Path, seed: int | None, data_dir: Path | None, quick: bool, as_json: bool) -> None:
-    """Trains a model from its seed and writes model.onnx and card.toml into --out: minutes on one core."""
+    """Trains a model from its seed and writes model.onnx and card.toml into --out: minutes on one core.
+
+    An --out of MODELS/NAME/N makes it version N of a registry of your own: a challenger that `promote` can put in force.
+    """
     made = trainer(name)
     card = made.train(out, seed=made.SEED if seed is None else seed, data_dir=data_dir, quick=quick, say=_say)
     if as_json:
@@ -120,7 +148,7 @@ def train(name: str, out: Path, seed: int | None, data_dir: Path | None, quick: 
 def evaluate(
     name: str,
     version: int | None,
-    registry: Path,
+    registry: Path | None,
     offline: bool,
     seed: int | None,
     data_dir: Path | None,
@@ -136,6 +164,7 @@ def evaluate(
 
     With --offline, and all other models: coverage of the intervals and pinball loss, on data not trained on.
     """
+    folder = _folder(name, version, registry)
     if name == CLOSED_LOOP and not offline and seed is None:
         plan = Plan(
             families=families_of(families, NAMES),
@@ -143,8 +172,8 @@ def evaluate(
             seeds=1 if quick else seeds_count,
             items=4 if quick else ITEMS,
             days=60 if quick else None,
-            version=version,
-            registry=registry,
+            version=int(folder.name),
+            registry=folder.parent.parent,
         )
         scores = closed_loop(plan, processes, _say)
         if docs is not None:
@@ -156,7 +185,6 @@ def evaluate(
                 click.echo(line)
         return
     made = trainer(name)
-    folder = model_dir(name, registry, version)
     metrics = made.evaluate(
         folder, seed=made.SEED + 1 if seed is None else seed, data_dir=data_dir, quick=quick, say=_say
     )
@@ -164,6 +192,70 @@ def evaluate(
         _print_json({"name": name, "version": int(folder.name), "metrics": metrics})
     else:
         _print_metrics(metrics)
+
+
+@command.command()
+@click.argument("name")
+@click.argument("version", type=click.IntRange(min=1))
+@click.option(
+    "--registry",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The registry that the version is put in force in; default: your own (STARLOOP_MODELS_DIR), else the one that ships.",
+)
+@click.option("--family", "families", multiple=True, help="Lived besides those that always are, any number of times.")
+@click.option("--seeds-count", type=click.IntRange(1, 1000), default=1, show_default=True, help="Worlds of a family.")
+@click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True, help="Side by side.")
+@click.option("--quick", is_flag=True, help="With few items and days: to try it out; nothing is put in force.")
+@_json
+def promote(
+    name: str,
+    version: int,
+    registry: Path | None,
+    families: tuple[str, ...],
+    seeds_count: int,
+    processes: int,
+    quick: bool,
+    as_json: bool,
+) -> None:
+    """Puts a version of a model in force, unless its decisions or forecasts are worse than those of the one in force.
+
+    Both live in the same simulated worlds of several kinds of trouble; the table says what was compared and what was expected.
+    A service takes the new champion when it starts next. There is no way around the judges; to go back to what ships, remove
+    NAME/champion.toml.
+    """
+    if name != CLOSED_LOOP:
+        raise UsageError(f"{name!r} can't be promoted: decisions are made from {CLOSED_LOOP} alone")
+    own = registry or Settings.read().models_dir or REGISTRY
+    champion, challenger = in_force(name, own), found(name, version, own)
+    if read_card(champion)["sha256"] == read_card(challenger)["sha256"]:
+        raise UsageError(f"{name}@{version} is the champion already")
+    contest = Contest(
+        champion=champion,
+        challenger=challenger,
+        families=tuple(dict.fromkeys((*FAMILIES, *families_of(families, ())))),
+        seeds_count=seeds_count,
+        items=4 if quick else ITEMS,
+        days=60 if quick else None,
+    )
+    verdict = judge(contest, processes, _say)
+    if as_json:
+        _print_json({**verdict.fields(), "better": verdict.better, "promoted": verdict.better and not quick})
+    else:
+        for line in in_words(verdict):
+            click.echo(line)
+    if not verdict.better:
+        failed = "; ".join(check.what for check in verdict.checks if not check.holds)
+        raise ModelError(f"{verdict.challenger} is not promoted: worse than {verdict.champion} in: {failed}")
+    if not quick:
+        path = write_champion(name, own, _champion(challenger, verdict))
+        _say(f"{path}: {verdict.challenger} is in force from the next start of a service on")
+
+
+def _champion(challenger: Path, verdict: Verdict) -> Card:
+    card = read_card(challenger)
+    at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    head = {"name": card["name"], "version": card["version"], "sha256": card["sha256"], "promoted_at": at}
+    return {**head, "judged": verdict.fields()}
 
 
 def _say(line: str) -> None:

@@ -14,7 +14,9 @@ from typing import IO
 import click
 
 from config.fleet_file import load_catalogue
-from models.runtime import load_scorer
+from config.settings import Settings
+from models.champion import named
+from models.runtime import load_folder
 from star.errors import InputError, UsageError
 from starloop.durations import Duration
 from starloop.lines import has_tick, line_at_ms
@@ -34,6 +36,7 @@ TICK_EVERY_DEFAULT_MS = 3_600_000
 @click.option(
     "--deliver", is_flag=True, help="Orders arrive after the stated lead time: for a history without deliveries."
 )
+@click.option("--model", help="Another model than the one in force: NAME@VERSION, as receipts name it.")
 def command(
     fleet_file: Path,
     readings: str,
@@ -42,6 +45,7 @@ def command(
     profiles: tuple[Path, ...],
     tick_every: int | None,
     deliver: bool,
+    model: str | None,
 ) -> None:
     """Runs readings through the analysis and reaction code in event time, at full speed, deterministically.
 
@@ -49,7 +53,7 @@ def command(
     {"at": T, "request": …}, {"at": T, "supplier": …} and {"at": T, "tick": true}. Decisions are made and printed at ticks.
     """
     catalogue = load_catalogue(fleet_file, *profiles)
-    replay = Replay(catalogue, load_scorer("run-out"), _emit(emit))
+    replay = Replay(catalogue, load_folder(named(model, "run-out", Settings.read().models_dir)), _emit(emit))
     gc.freeze()  # what is there by now stays: the collector need not look at it again and again
     deliveries = AssumedDeliveries(catalogue) if deliver else None
     with _source(readings) as lines, _target(out) as target:

@@ -45,5 +45,5 @@ class Life:
 
 
 def load_life(name: str) -> OnnxScorer:
-    """The newest life model of a name in the registry. Raises ModelError."""
+    """The life model of a name that is in force in the registry. Raises ModelError."""
     return load_scorer(name)

@@ -1,0 +1,101 @@
+"""The champion: which version of a model is in force, whom it beat, and by which figures.
+
+A registry may hold NAME/champion.toml beside the versions of a model. Without one the newest version that ships is in force. An
+installation's own registry goes before the one that ships, but only by a champion.toml: a version that merely lies there is a
+challenger. The file names the hash of the model that was judged, and no other is run. Judging is not here (starloop/promotion.py).
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from config.toml_text import to_toml
+from models.cards import REGISTRY, Card, model_dir, read_card, versions
+from star.errors import ModelError, UsageError
+
+CHAMPION_FILE = "champion.toml"
+
+
+def in_force(name: str, own: Path | None = None, shipped: Path = REGISTRY) -> Path:
+    """The folder of the version of `name` in force: the champion of `own`, else of `shipped`, else the newest shipped.
+
+    Raises ModelError where a champion.toml can't be read, or names a model that is missing or another than was judged.
+    """
+    for registry in (own, shipped):
+        champion = None if registry is None else read_champion(name, registry)
+        if registry is not None and champion is not None:
+            return _judged_one(champion, name, registry, shipped)
+    return model_dir(name, shipped)
+
+
+def found(name: str, version: int, own: Path | None = None, shipped: Path = REGISTRY) -> Path:
+    """The folder of a version: in `own`, else in `shipped`. Raises ModelError where neither has it."""
+    if own is not None and (own / name / str(version)).is_dir():
+        return model_dir(name, own, version)
+    if own is not None and (own / name).is_dir() and version not in versions(name, shipped):
+        return model_dir(name, own, version)
+    return model_dir(name, shipped, version)
+
+
+def named(model: str | None, name: str, own: Path | None = None) -> Path:
+    """The folder that NAME@VERSION means, as receipts have it (with or without :HASH); of None the one of `name` in force.
+
+    Raises UsageError where it is not so written, ModelError where there is none such, or its hash is another.
+    """
+    if model is None:
+        return in_force(name, own)
+    of, _, rest = model.partition("@")
+    number, _, digits = rest.partition(":")
+    if of != name or not number.isdigit():
+        raise UsageError(f"the model is {model!r}: expected {name}@VERSION, such as {name}@1")
+    folder = found(name, int(number), own)
+    there = read_card(folder)["sha256"]
+    if not there.startswith(digits):
+        raise ModelError(f"{folder}: has sha256 {there}: expected one that begins with {digits}")
+    return folder
+
+
+def read_champion(name: str, registry: Path) -> Card | None:
+    """The champion.toml of a model in one registry; None where there is none. Raises ModelError."""
+    path = registry / name / CHAMPION_FILE
+    try:
+        champion = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ModelError(f"{path}: can't be read: {error}") from error
+    for field, kind in (("version", int), ("sha256", str)):
+        if not isinstance(champion.get(field), kind):
+            raise ModelError(f"{path}: {field} is {champion.get(field)!r}: expected a {kind.__name__}")
+    return champion
+
+
+def write_champion(name: str, registry: Path, champion: Mapping[str, Any]) -> Path:
+    """Writes champion.toml, whole or not at all, and on disk when it returns. Raises ModelError."""
+    path = registry / name / CHAMPION_FILE
+    temporary = path.with_name(CHAMPION_FILE + ".new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(to_toml(champion))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}: expected a registry that can be written") from error
+    return path
+
+
+def _judged_one(champion: Card, name: str, registry: Path, shipped: Path) -> Path:
+    folder = found(name, champion["version"], registry, shipped)
+    there = read_card(folder)["sha256"]
+    if there != champion["sha256"]:
+        raise ModelError(
+            f"{registry / name / CHAMPION_FILE}: version {champion['version']} was judged with sha256 "
+            f"{champion['sha256']}, but {folder} has {there}: expected the model that was judged"
+        )
+    return folder
