@@ -14,6 +14,7 @@ from config.fleet import Experience
 from config.resolve import SlotItem
 from reactor.experiences.asking import ANSWER_DAYS, LOOKING_DAYS
 from reactor.experiences.case import SECONDS_A_DAY, slot_costs
+from reactor.lead_time import lead_time
 from reactor.policy import timing
 from star.analyse import DAYS_MAX, Forecast
 
@@ -90,5 +91,6 @@ def _acts(slot: SlotItem, full: Forecast, level: float, lead_time_days: tuple[fl
     costs = replace(slot_costs(slot, there, None), unit_price=unit_price)
     answer_days = _ANSWER_DAYS[slot.experience]
     look_days = slot.look_every_s / SECONDS_A_DAY
-    found = timing(there, there.at_ms, lead_time_days, costs, look_days=look_days, answer_days=answer_days)
+    lead = lead_time(lead_time_days)
+    found = timing(there, there.at_ms, lead, costs, look_days=look_days, answer_days=answer_days)
     return found.act

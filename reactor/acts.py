@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from config.resolve import PartItem, SlotItem
 from reactor.experiences.case import Case
+from reactor.lead_time import lost_after_days
 from reactor.policy import Timing
 from reactor.quotes import Quote
 from reactor.rules.contacts import contact_limit
@@ -22,9 +23,6 @@ AnyCase = Case[SlotItem] | Case[PartItem] | Case[SlotItem | PartItem]
 CANCEL_WINDOW_MS = 12 * HOUR_MS
 """How long a customer can cancel an automatic order freely, unless it is needed sooner."""
 CANCEL_WINDOW_LEAST_MS = HOUR_MS
-LOST_DAYS_MORE = 3.0
-LOST_TIMES = 2.0
-"""An order is given up as lost after the larger of LOST_TIMES x and LOST_DAYS_MORE days over the 90 % lead time."""
 BOOKING_LOST_DAYS = 45.0
 """A booked service that nobody reports on is looked at again after so long."""
 BECOMES = {
@@ -33,11 +31,6 @@ BECOMES = {
     ReactionType.REMINDER_SENT: NeedState.REMINDED,
 }
 """What a need becomes by each way of asking."""
-
-
-def lost_after_days(lead_days: tuple[float, float]) -> float:
-    """Days after which an order with these 10 % and 90 % lead times is given up."""
-    return max(LOST_TIMES * lead_days[1], lead_days[1] + LOST_DAYS_MORE)
 
 
 def order(

@@ -1,63 +1,55 @@
-"""Distributions of the decision: the time to empty from a forecast's quantiles, the lead time as a log-normal.
+"""The time to empty of a forecast as a distribution to reckon with: a distribution function, its integral, its mean.
 
-Everything is in days from the moment of deciding. Pure arithmetic on small arrays; what to do with it is policy.py's.
+Everything is in days from the moment of deciding. Pure arithmetic on small arrays; what to do with it is policy.py's. Between
+its quantiles a forecast goes as a normal distribution would, and beyond the outermost ones as a log-normal: decisions rest on
+risks of less than one in a hundred.
 """
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
-from star.analyse import QUANTILES, Forecast
+from reactor.lead_time import LeadTime
+from star.analyse import DAYS_MAX, QUANTILES, Forecast
 from star.times import DAY_MS
 
 Floats = NDArray[np.float64]
 
-NORMAL_90 = 1.2815515655446004
-"""The standard normal distribution's 90 % quantile."""
 TRUST_FULL = 0.5
 """Below this trust the early tail of a forecast counts for less: distrust never fires an order."""
 TRUST_LEAST = 0.1
+LATEST_DAYS = 10.0 * DAYS_MAX
+"""No forecast says more, however long its late tail."""
 LEARNED_DAYS = 14.0
 """How long it takes to learn how an item is used. Until then the early tail stands for what waiting will tell: a fast use
 shows itself in days and moves the whole forecast, so it is no reason to act before."""
 LEARNED_SHARE = 0.25
 """Of the median time to empty: what lasts for months is learned more slowly than what lasts for days."""
 
-_LEVELS = np.array([0.0, *QUANTILES, 1.0])
+_NORMALS = np.array([-2.3263479, -1.6448536, -1.2815516, -0.6744898, 0.0, 0.6744898, 1.2815516, 1.6448536, 2.3263479])
+"""The standard normal distribution at QUANTILES."""
+_LATER = np.array([0.0, 0.2, 0.45, 0.6744898, 0.9, 1.1, 1.2815516, 1.5, 1.6448536, 1.85, 2.1, 2.3263479])
+_LATER_LEVELS = np.array(
+    [0.5, 0.5792597, 0.6736448, 0.75, 0.8159399, 0.8643339, 0.9, 0.9331928, 0.95, 0.9678432, 0.9821356, 0.99]
+)
+"""Knots of the standard normal distribution function from the median on; before it they are the same, mirrored."""
+_INNER = np.concatenate([-_LATER[:0:-1], _LATER])
+_INNER_LEVELS = np.concatenate([1.0 - _LATER_LEVELS[:0:-1], _LATER_LEVELS])
+_OUTER = np.array([3.7190165, 3.2905267, 3.0902323, 2.8781617, 2.6520698, 2.4572634])
+_OUTER_LEVELS = np.array([0.0, 0.0005, 0.001, 0.002, 0.004, 0.007])
+"""Beyond the outermost quantiles, on either side; the level 0 is reached at the last of these."""
+_LEVELS = np.concatenate([_OUTER_LEVELS, _INNER_LEVELS, 1.0 - _OUTER_LEVELS[::-1]])
+_STRETCH = (_OUTER + _NORMALS[0]) / (_NORMALS[1] - _NORMALS[0])
 _HALF_STEPS = (_LEVELS[1:] + _LEVELS[:-1]) / 2.0
 _MEDIAN = QUANTILES.index(0.5)
 _APART = np.arange(_LEVELS.size) * 1e-5
-# Gauss-Hermite nodes of the standard normal distribution: with seven an expectation is exact for polynomials up to x^13.
-_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
-_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
-_FINE_NODES, _FINE_WEIGHTS = np.polynomial.hermite_e.hermegauss(31)
-_FINE_WEIGHTS = _FINE_WEIGHTS / _FINE_WEIGHTS.sum()
 
 
 def earliest_days(forecast: Forecast) -> float:
-    """The lower end of the time to empty: the early tail goes on below its 1 % quantile as it went from 5 % to 1 %."""
+    """The lower end of the time to empty."""
     first, second = forecast.days[0], forecast.days[1]
-    return first * first / second if second > 0.0 else 0.0
-
-
-def lead_nodes(lead_days: tuple[float, float]) -> Floats:
-    """(7,) lead times in days that with WEIGHTS stand for a log-normal through the 10 % and 90 % quantiles."""
-    middle, spread = log_normal(lead_days)
-    return np.exp(middle + spread * _NODES)
-
-
-def lead_weights() -> Floats:
-    """(7,) the nodes' weights, which add up to 1."""
-    return _WEIGHTS
-
-
-def log_normal(lead_days: tuple[float, float]) -> tuple[float, float]:
-    """Mean and standard deviation of the logarithm, from the 10 % and 90 % quantiles in days."""
-    low, high = math.log(lead_days[0]), math.log(max(lead_days))
-    return (low + high) / 2.0, (high - low) / (2.0 * NORMAL_90)
+    return float(first * (first / second) ** _STRETCH[0]) if second > 0.0 else 0.0
 
 
 class TimeToEmpty:
@@ -70,13 +62,13 @@ class TimeToEmpty:
         if keep < 1.0:
             middle = days[_MEDIAN]
             days[:_MEDIAN] = [middle - (middle - value) * keep for value in days[:_MEDIAN]]
-        first = days[0] * days[0] / days[1] if days[1] > 0.0 else 0.0
-        last = days[-1] * days[-1] / days[-2] if days[-2] > 0.0 else 0.0
-        knots = np.array((first, *days, last))
         self.shift = (at_ms - forecast.at_ms) / DAY_MS
+        low = (days[0] / days[1]) ** _STRETCH if days[1] > 0.0 else np.zeros(_STRETCH.size)
+        high = (days[-1] / days[-2]) ** _STRETCH[::-1] if days[-2] > 0.0 else np.ones(_STRETCH.size)
+        inner = np.interp(_INNER, _NORMALS, days)
         # Knots must rise for the pieces to have a slope: equal quantiles are set apart by a second or so.
-        self.knots: Floats = knots + _APART
-        self._area = np.zeros(knots.size)
+        self.knots: Floats = np.concatenate([days[0] * low, inner, np.minimum(days[-1] * high, LATEST_DAYS)]) + _APART
+        self._area = np.zeros(self.knots.size)
         (_HALF_STEPS * (self.knots[1:] - self.knots[:-1])).cumsum(out=self._area[1:])
         self.mean = float(self.knots[-1] - self._area[-1])
 
@@ -107,9 +99,7 @@ def _early_tail(forecast: Forecast) -> float:
     return max(min(trusted, learned), TRUST_LEAST / TRUST_FULL)
 
 
-def p_empty_before(forecast: Forecast, lead_days: tuple[float, float]) -> float:
-    """P(T < L), with the lead time L as a log-normal through lead_days."""
-    middle, spread = log_normal(lead_days)
-    arrivals = np.exp(middle + spread * _FINE_NODES)
+def p_empty_before(forecast: Forecast, lead: LeadTime) -> float:
+    """P(T < L): a run-out before an order placed at the forecast's moment would arrive."""
     curve = TimeToEmpty(forecast, forecast.at_ms, judged=False)
-    return float(np.clip(curve.empty_by(arrivals) @ _FINE_WEIGHTS, 0.0, 1.0))
+    return float(np.clip(curve.empty_by(np.array(lead.days)) @ np.array(lead.weights), 0.0, 1.0))

@@ -15,8 +15,9 @@ from config.resolve import Catalogue, PartItem
 from reactor import orders, outcomes
 from reactor.experiences import auto, coach, mandate, offer, respond, service
 from reactor.experiences.case import Case
+from reactor.lead_time import LeadTime
 from reactor.lessons import day_of, start_over, take_effect
-from reactor.quotes import LEAD_DAYS_DEFAULT, Quote, quotes_of, stated_lead_days
+from reactor.quotes import LEAD_TIME_DEFAULT, Quote, quotes_of, stated_lead_days
 from reactor.rules.consent import PURPOSES, consent, has_consent
 from reactor.rules.price import within_price
 from reactor.settings import settings_of, tables_of
@@ -71,14 +72,18 @@ class Engine:
 
     def lead_time(self, item: str) -> tuple[float, float]:
         """The 10 % and 90 % lead times, in days, of an order of the item placed now, as learned."""
+        return self.lead(item).outer
+
+    def lead(self, item: str) -> LeadTime:
+        """How long an order of the item placed now takes, as learned."""
         slot = self.catalogue.slots.get(item)
         if slot is None:
-            return LEAD_DAYS_DEFAULT
+            return LEAD_TIME_DEFAULT
         quotes = self._quotes.get(item)
         if quotes is None:
             quotes = self._quotes[item] = quotes_of(slot, self.catalogue, self.state)
         chosen = next((quote for quote in quotes if within_price(slot, quote)), quotes[0] if quotes else None)
-        return LEAD_DAYS_DEFAULT if chosen is None else chosen.lead_days
+        return LEAD_TIME_DEFAULT if chosen is None else chosen.lead
 
     def lessons_due(self, at_ms: int) -> int | None:
         """The UTC day for which `learn` is to be called before facts at at_ms; None: what is in force is right."""

@@ -10,10 +10,10 @@ ordinary life. Old lessons are put together, so that a supplier has at most RECE
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from reactor.learning import together, with_delivery, with_loss
+from reactor.learning import together
 from reactor.state import Lesson
 from reactor.turn import Turn
 from star.times import DAY_MS
@@ -30,11 +30,10 @@ def day_of(at_ms: int) -> int:
     return at_ms // DAY_MS
 
 
-def teach(turn: Turn, supplier: str, ordered_ms: int, ended_ms: int, *, lost: bool = False) -> None:
-    """A delivery, or an order given up as lost, becomes part of today's lesson about its supplier."""
+def teach(turn: Turn, supplier: str, learn: Callable[[Lesson], Lesson]) -> None:
+    """What became of an order is added to today's lesson about its supplier (learning.py)."""
     today = Lesson(supplier=supplier, day=day_of(turn.at_ms))
-    lesson = turn.state.lessons.get(f"{today.supplier}/{today.day}", today)
-    turn.put((with_loss if lost else with_delivery)(lesson, ordered_ms, ended_ms))
+    turn.put(learn(turn.state.lessons.get(f"{today.supplier}/{today.day}", today)))
 
 
 def start_over(turn: Turn, supplier: str, said_ms: int) -> None:

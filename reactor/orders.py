@@ -11,7 +11,9 @@ from dataclasses import replace
 
 from config.fleet import Supplier
 from config.resolve import PartItem, SlotItem
-from reactor.acts import BOOKING_LOST_DAYS, ended, lost_after_days
+from reactor.acts import BOOKING_LOST_DAYS, ended
+from reactor.lead_time import lost_after_days
+from reactor.learning import with_delivery, with_failure, with_loss
 from reactor.lessons import teach
 from reactor.quotes import stated_lead_days
 from reactor.state import OPEN_ORDERS, Need, Order, OrderState, TimerKind
@@ -34,7 +36,8 @@ def deliver(turn: Turn, order: Order, delivered_ms: int, quantity: float | None)
     state = turn.state
     first = order.state not in (OrderState.DELIVERED,)
     if first and not order.booking and order.supplier is not None and delivered_ms > order.at_ms:
-        teach(turn, order.supplier, order.at_ms, delivered_ms)
+        found = order.state is OrderState.LOST
+        teach(turn, order.supplier, lambda lesson: with_delivery(lesson, order.at_ms, delivered_ms, found=found))
     was_open = order.state in OPEN_ORDERS
     presumed = order.state is OrderState.PRESUMED
     _end(turn, order, OrderState.DELIVERED)
@@ -101,6 +104,8 @@ def fail(turn: Turn, order: Order) -> None:
     was_open = order.state in OPEN_ORDERS
     _end(turn, order, OrderState.FAILED)
     if was_open:
+        if order.supplier is not None and not order.booking:
+            teach(turn, order.supplier, with_failure)
         _try_again(turn, order, "failed")
 
 
@@ -146,7 +151,7 @@ def deadline(turn: Turn, order: Order) -> None:
         return
     _end(turn, order, OrderState.LOST)
     if order.supplier is not None and not order.booking:
-        teach(turn, order.supplier, order.at_ms, turn.at_ms, lost=True)
+        teach(turn, order.supplier, with_loss)
     _try_again(turn, order, "lost")
 
 

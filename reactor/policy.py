@@ -13,7 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from reactor.curve import Floats, TimeToEmpty, earliest_days, lead_nodes, lead_weights, p_empty_before
+from reactor.curve import Floats, TimeToEmpty, earliest_days, p_empty_before
+from reactor.lead_time import LeadTime
 from star.analyse import Forecast
 
 WAITS_DAYS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
@@ -76,7 +77,7 @@ WAITS = Timing(act=False, cost_now=0.0, cost_wait=0.0, wait_days=0.0, p_out=0.0)
 def timing(
     forecast: Forecast,
     at_ms: int,
-    lead_days: tuple[float, float],
+    lead: LeadTime,
     costs: Costs,
     *,
     look_days: float,
@@ -90,18 +91,17 @@ def timing(
     """
     # Spans move with the moment, so a grid with any is used once and not kept.
     make = _grid.__wrapped__ if closed_days else _grid
-    grid: _Grid = make(lead_days, look_days, answer_days, closed_days)
+    grid: _Grid = make(lead, look_days, answer_days, closed_days)
     shift_days = (at_ms - forecast.at_ms) / 86_400_000
     if earliest_days(forecast) - shift_days > grid.latest_days and costs.holding >= 0.0:
         return WAITS
     curve = TimeToEmpty(forecast, at_ms)
-    weights = lead_weights()
     reached, overdue = curve.risks(grid.moments)
-    empty, days_empty = reached @ weights, overdue @ weights
+    empty, days_empty = reached @ grid.weights, overdue @ grid.weights
     days_early = (curve.mean - curve.shift) - grid.mean_moments + days_empty
     cost = costs.stockout * empty + costs.per_day * days_empty + costs.holding * days_early
     if costs.room is not None and costs.room < costs.quantity:
-        cost = cost + costs.unit_price * _overflow(forecast, curve, grid.moments, costs) @ weights
+        cost = cost + costs.unit_price * _overflow(forecast, shift_days, grid.moments, costs) @ grid.weights
     best = int(cost[1:].argmin()) + 1
     now, later, risk = float(cost[0]), float(cost[best]), float(empty[0])
     act = now < later or (now == later and risk > 0.0)
@@ -110,29 +110,31 @@ def timing(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Grid:
-    """What does not depend on the forecast. waits: (n,) days, 0 first; moments: (n, 7) days until the delivery, with their
-    means (n,); latest_days: by when an order of the next look has surely come."""
+    """What does not depend on the forecast. waits: (n,) days, 0 first; moments: (n, nodes) days until the delivery,
+    with their weights (nodes,) and means (n,); latest_days: by when an order of the next look has surely come."""
 
     waits: Floats
     moments: Floats
+    weights: Floats
     mean_moments: Floats
     latest_days: float
 
 
 @lru_cache(maxsize=4096)
 def _grid(
-    lead_days: tuple[float, float],
+    lead: LeadTime,
     look_days: float,
     answer_days: float,
     closed_days: tuple[tuple[float, float], ...],
 ) -> _Grid:
-    arrivals = lead_nodes(lead_days) + answer_days
+    arrivals, weights = np.array(lead.days) + answer_days, np.array(lead.weights)
     waits = _waits(look_days, closed_days)
     moments = waits[:, None] + arrivals[None, :]
     return _Grid(
         waits=waits,
         moments=moments,
-        mean_moments=moments @ lead_weights(),
+        weights=weights,
+        mean_moments=moments @ weights,
         latest_days=float(arrivals[-1] + waits[1]),
     )
 
@@ -145,10 +147,10 @@ def _waits(look_days: float, closed_days: tuple[tuple[float, float], ...]) -> Fl
     return np.array(waits)
 
 
-def _overflow(forecast: Forecast, curve: TimeToEmpty, moments: Floats, costs: Costs) -> Floats:
+def _overflow(forecast: Forecast, shift_days: float, moments: Floats, costs: Costs) -> Floats:
     """The expected quantity that does not fit at each of `moments`: the level falls evenly until each possible T."""
     assert costs.room is not None
-    empty_at = np.maximum(curve.knots[1:-1] - curve.shift, 1e-6)
+    empty_at = np.maximum(np.array(forecast.days) - shift_days, 1e-6)
     level = max(forecast.level, 0.0)
     left = level * np.maximum(1.0 - moments[..., None] / empty_at, 0.0)
     lost: Floats = np.maximum(costs.quantity - costs.room - level + left, 0.0) @ _KNOT_WEIGHTS
@@ -159,6 +161,6 @@ _KNOT_WEIGHTS = np.array([0.03, 0.045, 0.10, 0.20, 0.25, 0.20, 0.10, 0.045, 0.03
 """What each quantile of a forecast stands for."""
 
 
-def p_out_before_delivery(forecast: Forecast, lead_days: tuple[float, float]) -> float:
+def p_out_before_delivery(forecast: Forecast, lead: LeadTime) -> float:
     """The probability of a run-out before an order placed now would arrive."""
-    return round(p_empty_before(forecast, lead_days), 6)
+    return round(p_empty_before(forecast, lead), 6)

@@ -10,27 +10,34 @@ from dataclasses import dataclass
 
 from config.fleet import Product, Supplier
 from config.resolve import Catalogue, SlotItem
-from reactor.learning import learned_lead_days
+from reactor.lead_time import LeadTime, lead_time
+from reactor.learning import learned_lead_time
 from reactor.state import State, SupplierMemory
 from reactor.texts import say
 from star.react import Option
 
 LEAD_DAYS_DEFAULT = (1.0, 3.0)
 """Of an item without a supplier: how long it takes to buy it somewhere."""
+LEAD_TIME_DEFAULT = lead_time(LEAD_DAYS_DEFAULT)
 OPTIONS_MAX = 4
 """An offer is a choice, not a catalogue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """A possible order. price: of the whole. lead_days: learned; stated_days: in force by the supplier's word."""
+    """A possible order. price: of the whole. lead: as learned; stated_days: in force by the supplier's word."""
 
     supplier: str
     sku: str | None
     quantity: float
     price: float
-    lead_days: tuple[float, float]
+    lead: LeadTime
     stated_days: tuple[float, float]
+
+    @property
+    def lead_days(self) -> tuple[float, float]:
+        """The 10 % and 90 % lead times as learned."""
+        return self.lead.outer
 
     def pack_price(self, pack: float) -> float:
         """The price of one pack."""
@@ -97,7 +104,7 @@ def _quote(supplier: Supplier, memory: SupplierMemory | None, sku: str | None, q
         sku=sku,
         quantity=quantity,
         price=price,
-        lead_days=learned_lead_days(stated, None if memory is None else memory.learned),
+        lead=learned_lead_time(stated, None if memory is None else memory.learned),
         stated_days=stated,
     )
 

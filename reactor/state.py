@@ -155,7 +155,8 @@ class Lesson:
 
     day: the UTC day, counted from 1970, of the tick that took them in; of several put together, the last one's. seen:
     deliveries. log_sum, log_squares: of the natural logarithms of their lead times in days and of the squares of those, in
-    whole LOG_UNITs and SQUARE_UNITs, so that sums are the same in any order. lost: given up, among those seen.
+    whole LOG_UNITs and SQUARE_UNITs, so that sums are the same in any order. bins: deliveries by bin of the logarithm
+    (lead_time.py). lost: orders given up, less those that came after all; failed: that the supplier could not deliver.
     """
 
     supplier: str
@@ -163,7 +164,9 @@ class Lesson:
     seen: int = 0
     log_sum: int = 0
     log_squares: int = 0
+    bins: tuple[tuple[int, int], ...] = ()
     lost: int = 0
+    failed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,7 +110,7 @@ class Replay:
                 "slot": slot,
                 "level": forecast.level,
                 "days_to_empty": forecast.shown(),
-                "p_out_before_delivery": p_out_before_delivery(forecast, self._engine.lead_time(forecast.item)),
+                "p_out_before_delivery": p_out_before_delivery(forecast, self._engine.lead(forecast.item)),
                 "trust": round(forecast.trust, 4),
             }
         )

@@ -8,8 +8,9 @@ from typing import Generic, TypeVar
 from config.fleet import Customer
 from config.profiles import Signal
 from config.resolve import PartItem, SlotItem
+from reactor.lead_time import lead_time
 from reactor.policy import Costs, Timing, timing
-from reactor.quotes import LEAD_DAYS_DEFAULT, Quote
+from reactor.quotes import LEAD_DAYS_DEFAULT, LEAD_TIME_DEFAULT, Quote
 from reactor.rules.away import closed_days
 from reactor.rules.budget import spent_in_month
 from reactor.state import Need
@@ -87,10 +88,10 @@ class Case(Generic[AnyItem]):
 def slot_timing(case: Case[SlotItem], quote: Quote | None, answer_days: float) -> Timing:
     """Whether to act on the slot now, with an order like `quote` and an answer that takes so long."""
     assert case.forecast is not None
-    lead = LEAD_DAYS_DEFAULT if quote is None else quote.lead_days
+    lead = LEAD_TIME_DEFAULT if quote is None else quote.lead
     closed: tuple[tuple[float, float], ...] = ()
     if case.customer.away:
-        closed = closed_days(case.customer, case.at_ms, lead if quote is None else quote.widest_days())
+        closed = closed_days(case.customer, case.at_ms, LEAD_DAYS_DEFAULT if quote is None else quote.widest_days())
     shift = case.turn.state.items.get(case.item.key)
     costs = slot_costs(case.item, case.forecast, quote)
     if shift is not None and shift.shift:
@@ -118,7 +119,8 @@ def part_timing(case: Case[PartItem], lead_days: tuple[float, float], answer_day
     """Whether to act on the part now: a failure costs what running out does, a service too early loses what is left of it."""
     assert case.forecast is not None
     costs = part_costs(case.item)
-    return timing(case.forecast, case.at_ms, lead_days, costs, look_days=case.look_days, answer_days=answer_days)
+    lead = lead_time(lead_days)
+    return timing(case.forecast, case.at_ms, lead, costs, look_days=case.look_days, answer_days=answer_days)
 
 
 INTERVAL_DAYS = 180.0

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from reactor.acts import lost_after_days
+from reactor.lead_time import lost_after_days
 from starloop.evaluate.gauges import Readings
 from starloop.evaluate.lives import ORDER_COST, Lives
 from starloop.evaluate.supplies import ORDERS_MAX, Fate

@@ -12,8 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from reactor.acts import lost_after_days
-from reactor.curve import NORMAL_90, log_normal
+from reactor.lead_time import NORMAL_90, log_normal, lost_after_days
 from starloop.evaluate.gauges import Readings
 from starloop.evaluate.lives import ORDER_COST, Lives
 from starloop.evaluate.supplies import Choice

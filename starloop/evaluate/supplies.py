@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from reactor.curve import NORMAL_90
+from reactor.lead_time import NORMAL_90
 from starloop.evaluate.families import Seller, Supply
 
 Float64 = NDArray[np.float64]

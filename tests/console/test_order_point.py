@@ -10,6 +10,7 @@ from config.fleet import Experience
 from console import order_point as module
 from console.order_point import order_point
 from reactor.experiences.case import slot_costs
+from reactor.lead_time import lead_time
 from reactor.policy import timing
 from star.analyse import Forecast
 from tests.console.street import LEVELS, catalogue_of, forecast_of
@@ -36,7 +37,7 @@ def test_an_order_goes_out_below_the_mark_and_not_above_it(key: str) -> None:
     def acts(level: float) -> bool:
         there = at_level(forecast, level)
         look_days = slot.look_every_s / 86_400
-        return timing(there, there.at_ms, LEAD, slot_costs(slot, there, None), look_days=look_days).act
+        return timing(there, there.at_ms, lead_time(LEAD), slot_costs(slot, there, None), look_days=look_days).act
 
     assert acts(max(point - slot.capacity / 10, point / 2))
     if point + slot.capacity / 10 < slot.capacity:

@@ -35,7 +35,7 @@ def verbs_over(home: Home, days: list[float]) -> list[str]:
 def test_each_experience_does_its_own_once(experience: str, done: str) -> None:
     """Far from empty nothing; near it the one thing, and not again at the next looks."""
     home = home_of(experience=experience)
-    assert verbs_over(home, [60.0, 30.0, 25.0]) == []
+    assert verbs_over(home, [90.0, 60.0, 50.0]) == []
     assert verbs_over(home, [6.0, 5.8, 5.5]) == [done]
 
 
@@ -267,8 +267,8 @@ def test_what_was_held_and_is_no_longer_pressing_ends() -> None:
 
 def test_distrust_fires_no_order() -> None:
     """The same early tail is acted on when it is believed, and not when the sensor is not."""
-    assert home_of().sees(13.0, trust=1.0).tick()
-    assert home_of().sees(13.0, trust=0.05).tick() == ()
+    assert home_of().sees(20.0, trust=1.0).tick()
+    assert home_of().sees(20.0, trust=0.05).tick() == ()
 
 
 def test_feedback_moves_the_moment() -> None:

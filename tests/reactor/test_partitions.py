@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from reactor.engine import Engine
-from reactor.learning import LOG_UNIT, learned_lead_days, together, with_delivery
+from reactor.learning import learned_lead_time, together, with_delivery
 from reactor.lessons import day_of
 from reactor.state import Lesson
 from reactor.store import MemoryStore, SqlStore
@@ -178,9 +178,7 @@ def test_sums_are_exact_in_any_order() -> None:
         size = int(rng.integers(2, 4))
         left = [one for at in range(0, len(left), size) if (one := together(left[at : at + size])) is not None]
     assert left == [whole]
-    took = np.exp(whole.log_sum * LOG_UNIT / whole.seen)
-    low, high = learned_lead_days((2.0, 5.0), whole)
-    assert np.sqrt(low * high) == pytest.approx(took, rel=1e-3)
+    assert learned_lead_time((2.0, 5.0), whole).later_than(20.0) == pytest.approx(0.5, abs=0.02)
 
 
 def test_partitions_ask_the_store_for_lessons_of_others_only_when_all_are_there() -> None:

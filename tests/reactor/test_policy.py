@@ -10,19 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reactor.curve import TimeToEmpty, lead_nodes, lead_weights
-from reactor.learning import PRIOR_WEIGHT, learned_lead_days, with_delivery, with_feedback, with_loss
+from reactor.curve import TimeToEmpty
+from reactor.lead_time import PRIOR_WEIGHT, LeadTime, lead_time, lost_after_days
+from reactor.learning import learned_lead_time, with_delivery, with_failure, with_feedback, with_loss
 from reactor.policy import SHIFT_MAX, Costs, p_out_before_delivery, timing
 from reactor.state import ItemMemory, Lesson
-from star.analyse import DAYS_MAX
+from star.analyse import DAYS_MAX, QUANTILES
 from star.times import DAY_MS
 from tests.reactor.homes import forecast_of
 
-LEAD = (2.0, 5.0)
+LEAD_DAYS = (2.0, 5.0)
+LEAD = lead_time(LEAD_DAYS)
 COSTS = Costs(stockout=400.0, per_day=40.0, holding=0.05)
 
 
-def order_point(costs: Costs = COSTS, lead: tuple[float, float] = LEAD, **choices: float) -> float:
+def order_point(costs: Costs = COSTS, lead: LeadTime = LEAD, **choices: float) -> float:
     """The median days to empty at which the order goes out, falling."""
     look = choices.pop("look_days", 0.25)
     for tenth in range(1200, 0, -1):
@@ -43,7 +45,7 @@ def test_dearer_running_out_orders_earlier_and_dearer_holding_later() -> None:
 def test_a_slower_supplier_a_rarer_look_and_an_answer_to_wait_for_order_earlier() -> None:
     """Each by about the time it takes."""
     usual = order_point()
-    assert order_point(lead=(6.0, 12.0)) > usual + 4.0
+    assert order_point(lead=lead_time((6.0, 12.0))) > usual + 4.0
     assert order_point(look_days=2.0) >= usual
     assert order_point(answer_days=1.0) > usual
 
@@ -66,10 +68,8 @@ def test_the_costs_are_those_of_the_definition() -> None:
     """Against plain averages over a hundred thousand draws of both distributions."""
     forecast, rng = forecast_of(6.0, 0), np.random.default_rng(7)
     curve = TimeToEmpty(forecast, 0)
-    levels = np.array([0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0])
-    empty = np.interp(rng.random(100_000), levels, curve.knots)
-    middle, spread = math.log(math.sqrt(10.0)), math.log(2.5) / (2 * 1.2815515655446004)
-    arrival = np.exp(middle + spread * rng.standard_normal(100_000))
+    empty = np.interp(rng.random(100_000), curve.empty_by(days := np.linspace(0.0, 30.0, 30_001)), days)
+    arrival = np.interp(rng.random(100_000), np.cumsum(LEAD.weights) - 0.5 * np.array(LEAD.weights), LEAD.days)
     late = arrival - empty
     drawn = (400.0 * (late > 0) + 40.0 * np.maximum(late, 0) + 0.05 * np.maximum(-late, 0)).mean()
     found = timing(forecast, 0, LEAD, COSTS, look_days=0.25)
@@ -91,10 +91,10 @@ def test_any_forecast_gives_probabilities_and_finite_costs(
     curve = TimeToEmpty(forecast, 0)
     assert 0.0 <= float(curve.empty_by(np.array([at]))[0]) <= 1.0
     assert -1e-6 <= float(curve.empty_days(np.array([at]))[0]) <= at + 1e-6
-    found = timing(forecast, 0, (low, low * times), COSTS, look_days=0.25)
+    found = timing(forecast, 0, lead_time((low, low * times)), COSTS, look_days=0.25)
     assert math.isfinite(found.cost_now)
     assert math.isfinite(found.cost_wait)
-    assert 0.0 <= p_out_before_delivery(forecast, (low, low * times)) <= 1.0
+    assert 0.0 <= p_out_before_delivery(forecast, lead_time((low, low * times))) <= 1.0
 
 
 def test_time_that_has_passed_since_the_forecast_counts() -> None:
@@ -104,25 +104,62 @@ def test_time_that_has_passed_since_the_forecast_counts() -> None:
     assert then.p_out > timing(forecast, 0, LEAD, COSTS, look_days=0.25).p_out
 
 
-def test_lead_times_are_log_normal_through_their_quantiles() -> None:
-    """The nodes have the mean of the distribution."""
-    middle, spread = math.log(math.sqrt(10.0)), math.log(2.5) / (2 * 1.2815515655446004)
-    assert float(lead_nodes(LEAD) @ lead_weights()) == pytest.approx(math.exp(middle + spread**2 / 2), rel=1e-6)
+def test_a_forecast_keeps_its_quantiles_and_goes_on_beyond_them() -> None:
+    """What the forecast says is kept; below its 1 % quantile there is less than one in a hundred, and never nothing at once."""
+    forecast = forecast_of(20.0, 0)
+    curve = TimeToEmpty(forecast, 0)
+    assert curve.empty_by(np.array(forecast.days)) == pytest.approx(QUANTILES, abs=1e-3)
+    low = curve.empty_by(np.array([0.9, 0.95, 0.99]) * forecast.days[0])
+    assert np.all(np.diff(low) > 0.0)
+    assert 0.002 < low[0] < low[-1] < 0.01
+
+
+def test_stated_lead_times_are_kept_with_a_tail_for_what_is_not_known_yet() -> None:
+    """The stated quantiles hold; beyond them there is somewhat more than a log-normal has, and a few are lost."""
+    assert LEAD.outer == LEAD_DAYS
+    assert sum(LEAD.weights) == pytest.approx(1.0)
+    assert LEAD.later_than(5.0) == pytest.approx(0.1, abs=0.01)
+    beyond = math.sqrt(10.0) * math.exp(3.0 * math.log(2.5) / (2 * 1.2815515655446004))
+    assert 0.0014 < LEAD.later_than(beyond) < 0.01
+    assert 0.0 < LEAD.lost < 0.01
+    assert LEAD.lost_by(2.0) < LEAD.lost_by(8.0) < 1.0
+    assert max(LEAD.days) > lost_after_days(LEAD_DAYS)
 
 
 def test_learned_lead_times_move_from_the_stated_towards_the_seen() -> None:
-    """As many deliveries as the prior weighs bring them half the way; losses count as long waits."""
+    """As many deliveries as the prior weighs bring them half the way, and two hundred all of it."""
     lesson = Lesson(supplier="acme", day=0)
-    assert learned_lead_days(LEAD, None) == learned_lead_days(LEAD, lesson) == LEAD
+    assert learned_lead_time(LEAD_DAYS, None) == learned_lead_time(LEAD_DAYS, lesson) == LEAD
     for _ in range(round(PRIOR_WEIGHT)):
         lesson = with_delivery(lesson, 0, 8 * DAY_MS)
-    low, high = learned_lead_days(LEAD, lesson)
-    assert math.sqrt(low * high) == pytest.approx(math.sqrt(math.sqrt(10.0) * 8.0), rel=1e-6)
+    low, high = learned_lead_time(LEAD_DAYS, lesson).outer
+    assert math.sqrt(10.0) < math.sqrt(low * high) < 8.0
     for _ in range(200):
         lesson = with_delivery(lesson, 0, 8 * DAY_MS)
-    low, high = learned_lead_days(LEAD, lesson)
+    low, high = learned_lead_time(LEAD_DAYS, lesson).outer
     assert 6.0 < low < 8.0 < high < 10.0
-    assert with_loss(Lesson(supplier="acme", day=0), 0, 10 * DAY_MS).lost == 1
+
+
+def test_a_supplier_with_a_few_very_late_deliveries_keeps_that_tail() -> None:
+    """One in twenty takes three weeks: no log-normal through the others would say so."""
+    lesson = Lesson(supplier="acme", day=0)
+    for number in range(100):
+        lesson = with_delivery(lesson, 0, 21 * DAY_MS if number % 20 == 0 else (2 + number % 4) * DAY_MS)
+    assert 0.03 < learned_lead_time(LEAD_DAYS, lesson).later_than(15.0) < 0.08
+
+
+def test_orders_that_are_lost_or_fail_make_the_next_ones_later() -> None:
+    """Their share is learned; one that comes after all is no loss."""
+    lesson = Lesson(supplier="acme", day=0)
+    for _ in range(18):
+        lesson = with_delivery(lesson, 0, 3 * DAY_MS)
+    sure = learned_lead_time(LEAD_DAYS, lesson)
+    often = learned_lead_time(LEAD_DAYS, with_failure(with_loss(with_loss(lesson))))
+    assert often.lost > 10 * sure.lost
+    beyond = [sum(w for d, w in zip(one.days, one.weights, strict=True) if d > 8.0) for one in (sure, often)]
+    assert beyond[1] > beyond[0] + 0.04
+    found = with_delivery(with_loss(lesson), 0, 20 * DAY_MS, found=True)
+    assert found.lost == 0
 
 
 def test_feedback_moves_timing_within_bounds_and_fades() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from config.fleet import Customer
 from config.resolve import SlotItem
+from reactor.lead_time import lead_time
 from reactor.quotes import Quote
 from reactor.rules.away import away, closed_spans
 from reactor.rules.budget import budget, spent_in_month
@@ -159,7 +160,9 @@ def test_the_price_that_counts_is_of_one_pack() -> None:
     """A smaller product is scaled up to a pack."""
     item = catalogue_of().slots["tank-7/oil"]
     assert isinstance(item, SlotItem)
-    small = Quote(supplier="acme", sku="s", quantity=250.0, price=330.0, lead_days=(1.0, 2.0), stated_days=(1.0, 2.0))
+    small = Quote(
+        supplier="acme", sku="s", quantity=250.0, price=330.0, lead=lead_time((1.0, 2.0)), stated_days=(1.0, 2.0)
+    )
     verdict = price_mandate(customer(), item, small)
     assert not verdict.allowed
     assert "660.00" in verdict.reason
