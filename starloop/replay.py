@@ -46,6 +46,7 @@ class Replay:
         self._emit = emit
         self._offset = 0
         self._lines_waiting = 0
+        self._ticked_ms = 0
         self._out: list[bytes] = []
 
     def feed(self, line: bytes) -> list[bytes]:
@@ -69,6 +70,11 @@ class Replay:
         self._hand_over()
         return self._printed()
 
+    def forecast_lines(self) -> list[bytes]:
+        """What `emit` of forecasts would have printed at the last tick: for who lives inside and wants them seldom."""
+        at_ms = self._ticked_ms
+        return [self._forecast_line(forecast, at_ms) for forecast in self._analysis.forecasts(at_ms)]
+
     def _hand_over(self) -> None:
         self._lines_waiting = 0
         for record in self._lines.drain():
@@ -86,7 +92,7 @@ class Replay:
             self._out.extend(_score_line(score) for score in self._analysis.scores())
 
     def _tick(self, tick: Tick) -> None:
-        at_ms = tick.at_ms
+        at_ms = self._ticked_ms = tick.at_ms
         self._offset += 1
         facts = self._analysis.take(self._offset, tick)
         if facts is None:
@@ -97,7 +103,7 @@ class Replay:
         if "reactions" in self._emit:
             self._out.extend(_line(reaction.line()) for reaction in step.reactions)
         if "forecasts" in self._emit:
-            self._out.extend(self._forecast_line(forecast, at_ms) for forecast in self._analysis.forecasts(at_ms))
+            self._out.extend(self.forecast_lines())
         self._out.append(_line({"at": seconds(at_ms), "tick": True}))
 
     def _forecast_line(self, forecast: Forecast, at_ms: int) -> bytes:

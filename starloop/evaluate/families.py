@@ -25,7 +25,8 @@ class Sensing(StrEnum):
 class Gauge:
     """How a level or a count is reported. noise, step: shares of the capacity; drift: such a share a degree away from 15 °C.
 
-    readings_per_day: 24 or a divisor, or fewer than one on average, at random hours. only_refills: after a refill alone.
+    counts_too: beside the level, increments of use are told, by a meter that is wrong by up to such a share. readings_per_day: 24
+    or a divisor, or fewer than one on average, at random hours. only_refills: after a refill alone.
     """
 
     sensing: Sensing = Sensing.LEVEL
@@ -33,6 +34,7 @@ class Gauge:
     step: float = 0.0
     drift: float = 0.0
     temperature: bool = False
+    counts_too: float | None = None
     readings_per_day: float = 4.0
     only_refills: bool = False
     stuck_per_year: float = 0.0
@@ -121,6 +123,11 @@ FAMILIES: tuple[Family, ...] = (
         what="use reported as a running counter that starts again",
         gauge=Gauge(sensing=Sensing.TOTAL, resets_per_year=12.0),
     ),
+    Family(
+        name="level-and-flow",
+        what="a coarse, noisy level beside a flow meter that is wrong by up to 15 %",
+        gauge=Gauge(noise=0.02, step=0.05, counts_too=0.15),
+    ),
     Family(name="sparse", what="a few readings a month", gauge=Gauge(readings_per_day=0.15), pack_days=(20.0, 60.0)),
     Family(
         name="only-refills",
@@ -196,6 +203,22 @@ FAMILIES: tuple[Family, ...] = (
         mandate=Mandate(budget=1.6, price_max=1.12),
     ),
     Family(name="several-items", what="customers with four items each", mandate=Mandate(items_per_customer=4)),
+    Family(
+        name="all-at-once",
+        what="households that change, a coarse gauge that spikes, sticks and goes offline, orders that are late, lost or short",
+        demand=Kind.SHIFTING,
+        gauge=Gauge(noise=0.01, step=0.02, spikes=0.01, stuck_per_year=1.0, offline_per_year=5.0, duplicates=0.05),
+        supply=Supply(
+            sellers=(Seller(name="acme", truly=(2.0, 6.0), tail=0.03), _TWO[1]),
+            lost=0.04,
+            partial=0.05,
+            told=0.8,
+            price_steps_per_year=3.0,
+        ),
+        vacations_per_year=2.0,
+        elsewhere_per_year=2.0,
+        pack_days=(15.0, 50.0),
+    ),
 )
 """Every family, in the order in which tables show them."""
 

@@ -1,11 +1,13 @@
 """Policies that know what nobody can: the informed one the level and all future use, the clairvoyant one everything.
 
-The informed policy knows lead times as a distribution only: about what perfect sensing and forecasting would reach. The
-clairvoyant's cost is what all others are measured by. Both have at most one order of an item under way, as the service has.
+The informed policy knows lead times as a distribution only, and takes today's prices to last: about what perfect sensing and
+forecasting would reach. The clairvoyant's cost is what all others are measured by. Both have at most one order of an item under
+way, as the service has.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,14 +25,17 @@ Bools = NDArray[np.bool_]
 
 WAITS = 60 * 24 // TICK_HOURS
 """Ticks ahead that acting now is compared with: sixty days."""
+_HORIZON_H = WAITS * TICK_HOURS
 INFORMED_QUANTILE = 0.9
 """The informed policy takes a second order to last so long, where two are needed in a row."""
 NEXT_PACKS = 4
 """Packs that are looked ahead to, where use comes in lumps."""
 _QUANTILES = 400
+_FEW = 20
+"""Of the quantiles stand for all, where room for what comes is reckoned."""
 
 
-class Foresight:
+class Foresight(ABC):
     """What both share: they need not hear anything."""
 
     def __init__(self, lives: Lives) -> None:
@@ -38,12 +43,15 @@ class Foresight:
         self._under_way: dict[int, Order] = {}
         self._awaited: list[int] = []
         self._closed = _closed_ticks(lives)
+        self._soon_h = np.full(len(lives), float((WAITS - 1) * TICK_HOURS))  # what lasts longer is not looked at
 
     def hear(self, hour: int, readings: Readings) -> None:
         """Nothing new."""
+        return
 
     def told(self, hour: int, told: Told) -> None:
         """Nothing new."""
+        return
 
     def decide(self, hour: int, world: World) -> Sequence[Wish]:
         """An order for each item whose cost would grow by waiting."""
@@ -56,7 +64,7 @@ class Foresight:
         if not free.size:
             return ()
         empty = self._empty_at(free, hour, world)
-        soon = empty - hour < (WAITS - 1) * TICK_HOURS
+        soon = empty - hour < self._soon_h[free]
         rows, empty = free[soon], empty[soon]
         if not rows.size:
             return ()
@@ -68,19 +76,31 @@ class Foresight:
         self._awaited = [wish.row for wish in wishes]
         return wishes
 
+    @abstractmethod
     def act(self, rows: Int64, empty: Float64, hour: int, world: World) -> Int64:
         """(rows,) the number of the choice to order now, or -1. empty: (rows,) the hour in which each is empty."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def quotes(self, rows: Int64, hour: int, world: World) -> Float64:
+        """(rows, choices, WAITS or 1) prices of whole orders at this and the coming ticks, as far as the policy knows."""
 
     def open(self, rows: Int64, hour: int, world: World) -> Bools:
-        """(rows, choices, WAITS) whether the order is allowed at this and the coming ticks; money as it is now."""
+        """(rows, choices, WAITS) whether the order is allowed at this and the coming ticks.
+
+        What this month's budget does not pay for now it does not pay for later in the month.
+        """
         tick = hour // TICK_HOURS
         sellers = [choice.seller for choice in world.choices]
         closed = self._closed[:, :, tick : tick + WAITS]
         missing = WAITS - closed.shape[2]
-        closed = np.pad(closed, ((0, 0), (0, 0), (0, missing)))[rows][:, sellers]
-        out = ~closed
-        out[:, :, 0] &= world.allowed()[rows]
+        out = ~np.pad(closed, ((0, 0), (0, 0), (0, missing)))[rows][:, sellers]
+        if self.lives.family.mandate.price_max is not None:
+            quotes = self.quotes(rows, hour, world)
+            out &= world.under_limit(quotes.swapaxes(1, 2)).swapaxes(1, 2)
+        if self.lives.family.mandate.budget is not None:
+            days = (hour + TICK_HOURS * np.arange(WAITS)) // 24
+            later = world.months[days] > world.months[hour // 24]
+            out &= later | world.in_budget(world.quotes())[rows][:, :, None]
         return np.asarray(out)
 
     def _empty_at(self, rows: Int64, hour: int, world: World) -> Float64:
@@ -99,9 +119,9 @@ class Foresight:
             empty = np.minimum(empty, np.maximum(needed - before, hour))
         return empty
 
+    @abstractmethod
     def usual_hours(self, rows: Int64, more: int, world: World) -> Float64:
         """(rows,) hours that the order after `more` others will take, as far as the policy knows."""
-        raise NotImplementedError
 
     def _over(self, order: Order, hour: int) -> bool:
         """Whether the order is known to be over: it came, failed, or is given up."""
@@ -117,11 +137,13 @@ class Informed(Foresight):
     def __init__(self, lives: Lives) -> None:
         super().__init__(lives)
         leads = [self._lead_quantiles(seller) for seller in range(len(lives.family.supply.sellers))]
-        ahead = TICK_HOURS * np.arange(-WAITS, WAITS) / 24.0
+        ahead = np.arange(-_HORIZON_H, _HORIZON_H + 1) / 24.0
         late = np.stack([(np.maximum(days[None, :] - ahead[:, None], 0.0)).mean(axis=1) for days in leads])
         early = np.stack([(np.maximum(ahead[:, None] - days[None, :], 0.0)).mean(axis=1) for days in leads])
         out = np.stack([(days[None, :] > ahead[:, None]).mean(axis=1) for days in leads])
         self._out, self._late, self._early = out, late, early
+        self._few = 24.0 * np.stack([days[_QUANTILES // _FEW // 2 :: _QUANTILES // _FEW] for days in leads])
+        self._not_before = self._best_ahead()
         self._usual = 24.0 * float(np.quantile(leads[0], INFORMED_QUANTILE)) + TICK_HOURS
 
     def usual_hours(self, rows: Int64, more: int, world: World) -> Float64:
@@ -131,18 +153,42 @@ class Informed(Foresight):
     def act(self, rows: Int64, empty: Float64, hour: int, world: World) -> Int64:
         """(rows,) the best choice now, unless a later tick is better for some choice at today's prices."""
         lives = self.lives
-        ahead = np.floor((empty - hour) / TICK_HOURS).astype(np.int64)  # ticks until empty
+        out = np.full(len(rows), -1)
+        near = empty - hour <= self._not_before[rows]
+        rows, ahead = rows[near], (empty[near] - hour).astype(np.int64)
+        if not rows.size:
+            return out
         packs = np.array([choice.packs for choice in world.choices])
         sellers = [choice.seller for choice in world.choices]
-        place = np.clip(ahead[:, None] - np.arange(WAITS)[None, :] + WAITS, 0, 2 * WAITS - 1)
+        place = np.clip(ahead[:, None] - TICK_HOURS * np.arange(WAITS)[None, :], -_HORIZON_H, _HORIZON_H) + _HORIZON_H
         cost = (
             lives.stockout[rows, None, None] * self._out[sellers][:, place].transpose(1, 0, 2)
             + lives.per_day[rows, None, None] * self._late[sellers][:, place].transpose(1, 0, 2)
             + lives.holding[rows, None, None] * self._early[sellers][:, place].transpose(1, 0, 2)
         )
-        fixed = world.quotes()[rows] + ORDER_COST + _later_packs(lives, rows, packs, hour)
+        fixed = self.quotes(rows, hour, world)[:, :, 0] + ORDER_COST + _later_packs(lives, rows, packs, hour)
+        ticks = hour + TICK_HOURS * np.arange(WAITS)
+        for few in self._few.T:
+            arrives = np.ceil(ticks[None, :] + few[sellers][:, None]).astype(np.int64)
+            cost += _spilled(lives, rows, packs, np.broadcast_to(arrives, (len(rows), *arrives.shape)), world) / _FEW
         cost = np.where(self.open(rows, hour, world), cost + (fixed / packs)[:, :, None], np.inf)
-        return _first_is_best(cost)
+        out[near] = _first_is_best(cost)
+        return out
+
+    def quotes(self, rows: Int64, hour: int, world: World) -> Float64:
+        """(rows, choices, 1) as they are today."""
+        return world.quotes()[rows][:, :, None]
+
+    def _best_ahead(self) -> Float64:
+        """(n,) hours before its end from which on an item is looked at: earlier, waiting is better, unless a day is closed."""
+        lives = self.lives
+        if lives.family.declared:
+            return np.full(len(lives), float(_HORIZON_H))
+        best = np.zeros(len(lives))
+        for out, late, early in zip(self._out, self._late, self._early, strict=True):
+            cost = lives.stockout[:, None] * out + lives.per_day[:, None] * late + lives.holding[:, None] * early
+            best = np.maximum(best, cost.argmin(axis=1) - _HORIZON_H)
+        return best + 2.0 * TICK_HOURS
 
     def _lead_quantiles(self, seller: int) -> Float64:
         """Lead times in days; a lost order counts as the time until it is given up, and a second lead time."""
@@ -157,6 +203,13 @@ class Informed(Foresight):
 
 class Clairvoyant(Foresight):
     """Knows use, purchases elsewhere, prices, and what becomes of each order before it is made."""
+
+    def __init__(self, lives: Lives) -> None:
+        super().__init__(lives)
+        self._bought = [np.flatnonzero(row) for row in lives.elsewhere]
+        if not lives.family.supply.price_steps_per_year and not lives.family.declared:
+            # Nothing is gained by ordering earlier than a few orders in a row can take.
+            self._soon_h = np.minimum(24.0 * NEXT_PACKS * lives.supplies.lead_days.max(axis=(1, 2)), self._soon_h)
 
     def usual_hours(self, rows: Int64, more: int, world: World) -> Float64:
         """What the first seller's order will take."""
@@ -182,21 +235,26 @@ class Clairvoyant(Foresight):
             + lives.per_day[rows, None, None] * late
             + lives.holding[rows, None, None] * early
         )
-        days = np.minimum(ticks // 24, lives.prices.shape[2] - 1)
-        factors = np.array([choice.of_price * choice.packs for choice in world.choices])
-        prices = lives.prices[:, sellers][lives.seed[rows]][:, :, days] * factors[None, :, None]
-        fixed = prices + ORDER_COST + _later_packs(lives, rows, packs, hour)[:, :, None]
+        cost += _spilled(lives, rows, packs, arrives.astype(np.int64), world)
+        fixed = self.quotes(rows, hour, world) + ORDER_COST + _later_packs(lives, rows, packs, hour)[:, :, None]
         return _first_is_best(np.where(self.open(rows, hour, world), cost + fixed / packs[None, :, None], np.inf))
+
+    def quotes(self, rows: Int64, hour: int, world: World) -> Float64:
+        """(rows, choices, WAITS) as they will be."""
+        lives = self.lives
+        days = np.minimum((hour + TICK_HOURS * np.arange(WAITS)) // 24, lives.prices.shape[2] - 1)
+        factors = np.array([choice.of_price * choice.packs for choice in world.choices])
+        sellers = [choice.seller for choice in world.choices]
+        return np.asarray(lives.prices[:, sellers][lives.seed[rows]][:, :, days] * factors[None, :, None])
 
     def _empty_at(self, rows: Int64, hour: int, world: World) -> Float64:
         """With what will be bought elsewhere in the meantime."""
         lives, level = self.lives, world.level[rows].copy()
         empty = super()._empty_at(rows, hour, world)
-        if not lives.family.elsewhere_per_year:
-            return empty
         for place, row in enumerate(rows):
-            for moment in np.flatnonzero(lives.elsewhere[row, hour + 1 :]) + hour + 1:
-                if moment > empty[place]:
+            bought = self._bought[row]
+            for moment in bought[bought.searchsorted(hour, side="right") :]:
+                if moment > empty[place] or empty[place] - hour > _HORIZON_H:
                     break
                 level[place] += lives.elsewhere[row, moment]
                 empty[place] = _last_hour(lives.empty_at(rows[place : place + 1], hour, level[place : place + 1]))[0]
@@ -214,6 +272,21 @@ def _later_packs(lives: Lives, rows: Int64, packs: Int64, hour: int) -> Float64:
         return np.zeros((len(rows), len(packs)))
     days = np.array([lives.pack[row] / max(lives.use[row, hour : hour + 1440].mean() * 24.0, 1e-9) for row in rows])
     return np.asarray((lives.holding[rows] * days)[:, None] * (packs * (packs - 1) / 2.0)[None, :])
+
+
+def _spilled(lives: Lives, rows: Int64, packs: Int64, arrives: Int64, world: World) -> Float64:
+    """(rows, choices, WAITS) money a pack for what would not fit of packs that come at these hours."""
+    out = np.zeros(arrives.shape)
+    full = np.flatnonzero(
+        ~lives.spare[rows] & (world.level[rows] + packs.max() * lives.pack[rows] > lives.capacity[rows])
+    )
+    if full.size:
+        row = rows[full][:, None, None]
+        used = lives.used[row, np.minimum(arrives[full], lives.use.shape[1])] - lives.used[row, world.hour]
+        left = np.maximum(world.level[row] - used, 0.0)
+        lost = np.maximum(left + packs[None, :, None] * lives.pack[row] - lives.capacity[row], 0.0)
+        out[full] = lost / lives.pack[row] * world.least[row] / packs[None, :, None]
+    return out
 
 
 def _first_is_best(cost: Float64) -> Int64:

@@ -25,28 +25,30 @@ DIGITS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """One value that arrives out of its time: the item's row, the hour it was measured, the value."""
+    """One value that arrives out of its time: the item's row, the hour it was measured, the value; used: beside a level."""
 
     row: int
     hour: int
     value: float
+    used: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
     """What arrives at one hour. rows, values: (k,) measured now, in order of rows; again: (k,) which come twice;
-    late: older ones, in the order in which they come."""
+    late: older ones, in the order in which they come; used: (k,) increments of use told beside levels, None where there are none."""
 
     rows: Int64
     values: Float64
     again: Bools
     late: tuple[Reading, ...] = ()
+    used: Float64 | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
     """(n, hours) each. due: a reading is made; noise: of the level; stuck, spike, reset, online, again: when; spiked: to what
-    share of the capacity."""
+    share of the capacity. scale: (n,) what a meter beside the level makes of one unit."""
 
     due: Bools
     noise: Float64
@@ -56,6 +58,7 @@ class Faults:
     reset: Bools
     online: Bools
     again: Bools
+    scale: Float64
 
 
 def draw_faults(lives: Lives) -> Faults:
@@ -78,6 +81,7 @@ def draw_faults(lives: Lives) -> Faults:
         reset=share("reset", gauge.resets_per_year / 8760.0),
         online=~_spells(share("offline", gauge.offline_per_year / 8760.0), chance, "offline-days", gauge.offline_days),
         again=share("again", gauge.duplicates),
+        scale=1.0 + (gauge.counts_too or 0.0) * chance.draw("scale", lambda rng: rng.uniform(-1.0, 1.0, shape[0])),
     )
 
 
@@ -132,12 +136,30 @@ class Gauges:
             if sensing is Sensing.INCREMENTS:
                 due = due & (values > 0.0)
                 self._counted = np.where(due, consumed, self._counted)
-        values = np.round(values, DIGITS)
+        values, used = np.round(values, DIGITS), self._used(due, consumed)
         online = faults.online[:, hour]
         for row in np.flatnonzero(due & ~online):
-            self._waiting.setdefault(int(row), []).append(Reading(row=int(row), hour=hour, value=float(values[row])))
+            self._waiting.setdefault(int(row), []).append(
+                Reading(
+                    row=int(row), hour=hour, value=float(values[row]), used=None if used is None else float(used[row])
+                )
+            )
         rows = np.flatnonzero(due & online)
-        return Readings(rows=rows, values=values[rows], again=faults.again[rows, hour], late=self._back(online, hour))
+        return Readings(
+            rows=rows,
+            values=values[rows],
+            again=faults.again[rows, hour],
+            late=self._back(online, hour),
+            used=None if used is None else used[rows],
+        )
+
+    def _used(self, due: Bools, consumed: Float64) -> Float64 | None:
+        """(n,) what a meter beside the level counted since it told last."""
+        if self._family.gauge.counts_too is None:
+            return None
+        used = np.round((consumed - self._counted) * self._faults.scale, DIGITS)
+        self._counted = np.where(due, consumed, self._counted)
+        return np.asarray(used)
 
     def _levels(self, hour: int, level: Float64) -> Float64:
         gauge, lives, faults = self._family.gauge, self._lives, self._faults

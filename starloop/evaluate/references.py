@@ -6,6 +6,7 @@ as late as the service does. docs/explanation/evaluation.md tells them in words.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -75,8 +76,12 @@ class LeadTimes:
         return 24.0 * np.array(days)
 
 
-class Reference:
-    """A policy with a tracker of beliefs. Subclasses say what is `wanted`."""
+class Reference(ABC):
+    """A policy with a tracker of beliefs. Subclasses say what is `wanted`.
+
+    It learns how long deliveries take, to give up those that do not come, and how long from the first order to the delivery,
+    orders that were lost in between included: that is what has to be waited for.
+    """
 
     filtered = False
 
@@ -84,7 +89,9 @@ class Reference:
         self.lives = lives
         self.tracker = Tracker(lives, filtered=self.filtered)
         self.leads = LeadTimes(lives)
+        self.waits = LeadTimes(lives)
         self._since = np.full(len(lives), -1)
+        self._first = np.full(len(lives), -1)
         self._seller = np.zeros(len(lives), dtype=np.int64)
 
     def hear(self, hour: int, readings: Readings) -> None:
@@ -125,18 +132,20 @@ class Reference:
         ]
         for wish in wishes:
             self._since[wish.row], self._seller[wish.row] = hour, wish.choice.seller
+            self._first[wish.row] = hour if self._first[wish.row] < 0 else self._first[wish.row]
         return wishes
 
     def day(self, hour: int) -> None:
         """Midnight."""
+        return
 
     def chosen(self, world: World, allowed: Bools) -> Int64:
         """(n,) which choice would be ordered: the first that is allowed."""
         return np.asarray(allowed.argmax(axis=1))
 
+    @abstractmethod
     def wanted(self, level: Float64, chosen: Int64, world: World) -> Bools:
         """(n,) whether to order at this level."""
-        raise NotImplementedError
 
     def amount(self, row: int, choice: Choice, level: Float64) -> Choice:
         """How much of it is ordered."""
@@ -145,11 +154,13 @@ class Reference:
     def _arrived(self, row: int, hour: int) -> None:
         seed, seller = int(self.lives.seed[row]), int(self._seller[row])
         self.leads.learn(seed, seller, (hour - self._since[row]) / 24.0)
+        self.waits.learn(seed, seller, (hour - self._first[row]) / 24.0)
+        self._first[row] = -1
 
     def _lead(self, chosen: Int64, world: World) -> tuple[Float64, Float64]:
-        """(n,) mean and variance of the chosen seller's lead time in days."""
+        """(n,) mean and variance of the days that the chosen seller is waited for."""
         seller = np.array([choice.seller for choice in world.choices])[chosen]
-        mean, variance = self.leads.moments()
+        mean, variance = self.waits.moments()
         return mean[self.lives.seed, seller], variance[self.lives.seed, seller]
 
 
@@ -250,6 +261,10 @@ class Newsvendor(Reference):
             + lives.per_day[:, None] * short / rate[:, None]
             + lives.holding[:, None] * over / rate[:, None]
         )
+        packs = np.array([choice.packs for choice in world.choices])[chosen]
+        room = np.where(lives.spare, np.inf, lives.capacity - packs * lives.pack + mean)
+        price = (world.quotes()[np.arange(len(level)), chosen] / (packs * lives.pack))[:, None]
+        cost += price * np.maximum(demand - room[:, None], 0.0)  # what would not fit when it comes
         point = demand[np.arange(len(level)), cost.argmin(axis=1)]
         return np.asarray(level <= point)
 

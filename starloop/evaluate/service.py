@@ -20,7 +20,7 @@ from config.profile_file import load_profiles
 from config.resolve import Catalogue, resolve
 from star.ports import Scorer
 from starloop.evaluate.families import Sensing
-from starloop.evaluate.gauges import Readings
+from starloop.evaluate.gauges import Reading, Readings
 from starloop.evaluate.lives import ORDER_COST, Lives
 from starloop.evaluate.supplies import Choice
 from starloop.evaluate.tracker import Tracker
@@ -114,7 +114,7 @@ class Service:
         self.judge = Judge(self.catalogue)
         self.contacts = 0
         self.first_forecast: dict[int, int] = {}
-        self._replay = Replay(self.catalogue, scorer, frozenset({"reactions", "forecasts"}))
+        self._replay = Replay(self.catalogue, scorer, frozenset({"reactions"}))
         self._start_s = lives.start_s()
         self._metric = _NAMES[lives.family.gauge.sensing]
         self._tracker = Tracker(lives, filtered=False)
@@ -128,10 +128,13 @@ class Service:
         self._tracker.hear(hour, readings)
         temperature = self._temperature(hour)
         for late in readings.late:
-            self._publish(hour, late.row, late.hour, late.value, temperature)
-        for row, value, again in zip(readings.rows, readings.values, readings.again, strict=True):
+            self._publish(hour, late, temperature)
+        uses = [None] * len(readings.rows) if readings.used is None else readings.used.tolist()
+        for row, value, used, again in zip(
+            readings.rows.tolist(), readings.values.tolist(), uses, readings.again, strict=True
+        ):
             for _ in range(2 if again else 1):
-                self._publish(hour, int(row), hour, float(value), temperature)
+                self._publish(hour, Reading(row=row, hour=hour, value=value, used=used), temperature)
 
     def told(self, hour: int, told: Told) -> None:
         """Hands the outcome in."""
@@ -156,13 +159,14 @@ class Service:
             self._orders[order.name] = order
         self._seen_orders = len(world.orders)
         wishes: list[Wish] = []
-        sampled = hour % 24 == SAMPLE_HOUR
         for line in self._replay.feed(self._line(hour, {"tick": True})):
-            if b'"type":"forecast"' in line[:60]:
-                if sampled or len(self.first_forecast) < len(self.lives):
-                    self._forecast(hour, orjson.loads(line), world, sampled)
-            elif b'"starloop.' in line[:60]:
+            if b'"starloop.' in line[:60]:
                 self._reaction(hour, orjson.loads(line), world, wishes)
+        if hour % 24 == SAMPLE_HOUR:
+            self._sample(hour, world)
+        elif len(self.first_forecast) < len(self.lives):
+            for line in self._replay.forecast_lines():
+                self.first_forecast.setdefault(int(orjson.loads(line)["device"][1:]), hour)
         return wishes
 
     def samples(self) -> Samples:
@@ -199,33 +203,41 @@ class Service:
                 self._outcome(hour, body)
                 self.judge.orders[order.name].ended = "cancelled"
 
-    def _forecast(self, hour: int, line: Mapping[str, Any], world: World, sampled: bool) -> None:
-        row = int(line["device"][1:])
-        self.first_forecast.setdefault(row, hour)
-        level = world.level[row]
-        if not sampled or level <= 1e-6 * self.lives.capacity[row]:
-            return
-        truth = float(self.lives.empty_at(np.array([row]), hour, np.array([level]))[0] - hour) / 24.0
-        days = [line["days_to_empty"][str(of)] for of in LEVELS]
-        self._kept.append((row, hour, days, self._reference_days(row, hour), truth, line["trust"]))
+    def _sample(self, hour: int, world: World) -> None:
+        """Keeps the forecast of each item that is not empty, with what will come true."""
+        level = world.level
+        truth = (self.lives.empty_at(np.arange(len(level)), hour, level) - hour) / 24.0
+        reference = self._reference_days()
+        for line in map(orjson.loads, self._replay.forecast_lines()):
+            row = int(line["device"][1:])
+            self.first_forecast.setdefault(row, hour)
+            if level[row] > 1e-6 * self.lives.capacity[row]:
+                days = [line["days_to_empty"][str(of)] for of in LEVELS]
+                self._kept.append((row, hour, days, reference[row], float(truth[row]), line["trust"]))
 
-    def _reference_days(self, row: int, hour: int) -> Float64:
-        """The level over the mean of 28 days, with the normal error of as many days' use."""
+    def _reference_days(self) -> Float64:
+        """(n, levels): the level over the mean of 28 days, with the normal error of as many days' use."""
         tracker = self._tracker
-        known = tracker.daily[row][~np.isnan(tracker.daily[row])]
-        prior = self.lives.capacity[row] / 30.0
-        rate = max(float(known.mean()), 1e-3 * prior) if known.size else prior
-        spread = float(known.std()) if known.size > 1 else rate
-        middle = max(float(np.nan_to_num(tracker.level[row])), 0.0) / rate
-        error = spread / rate * np.sqrt(max(middle, 0.5))
-        return np.asarray(np.clip(middle + error * np.array(NORMALS), 0.0, 3650.0))
+        known = ~np.isnan(tracker.daily)
+        count = known.sum(axis=1)
+        daily = np.where(known, tracker.daily, 0.0)
+        prior = self.lives.capacity / 30.0
+        mean = daily.sum(axis=1) / np.maximum(count, 1)
+        rate = np.where(count > 0, np.maximum(mean, 1e-3 * prior), prior)
+        off = np.where(known, daily - mean[:, None], 0.0)
+        spread = np.where(count > 1, np.sqrt((off**2).sum(axis=1) / np.maximum(count, 1)), rate)
+        middle = np.maximum(np.nan_to_num(tracker.level), 0.0) / rate
+        error = spread / rate * np.sqrt(np.maximum(middle, 0.5))
+        return np.asarray(np.clip(middle[:, None] + error[:, None] * np.array(NORMALS), 0.0, 3650.0))
 
-    def _publish(self, hour: int, row: int, measured: int, value: float, temperature: Float64 | None) -> None:
-        values = {self._metric: value}
+    def _publish(self, hour: int, reading: Reading, temperature: Float64 | None) -> None:
+        values = {self._metric: reading.value}
+        if reading.used is not None:
+            values[_NAMES[Sensing.INCREMENTS]] = reading.used
         if temperature is not None:
-            values["temperature"] = round(float(temperature[row]), 1)
-        payload = {"at": self._start_s + measured * 3600, "values": values}
-        self._feed(hour, {"topic": f"starloop/v1/d{row}/telemetry", "payload": payload})
+            values["temperature"] = round(float(temperature[reading.row]), 1)
+        payload = {"at": self._start_s + reading.hour * 3600, "values": values}
+        self._feed(hour, {"topic": f"starloop/v1/d{reading.row}/telemetry", "payload": payload})
 
     def _temperature(self, hour: int) -> Float64 | None:
         return self.lives.temperature_c[:, hour // 24] if self.lives.family.gauge.temperature else None

@@ -169,8 +169,10 @@ class Tracker:
         self._recent[rows, 0], self._recent_at[rows, 0] = values, at
         age = at[:, None] - self._recent_at[rows]
         forward = np.where(age <= RECENT_HOURS, self._recent[rows] - rate[:, None] * age / 24.0, np.nan)
-        if len(rows):
-            self.level[rows] = np.nanmedian(forward, axis=1)
+        # The middle one of those that are not NaN, which are sorted last.
+        ranked, known = np.sort(forward, axis=1), np.isfinite(forward).sum(axis=1)
+        each = np.arange(len(rows))
+        self.level[rows] = (ranked[each, (known - 1) // 2] + ranked[each, known // 2]) / 2.0
         self.at[rows] = at
 
     def _count(self, hour: int, readings: Readings) -> None:

@@ -123,7 +123,7 @@ class Account:
 
 @dataclass(slots=True)
 class World:
-    """A life. `run()` lives it to its end."""
+    """A life. `run()` lives it to its end. least: (n,) the lowest price of a pack in it; months: of each day, counted on."""
 
     lives: Lives
     policy: Policy
@@ -140,8 +140,8 @@ class World:
     _gauges: Gauges = field(init=False)
     _coming: dict[int, list[Order]] = field(default_factory=dict)
     _empty: Bools = field(init=False)
-    _least: Float64 = field(init=False)
-    _months: tuple[int, ...] = field(init=False)
+    least: Float64 = field(init=False)
+    months: Int64 = field(init=False)
     _spent: dict[tuple[int, int], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -156,8 +156,8 @@ class World:
         factors = np.array([[choice.of_price] for choice in self.choices])
         sellers = [choice.seller for choice in self.choices]
         lived = lives.prices[:, sellers, : lives.family.days] * factors
-        self._least = lived.min(axis=(1, 2))[lives.seed]
-        self._months = tuple(_month_of(lives.first_day + day) for day in range(lives.family.days))
+        self.least = lived.min(axis=(1, 2))[lives.seed]
+        self.months = np.array([_month_of(lives.first_day + day) for day in range(lives.use.shape[1] // 24)])
 
     def run(self) -> Account:
         """Lives every hour."""
@@ -171,26 +171,33 @@ class World:
         left = self.lives.level + self.delivered - self.spilled - self.consumed
         return float((np.abs(left - self.level) / self.lives.capacity).max())
 
-    def quotes(self) -> Float64:
-        """(n, choices) price of each whole order now."""
-        day = self.hour // 24
+    def quotes(self, day: int | None = None) -> Float64:
+        """(n, choices) price of each whole order now, or on another day."""
+        day = self.hour // 24 if day is None else day
         sellers = [choice.seller for choice in self.choices]
         factors = np.array([choice.of_price * choice.packs for choice in self.choices])
         return np.asarray(self.lives.prices[:, sellers, day][self.lives.seed] * factors)
 
+    def under_limit(self, quotes: Float64) -> Bools:
+        """(n, choices) whether orders at these prices keep the highest price of a pack."""
+        limit = self.lives.family.mandate.price_max
+        if limit is None:
+            return np.ones(quotes.shape, dtype=bool)
+        packs = np.array([choice.packs for choice in self.choices])
+        return np.asarray(quotes / packs <= limit * self.lives.family.supply.sellers[0].price + 1e-9)
+
+    def in_budget(self, quotes: Float64) -> Bools:
+        """(n, choices) whether what is left of this month's budget pays for orders at these prices."""
+        lives, month = self.lives, int(self.months[self.hour // 24])
+        if lives.family.mandate.budget is None:
+            return np.ones(quotes.shape, dtype=bool)
+        spent = np.array([self._spent.get((int(customer), month), 0.0) for customer in lives.customer])
+        return np.asarray(spent[:, None] + quotes <= lives.budget[:, None] + 1e-9)
+
     def allowed(self) -> Bools:
         """(n, choices) whether price, budget and declared absence let a policy order now."""
-        lives, mandate = self.lives, self.lives.family.mandate
-        quotes = self.quotes()
-        fine = np.ones(quotes.shape, dtype=bool)
-        if mandate.price_max is not None:
-            listed = lives.family.supply.sellers[0].price * mandate.price_max
-            packs = np.array([choice.packs for choice in self.choices])
-            fine &= quotes / packs <= listed + 1e-9
-        if mandate.budget is not None:
-            month = self._months[self.hour // 24]
-            spent = np.array([self._spent.get((int(customer), month), 0.0) for customer in lives.customer])
-            fine &= spent[:, None] + quotes <= lives.budget[:, None] + 1e-9
+        lives, quotes = self.lives, self.quotes()
+        fine = self.under_limit(quotes) & self.in_budget(quotes)
         if lives.family.declared:
             for number, choice in enumerate(self.choices):
                 fine[:, number] &= ~away_hits(lives, self.hour, lives.family.supply.sellers[choice.seller].stated)
@@ -252,21 +259,18 @@ class World:
         return refilled
 
     def _deliver(self, order: Order) -> None:
-        """The order's packs come: what they cost over the least price, and how long before each is needed."""
+        """The order's packs come: what they cost over the least price, and how long before each is needed, if it fits."""
         lives, row = self.lives, order.row
-        quantity = order.comes * order.quantity
+        quantity, before = order.comes * order.quantity, float(self.level[row])
         packs = quantity / lives.pack[row]
-        steps = np.arange(0.0, packs - 1e-9)
-        needed = lives.empty_at(
-            np.full(len(steps), row), self.hour, np.maximum(self.level[row], 0.0) + steps * lives.pack[row]
-        )
+        lost = self._fill(row, quantity) / lives.pack[row]
+        steps = np.arange(0.0, packs - lost - 1e-9)
+        needed = lives.empty_at(np.full(len(steps), row), self.hour, before + steps * lives.pack[row])
         early = np.maximum(np.minimum(needed, lives.use.shape[1]) - self.hour, 0.0) / 24.0
-        self.account.pack_days_early[row] += float(early @ np.minimum(packs - steps, 1.0))
+        self.account.pack_days_early[row] += float(early @ np.minimum(packs - lost - steps, 1.0))
         self.account.packs[row] += packs
-        paid = order.price * order.comes
-        self.account.premium[row] += paid - packs * self._least[row]
-        lost = self._fill(row, quantity)
-        self.account.wasted[row] += lost / lives.pack[row] * self._least[row]
+        self.account.premium[row] += order.price * order.comes - packs * self.least[row]
+        self.account.wasted[row] += lost * self.least[row]
 
     def _fill(self, row: int, quantity: float) -> float:
         """Adds to the level; the amount that did not fit."""
@@ -305,11 +309,11 @@ class World:
         self.orders.append(order)
         self._coming.setdefault(arrives, []).append(order)
         self.account.orders[row] += 1.0
-        month = (int(lives.customer[row]), self._months[self.hour // 24])
+        month = (int(lives.customer[row]), int(self.months[self.hour // 24]))
         self._spent[month] = self._spent.get(month, 0.0) + price
 
     def _pay_back(self, order: Order) -> None:
-        month = (int(self.lives.customer[order.row]), self._months[order.hour // 24])
+        month = (int(self.lives.customer[order.row]), int(self.months[order.hour // 24]))
         self._spent[month] -= order.price
 
 

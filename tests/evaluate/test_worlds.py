@@ -115,6 +115,35 @@ def test_what_is_lost_is_not_paid_for_and_the_customer_may_hear_of_it() -> None:
     assert len(policy.heard) < len(world.orders)
 
 
+def test_what_does_not_fit_is_paid_for_and_is_not_held() -> None:
+    """A pack that comes to a full tank costs its price, and no day of holding."""
+    of = drawn("steady", items=20)
+    of = replace(of, spare=np.zeros(20, dtype=bool), level=of.capacity.copy(), use=np.zeros_like(of.use))
+    world = World(of, Weekly(), draw_faults(of))
+    account = world.run()
+    assert account.packs.sum() > 0.0
+    assert np.allclose(account.wasted, account.packs * 20.0)
+    assert account.pack_days_early.sum() == 0.0
+
+
+def test_a_meter_beside_the_level_counts_what_was_used() -> None:
+    """Its increments add up to the use, within what the meter is wrong by, and the level is told as ever."""
+    of = drawn("level-and-flow")
+    told = np.zeros(len(of))
+
+    class Adding(Weekly):
+        def hear(self, hour: int, readings: Readings) -> None:
+            assert readings.used is not None
+            assert (readings.values >= 0.0).all()
+            told[readings.rows] += readings.used
+
+    world = World(of, Adding(), draw_faults(of))
+    world.run()
+    share = told / world.consumed
+    assert ((share > 0.8) & (share < 1.16)).all()
+    assert np.abs(share - 1.0).max() > 0.01
+
+
 def test_the_true_time_to_empty_is_when_the_level_is_used_up() -> None:
     """Used up to the level and no further, at the hour told."""
     of = drawn("lumpy")
