@@ -25,7 +25,7 @@ from star.sense import Readings
 from stream import packing
 from stream.blocks import META, NEVER, Blocks
 from stream.dedup import Dedup
-from stream.detectors import remaining_life
+from stream.detectors import remaining_life, weather
 from stream.detectors.columns import F_COUNTS, FRESH, Slots
 from stream.detectors.condition import Condition
 from stream.detectors.deliveries import declare
@@ -36,7 +36,7 @@ from stream.detectors.service_due import ServiceDue
 from stream.detectors.usage import take_uses
 from stream.events import EventIds
 from stream.fleet_part import FLEET, FleetPart
-from stream.routing import LEVEL, NOTHING, TOTAL, TOTAL_SUFFIX, USED, USED_SUFFIX, Routes, rounds
+from stream.routing import LEVEL, NOTHING, TEMPERATURE, TOTAL, TOTAL_SUFFIX, USED, USED_SUFFIX, Routes, rounds
 from stream.state import Rows
 from stream.topics import FORECASTS, HONESTY, SCORES
 
@@ -160,7 +160,11 @@ class Analysis:
                 at = uses[places]
                 take_uses(self.slots, slot[at], at_ms[at], arrived_ms[at], readings.value[at], kind[at] == TOTAL)
         if levels.size or uses.size:
-            self.run_out.touched.append(np.unique(slot[kind > NOTHING]))
+            self.run_out.touched.append(np.unique(slot[kind >= LEVEL]))
+        warm = np.nonzero(kind == TEMPERATURE)[0]
+        if warm.size:
+            thermometers = self.slots.beside.temperatures
+            thermometers.take(slot[warm], at_ms[warm], arrived_ms[warm], readings.value[warm])
 
     def _take_event(self, offset: int, event: Event) -> None:
         if offset <= self._meta_offset and isinstance(event, FleetChange | SupplierTerms):
@@ -307,6 +311,9 @@ class Analysis:
                     self.slots.table.add(key, device)
         self.service.set_items(catalogue, self.dedup.devices.index)
         self.condition.set_items(catalogue, self.dedup.devices.index)
+        customers = {self.slots.table.row(key): item.customer for key, item in catalogue.slots.items()}
+        self.slots.beside.absences.set_customers(catalogue.customers, customers, len(self.slots.table))
+        self._with_slots = frozenset(self.slots.table.device[row] for row in customers)
         self._set_nets()
         self._routes.forget()
 
@@ -326,6 +333,8 @@ class Analysis:
             if known and row is not None and self.slots.fixed[row, F_COUNTS] == float(what != LEVEL):
                 kind, slot = what, row
                 break
+        if kind == NOTHING and device in self._with_slots and name == f"{device_name}/{weather.METRIC}":
+            kind, slot = TEMPERATURE, self.slots.beside.temperatures.table.add(device_name, device)
         metric = -1 if device < 0 else self.dedup.add_metric(name, device)
         scored = self.condition.wants(device, name)
         self._routes.put(number, kind=kind, slot=slot, device=device, metric=metric, scored=scored)

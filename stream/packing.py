@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 def tables_of(analysis: Analysis) -> dict[str, Table]:
     """Every table of an analysis by its name in the blocks."""
-    tables = (analysis.dedup.devices, analysis.dedup.metrics, analysis.slots.table, analysis.service.table)
+    dedup, slots = analysis.dedup, analysis.slots
+    beside = (slots.beside.table, slots.beside.temperatures.table)
+    tables = (dedup.devices, dedup.metrics, slots.table, analysis.service.table, *beside)
     return {table.name: table for table in tables}
 
 

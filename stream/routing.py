@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from star.ports import Names
 from stream.state import Rows
 
-NOTHING, LEVEL, USED, TOTAL = 0, 1, 2, 3
-"""What a metric is to its slot row."""
+NOTHING, TEMPERATURE, LEVEL, USED, TOTAL = 0, 1, 2, 3, 4
+"""What a metric is to its slot row; a temperature's row is its device's thermometer."""
 USED_SUFFIX, TOTAL_SUFFIX = "_used", "_total"
 
 Numbers = NDArray[np.int32]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime, time, timedelta
 
 from config.fleet import Customer
+from config.zones import day_start_ms
 from reactor.texts import zone
 from star.times import utc
 
@@ -25,8 +26,7 @@ def at_local(day: date, clock: time, customer: Customer) -> int:
 
 def day_start(day: date, customer: Customer) -> int:
     """When the day begins for the customer, in ms: the first time its clock shows that day."""
-    moments = (datetime.combine(day, time(), tzinfo=zone(customer.timezone)).replace(fold=fold) for fold in (0, 1))
-    return min(round(moment.timestamp() * 1000) for moment in moments)
+    return day_start_ms(day, customer.timezone)
 
 
 def month_of(at_ms: int, customer: Customer) -> tuple[int, int]:

@@ -145,6 +145,7 @@ def _start(
         today=history.today[at],
         today_fraction=history.today_fraction[at],
         weekday=history.weekday[at],
+        calendar=None if history.calendar is None else history.calendar.part(at),
     )
     said = ask(scorer, part, quantity, fixed, outlook.deviation[at])
     columns[LEG_MS, at] = state[at, LAST_MS]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from models.features import DAYS
 from star.analyse import RefillSeen
+from stream.detectors.beside import Beside
 from stream.state import Column, Rows, Table
 
 Float64 = NDArray[np.float64]
@@ -168,14 +169,15 @@ SLOT_COLUMNS = (
 class Slots:
     """The slots' table and what is fixed about each row (`fixed`: rows by FIXED_NAMES); told: refills seen since the last tick.
 
-    judged: the legs that ended at the last look, by row with the level that they ended at (calibrate.py). `fixed` comes from
-    the catalogue; neither is part of a checkpoint.
+    judged: the legs that ended at the last look, by row with the level that they ended at (calibrate.py). beside: what is known
+    besides the items' own readings. `fixed` comes from the catalogue; neither it nor judged is part of a checkpoint.
     """
 
     table: Table
     fixed: Float64
     told: list[tuple[int, RefillSeen]]
     judged: list[tuple[int, float]] = field(default_factory=list)
+    beside: Beside = field(default_factory=Beside)
 
     @classmethod
     def empty(cls) -> Slots:

@@ -14,6 +14,7 @@ from models.features import DAYS, days_to_empty, run_out_features
 from star.analyse import DAYS_MAX, QUANTILES
 from star.ports import Scorer
 from star.times import DAY_MS
+from stream.detectors.calendar import Calendar, adjusted
 from stream.detectors.columns import (
     CARRY,
     DAY,
@@ -72,12 +73,13 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The arguments of `run_out_features` but for level, prior and noise."""
+    """The arguments of `run_out_features` but for level, prior and noise, in ordinary days; and the calendar of the coming ones."""
 
     daily: NDArray[np.float32]
     today: NDArray[np.float32]
     today_fraction: NDArray[np.float32]
     weekday: NDArray[np.int64]
+    calendar: Calendar | None = None
 
 
 def look(slots: Slots, rows: Rows, at_ms: int, scorer: Scorer) -> tuple[Outlook, History]:
@@ -113,6 +115,8 @@ def ask(scorer: Scorer, history: History, level: Float64, fixed: Float64, deviat
         history.weekday,
     )
     days = days_to_empty(scorer.score(features), scale_days)
+    if history.calendar is not None:
+        days = history.calendar.laid_out(days)
     days = np.maximum.accumulate(days, axis=1)
     empty: Float64 = np.where((level > 0.0)[:, None], days, 0.0)
     return empty
@@ -157,11 +161,13 @@ def _history(slots: Slots, rows: Rows, state: Float64, fixed: Float64, silent_da
     began_today = np.floor(state[FIRST_MS] / DAY_MS) == today
     known = np.where(same_day & ~began_today, so_far + since, np.where(quiet & ~began_today, 0.0, np.nan))
     n = rows.size
+    daily, use, calendar = adjusted(slots.beside, slots.table, rows, at_ms, daily, known.astype(np.float32))
     return History(
         daily=daily,
-        today=known.astype(np.float32),
+        today=use,
         today_fraction=np.full(n, elapsed, dtype=np.float32),
         weekday=np.full(n, (int(today) + 3) % 7, dtype=np.int64),
+        calendar=calendar,
     )
 
 

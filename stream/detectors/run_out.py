@@ -18,6 +18,7 @@ from star.ports import Scorer
 from star.times import DAY_MS
 from stream.detectors import calibrate
 from stream.detectors.columns import (
+    DAY,
     F_ACTIVE,
     F_CAPACITY,
     F_COUNTS,
@@ -101,6 +102,7 @@ class RunOut:
             self.last = None
             return []
         rows = rows[np.argsort(self.ranks[rows])]
+        self._learn_beside(rows, at_ms)
         outlook, history = look(self.slots, rows, at_ms, self.scorer)
         calibrate.legs(self.slots, outlook, history, self.scorer)
         self._remember(outlook)
@@ -210,6 +212,12 @@ class RunOut:
         self.wake_ms[put_off] = looks[put_off, WAKE_MS]
         self._wake_next_ms = min(self._wake_next_ms, float(wakes.min()))
         return rows[~later]
+
+    def _learn_beside(self, rows: Rows, at_ms: int) -> None:
+        """What the days that are over say of weather and absence."""
+        state = self.slots.table["filter"][rows]
+        first_day = np.floor(state[:, FIRST_MS] / DAY_MS)
+        self.slots.beside.learn(self.slots.table, rows, float(at_ms // DAY_MS), first_day, state[:, DAY])
 
     def _remember(self, outlook: Outlook) -> None:
         slots, rows, at_ms = self.slots, outlook.rows, outlook.at_ms

@@ -15,6 +15,7 @@ from star.ports import Scorer
 from star.records import Record, Tick
 from star.repeat import Outcome, Result
 from star.sense import Readings
+from star.times import utc
 from stream.analysis import Analysis
 
 DAY_MS = 86_400_000
@@ -47,11 +48,12 @@ class FixedSpread:
         return np.broadcast_to(spread, (features.shape[0], 9)).copy()
 
 
-def fleet(devices: Sequence[Device]) -> Catalogue:
-    """The devices of one customer with one supplier that takes two to four days."""
+def fleet(devices: Sequence[Device], away: tuple[tuple[str, str], ...] = ()) -> Catalogue:
+    """The devices of one customer, away for some days, with one supplier that takes two to four days."""
+    consents = ("replenishment", "maintenance")
     return resolve(
         Fleet(
-            customers=(Customer(id="maria", experience=Experience.AUTO, consents=("replenishment", "maintenance")),),
+            customers=(Customer(id="maria", experience=Experience.AUTO, consents=consents, away=away),),
             devices=tuple(devices),
             suppliers=(Supplier(id="acme", lead_time_days=(2.0, 4.0), price=10.0),),
         ),
@@ -74,9 +76,9 @@ def counter(name: str, **slot: object) -> Device:
 class Bench:
     """An analysis fed by names of metrics, with its offsets; `facts` are those of every tick, `refills`, `needs` all of theirs."""
 
-    def __init__(self, *devices: Device, scorer: Scorer | None = None) -> None:
+    def __init__(self, *devices: Device, scorer: Scorer | None = None, away: tuple[tuple[str, str], ...] = ()) -> None:
         self.names = NamesInMemory()
-        self.analysis = Analysis(fleet(devices), self.names, scorer or FixedSpread())
+        self.analysis = Analysis(fleet(devices, away), self.names, scorer or FixedSpread())
         self.offset = 0
         self.facts: list[Facts] = []
 
@@ -121,6 +123,11 @@ class Bench:
 
     def forecast(self, item: str, day: float) -> Forecast:
         return next(f for f in self.analysis.forecasts(at(day)) if f.item == item)
+
+
+def date_of(day: int) -> str:
+    """The date of a day after the start."""
+    return utc(at(day)).date().isoformat()
 
 
 def at(day: float) -> int:

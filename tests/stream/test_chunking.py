@@ -15,7 +15,7 @@ from star.records import Record, Request, SupplierTerms, Tick
 from star.repeat import Outcome
 from star.sense import Readings
 from stream.analysis import Analysis
-from tests.stream.fleets import DAY_MS, NamesInMemory, at, counter, fleet, tank
+from tests.stream.fleets import DAY_MS, NamesInMemory, at, counter, date_of, fleet, tank
 
 DEVICES = (
     tank("tank-1"),
@@ -50,7 +50,10 @@ def story(seed: int, days: int = 6) -> list[Record]:
                     level[name] = 950.0
                 value = level[name] + rng.normal() * 8 if rng.random() > 0.06 else float(rng.choice([0, 1000, -5]))
                 late = int(rng.choice([0, 0, 0, 0, 3600_000, 5 * DAY_MS, -400_000, 900 * DAY_MS]))
-                rows += [(METRICS.index(f"{name}/oil"), now - late, now, value, -1, -1)] * (1 + (rng.random() < 0.1))
+                twice = 1 + (rng.random() < 0.1)
+                rows += [(METRICS.index(f"{name}/oil"), now - late, now, value, -1, -1)] * twice
+                warmth = float(rng.choice([rng.normal(8.0, 5.0), 99.0, -300.0], p=[0.9, 0.05, 0.05]))
+                rows += [(METRICS.index(f"{name}/temperature"), now - late, now, warmth, -1, -1)] * twice
             total = total + float(rng.integers(0, 3)) if rng.random() > 0.03 else 1.0
             for name, value in (("count-1/beans_total", total), ("coffee/beans_used", float(rng.integers(0, 2)))):
                 device = name.split("/")[0]
@@ -72,14 +75,18 @@ def story(seed: int, days: int = 6) -> list[Record]:
     return records
 
 
-METRICS = ("tank-1/oil", "tank-2/oil", "count-1/beans_total", "coffee/beans_used", "pump/a", "pump/b")
+METRICS = (
+    *("tank-1/oil", "tank-2/oil", "count-1/beans_total", "coffee/beans_used", "pump/a", "pump/b"),
+    *("tank-1/temperature", "tank-2/temperature"),
+)
+AWAY = ((date_of(3), date_of(4)), (date_of(9), date_of(20)))
 
 
 def analysis() -> Analysis:
     names = NamesInMemory()
     for name in METRICS:
         names.number(name)
-    return Analysis(fleet(DEVICES), names, SCORER)
+    return Analysis(fleet(DEVICES, AWAY), names, SCORER)
 
 
 def run(records: Sequence[tuple[int, Record]], into: Analysis, *, scores: bool = True) -> list[bytes]:
