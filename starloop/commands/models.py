@@ -20,9 +20,8 @@ from models.cards import REGISTRY, Card, model_dir, names, read_card, read_model
 from models.champion import found, in_force, write_champion
 from models.train.trainers import trainer
 from star.errors import ModelError, UsageError
-from starloop.evaluate.evaluation import Plan, families_of
+from starloop.evaluate.evaluation import Plan, chosen, families_of
 from starloop.evaluate.evaluation import evaluate as closed_loop
-from starloop.evaluate.families import NAMES
 from starloop.evaluate.lives import ITEMS
 from starloop.evaluate.page import write_docs
 from starloop.evaluate.tables import text
@@ -140,6 +139,9 @@ def train(name: str, out: Path, seed: int | None, data_dir: Path | None, quick: 
               help="Worlds to build with, or held-out ones, to be looked at when all is done.")  # fmt: skip
 @click.option("--seeds-count", type=click.IntRange(1, 1000), default=2, show_default=True, help="How many seeds.")
 @click.option("--family", "families", multiple=True, help="A kind of trouble, any number of times; default: all.")
+@click.option(
+    "--traces", is_flag=True, help="Also families whose demand is real consumption of the data sets in --data."
+)
 @click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True, help="Side by side.")
 @click.option("--write-docs", "docs", type=click.Path(path_type=Path, file_okay=False, exists=True),
               help="A folder docs/, whose explanation/evaluation.md and figures are written.")  # fmt: skip
@@ -155,6 +157,7 @@ def evaluate(
     seeds: str,
     seeds_count: int,
     families: tuple[str, ...],
+    traces: bool,
     processes: int,
     docs: Path | None,
     quick: bool,
@@ -166,8 +169,11 @@ def evaluate(
     """
     folder = _folder(name, version, registry)
     if name == CLOSED_LOOP and not offline and seed is None:
+        kinds, real = chosen(families, data_dir, traces=traces)
         plan = Plan(
-            families=families_of(families, NAMES),
+            families=kinds,
+            real=real,
+            data_dir=data_dir,
             seeds_of=seeds,
             seeds=1 if quick else seeds_count,
             items=4 if quick else ITEMS,

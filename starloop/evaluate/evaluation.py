@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from typing import Any
 
 from models.cards import REGISTRY
 from models.runtime import load_scorer
-from starloop.evaluate.families import family
+from star.errors import UsageError
+from starloop.evaluate.families import FAMILIES, Family, family
 from starloop.evaluate.foresight import Clairvoyant, Informed
 from starloop.evaluate.gauges import draw_faults
 from starloop.evaluate.lives import ITEMS, SEEDS, Lives, lives
@@ -27,6 +29,7 @@ from starloop.evaluate.score import (
     overall_scores,
 )
 from starloop.evaluate.service import Service
+from starloop.evaluate.traces import pool, real_families
 from starloop.evaluate.world import Policy, World
 
 REFERENCES: dict[str, Callable[[Lives], Policy]] = {
@@ -47,9 +50,12 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is evaluated. seeds_of: "dev" or "test"; seeds: how many; days: fewer than the families', for a quick look."""
+    """What is evaluated. seeds_of: "dev" or "test"; seeds: how many; days: fewer than the families', for a quick look;
+    real: families of real traces, which are in data_dir."""
 
-    families: tuple[str, ...]
+    families: tuple[Family, ...]
+    real: tuple[Family, ...] = ()
+    data_dir: Path | None = None
     seeds_of: str = "dev"
     seeds: int = 2
     items: int = ITEMS
@@ -64,26 +70,39 @@ class Plan:
 
 
 def evaluate(plan: Plan, processes: int, say: Say) -> dict[str, Any]:
-    """Every family's scores and the overall ones, for JSON and tables."""
+    """Every family's scores and the overall ones, for JSON and tables; those of real traces apart, under "real"."""
     found: list[Lived] = []
-    for lived in _all(plan, processes):
+    begun_s = time.monotonic()
+    families = plan.families + plan.real
+    for lived in _all(plan, families, processes):
         found.append(lived)
         of = {name: figures["cost"] / lived.figures[CLAIRVOYANT]["cost"] for name, figures in lived.figures.items()}
-        say(f"{lived.name}: service {of[SERVICE]:.2f}, informed {of[INFORMED]:.2f}, newsvendor {of[FILTERED]:.2f}")
-    return {
+        say(
+            f"{len(found)} of {len(families)} after {time.monotonic() - begun_s:.0f} s, {lived.name}: "
+            f"service {of[SERVICE]:.2f}, informed {of[INFORMED]:.2f}, newsvendor {of[FILTERED]:.2f}"
+        )
+    scores: dict[str, Any] = {
         "seeds": plan.seeds_of,
         "seed_numbers": list(plan.numbers()),
         "items_per_seed": plan.items,
         "model": load_scorer(plan.model, plan.registry, plan.version).name,
+    }
+    made = found[: len(plan.families)]
+    scores |= _scored(made) if made else {}
+    return scores | ({"real": _scored(found[len(made) :])} if plan.real else {})
+
+
+def _scored(found: Sequence[Lived]) -> dict[str, Any]:
+    return {
         "families": {lived.name: family_scores(lived, stream) for stream, lived in enumerate(found)},
         "overall": overall_scores(found),
     }
 
 
-def live(plan: Plan, name: str) -> Lived:
+def live(plan: Plan, of: Family) -> Lived:
     """One family, lived by every policy."""
-    of = family(name)
-    drawn = lives(of, plan.numbers(), plan.items, plan.days)
+    real = pool(plan.data_dir, of.traces) if plan.data_dir is not None and of.traces else None
+    drawn = lives(of, plan.numbers(), plan.items, plan.days, real)
     faults = draw_faults(drawn)
     service = Service(drawn, load_scorer(plan.model, plan.registry, plan.version))
     policies: dict[str, Policy] = {SERVICE: service}
@@ -94,7 +113,7 @@ def live(plan: Plan, name: str) -> Lived:
         costs[policy] = account.cost(drawn)
         figures[policy] = figures_of(drawn, account)
     return Lived(
-        name=name,
+        name=of.name,
         what=of.what,
         days=drawn.family.days,
         costs=costs,
@@ -119,16 +138,32 @@ def _of_service(service: Service) -> dict[str, Any]:
     }
 
 
-def _all(plan: Plan, processes: int) -> Iterator[Lived]:
+def _all(plan: Plan, families: Sequence[Family], processes: int) -> Iterator[Lived]:
     """Families in their order; a process each where there are several."""
-    if processes <= 1 or len(plan.families) == 1:
-        for name in plan.families:
-            yield live(plan, name)
+    if processes <= 1 or len(families) == 1:
+        for one in families:
+            yield live(plan, one)
         return
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(live, [plan] * len(plan.families), plan.families)
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as workers:
+        yield from workers.map(live, [plan] * len(families), families)
 
 
 def families_of(names: Sequence[str], every: Sequence[str]) -> tuple[str, ...]:
     """The families named, or all. Raises UsageError for one that there is not."""
     return tuple(family(name).name for name in names) or tuple(every)
+
+
+def chosen(
+    names: Sequence[str], data_dir: Path | None, *, traces: bool
+) -> tuple[tuple[Family, ...], tuple[Family, ...]]:
+    """The families named, or all, and those of real traces; these only with `traces`, which needs `data_dir`, or by name.
+
+    Raises UsageError for a family that there is not.
+    """
+    if traces and data_dir is None:
+        raise UsageError("real traces are read from a folder of data sets: name it with --data or STARLOOP_DATA")
+    real = real_families(data_dir) if traces and data_dir is not None else ()
+    if not names:
+        return FAMILIES, real
+    named = [one for one in real if one.name in names]
+    return tuple(family(name) for name in names if name not in [one.name for one in named]), tuple(named)

@@ -86,7 +86,11 @@ class Mandate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One kind of trouble. pack_days: how long a pack lasts, from and to; level: at the start, share of the capacity."""
+    """One kind of trouble. pack_days: how long a pack lasts, from and to; level: at the start, share of the capacity.
+
+    beyond_days: of use known after the last one lived, so that the true time to empty is known to the end. traces: the group of
+    real traces (traces.py) that are the demand in place of `demand`.
+    """
 
     name: str
     what: str
@@ -95,6 +99,7 @@ class Family:
     supply: Supply = field(default_factory=Supply)
     mandate: Mandate = field(default_factory=Mandate)
     days: int = 365
+    beyond_days: int = 400
     pack_days: tuple[float, float] = (12.0, 40.0)
     level: tuple[float, float] = (0.5, 1.0)
     capacity: float | None = None
@@ -102,6 +107,7 @@ class Family:
     declared: bool = False
     elsewhere_per_year: float = 0.0
     elsewhere_told: float = 0.5
+    traces: str = ""
 
 
 _TWO = (Seller(name="acme"), Seller(name="swift", stated=(0.5, 1.5), price=21.5))

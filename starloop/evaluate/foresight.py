@@ -27,12 +27,13 @@ WAITS = 60 * 24 // TICK_HOURS
 """Ticks ahead that acting now is compared with: sixty days."""
 _HORIZON_H = WAITS * TICK_HOURS
 INFORMED_QUANTILE = 0.9
-"""The informed policy takes a second order to last so long, where two are needed in a row."""
-NEXT_PACKS = 4
+"""The informed policy takes so high a quantile of a second order's lead time, where two are needed in a row."""
+NEXT_PACKS = 24
 """Packs that are looked ahead to, where use comes in lumps."""
 _QUANTILES = 400
+_IN_A_ROW = 8
 _FEW = 20
-"""Of the quantiles stand for all, where room for what comes is reckoned."""
+"""So many of the quantiles stand for all, where room for what comes is reckoned."""
 
 
 class Foresight(ABC):
@@ -111,17 +112,21 @@ class Foresight(ABC):
 
         The second pack can only be ordered when the first has come, so the first is needed a lead time before the second is.
         """
-        lives, level = self.lives, world.level[rows]
-        before = np.zeros(len(rows))
-        for more in range(1, NEXT_PACKS):
-            before += self.usual_hours(rows, more, world)
-            needed = _last_hour(lives.empty_at(rows, hour, level + more * lives.pack[rows]))
-            empty = np.minimum(empty, np.maximum(needed - before, hour))
-        return empty
+        lives = self.lives
+        packs = np.arange(1, NEXT_PACKS)
+        needed = np.stack(
+            [
+                lives.used[row].searchsorted(lives.used[row, hour] + world.level[row] + packs * lives.pack[row]) - 1.0
+                for row in rows
+            ]
+        )
+        needed[needed >= lives.use.shape[1]] = np.inf  # beyond what is known
+        first = (needed - self.usual_hours(rows, world)).min(axis=1)
+        return np.asarray(np.minimum(empty, np.maximum(first, hour)))
 
     @abstractmethod
-    def usual_hours(self, rows: Int64, more: int, world: World) -> Float64:
-        """(rows,) hours that the order after `more` others will take, as far as the policy knows."""
+    def usual_hours(self, rows: Int64, world: World) -> Float64:
+        """(rows, NEXT_PACKS - 1) hours that one, two, … orders in a row will take after the first, as far as the policy knows."""
 
     def _over(self, order: Order, hour: int) -> bool:
         """Whether the order is known to be over: it came, failed, or is given up."""
@@ -144,11 +149,13 @@ class Informed(Foresight):
         self._out, self._late, self._early = out, late, early
         self._few = 24.0 * np.stack([days[_QUANTILES // _FEW // 2 :: _QUANTILES // _FEW] for days in leads])
         self._not_before = self._best_ahead()
-        self._usual = 24.0 * float(np.quantile(leads[0], INFORMED_QUANTILE)) + TICK_HOURS
+        ahead_packs = np.arange(1, NEXT_PACKS)
+        high = float(np.quantile(leads[0], INFORMED_QUANTILE) - leads[0].mean())
+        self._usual = 24.0 * (leads[0].mean() * ahead_packs + high * np.sqrt(ahead_packs)) + TICK_HOURS * ahead_packs
 
-    def usual_hours(self, rows: Int64, more: int, world: World) -> Float64:
+    def usual_hours(self, rows: Int64, world: World) -> Float64:
         """A high quantile of the first seller's."""
-        return np.full(len(rows), self._usual)
+        return np.broadcast_to(self._usual, (len(rows), NEXT_PACKS - 1))
 
     def act(self, rows: Int64, empty: Float64, hour: int, world: World) -> Int64:
         """(rows,) the best choice now, unless a later tick is better for some choice at today's prices."""
@@ -208,13 +215,13 @@ class Clairvoyant(Foresight):
         super().__init__(lives)
         self._bought = [np.flatnonzero(row) for row in lives.elsewhere]
         if not lives.family.supply.price_steps_per_year and not lives.family.declared:
-            # Nothing is gained by ordering earlier than a few orders in a row can take.
-            self._soon_h = np.minimum(24.0 * NEXT_PACKS * lives.supplies.lead_days.max(axis=(1, 2)), self._soon_h)
+            # Nothing is gained by ordering earlier than some orders in a row can take.
+            self._soon_h = np.minimum(24.0 * _IN_A_ROW * lives.supplies.lead_days.max(axis=(1, 2)), self._soon_h)
 
-    def usual_hours(self, rows: Int64, more: int, world: World) -> Float64:
+    def usual_hours(self, rows: Int64, world: World) -> Float64:
         """What the first seller's order will take."""
-        ordinal = (world.ordered[rows] + more) % ORDERS_MAX
-        return np.asarray(24.0 * self.lives.supplies.lead_days[rows, 0, ordinal] + TICK_HOURS)
+        ordinal = (world.ordered[rows][:, None] + np.arange(1, NEXT_PACKS)[None, :]) % ORDERS_MAX
+        return np.asarray((24.0 * self.lives.supplies.lead_days[rows[:, None], 0, ordinal] + TICK_HOURS).cumsum(axis=1))
 
     def act(self, rows: Int64, empty: Float64, hour: int, world: World) -> Int64:
         """(rows,) the choice whose cost is least now; the draws of lost orders are passed over."""

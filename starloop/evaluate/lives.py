@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,6 @@ Bools = NDArray[np.bool_]
 
 ITEMS = 20
 """Items of a seed."""
-BEYOND_DAYS = 400
-"""Days of use known after the last one lived, so that the true time to empty is known to the end."""
 FIRST_DAY = 20_454
 """2026-01-01, in days since the epoch; each seed begins within the year after it."""
 ORDER_COST = 0.25
@@ -49,6 +47,18 @@ class Chance:
         """What `make` draws for each seed, one after the other along the first axis."""
         name = zlib.crc32(stream.encode())
         return np.concatenate([make(np.random.default_rng([seed, self._family, name])) for seed in self._seeds])
+
+
+class Real(Protocol):
+    """Real traces (traces.Pool)."""
+
+    def start(self, rng: np.random.Generator, days: int) -> int:
+        """The first of so many days."""
+        ...
+
+    def windows(self, rng: np.random.Generator, items: int, first_day: int, days: int) -> Float64:
+        """(items, days) of use."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,13 +119,17 @@ class Lives:
         return out
 
 
-def lives(family: Family, seeds: Sequence[int], items: int = ITEMS, days: int | None = None) -> Lives:
-    """Draws the items of the family, `items` for each seed. days: fewer than the family's, for tests."""
+def lives(
+    family: Family, seeds: Sequence[int], items: int = ITEMS, days: int | None = None, real: Real | None = None
+) -> Lives:
+    """Draws the items of the family, `items` for each seed. days: fewer than the family's, for tests; real: its traces."""
     if days is not None:
         family = replace(family, days=min(days, family.days))
     chance = Chance(family.name, seeds)
     first_day = int(chance.draw("start", lambda rng: rng.integers(0, 365, 1))[0]) + FIRST_DAY
-    total_days = family.days + BEYOND_DAYS
+    total_days = family.days + family.beyond_days
+    if real is not None:
+        first_day = int(chance.draw("start", lambda rng: np.array([real.start(rng, total_days)]))[0])
     count = items * len(seeds)
     capacity = np.exp(chance.draw("capacity", lambda rng: rng.uniform(np.log(5.0), np.log(2000.0), items)))
     if family.capacity is not None:
@@ -128,7 +142,7 @@ def lives(family: Family, seeds: Sequence[int], items: int = ITEMS, days: int | 
     stockout = np.round(np.exp(chance.draw("stockout", lambda rng: rng.uniform(np.log(10.0), np.log(60.0), items))), 2)
     temperature = chance.draw("weather", lambda rng: daily_temperature_c(rng, items, total_days, first_day))
     vacations = _vacations(family, chance, items, total_days)
-    use = _use(family, chance, items, (pack / pack_days), first_day, temperature, vacations)
+    use = _use(family, chance, items, (pack / pack_days), first_day, temperature, vacations, real)
     level = np.round(capacity * chance.draw("level", lambda rng: rng.uniform(*family.level, items)), 3)
     bought, told = _elsewhere(family, chance, items, pack)
     prices = draw_prices(family.supply, chance, total_days)
@@ -175,12 +189,15 @@ def _use(
     first_day: int,
     temperature: Float64,
     vacations: Sequence[Sequence[tuple[int, int]]],
+    real: Real | None,
 ) -> Float64:
     """(n, hours): a day's use spread by the hours at which people are about; rare use falls into one hour of its day."""
     days = temperature.shape[1]
     place = iter(range(0, len(rate), items))
 
     def daily_of(rng: np.random.Generator) -> Float64:
+        if real is not None:
+            return real.windows(rng, items, first_day, days)
         start = next(place)
         return daily_use(family.demand, rng, items, days, first_day, temperature[start : start + items])
 

@@ -72,8 +72,9 @@ def interval(values: Float64, middle: float) -> list[float]:
 
 
 def ratio(over: Float64, under: Float64, draws: Int64) -> tuple[float, Float64]:
-    """The ratio of two sums over items, and of the same with items resampled."""
-    return float(over.sum() / under.sum()), over[draws].sum(axis=1) / under[draws].sum(axis=1)
+    """The ratio of two sums over items, and of the same with items resampled; NaN where those cost nothing at all."""
+    below = under[draws].sum(axis=1)
+    return float(over.sum() / under.sum()), over[draws].sum(axis=1) / np.where(below > 0.0, below, np.nan)
 
 
 def family_scores(lived: Lived, stream: int) -> dict[str, Any]:

@@ -204,15 +204,19 @@ class Service:
                 self.judge.orders[order.name].ended = "cancelled"
 
     def _sample(self, hour: int, world: World) -> None:
-        """Keeps the forecast of each item that is not empty, with what will come true."""
-        level = world.level
+        """Keeps the forecast of each item that is not empty, with what will come true.
+
+        Real traces end: a forecast that reaches beyond the end is left out, whatever came true.
+        """
+        level, ends = world.level, bool(self.lives.family.traces)
+        known_days = self.lives.use.shape[1] / 24.0 - hour / 24.0
         truth = (self.lives.empty_at(np.arange(len(level)), hour, level) - hour) / 24.0
         reference = self._reference_days()
         for line in map(orjson.loads, self._replay.forecast_lines()):
             row = int(line["device"][1:])
             self.first_forecast.setdefault(row, hour)
-            if level[row] > 1e-6 * self.lives.capacity[row]:
-                days = [line["days_to_empty"][str(of)] for of in LEVELS]
+            days = [line["days_to_empty"][str(of)] for of in LEVELS]
+            if level[row] > 1e-6 * self.lives.capacity[row] and (not ends or days[-1] <= known_days):
                 self._kept.append((row, hour, days, reference[row], float(truth[row]), line["trust"]))
 
     def _reference_days(self) -> Float64:
