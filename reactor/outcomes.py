@@ -12,6 +12,7 @@ from reactor import orders
 from reactor.acts import mandate_of
 from reactor.learning import with_feedback
 from reactor.lessons import start_over
+from reactor.prices import with_price
 from reactor.state import OPEN_ORDERS, Mandate, Need, Order, OrderState, Question, TimerKind
 from reactor.texts import say
 from reactor.turn import REFUSED, WAIT, Turn
@@ -178,7 +179,7 @@ def take_terms(turn: Turn, terms: SupplierTerms) -> None:
         turn.unmatched.append(f"terms of {terms.supplier!r}, which is not a supplier of the fleet")
         return
     if terms.price is not None:
-        turn.put(replace(turn.supplier_memory(terms.supplier), price=terms.price))
+        turn.put(with_price(turn.supplier_memory(terms.supplier), terms.price, terms.at_ms))
     if terms.lead_time_days is not None:
         turn.put(replace(turn.supplier_memory(terms.supplier), lead_days=terms.lead_time_days))
         start_over(turn, terms.supplier, terms.at_ms)

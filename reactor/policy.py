@@ -8,17 +8,22 @@ Act now when C(0) costs no more than C(d) for every d; a tie without any risk wa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
 from reactor.curve import Floats, TimeToEmpty, earliest_days, p_empty_before
 from reactor.lead_time import LeadTime
+from reactor.prices import PriceOutlook
 from star.analyse import Forecast
 
 WAITS_DAYS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 """Waits that acting now is compared with, beside the time to the next look; shorter ones than that do not exist."""
+NEXT_LEVELS = np.array([0.5, 0.9, 0.98])
+NEXT_WEIGHTS = np.array([0.7, 0.25, 0.05])
+"""What stands for the lead time of the order after this one, where an order lasts hardly longer than the next takes."""
 SHIFT_MAX = 3.0
 """The customer's "late" and "early" move the cost of running out by at most so many doublings."""
 
@@ -27,7 +32,8 @@ SHIFT_MAX = 3.0
 class Costs:
     """Money: of one run-out, of each day empty, of holding the order's packs a day, and of a unit that does not fit.
 
-    room: what fits beside the present level in the slot's unit, or None where all fits; quantity: of the order.
+    room: what fits beside the present level in the slot's unit, or None where all fits; quantity: of the order; lasts_days: how
+    long that quantity will last.
     """
 
     stockout: float
@@ -36,17 +42,16 @@ class Costs:
     room: float | None = None
     quantity: float = 0.0
     unit_price: float = 0.0
+    lasts_days: float = math.inf
 
     def shifted(self, shift: float) -> Costs:
         """With running out made dearer (shift > 0) or holding made dearer (shift < 0) by 2^|shift|."""
         by = 2.0 ** min(max(shift, -SHIFT_MAX), SHIFT_MAX)
-        return Costs(
+        return replace(
+            self,
             stockout=self.stockout * max(by, 1.0),
             per_day=self.per_day * max(by, 1.0),
             holding=self.holding * max(1.0 / by, 1.0),
-            room=self.room,
-            quantity=self.quantity,
-            unit_price=self.unit_price,
         )
 
 
@@ -83,17 +88,19 @@ def timing(
     look_days: float,
     answer_days: float = 0.0,
     closed_days: tuple[tuple[float, float], ...] = (),
+    prices: PriceOutlook | None = None,
 ) -> Timing:
     """Compares acting at at_ms with waiting.
 
     look_days: until the next look. answer_days: added to the lead time. closed_days: spans (from, to) in days from at_ms in
-    which nothing may be ordered; a wait that ends in one goes on to its end.
+    which nothing may be ordered; a wait that ends in one goes on to its end. prices: what they will be, where they move.
     """
     # Spans move with the moment, so a grid with any is used once and not kept.
     make = _grid.__wrapped__ if closed_days else _grid
     grid: _Grid = make(lead, look_days, answer_days, closed_days)
     shift_days = (at_ms - forecast.at_ms) / 86_400_000
-    if earliest_days(forecast) - shift_days > grid.latest_days and costs.holding >= 0.0:
+    sure = earliest_days(forecast) - shift_days > grid.latest_days + max(grid.latest_days - costs.lasts_days, 0.0)
+    if sure and costs.holding >= 0.0 and prices is None:
         return WAITS
     curve = TimeToEmpty(forecast, at_ms)
     reached, overdue = curve.risks(grid.moments)
@@ -102,6 +109,10 @@ def timing(
     cost = costs.stockout * empty + costs.per_day * days_empty + costs.holding * days_early
     if costs.room is not None and costs.room < costs.quantity:
         cost = cost + costs.unit_price * _overflow(forecast, shift_days, grid.moments, costs) @ grid.weights
+    if costs.lasts_days < grid.latest_days:
+        cost = cost + _next_order(curve, grid, costs)
+    if prices is not None:
+        cost = cost + prices.cost(grid.waits)
     best = int(cost[1:].argmin()) + 1
     now, later, risk = float(cost[0]), float(cost[best]), float(empty[0])
     act = now < later or (now == later and risk > 0.0)
@@ -110,13 +121,15 @@ def timing(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Grid:
-    """What does not depend on the forecast. waits: (n,) days, 0 first; moments: (n, nodes) days until the delivery,
-    with their weights (nodes,) and means (n,); latest_days: by when an order of the next look has surely come."""
+    """What does not depend on the forecast. waits: (n,) days, 0 first; moments: (n, nodes) days until the delivery, with their
+    weights (nodes,) and means (n,); next_days: the lead time of the order after at NEXT_LEVELS; latest_days: by when an order
+    of the next look has surely come."""
 
     waits: Floats
     moments: Floats
     weights: Floats
     mean_moments: Floats
+    next_days: Floats
     latest_days: float
 
 
@@ -135,6 +148,7 @@ def _grid(
         moments=moments,
         weights=weights,
         mean_moments=moments @ weights,
+        next_days=np.interp(NEXT_LEVELS, np.cumsum(weights), arrivals),
         latest_days=float(arrivals[-1] + waits[1]),
     )
 
@@ -145,6 +159,14 @@ def _waits(look_days: float, closed_days: tuple[tuple[float, float], ...]) -> Fl
         # The look at the last open moment may come a little late: one look's time before it counts as closed.
         waits = [end if days > 0.0 and start - look_days <= days < end else days for days in waits]
     return np.array(waits)
+
+
+def _next_order(curve: TimeToEmpty, grid: _Grid, costs: Costs) -> Floats:
+    """(n,) what it costs that the order after this one goes out only when this one has come, and may then come too late."""
+    moments = grid.moments[:, :, None] + grid.next_days - costs.lasts_days
+    reached, overdue = curve.risks(moments)
+    cost: Floats = (costs.stockout * reached + costs.per_day * overdue) @ NEXT_WEIGHTS @ grid.weights
+    return cost
 
 
 def _overflow(forecast: Forecast, shift_days: float, moments: Floats, costs: Costs) -> Floats:

@@ -6,12 +6,13 @@ customer's order of suppliers. Choosing among them is the experiences'.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from config.fleet import Product, Supplier
 from config.resolve import Catalogue, SlotItem
 from reactor.lead_time import LeadTime, lead_time
 from reactor.learning import learned_lead_time
+from reactor.prices import PriceAhead, price_ahead
 from reactor.state import State, SupplierMemory
 from reactor.texts import say
 from star.react import Option
@@ -19,8 +20,17 @@ from star.react import Option
 LEAD_DAYS_DEFAULT = (1.0, 3.0)
 """Of an item without a supplier: how long it takes to buy it somewhere."""
 LEAD_TIME_DEFAULT = lead_time(LEAD_DAYS_DEFAULT)
+PACKS_MAX = 4
+"""So many packs at most are ordered together at the price of single ones."""
+PRODUCT_PACKS_MAX = 24
+ALIKE_SHARE = 0.4
+"""A product of so many packs, at no less than this share of their price, is taken for one of the item's."""
 OPTIONS_MAX = 4
 """An offer is a choice, not a catalogue."""
+
+
+Outlook = dict[str, PriceAhead]
+"""What a pack will cost, by supplier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +75,44 @@ def quotes_of(item: SlotItem, catalogue: Catalogue, state: State) -> tuple[Quote
     return tuple(found)
 
 
+def outlook_of(item: SlotItem, quotes: tuple[Quote, ...], catalogue: Catalogue, state: State, at_ms: int) -> Outlook:
+    """What a pack will cost, by the supplier of each of the quotes. Empty where no price was ever seen to move."""
+    memories = {quote.supplier: state.suppliers.get(quote.supplier) for quote in quotes}
+    if all(memory is None or memory.price_first_ms is None for memory in memories.values()):
+        return {}
+    return {
+        quote.supplier: price_ahead(
+            _listed(item, catalogue.suppliers[quote.supplier]),
+            quote.pack_price(item.pack),
+            memories[quote.supplier],
+            at_ms,
+            item.price_max,
+        )
+        for quote in quotes
+    }
+
+
+def bundles_of(item: SlotItem, quote: Quote, catalogue: Catalogue) -> tuple[Quote, ...]:
+    """Larger orders of the quote's supplier: its products of whole packs, and several packs at the price of as many.
+
+    A supplier's products may be of other things, so that one counts only where its price a pack is like the quote's.
+    """
+    if abs(quote.quantity - item.pack) > 1e-9 * item.pack:
+        return ()
+    supplier, found = catalogue.suppliers[quote.supplier], {}
+    for packs in range(2, PACKS_MAX + 1):
+        price = round(quote.price * packs, 4)
+        found[packs] = replace(quote, sku=None, quantity=item.pack * packs, price=price)
+    moved = quote.price / _listed(item, supplier) if _listed(item, supplier) > 0.0 else 1.0
+    for product in supplier.products:
+        packs = round(product.quantity / item.pack)
+        price = round(product.price * moved, 4)
+        whole = packs > 1 and abs(product.quantity - packs * item.pack) < 1e-9 * product.quantity
+        if whole and packs <= PRODUCT_PACKS_MAX and ALIKE_SHARE * quote.price <= price / packs <= quote.price:
+            found[packs] = replace(quote, sku=product.sku, quantity=product.quantity, price=price)
+    return tuple(found[packs] for packs in sorted(found))
+
+
 def quotes_for(item: SlotItem, quantity: float, catalogue: Catalogue, state: State) -> tuple[Quote, ...]:
     """The same for a quantity that the customer asked for: a product of just that size, else whole packs."""
     packs = max(1, -int(-(quantity / item.pack - 1e-9) // 1))
@@ -81,6 +129,12 @@ def quotes_for(item: SlotItem, quantity: float, catalogue: Catalogue, state: Sta
             sku = quote.sku if whole == quote.quantity else None
             found.append(_quote(supplier, state.suppliers.get(quote.supplier), sku, whole, price))
     return tuple(found)
+
+
+def _listed(item: SlotItem, supplier: Supplier) -> float:
+    """The price of a pack in the fleet file."""
+    _, quantity, price = _one_order(item, supplier, None)
+    return price * item.pack / quantity
 
 
 def _one_order(item: SlotItem, supplier: Supplier, memory: SupplierMemory | None) -> tuple[str | None, float, float]:

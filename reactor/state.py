@@ -181,11 +181,16 @@ class SupplierMemory:
     """Terms said by event, in force over the fleet file's, and what deliveries taught about lead times.
 
     terms_day: the UTC day of the latest lead times that were said; lessons of days up to it do not count. learned: the lessons
-    in force, together, those of every partition.
+    in force, together, those of every partition. price_first_ms: when a price was first said; price_moves, price_sum,
+    price_squares: how many other ones since, with their sums (prices.py).
     """
 
     supplier: str
     price: float | None = None
+    price_first_ms: int | None = None
+    price_moves: int = 0
+    price_sum: float = 0.0
+    price_squares: float = 0.0
     lead_days: tuple[float, float] | None = None
     terms_day: int | None = None
     learned: Lesson | None = None

@@ -12,6 +12,7 @@ from reactor import acts
 from reactor.curve import TimeToEmpty
 from reactor.experiences import asking, coach, offer
 from reactor.experiences.case import Case, slot_timing
+from reactor.experiences.choice import best_order
 from reactor.policy import Timing
 from reactor.quotes import Quote
 from reactor.rules.away import away
@@ -24,8 +25,6 @@ from star.react import ReactionType, RuleVerdict
 from star.repeat import NeedState
 from star.times import DAY_MS
 
-SWITCH_SHARE = 0.05
-"""Another supplier than the first choice must save this share of the price, lateness included."""
 NEXT_MONTH_DAYS = 3.0
 NEXT_MONTH_RISK = 0.05
 """With the budget used up, an order waits for the next month when it is so near and the risk of running out so small."""
@@ -41,27 +40,31 @@ def decide(case: Case[SlotItem]) -> None:
         offer.decide(case)
         return
     priced = tuple(quote for quote in quotes if within_price(case.item, quote))
-    early = slot_timing(case, (priced or quotes)[0], asking.ANSWER_DAYS)
-    if not early.act:
+    early = [slot_timing(case, quote, asking.ANSWER_DAYS) for quote in priced or quotes]
+    if not any(timing.act for timing in early):
         asking.passed(case)
         return
     spent = case.spent()
     payable = tuple(quote for quote in priced if budget(case.customer, spent, quote.price, case.at_ms).allowed)
     if not payable:
-        _unpayable(case, priced or quotes, spent, early)
+        if early[0].act:
+            _unpayable(case, priced or quotes, spent, early[0])
         return
-    timing = slot_timing(case, payable[0], 0.0)
+
+    def allowed(quote: Quote) -> bool:
+        return within_price(case.item, quote) and budget(case.customer, spent, quote.price, case.at_ms).allowed
+
+    open_now = tuple(q for q in payable if away(case.customer, case.at_ms, q.widest_days()).allowed)
+    quote, timing = best_order(case, open_now or payable, allowed)
     if timing.act:
-        _order(case, payable, spent, timing)
+        _order(case, quote, spent, timing)
 
 
-def _order(case: Case[SlotItem], payable: tuple[Quote, ...], spent: float, timing: Timing) -> None:
+def _order(case: Case[SlotItem], quote: Quote, spent: float, timing: Timing) -> None:
     refusal = asking.standing(case)
     if refusal is not None:
         acts.hold(case, refusal, (refusal,), kind=TimerKind.AGAIN)
         return
-    open_now = tuple(q for q in payable if away(case.customer, case.at_ms, q.widest_days()).allowed)
-    quote = best(case, open_now or payable, timing)
     absent = away(case.customer, case.at_ms, quote.widest_days())
     rules = (
         consent(case.customer, case.kind),
@@ -76,19 +79,6 @@ def _order(case: Case[SlotItem], payable: tuple[Quote, ...], spent: float, timin
     again = case.need is not None and case.need.failures > 0
     because = case.say("order_again" if again else "order", **case.words(quote))
     acts.order(case, quote, because, rules=rules, timing=timing, cancellable=True)
-
-
-def best(case: Case[SlotItem], quotes: tuple[Quote, ...], timing: Timing | None) -> Quote:
-    """The customer's first choice among those not tried in vain, unless another one's price and lateness cost clearly less."""
-    tried = () if case.need is None else case.need.tried
-    quotes = tuple(quote for quote in quotes if quote.supplier not in tried) or quotes
-    first = quotes[0]
-    if len(quotes) == 1 or timing is None or case.forecast is None:
-        return first
-    costs = [quote.price * first.quantity / quote.quantity + slot_timing(case, quote, 0.0).cost_now for quote in quotes]
-    cheapest = costs.index(min(costs))
-    saved = costs[0] - costs[cheapest]
-    return quotes[cheapest] if saved > SWITCH_SHARE * first.price + case.item.order_cost else first
 
 
 def _unpayable(case: Case[SlotItem], quotes: tuple[Quote, ...], spent: float, timing: Timing) -> None:

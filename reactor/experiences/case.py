@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -10,7 +11,8 @@ from config.profiles import Signal
 from config.resolve import PartItem, SlotItem
 from reactor.lead_time import lead_time
 from reactor.policy import Costs, Timing, timing
-from reactor.quotes import LEAD_DAYS_DEFAULT, LEAD_TIME_DEFAULT, Quote
+from reactor.prices import PriceOutlook
+from reactor.quotes import LEAD_DAYS_DEFAULT, LEAD_TIME_DEFAULT, Quote, outlook_of
 from reactor.rules.away import closed_days
 from reactor.rules.budget import spent_in_month
 from reactor.state import Need
@@ -97,7 +99,29 @@ def slot_timing(case: Case[SlotItem], quote: Quote | None, answer_days: float) -
     if shift is not None and shift.shift:
         costs = costs.shifted(shift.shift)
     return timing(
-        case.forecast, case.at_ms, lead, costs, look_days=case.look_days, answer_days=answer_days, closed_days=closed
+        case.forecast,
+        case.at_ms,
+        lead,
+        costs,
+        look_days=case.look_days,
+        answer_days=answer_days,
+        closed_days=closed,
+        prices=None if quote is None else price_outlook(case, quote),
+    )
+
+
+def price_outlook(case: Case[SlotItem], quote: Quote) -> PriceOutlook | None:
+    """What waiting does to the price of an order like `quote`; None where prices never moved."""
+    turn = case.turn
+    aheads = outlook_of(case.item, turn.quotes(case.item), turn.catalogue, turn.state, case.at_ms)
+    if not aheads:
+        return None
+    return PriceOutlook(
+        ahead=aheads[quote.supplier],
+        sellers=tuple(aheads.values()),
+        packs=quote.quantity / case.item.pack,
+        stockout=case.item.stockout_cost,
+        per_day=case.item.stockout_cost_per_day,
     )
 
 
@@ -112,6 +136,7 @@ def slot_costs(item: SlotItem, forecast: Forecast, quote: Quote | None) -> Costs
         room=max(item.capacity - forecast.level, 0.0) if clipped else None,
         quantity=quantity,
         unit_price=0.0 if quote is None else quote.price / quote.quantity,
+        lasts_days=quantity / forecast.rate_per_day if forecast.rate_per_day > 0.0 else math.inf,
     )
 
 

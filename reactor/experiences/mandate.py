@@ -12,7 +12,6 @@ from dataclasses import replace
 from config.resolve import PartItem, SlotItem
 from reactor import acts
 from reactor.experiences import asking, service
-from reactor.experiences.auto import best
 from reactor.experiences.case import Case
 from reactor.quotes import Quote, option_of, quotes_for
 from reactor.rules.away import away
@@ -44,7 +43,7 @@ def _order(case: Case[SlotItem], mandate: Mandate) -> None:
         _void(case, mandate, rules)
         return
     open_now = tuple(q for q in quotes if away(case.customer, case.at_ms, q.widest_days()).allowed)
-    quote = (open_now or quotes)[0] if mandate.reason == ACCEPTED else best(case, open_now or quotes, None)
+    quote = (open_now or quotes)[0] if mandate.reason == ACCEPTED else _first(case, open_now or quotes)
     absent = away(case.customer, case.at_ms, quote.widest_days())
     said = RuleVerdict(rule="mandate", allowed=True, reason=case.say("mandate_yes"))
     if not absent.allowed:
@@ -53,6 +52,12 @@ def _order(case: Case[SlotItem], mandate: Mandate) -> None:
     again = case.need is not None and case.need.failures > 0
     key = "order_again" if again else f"order_{mandate.reason}"
     acts.order(case, quote, case.say(key, **case.words(quote)), rules=(*rules, said, absent), cancellable=True)
+
+
+def _first(case: Case[SlotItem], quotes: tuple[Quote, ...]) -> Quote:
+    """The customer's first choice among those that this need has not tried in vain."""
+    tried = () if case.need is None else case.need.tried
+    return next((quote for quote in quotes if quote.supplier not in tried), quotes[0])
 
 
 def _quotes(case: Case[SlotItem], mandate: Mandate) -> tuple[Quote, ...]:
