@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from models.features import DAYS
 from star.times import DAY_MS
-from stream.detectors import weather
+from stream.detectors import drift, weather
 from stream.detectors.absence import Absences, learned_share
+from stream.detectors.slope import supported_slope
 from stream.detectors.weather import Temperatures, degree_days
 from stream.state import Column, Rows, Table
 
@@ -42,8 +43,6 @@ ABSENT_MEMORY_DAYS = 40.0
 SUPPORT_DAYS_MIN = 14.0
 SUPPORT_SPREAD_MIN = 30.0
 """Fewer days, or a smaller sum of squares of degrees, say nothing about the weather."""
-DOUBT = 12.0
-"""A slope counts by 1 less so much over the square of its t-value: below this not at all."""
 FLOOR_SHARE = 0.08
 """The use expected of a day is at least such a share of the moving mean."""
 ORDINARY_MAX, ABSENT_MIN = 0.02, 0.98
@@ -56,7 +55,8 @@ class Beside:
     def __init__(self) -> None:
         self.absences = Absences()
         self.temperatures = Temperatures()
-        self.table = Table("beside", (Column(name="learned", names=NAMES, start=0.0),))
+        of_days = Column(name="learned", names=NAMES, start=0.0)
+        self.table = Table("beside", (of_days, Column(name="drift", names=drift.NAMES, start=0.0)))
         self._devices = 0
         self._device_of = np.empty(0, dtype=np.intp)
         self._line = np.empty(0, dtype=np.intp)
@@ -101,6 +101,36 @@ class Beside:
         if behind.size:
             at, lines = at[behind], lines[behind]
             self._learn_days(slots, rows[at], lines, device[at], today, first_day[at], current_day[at])
+
+    def learn_drift(
+        self,
+        slots: Table,
+        rows: Rows,
+        levels: Bools,
+        last_ms: Float64,
+        value: Float64,
+        rate: Float64,
+        capacity: Float64,
+    ) -> None:
+        """Learns how the gauges of slot `rows`, those with measured `levels`, drift with the temperature (drift.py)."""
+        device = self.thermometer(slots, rows)
+        at = np.nonzero((device >= 0) & levels)[0]
+        if at.size == 0:
+            return
+        lines = self._made(slots, rows[at])
+        degrees_ms, degrees = self.temperatures.latest(device[at])
+        near = np.abs(degrees_ms - last_ms[at]) <= drift.TEMPERATURE_AGE_MS
+        state = np.ascontiguousarray(self.table["drift"][lines].T)
+        drift.learn_drift(state, near, last_ms[at], value[at], rate[at], capacity[at], degrees)
+        self.table["drift"][lines] = state.T
+
+    def reads_high(self, slots: Table, rows: Rows, capacity: Float64) -> Float64:
+        """(n,) by how much the levels of slot `rows` read too high, in their unit; 0 where no drift is known."""
+        if len(self.temperatures.table) == 0:
+            return np.zeros(rows.size)
+        lines = self.lines(slots, rows)
+        state = np.ascontiguousarray(self.table["drift"][np.maximum(lines, 0)].T) if len(self.table) else None
+        return np.zeros(rows.size) if state is None else np.where(lines >= 0, drift.reads_high(state, capacity), 0.0)
 
     def _made(self, slots: Table, rows: Rows) -> Rows:
         lines = self.lines(slots, rows)
@@ -147,6 +177,13 @@ class Beside:
         """(m, n) the share of the m UTC days in which the customers of slot `rows` are away."""
         return self.absences.share_of(rows, days * DAY_MS, (days + 1.0) * DAY_MS)
 
+    def idle_days(self, slots: Table, rows: Rows, from_ms: Float64, to_ms: float) -> Float64:
+        """(n,) days of ordinary use that slot `rows` were spared since their `from_ms`, as nobody was there."""
+        away_ms = self.absences.away_ms(rows, from_ms, to_ms)
+        if not away_ms.any():
+            return away_ms
+        return np.maximum(1.0 - share_of_absence(self.learned(slots, rows)), 0.0) * away_ms / DAY_MS
+
     def learned(self, slots: Table, rows: Rows) -> Float64:
         """(names, n) what was learned of slot `rows`, zeros where nothing was."""
         lines = self.lines(slots, rows)
@@ -181,13 +218,9 @@ def _learn_absence(state: Float64, which: Bools, use: Float64, degrees: Float64)
 
 def slope_of(state: Float64) -> Float64:
     """(n,) use for each degree day as far as it is supported, 0 or more. state: (names, n)."""
-    enough = (state[N] >= SUPPORT_DAYS_MIN) & (state[XX] >= SUPPORT_SPREAD_MIN) & (state[XY] > 0.0)
-    spread = np.where(enough, state[XX], 1.0)
-    slope = np.where(enough, state[XY] / spread, 0.0)
-    unexplained = np.maximum(state[YY] - slope * state[XY], 1e-6 * state[YY]) / np.maximum(state[N], 1.0)
-    square = slope * slope * spread
-    support = 1.0 - DOUBT * unexplained / np.where(square > 0.0, square, 1.0)
-    return np.where(enough & (square > 0.0), slope * np.maximum(support, 0.0), 0.0)
+    n, xx, xy, yy = state[N], state[XX], state[XY], state[YY]
+    slope = supported_slope(n, xx, xy, yy, points_min=SUPPORT_DAYS_MIN, spread_min=SUPPORT_SPREAD_MIN)
+    return np.maximum(slope, 0.0)
 
 
 def use_at(state: Float64, slope: Float64, degrees: Float64) -> Float64:

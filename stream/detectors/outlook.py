@@ -86,7 +86,9 @@ def look(slots: Slots, rows: Rows, at_ms: int, scorer: Scorer) -> tuple[Outlook,
     """The outlook of `rows`, items with a reading."""
     state, fixed = slots.gather(rows), slots.fixed[rows].T
     silent_days = _silent_days(state, fixed, at_ms)
+    silent_days -= np.minimum(slots.beside.idle_days(slots.table, rows, state[LAST_MS], at_ms), silent_days)
     sensed = np.where(state[LEVEL] > 0.0, np.maximum(state[LEVEL] - state[RATE] * silent_days, 0.0), state[LEVEL])
+    sensed -= np.clip(slots.beside.reads_high(slots.table, rows, fixed[F_CAPACITY]), None, np.maximum(sensed, 0.0))
     awaited = np.where(at_ms - state[PENDING_MS] <= PENDING_GRACE_MS, state[PENDING], 0.0)
     level = sensed + awaited + state[SPARE]
     slow = 0.3 * state[RATE] * silent_days
@@ -95,7 +97,8 @@ def look(slots: Slots, rows: Rows, at_ms: int, scorer: Scorer) -> tuple[Outlook,
     variance = np.maximum(state[VARIANCE], coarse) + state[RATE_VARIANCE] * silent_days + slow * slow
     deviation = np.where(variance > 0.0, np.sqrt(variance), 0.0)
     history = _history(slots, rows, state, fixed, silent_days, at_ms)
-    trust = _trust(state, fixed, at_ms)
+    idle_days = slots.beside.idle_days(slots.table, rows, state[SAME_MS], at_ms)
+    trust = _trust(state, fixed, at_ms, idle_days)
     days = ask(scorer, history, level, fixed, deviation)
     narrowing = slots.table["look"][rows, NARROWING]
     days = widened(days, (1.0 + narrowing) * (1.0 + DISTRUST_WIDENS * (1.0 - trust)))
@@ -187,8 +190,11 @@ def _fill_since(
     daily[some] = part
 
 
-def _trust(state: Float64, fixed: Float64, at_ms: int) -> Float64:
-    """0 to 1: how much the latest readings are to be believed, from silence, outliers, sameness and disagreement."""
+def _trust(state: Float64, fixed: Float64, at_ms: int, idle_days: Float64) -> Float64:
+    """0 to 1: how much the latest readings are to be believed, from silence, outliers, sameness and disagreement.
+
+    idle_days: (n,) of those since which all readings were the same, how many had no use to show, as nobody was there.
+    """
     usual_ms = np.maximum(SILENT_INTERVALS * state[INTERVAL_MS], SILENT_DAYS_MIN * DAY_MS)
     age_ms = np.maximum(at_ms - state[LAST_MS], 0.0)
     trust = np.where(age_ms > usual_ms, np.maximum(usual_ms / np.maximum(age_ms, 1.0), 0.2), 1.0)
@@ -196,7 +202,7 @@ def _trust(state: Float64, fixed: Float64, at_ms: int) -> Float64:
     trust *= np.where(state[DOUBT] > 0.0, 0.8, 1.0)
     trust *= np.where(state[SEEN] < 3.0, 0.6, 1.0)
     step, noise = sensor(state, fixed)
-    same_use = state[RATE] * np.maximum(at_ms - state[SAME_MS], 0.0) / DAY_MS
+    same_use = state[RATE] * np.maximum((at_ms - state[SAME_MS]) / DAY_MS - idle_days, 0.0)
     levels = fixed[F_COUNTS] == 0.0
     sure = levels & surely_stuck(state)
     trust *= np.where(sure, 0.4, 1.0)

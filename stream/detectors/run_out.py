@@ -33,6 +33,7 @@ from stream.detectors.columns import (
     LOOK_LEVEL,
     LOOK_MS,
     LOOK_Q05,
+    RATE,
     SEEN,
     WAKE_MS,
     Float64,
@@ -214,10 +215,15 @@ class RunOut:
         return rows[~later]
 
     def _learn_beside(self, rows: Rows, at_ms: int) -> None:
-        """What the days that are over say of weather and absence."""
-        state = self.slots.table["filter"][rows]
+        """What the days that are over say of weather and absence, and this look of a gauge's drift."""
+        beside, slots = self.slots.beside, self.slots.table
+        if not beside.anything:
+            return
+        state, fixed = slots["filter"][rows], self.slots.fixed[rows]
         first_day = np.floor(state[:, FIRST_MS] / DAY_MS)
-        self.slots.beside.learn(self.slots.table, rows, float(at_ms // DAY_MS), first_day, state[:, DAY])
+        beside.learn(slots, rows, float(at_ms // DAY_MS), first_day, state[:, DAY])
+        levels, value, rate = fixed[:, F_COUNTS] == 0.0, state[:, LAST_VALUE], state[:, RATE]
+        beside.learn_drift(slots, rows, levels, state[:, LAST_MS], value, rate, fixed[:, F_CAPACITY])
 
     def _remember(self, outlook: Outlook) -> None:
         slots, rows, at_ms = self.slots, outlook.rows, outlook.at_ms

@@ -46,15 +46,16 @@ ERROR_DAYS = 400
 
 DEGREES_NAMES = tuple(f"degrees_{n}" for n in range(RING))
 COUNTS_NAMES = tuple(f"count_{n}" for n in range(RING))
-SEASON_NAMES = ("newest", "learned", "n", "c", "s", "cc", "cs", "t", "tc", "ts")
-NEWEST, LEARNED, N, C, S, CC, CS, T, TC, TS = range(len(SEASON_NAMES))
+SEASON_NAMES = ("newest", "latest_ms", "latest", "learned", "n", "c", "s", "cc", "cs", "t", "tc", "ts")
+NEWEST, LATEST_MS, LATEST, LEARNED, N, C, S, CC, CS, T, TC, TS = range(len(SEASON_NAMES))
 
 
 class Temperatures:
     """A row for each device that reports its outside temperature, known by the device's name.
 
     degrees, counts: sum and number of the readings of each day, at its number modulo RING. season: the newest day with a
-    reading, the last one learned from, and fading sums over days of 1, cosine, sine, their products, and with the temperature.
+    reading, the latest reading, the last day learned from, and fading sums over days of 1, cosine, sine, their products, and of
+    those with the temperature.
     """
 
     def __init__(self) -> None:
@@ -70,15 +71,19 @@ class Temperatures:
     def take(self, rows: Rows, at_ms: Float64, arrived_ms: Float64, value: Float64) -> None:
         """Readings in their order, of any rows. A time that can't be, or too long ago to matter, is that of arrival."""
         odd = (at_ms > arrived_ms + AHEAD_MS) | (at_ms < arrived_ms - RING * DAY_MS)
-        day = np.floor(np.where(odd, arrived_ms, at_ms) / DAY_MS)
+        at_ms = np.where(odd, arrived_ms, at_ms)
         possible = (value >= COLDEST_C) & (value <= HOTTEST_C)
-        rows, day, value = rows[possible], day[possible], value[possible]
+        rows, at_ms, value = rows[possible], at_ms[possible], value[possible]
         if rows.size == 0:
             return
+        day = np.floor(at_ms / DAY_MS)
         degrees, counts, season = self.table["degrees"], self.table["counts"], self.table["season"]
         some = np.unique(rows)
         before = season[some, NEWEST]
         np.maximum.at(season, (rows, np.full(rows.size, NEWEST)), day)
+        np.maximum.at(season, (rows, np.full(rows.size, LATEST_MS)), at_ms)
+        latest = np.nonzero(at_ms == season[rows, LATEST_MS])[0]
+        season[rows[latest], LATEST] = value[latest]  # of several at one time the last one, as numpy assigns in order
         newest = season[some, NEWEST]
         moved = np.nonzero(newest > before)[0]
         if moved.size:
@@ -101,6 +106,11 @@ class Temperatures:
         sums = np.ascontiguousarray(self.table["degrees"][rows][:, place].T)
         mean: Float64 = np.where(known, sums / np.where(known, count, 1.0), np.nan)
         return mean
+
+    def latest(self, rows: Rows) -> tuple[Float64, Float64]:
+        """(when in ms, °C) of the latest reading of `rows`: a time of 0 where none was possible."""
+        season = self.table["season"][rows]
+        return season[:, LATEST_MS], season[:, LATEST]
 
     def learn(self, rows: Rows, today: float) -> None:
         """Takes the days that are over before `today` into the season of `rows`, all different."""

@@ -36,8 +36,10 @@ def weather(seed: int, days: int, mean: float = 8.0) -> list[float]:
 class Home:
     """A tank that is read four times a day with its outside temperature, refilled in time, and declared so."""
 
-    def __init__(self, bench: Bench, seed: int, *, base: float, slope: float, named: str = "temperature") -> None:
-        self.bench, self.base, self.slope, self.named = bench, base, slope, named
+    def __init__(
+        self, bench: Bench, seed: int, *, base: float, slope: float, named: str = "temperature", drift: float = 0.0
+    ) -> None:
+        self.bench, self.base, self.slope, self.named, self.drift = bench, base, slope, named, drift
         self.rng = np.random.default_rng(seed)
         self.level = 1000.0
 
@@ -49,8 +51,9 @@ class Home:
             daily = self.use(degrees) * float(self.rng.gamma(50.0, 1.0 / 50.0)) * (0.05 if day in away else 1.0)
             for quarter in range(4):
                 now = day + quarter / 4
-                self.bench.send(f"t/{self.named}", now, degrees + float(self.rng.normal(0.0, 1.0)))
-                self.bench.send("t/oil", now, max(self.level + float(self.rng.normal(0.0, 2.0)), 0.0))
+                self.bench.send(f"t/{self.named}", now, degrees + float(self.rng.normal(0.0, 0.3)))
+                shown = self.level + self.drift * (degrees - 15.0) + float(self.rng.normal(0.0, 2.0))
+                self.bench.send("t/oil", now, max(shown, 0.0))
                 self.bench.tick(now)
                 self.level -= daily / 4
                 if self.level < 250.0:
@@ -136,6 +139,33 @@ def test_what_an_item_uses_while_nobody_is_there_is_learned() -> None:
     learned, unknown = bench.forecast("t/oil", 70.0).days[MEDIAN], alone.forecast("t/oil", 70.0).days[MEDIAN]
     ordinary = home.level / STEADY
     assert learned - ordinary < 0.3 * (unknown - ordinary)
+
+
+def test_a_tank_that_falls_silent_while_its_owner_is_away_is_not_thought_empty() -> None:
+    """Ten days without a reading, declared as absence: the level is reckoned on by what such days use, not ordinary ones."""
+    levels = {}
+    for away in ((), ((date_of(40), date_of(50)),)):
+        bench = Bench(tank("t"), away=away)
+        bench.play("t/oil", [(day / 4, 1000.0 - 5.0 * day) for day in range(4 * 40)])
+        levels[bool(away)] = bench.forecast("t/oil", 50.0).level
+    assert levels[False] < 30.0
+    assert 150.0 < levels[True] < 200.0
+
+
+def test_a_gauge_that_drifts_with_the_temperature_is_read_as_at_fifteen_degrees() -> None:
+    """It reads 0.4 % of the tank too low for each degree of frost: after two months most of that is known."""
+    off = {}
+    for named in ("temperature", "humidity"):
+        bench = Bench(tank("t"))
+        home = Home(bench, 12, base=STEADY, slope=0.0, named=named, drift=4.0)
+        home.live(0, weather(13, 60))
+        errors = []
+        for day, degrees in enumerate(weather(14, 8, mean=-2.0), start=60):
+            home.live(day, [degrees])
+            errors.append(bench.forecast("t/oil", day + 0.75).level - home.level - home.use(degrees) / 4)
+        off[named] = abs(float(np.mean(errors)))
+    assert off["humidity"] > 50.0
+    assert off["temperature"] < 0.5 * off["humidity"]
 
 
 def test_an_absence_that_is_taken_back_no_longer_counts() -> None:
