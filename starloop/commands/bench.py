@@ -37,6 +37,17 @@ def replay(readings: int, runs: int, as_json: bool) -> None:
 
 
 @command.command()
+@click.option("--readings", type=click.IntRange(1_000), default=400_000, show_default=True, help="Readings measured.")
+@_runs
+@_json
+def detector(readings: int, runs: int, as_json: bool) -> None:
+    """CPU time a reading of the detector of run-outs with its model, in batches of 1,000 with a tick after each."""
+    from starloop.bench import detector as bench
+
+    _tell(bench.run(readings, runs), as_json)
+
+
+@command.command()
 @click.option(
     "--messages", type=click.IntRange(1_000), default=500_000, show_default=True, help="Messages of the fast load."
 )

@@ -1,0 +1,139 @@
+"""What the detector of run-outs costs with its model: CPU time a reading, in batches of 1,000, looks included.
+
+No transport, no log and no reactor: the analysis is given batches as columns and a tick after each, as a live service ticks while
+readings come. Two loads, as the cost of looks depends on how often an item reports: tanks that report each quarter of an hour, and
+ten times as many that report every two seconds, which is 10,000 readings a second.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from config.fleet import Customer, Device, Experience, Fleet, Slot, Supplier
+from config.profile_file import load_profiles
+from config.resolve import Catalogue, resolve
+from models.runtime import load_scorer
+from reactor.store.memory import MemoryNames
+from star.records import Tick
+from star.sense import NO_BOOT, NO_SEQ, Readings
+from starloop.bench.figures import Figure
+from stream.analysis import Analysis
+
+Float64 = NDArray[np.float64]
+
+BATCH = 1_000
+CAPACITY, PACK = 1_000.0, 800.0
+_START_MS = 1_767_225_600_000
+_DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """items report a level every `every_s` seconds, in turn. warm_up: readings before those that are measured."""
+
+    name: str
+    items: int
+    every_s: float
+    warm_up: int
+
+
+QUARTERS = Load(name="a level each 15 minutes", items=2_000, every_s=900.0, warm_up=400_000)
+SECONDS = Load(name="a level each 2 seconds", items=20_000, every_s=2.0, warm_up=400_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Microseconds of CPU a reading: to take it in, and for the looks of the ticks; looks: of items, a reading."""
+
+    take_us: float
+    look_us: float
+    looks: float
+
+
+def run(readings: int, runs: int) -> list[Figure]:
+    """The figures of both loads, each run in a process of its own."""
+    figures = []
+    for load in (QUARTERS, SECONDS):
+        costs = []
+        for number in range(runs):
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+                costs.append(process.submit(measure, load, readings, number).result())
+        figures += [
+            Figure(
+                name=f"detector, {load.name}, in all",
+                unit="µs/reading",
+                runs=tuple(one.take_us + one.look_us for one in costs),
+            ),
+            Figure(name="  readings taken in", unit="µs/reading", runs=tuple(one.take_us for one in costs)),
+            Figure(name="  looks, model included", unit="µs/reading", runs=tuple(one.look_us for one in costs)),
+            Figure(name="  looks at items", unit="1/reading", runs=tuple(one.looks for one in costs)),
+        ]
+    return figures
+
+
+def measure(load: Load, readings: int, seed: int) -> Cost:
+    """One run: so many readings after the warm-up."""
+    catalogue, names = _catalogue(load.items), MemoryNames()
+    analysis = Analysis(catalogue, names, load_scorer("run-out"))
+    metrics = np.array([names.number(f"tank-{item}/oil") for item in range(load.items)], dtype=np.int32)
+    tanks = _Tanks(load, seed)
+    offset = taken = looks = 0
+    take_s = look_s = 0.0
+    while taken < load.warm_up + readings:
+        batch, at_ms = tanks.batch(metrics)
+        begun_s = time.process_time()
+        analysis.take(offset + 1, batch)
+        took_s = time.process_time()
+        analysis.take(offset + 2, Tick(at_ms=at_ms))
+        offset += 2
+        if taken >= load.warm_up:
+            take_s += took_s - begun_s
+            look_s += time.process_time() - took_s
+            looks += 0 if analysis.run_out.last is None else analysis.run_out.last.rows.size
+        taken += BATCH
+    return Cost(take_us=take_s / readings * 1e6, look_us=look_s / readings * 1e6, looks=looks / readings)
+
+
+class _Tanks:
+    """Tanks that last two to six weeks from pack to pack, read with a little noise, filled when they are low."""
+
+    def __init__(self, load: Load, seed: int) -> None:
+        self._load = load
+        self._rng = np.random.default_rng(seed)
+        self._rate: Float64 = PACK / self._rng.uniform(14.0, 42.0, load.items)
+        self._level: Float64 = self._rng.uniform(0.15, 1.0, load.items) * CAPACITY
+        self._next = 0
+
+    def batch(self, metrics: NDArray[np.int32]) -> tuple[Readings, int]:
+        """The next readings, of as many tanks in turn, and when the last one came."""
+        load = self._load
+        numbers = np.arange(self._next, self._next + BATCH)
+        self._next += BATCH
+        tanks = numbers % load.items
+        used = self._rate[tanks] * load.every_s / _DAY_S * self._rng.gamma(2.0, 0.5, BATCH)
+        level = self._level[tanks] - used
+        level[level < 0.1 * CAPACITY] += PACK
+        self._level[tanks] = level
+        at_ms = _START_MS + (numbers * (load.every_s * 1000.0 / load.items)).astype(np.int64)
+        return Readings(
+            metric=metrics[tanks],
+            at_ms=at_ms,
+            arrived_ms=at_ms,
+            value=np.round(level + self._rng.normal(0.0, 1.0, BATCH), 1),
+            boot=np.full(BATCH, NO_BOOT, dtype=np.int64),
+            seq=np.full(BATCH, NO_SEQ, dtype=np.int64),
+        ), int(at_ms[-1])
+
+
+def _catalogue(items: int) -> Catalogue:
+    slots = {"oil": Slot(capacity=CAPACITY, pack=PACK, suppliers=("acme",))}
+    customer = Customer(id="c", experience=Experience.AUTO, consents=("replenishment",))
+    devices = tuple(Device(id=f"tank-{n}", customer="c", profile="level-tank", slots=slots) for n in range(items))
+    acme = Supplier(id="acme", lead_time_days=(2.0, 5.0), price=100.0)
+    return resolve(Fleet(customers=(customer,), devices=devices, suppliers=(acme,)), load_profiles())
