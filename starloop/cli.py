@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "forecast": "starloop.commands.forecast",
     "why": "starloop.commands.why",
     "models": "starloop.commands.models",
+    "backtest": "starloop.commands.backtest",
     "dashboards": "starloop.commands.dashboards",
     "bench": "starloop.commands.bench",
     "doctor": "starloop.commands.doctor",

@@ -56,7 +56,7 @@ def command(
     replay = Replay(catalogue, load_folder(named(model, "run-out", Settings.read().models_dir)), _emit(emit))
     gc.freeze()  # what is there by now stays: the collector need not look at it again and again
     deliveries = AssumedDeliveries(catalogue) if deliver else None
-    with _source(readings) as lines, _target(out) as target:
+    with source(readings) as lines, _target(out) as target:
         for line in _ticked(lines, readings, tick_every):
             for assumed in deliveries.due(line_at_ms(line) or 0) if deliveries is not None else ():
                 replay.feed(assumed)
@@ -87,12 +87,13 @@ def _ticked(lines: Iterable[bytes], name: str, every_ms: int | None) -> Iterable
 
 
 def _file_has_tick(name: str) -> bool:
-    with _source(name) as lines:
+    with source(name) as lines:
         return any(has_tick(line) for line in lines)
 
 
 @contextmanager
-def _source(name: str) -> Iterator[Iterable[bytes]]:
+def source(name: str) -> Iterator[Iterable[bytes]]:
+    """The lines of a readings file (may be .gz), or of standard input (-). Raises InputError."""
     if name == "-":
         # readline, not iteration with read-ahead: in lockstep the next line comes only after our answer.
         yield iter(sys.stdin.buffer.readline, b"")
