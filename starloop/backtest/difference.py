@@ -31,7 +31,7 @@ FIGURES = {
     "run_out_money": "  run-outs and days empty",
     "holding": "  packs that came too early",
     "orders_money": "  the trouble of orders",
-    "price": "  paid over the lowest price",
+    "price": "  paid too much, and spilled",
     "run_outs": "run-outs",
     "empty_days": "days empty",
     "orders": "orders",
@@ -198,4 +198,4 @@ def _assumed(plan: Plan) -> Iterator[str]:
 
 
 def _rounded(value: Any) -> float:
-    return round(float(value), 4)
+    return round(float(value), 4) + 0.0

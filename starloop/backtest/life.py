@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from config.profiles import Signal
 from config.resolve import Catalogue
-from reactor.curve import log_normal
+from reactor.lead_time import log_normal
 from star.ports import Scorer
 from star.records import Request
 from star.times import HOUR_MS

@@ -92,7 +92,11 @@ def of_increments(at_h: Float64, value: Float64, capacity: float, hours: int) ->
 
 
 def of_total(at_h: Float64, value: Float64, capacity: float, hours: int) -> Used:
-    """From a running counter, which may start again; a leap of more than a capacity is not believed."""
+    """From a running counter, which may start again; a leap of more than a capacity is not believed, nor a reading that leaps alone."""
+    rise = np.diff(value)
+    glitch = np.zeros(len(value), dtype=bool)
+    glitch[1:-1] = (rise[:-1] > capacity) & (rise[1:] < 0.0) & (value[2:] >= value[:-2])
+    at_h, value = at_h[~glitch], value[~glitch]
     step = np.diff(value)
     step = np.where(step >= 0.0, step, np.maximum(value[1:], 0.0))
     step = np.where(step <= capacity, step, 0.0)

@@ -13,7 +13,7 @@ from config.fleet_file import load_catalogue
 from config.resolve import Catalogue
 from config.settings import Settings
 from models.champion import named
-from reactor.learning import learned_lead_days, with_delivery
+from reactor.learning import learned_lead_time, with_delivery
 from reactor.state import Lesson
 from reactor.store.sql import SqlStore
 from star.errors import InputError, UsageError
@@ -134,4 +134,4 @@ def _learn(store: SqlStore, lead_times: LeadTimes) -> None:
         lessons[order.supplier] = with_delivery(lesson, order.at_ms, row.result_ms or order.at_ms)
     for name, lesson in lessons.items():
         if name in lead_times:
-            lead_times[name] = learned_lead_days(lead_times[name], lesson)
+            lead_times[name] = learned_lead_time(lead_times[name], lesson).outer
