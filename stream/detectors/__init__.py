@@ -4,7 +4,8 @@ A detector takes readings in the order of arrival, keeps its state in tables of 
 sees: a need, a refill, a forecast, a score. It decides nothing. stream/analysis.py knows the three there are:
 
 - run_out.py: slots. level.py and usage.py judge readings, deliveries.py takes what is declared, day_ring.py keeps use by
-  day, outlook.py makes the forecast, calibrate.py learns how far it can be trusted.
+  day, outlook.py makes the forecast, calibrate.py learns how far it can be trusted. What is known beside: beside.py keeps it,
+  weather.py and absence.py are its sources, drift.py is what temperature does to a gauge, calendar.py lays a forecast out.
 - service_due.py: parts by count and calendar.
 - condition.py: parts by what their device reports; anomaly.py and remaining_life.py score.
 

@@ -40,6 +40,8 @@ MEAN_DAYS = 28.0
 MEMORY_DAYS = 300.0
 """What the weather does is remembered about so long: over a summer without any."""
 ABSENT_MEMORY_DAYS = 40.0
+RATE_DAYS, RATE_DAYS_MIN = 90.0, 7.0
+"""So long an absence is felt in the moving mean of all days; and so many ordinary days make a mean of their own."""
 SUPPORT_DAYS_MIN = 14.0
 SUPPORT_SPREAD_MIN = 30.0
 """Fewer days, or a smaller sum of squares of degrees, say nothing about the weather."""
@@ -176,6 +178,14 @@ class Beside:
     def absent(self, rows: Rows, days: Float64) -> Float64:
         """(m, n) the share of the m UTC days in which the customers of slot `rows` are away."""
         return self.absences.share_of(rows, days * DAY_MS, (days + 1.0) * DAY_MS)
+
+    def ordinary_rate(self, slots: Table, rows: Rows, rate: Float64, at_ms: float) -> Float64:
+        """(n,) use a day of slot `rows`: the moving mean `rate`, or where that counts absence, the mean of ordinary days."""
+        away = self.absences.any_between(rows, at_ms - RATE_DAYS * DAY_MS, at_ms)
+        if not away.any():
+            return rate
+        state = self.learned(slots, rows)
+        return np.where(away & (state[DAYS_LEARNED] >= RATE_DAYS_MIN), state[USE], rate)
 
     def idle_days(self, slots: Table, rows: Rows, from_ms: Float64, to_ms: float) -> Float64:
         """(n,) days of ordinary use that slot `rows` were spared since their `from_ms`, as nobody was there."""

@@ -70,10 +70,12 @@ class Calendar:
         present, absent = self.present[:, at], None if self.absent is None else self.absent[:, at]
         shares = self.shares[:, at]
 
+        columns = np.arange(some.size)
+
         def passed(start: NDArray[np.intp] | int) -> Float64:
-            """(quantiles, k) ordinary days until the start of a span."""
-            here = (start, np.arange(some.size))
-            days = np.broadcast_to(present[here], ordinary.shape)
+            """(quantiles, k) or (k,) ordinary days until the start of a span."""
+            here = start if isinstance(start, int) else (start, columns)
+            days = present[here]
             return days if absent is None else days + shares * absent[here]
 
         span = np.zeros(ordinary.shape, dtype=np.uint8)

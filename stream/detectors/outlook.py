@@ -85,6 +85,7 @@ class History:
 def look(slots: Slots, rows: Rows, at_ms: int, scorer: Scorer) -> tuple[Outlook, History]:
     """The outlook of `rows`, items with a reading."""
     state, fixed = slots.gather(rows), slots.fixed[rows].T
+    state[RATE] = slots.beside.ordinary_rate(slots.table, rows, state[RATE], at_ms)
     silent_days = _silent_days(state, fixed, at_ms)
     silent_days -= np.minimum(slots.beside.idle_days(slots.table, rows, state[LAST_MS], at_ms), silent_days)
     sensed = np.where(state[LEVEL] > 0.0, np.maximum(state[LEVEL] - state[RATE] * silent_days, 0.0), state[LEVEL])

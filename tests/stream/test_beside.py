@@ -120,13 +120,16 @@ def test_a_declared_absence_does_not_make_a_household_look_small() -> None:
     away = range(30, 44)
     quiet = Bench(tank("t"))
     told = Bench(tank("t"), away=((date_of(30), date_of(43)),))
-    medians = []
+    medians: list[float] = []
+    rates: list[float] = []
     for bench in (told, quiet):
         home = Home(bench, 7, base=STEADY, slope=0.0)
         home.live(0, weather(8, 45), away)
+        rates.append(bench.forecast("t/oil", 45.0).rate_per_day)
         medians.append(bench.forecast("t/oil", 45.0).days[MEDIAN] / (home.level / STEADY))
     assert medians[0] == pytest.approx(1.0, abs=0.2)
     assert medians[1] > 1.25 * medians[0]
+    assert rates[1] < 0.8 * rates[0] == pytest.approx(0.8 * STEADY, rel=0.1)
 
 
 def test_what_an_item_uses_while_nobody_is_there_is_learned() -> None:
