@@ -66,14 +66,14 @@ class Absences:
         share[:, at] = np.minimum(away_ms / (to_ms - from_ms)[:, None], 1.0)
         return share
 
-    def away_ms(self, rows: Rows, from_ms: Float64, to_ms: float) -> Float64:
+    def away_ms(self, rows: Rows, from_ms: Float64, to_ms: Float64 | float) -> Float64:
         """(n,) for how long the customers of `rows` were away since their `from_ms`, until `to_ms`."""
         out = np.zeros(rows.size)
         at = np.nonzero(self.line[rows] >= 0)[0] if self.spans.shape[0] else np.empty(0, dtype=np.intp)
         if at.size:
-            spans = self.spans[self.line[rows[at]]]
+            spans, until_ms = self.spans[self.line[rows[at]]], np.broadcast_to(to_ms, rows.shape)[at]
             for nth in range(spans.shape[1]):
-                within = np.minimum(spans[:, nth, 1], to_ms) - np.maximum(spans[:, nth, 0], from_ms[at])
+                within = np.minimum(spans[:, nth, 1], until_ms) - np.maximum(spans[:, nth, 0], from_ms[at])
                 out[at] += np.maximum(within, 0.0)
         return out
 

@@ -187,7 +187,7 @@ class Beside:
         state = self.learned(slots, rows)
         return np.where(away & (state[DAYS_LEARNED] >= RATE_DAYS_MIN), state[USE], rate)
 
-    def idle_days(self, slots: Table, rows: Rows, from_ms: Float64, to_ms: float) -> Float64:
+    def idle_days(self, slots: Table, rows: Rows, from_ms: Float64, to_ms: Float64 | float) -> Float64:
         """(n,) days of ordinary use that slot `rows` were spared since their `from_ms`, as nobody was there."""
         away_ms = self.absences.away_ms(rows, from_ms, to_ms)
         if not away_ms.any():

@@ -1,8 +1,8 @@
 """The columns of a slot's state, and what is fixed about a slot.
 
-FILTER holds what each reading changes, LOOK what looks and events change, DAYS the use of each day by its number modulo
-the ring's length. All quantities in the slot's unit, times in milliseconds since the epoch, rates a day. A counter of a part
-that no slot counts is kept as a row of the same table.
+FILTER holds what each reading changes, COURT what only some readings need, LOOK what looks and events change, DAYS the use of
+each day by its number modulo the ring's length. All quantities in the slot's unit, times in milliseconds since the epoch, rates
+a day. A counter of a part that no slot counts is kept as a row of the same table.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ FILTER_NAMES = (
     "doubt_value",
     "told",  # 1: a provisional refill was told
     "total",  # latest value of a running counter, NaN: none
-    "pending",  # rise that a declared delivery lets expect
+    "pending",  # declared, and not yet seen in the level
     "pending_ms",
     "spare",  # unopened packs
     "jump",  # rise seen and confirmed lately, for matching a later declaration
@@ -59,6 +59,8 @@ FILTER_NAMES = (
     "gap_from_level",
     "gap_to_ms",
     "gap_to_level",
+    "slow_error",  # moving mean of the squared relative error of predictions over SPAN_DAYS, single days' chance left out
+    "longest_same_ms",  # how long readings stayed equal at most, forgotten slowly
 )
 (
     SEEN,
@@ -100,7 +102,46 @@ FILTER_NAMES = (
     GAP_FROM_LEVEL,
     GAP_TO_MS,
     GAP_TO_LEVEL,
+    SLOW_ERROR,
+    LONGEST_SAME_MS,
 ) = range(len(FILTER_NAMES))
+
+COURT_NAMES = (
+    "reckoned",  # level at reckoned_ms with what was declared until then, for as long as no later reading is believed
+    "reckoned_ms",
+    "denied",  # believed readings since the latest declaration that do not show it
+    "shows",  # 1: the gauge has shown more than a capacity, so what comes is in it at once
+    "doubt_newest_ms",  # measured, of the readings in doubt
+    "fall",  # believed lately against the prediction, to be taken back where the level returns
+    "fall_ms",
+    "fall_from_ms",
+    "fall_rate",  # rate and its variance before it
+    "fall_rate_variance",
+    "rose",  # the same upwards
+    "rose_ms",
+    "rose_took",  # of what was declared
+    "span_ms",  # a span of days over which the rate is compared with what was used
+    "span_used",
+    "span_rate",
+)
+(
+    RECKONED,
+    RECKONED_MS,
+    DENIED,
+    SHOWS,
+    DOUBT_NEWEST_MS,
+    FALL,
+    FALL_MS,
+    FALL_FROM_MS,
+    FALL_RATE,
+    FALL_RATE_VARIANCE,
+    ROSE,
+    ROSE_MS,
+    ROSE_TOOK,
+    SPAN_MS,
+    SPAN_USED,
+    SPAN_RATE,
+) = range(len(COURT_NAMES))
 
 LOOK_NAMES = (
     "look_ms",
@@ -160,6 +201,7 @@ F_CAPACITY, F_PACK, F_NOISE, F_STEP, F_RATE, F_SPREAD, F_LOOK_MS, F_COUNTS, F_SP
 
 SLOT_COLUMNS = (
     Column(name="filter", names=FILTER_NAMES, start=0.0),
+    Column(name="court", names=COURT_NAMES, start=0.0),
     Column(name="look", names=LOOK_NAMES, start=0.0),
     Column(name="days", names=tuple(f"day_{n}" for n in range(DAYS)), start=float("nan"), dtype="<f4"),
 )

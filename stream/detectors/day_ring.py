@@ -97,3 +97,19 @@ def add_to_day(ring: NDArray[np.float32], state: Float64, column: int, row: int,
     place = int(day % DAYS)
     if state[DAY, column] - day <= DAYS and ring[row, place] == ring[row, place]:
         ring[row, place] = max(float(ring[row, place]) + use, 0.0)
+
+
+def take_back(state: Float64, days: NDArray[np.float32], from_ms: float, to_ms: float, use: float) -> None:
+    """Takes `use`, counted evenly between two times, out again: of the current day and of those that are over and known.
+
+    state, days: one item's.
+    """
+    newest = int(state[DAY])
+    span = max(to_ms - from_ms, 1.0)
+    for day in range(max(int(from_ms // DAY_MS), newest - DAYS + 1), min(int(to_ms // DAY_MS), newest) + 1):
+        share = (min(to_ms, (day + 1.0) * DAY_MS) - max(from_ms, float(day * DAY_MS))) / span
+        place = day % DAYS
+        if day == newest:
+            state[TODAY] -= use * share
+        elif days[place] == days[place]:
+            days[place] = max(float(days[place]) - use * share, 0.0)

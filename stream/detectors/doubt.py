@@ -1,7 +1,8 @@
 """Readings of a level far from the prediction: doubt, until others agree with them or deny them - and refills told of.
 
 A run of readings that agree with each other is believed; a refill that is begun, sure or taken back is told. One that a
-declared delivery or a spare pack explains is no news.
+declared delivery or a spare pack explains is no news. What was believed and turns out false soon - the level comes back - is
+taken back: a fall that never was is no use, and a rise that never was no refill.
 """
 
 from __future__ import annotations
@@ -11,39 +12,68 @@ from numpy.typing import NDArray
 
 from star.analyse import RefillSeen, RefillStage
 from star.times import DAY_MS, HOUR_MS
+from stream.detectors import day_ring
 from stream.detectors.columns import (
     DOUBT,
     DOUBT_MS,
+    DOUBT_NEWEST_MS,
     DOUBT_VALUE,
     F_CAPACITY,
     F_PACK,
     F_SPARE,
+    FALL,
+    FALL_FROM_MS,
+    FALL_MS,
+    FALL_RATE,
+    FALL_RATE_VARIANCE,
     INTERVAL_MS,
     JUMP,
     JUMP_MS,
+    LAST_MS,
     LEVEL,
     OUTLIERS,
     PENDING,
     PENDING_MS,
     RATE,
+    RATE_VARIANCE,
+    RECKONED_MS,
+    ROSE,
+    ROSE_MS,
+    ROSE_TOOK,
     SPARE,
     TOLD,
+    USED,
     Float64,
     Slots,
 )
 from stream.state import Rows
 
+GATE = 4.5
+"""Standard deviations within which a reading is near the prediction."""
+PAIR_GATE = 6.4
+"""Standard deviations of one reading within which two are the same level."""
 WIDTH_SHARE = 0.03
-"""Readings that agree differ by no more than the gate, or this share of the capacity."""
-AGREEING_MIN = 3
-"""Readings that must agree with each other before a jump is believed; two are enough after DOUBT_LONG_MS."""
-DOUBT_LONG_MS = 6.0 * HOUR_MS
+"""Readings that agree differ by no more than that, or this share of the capacity."""
+WIDTH_USE = 0.5
+"""And by this share of the use between them."""
+AGREEING_MIN, AGREEING_MS = 3.0, 2.0 * HOUR_MS
+"""Readings that must agree with each other, and over what time, before a jump is believed."""
+AGREEING_TWO_MS = 18.0 * HOUR_MS
+"""Two are enough that are so far apart."""
 SPARSE_MS, SPARSE_OUTLIERS_MAX = 1.5 * DAY_MS, 0.05
 """A sensor that reports so seldom, and is so seldom wrong, is believed at once when it says that the level rose."""
-PENDING_GRACE_MS = 2.0 * DAY_MS
-"""How long a declared delivery counts without being seen in the level."""
+SPARSE_FALL_RATES, SPARSE_FALL_SHARE = 3.0, 0.1
+"""And when it fell, by no more than so many times the usual use and this share of the capacity."""
+PARTS_MAX = 1.3
+"""A rise of more than so much of what was declared is not explained by it."""
+GONE_SHARE = 0.35
+"""A rise of so much of what was declared is all that comes."""
 TELL_SHARE, TELL_PACKS, TELL_SHARE_MIN = 0.08, 0.3, 0.03
 """A rise is told as a refill from so much of the capacity, or of a pack where that is less, but not under the last."""
+JUMP_MEMORY_MS = 3.0 * DAY_MS
+"""How long before its declaration a delivery may be seen in the level, and how long a jump can be taken back."""
+BACK_SHARE = 0.2
+"""The level has come back when a jump differs from the one before by no more of it."""
 
 Bools = NDArray[np.bool_]
 
@@ -53,39 +83,65 @@ def judge(
     state: Float64,
     fixed: Float64,
     rows: Rows,
-    doubted: Bools,
     at_ms: Float64,
     value: Float64,
     predicted: Float64,
-    gate: Float64,
-) -> Float64:
-    """Readings far from the prediction: (n,) the jump that is believed now, 0 where it is not (yet)."""
-    expected = state[DOUBT_VALUE] - state[RATE] * np.maximum(at_ms - state[DOUBT_MS], 0.0) / DAY_MS
-    width = np.maximum(gate, WIDTH_SHARE * fixed[F_CAPACITY])
-    agrees = doubted & (state[DOUBT] > 0.0) & (np.abs(value - expected) <= width)
-    agrees &= (value > predicted) == (state[DOUBT_VALUE] > predicted)
-    fresh = doubted & ~agrees
+    expected: Float64,
+    noise: Float64,
+    step: Float64,
+) -> tuple[Float64, Float64]:
+    """Readings of n items far from the prediction: (jump that is believed now, 0 where none is (yet); time of it), (n,) each.
+
+    state: (columns, n), changed; expected: the level with what was declared; noise, step: of a reading.
+    """
+    court = slots.table["court"]
+    moved = state[RATE] * (at_ms - state[DOUBT_MS]) / DAY_MS
+    same = state[DOUBT_VALUE] - moved
+    width = np.maximum(np.maximum(PAIR_GATE * noise, step), WIDTH_SHARE * fixed[F_CAPACITY]) + WIDTH_USE * np.abs(moved)
+    up = value > predicted
+    further = ~up & (value < same) & (at_ms > state[DOUBT_MS])
+    agrees = (state[DOUBT] > 0.0) & (further | (np.abs(value - same) <= width))
+    agrees &= up == (state[DOUBT_VALUE] > predicted)
+    fresh = ~agrees
     deny(slots, state, rows, at_ms, fresh & (state[TOLD] > 0.0))
     count = np.where(agrees, state[DOUBT] + 1.0, 1.0)
-    since = np.where(agrees, state[DOUBT_MS], at_ms)
-    mean = np.where(agrees, expected + (value - expected) / count, value)
-    awaited = (state[PENDING] > 0.0) & (at_ms - state[PENDING_MS] <= PENDING_GRACE_MS)
-    awaited |= (fixed[F_SPARE] > 0.0) & (state[SPARE] > 0.0)
-    up = value > predicted
-    sure = (count >= AGREEING_MIN) | ((count >= 2.0) & (at_ms - since >= DOUBT_LONG_MS)) | (up & awaited)
-    sure |= up & (state[INTERVAL_MS] >= SPARSE_MS) & (state[OUTLIERS] <= SPARSE_OUTLIERS_MAX)
-    sure &= doubted
-    state[DOUBT] = np.where(doubted, np.where(sure, 0.0, count), state[DOUBT])
-    # A doubt keeps its first moment, with the mean of its readings brought back to it.
-    back = state[RATE] * (at_ms - since) / DAY_MS
-    state[DOUBT_VALUE] = np.where(doubted, mean + back, state[DOUBT_VALUE])
-    state[DOUBT_MS] = np.where(doubted, since, state[DOUBT_MS])
+    since = np.where(agrees, np.minimum(state[DOUBT_MS], at_ms), at_ms)
+    newest = np.where(agrees, np.maximum(court[rows, DOUBT_NEWEST_MS], at_ms), at_ms)
+    whole = further & (np.abs(value - same) > width)
+    mean = np.where(agrees & ~whole, same + (value - same) / count, value)
+    state[DOUBT_VALUE] = mean + state[RATE] * (at_ms - since) / DAY_MS
+    state[DOUBT_MS] = since
+    court[rows, DOUBT_NEWEST_MS] = newest
+    sure = _sure(state, fixed, at_ms, value, predicted, expected, count, newest - since)
+    state[DOUBT] = np.where(sure, 0.0, count)
+    state[OUTLIERS] -= np.where(sure, np.minimum(0.02 * count, state[OUTLIERS]), 0.0)
     rise = np.where(sure, mean - predicted, 0.0)
-    least = np.minimum(TELL_SHARE * fixed[F_CAPACITY], TELL_PACKS * fixed[F_PACK])
-    least = np.maximum(least, TELL_SHARE_MIN * fixed[F_CAPACITY])
-    begun = fresh & up & ~sure & (value - predicted >= least)
-    _tell_rises(slots, state, fixed, rows, begun, sure & up, least, at_ms, value - predicted, rise)
-    return rise
+    least = _least_told(fixed)
+    for place in np.nonzero(fresh & up & ~sure & (value - predicted >= least))[0].tolist():
+        _tell(slots, rows[place], at_ms[place], RefillStage.PROVISIONAL, value[place] - predicted[place])
+        state[TOLD, place] = 1.0
+    return rise, np.where(sure, newest, at_ms)
+
+
+def _sure(
+    state: Float64,
+    fixed: Float64,
+    at_ms: Float64,
+    value: Float64,
+    predicted: Float64,
+    expected: Float64,
+    count: Float64,
+    over_ms: Float64,
+) -> Bools:
+    """Which doubts are over: enough agree, something declared explains the rise, or the sensor is a good one that speaks seldom."""
+    up = value > predicted
+    sure: Bools = (count >= AGREEING_MIN) & (over_ms >= AGREEING_MS)
+    sure |= (count >= 2.0) & (over_ms >= AGREEING_TWO_MS)
+    sure |= up & (value - predicted <= PARTS_MAX * (expected - predicted))
+    use = state[RATE] * np.maximum(at_ms - state[LAST_MS], 0.0) / DAY_MS
+    usual = predicted - value <= (SPARSE_FALL_RATES - 1.0) * use + SPARSE_FALL_SHARE * fixed[F_CAPACITY]
+    sure |= (up | usual) & (state[INTERVAL_MS] >= SPARSE_MS) & (state[OUTLIERS] <= SPARSE_OUTLIERS_MAX)
+    return sure
 
 
 def deny(slots: Slots, state: Float64, rows: Rows, at_ms: Float64, which: Bools) -> None:
@@ -104,42 +160,78 @@ def deny(slots: Slots, state: Float64, rows: Rows, at_ms: Float64, which: Bools)
     state[TOLD] = np.where(which, 0.0, state[TOLD])
 
 
-def _tell_rises(
-    slots: Slots,
-    state: Float64,
-    fixed: Float64,
-    rows: Rows,
-    begun: Bools,
-    sure: Bools,
-    least: Float64,
-    at_ms: Float64,
-    seen: Float64,
-    rise: Float64,
-) -> None:
-    """Tells of refills: provisional at the first sight, confirmed when sure - unless it was declared, or is a spare pack."""
-    for place in np.nonzero(begun)[0].tolist():
-        _tell(slots, rows[place], at_ms[place], RefillStage.PROVISIONAL, seen[place])
-        state[TOLD, place] = 1.0
-    for place in np.nonzero(sure)[0].tolist():
-        news = _match(state[:, place], fixed[:, place], float(at_ms[place]), float(rise[place]))
-        if news >= least[place]:
-            _tell(slots, rows[place], at_ms[place], RefillStage.CONFIRMED, news)
-            state[JUMP, place], state[JUMP_MS, place] = rise[place], at_ms[place]
-        elif state[TOLD, place] > 0.0:
-            _tell(slots, rows[place], at_ms[place], RefillStage.RETRACTED, rise[place])
-        state[TOLD, place] = 0.0
+def believe(
+    slots: Slots, state: Float64, fixed: Float64, rows: Rows, at: Rows, at_ms: Float64, jump: Float64
+) -> Float64:
+    """Jumps of places `at` that are believed: (at,) how much of each came or went without use. Refills are told."""
+    came = np.zeros(at.size)
+    for number, place in enumerate(at.tolist()):
+        one, moment, off = state[:, place], float(at_ms[place]), float(jump[place])
+        if off < 0.0:
+            came[number] = off if _never_rose(slots, one, int(rows[place]), moment, -off) else 0.0
+            continue
+        came[number] = off
+        if _never_fell(slots, one, int(rows[place]), moment, off):
+            news = 0.0
+        else:
+            news = _match(slots, one, fixed[:, place], int(rows[place]), moment, off)
+        if news >= _least_told(fixed[:, place]):
+            _tell(slots, rows[place], moment, RefillStage.CONFIRMED, news)
+            one[JUMP], one[JUMP_MS] = off, moment
+        elif one[TOLD] > 0.0:
+            _tell(slots, rows[place], moment, RefillStage.RETRACTED, off)
+        one[TOLD] = one[DOUBT] = 0.0
+    return came
 
 
-def _match(state: Float64, fixed: Float64, at_ms: float, rise: float) -> float:
-    """What of a rise is news: nothing of one that a declaration or a spare pack explains. state: one item's column."""
-    if state[PENDING] > 0.0 and at_ms - state[PENDING_MS] <= PENDING_GRACE_MS:
-        state[PENDING] = 0.0 if rise >= 0.5 * state[PENDING] else state[PENDING] - rise
-        return 0.0
-    if fixed[F_SPARE] > 0.0 and state[SPARE] > 0.0:
+def _least_told(fixed: Float64) -> Float64:
+    least = np.minimum(TELL_SHARE * fixed[F_CAPACITY], TELL_PACKS * fixed[F_PACK])
+    told: Float64 = np.maximum(least, TELL_SHARE_MIN * fixed[F_CAPACITY])
+    return told
+
+
+def _never_rose(slots: Slots, state: Float64, row: int, at_ms: float, fall: float) -> bool:
+    """Whether a fall takes back a rise that was believed lately; else it is remembered, to be taken back itself."""
+    court = slots.table["court"][row]
+    rose = court[ROSE]
+    if rose > 0.0 and at_ms - court[ROSE_MS] <= JUMP_MEMORY_MS and abs(fall - rose) <= BACK_SHARE * rose:
+        state[PENDING if slots.fixed[row, F_SPARE] == 0.0 else SPARE] += court[ROSE_TOOK]
+        court[ROSE] = state[JUMP] = 0.0
+        return True
+    court[FALL], court[FALL_MS], court[FALL_FROM_MS] = fall, at_ms, state[LAST_MS]
+    court[FALL_RATE], court[FALL_RATE_VARIANCE] = state[RATE], state[RATE_VARIANCE]
+    return False
+
+
+def _never_fell(slots: Slots, state: Float64, row: int, at_ms: float, rise: float) -> bool:
+    """Whether a rise takes back a fall that was believed lately: it was no use, and the rate is what it was before."""
+    court = slots.table["court"][row]
+    fall = court[FALL]
+    if not (fall > 0.0 and at_ms - court[FALL_MS] <= JUMP_MEMORY_MS and abs(rise - fall) <= BACK_SHARE * fall):
+        return False
+    day_ring.take_back(state, slots.table["days"][row], court[FALL_FROM_MS], court[FALL_MS], fall)
+    state[USED] -= fall
+    state[RATE], state[RATE_VARIANCE] = court[FALL_RATE], court[FALL_RATE_VARIANCE]
+    court[FALL] = 0.0
+    return True
+
+
+def _match(slots: Slots, state: Float64, fixed: Float64, row: int, at_ms: float, rise: float) -> float:
+    """What of a rise is news: nothing of one that a declaration or a spare pack explains. state, fixed: one item's."""
+    court = slots.table["court"][row]
+    waited = PENDING if fixed[F_SPARE] == 0.0 else SPARE
+    waits = float(state[waited])
+    court[ROSE], court[ROSE_MS], court[ROSE_TOOK] = rise, at_ms, 0.0
+    if waits <= 0.0 or at_ms < state[PENDING_MS] - JUMP_MEMORY_MS:
+        return rise
+    if waited == PENDING:
+        left = 0.0 if rise >= GONE_SHARE * waits else waits - rise
+    else:
         packs = max(1.0, float(np.floor(rise / fixed[F_PACK] + 0.5)))
-        state[SPARE] = max(0.0, state[SPARE] - packs * fixed[F_PACK])
-        return 0.0
-    return rise
+        left = 0.0 if rise >= (1.0 - GONE_SHARE) * waits else max(0.0, waits - packs * float(fixed[F_PACK]))
+    state[waited], court[ROSE_TOOK] = left, waits - left
+    court[RECKONED_MS] = 0.0
+    return 0.0
 
 
 def _tell(slots: Slots, row: int, at_ms: float, stage: RefillStage, quantity: float) -> None:

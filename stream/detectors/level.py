@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from star.times import DAY_MS, HOUR_MS
-from stream.detectors import day_ring, doubt
+from stream.detectors import day_ring, deliveries, doubt, reckoning
 from stream.detectors.backfill import backfill_levels
 from stream.detectors.columns import (
     DAY,
     DOUBT,
+    DOUBT_MS,
     F_CAPACITY,
     F_LOOK_MS,
     F_NOISE,
@@ -28,33 +29,37 @@ from stream.detectors.columns import (
     GAP_TO_LEVEL,
     GAP_TO_MS,
     INTERVAL_MS,
-    JUMP,
-    JUMP_MS,
     LAST_MS,
     LAST_VALUE,
     LATE,
     LEVEL,
     OUTLIERS,
+    PENDING,
+    PENDING_MS,
     RATE,
     RATE_VARIANCE,
     SAME_MS,
     SEEN,
+    SHOWS,
+    SLOW_ERROR,
+    SPARE,
     SPREAD_OF_READING,
     USED,
     VARIANCE,
     Float64,
     Slots,
 )
+from stream.detectors.doubt import GATE
 from stream.detectors.plausible_time import plausible_ms
 from stream.detectors.sensor import count_same, learn_noise, learn_step, sensor
 from stream.state import Rows
 
-GATE = 4.5
-"""Standard deviations within which a reading is near the prediction."""
 GATE_UP_SHARE, GATE_DOWN_SHARE = 0.02, 0.03
 """And at least so much of the capacity."""
-JUMP_MEMORY_MS = 3.0 * DAY_MS
-"""How long before its declaration a delivery may be seen in the level."""
+EMPTY_SHARE = 0.005
+"""Of the capacity: a level that low is taken for nothing."""
+INTERVALS_MIN, INTERVAL_TIMES = 10.0, 3.0
+"""After so many readings a gap counts for no more than so many of the item's own intervals between readings."""
 NEAR_MS = 12.0 * HOUR_MS
 """Readings so near to each other tell the noise."""
 
@@ -64,46 +69,63 @@ Bools = NDArray[np.bool_]
 def take_levels(slots: Slots, rows: Rows, at_ms: Float64, arrived_ms: Float64, value: Float64) -> None:
     """One reading of each of `rows`, all different. at_ms: measured; value: (n,) finite, in the slot's unit."""
     state, fixed = slots.gather(rows), slots.fixed[rows].T
-    ring = slots.table["days"]
     at_ms = plausible_ms(state, at_ms, arrived_ms)
     value = np.maximum(value, 0.0)
     state[FRESH] = np.maximum(state[FRESH], 1.0)
     first = state[SEEN] == 0.0
-    late = ~first & (at_ms < state[LAST_MS])
     if first.any():
         _begin(state, fixed, first, at_ms, value)
+    late = at_ms < state[LAST_MS]
     state[LATE] += late
     now = ~late
     days, predicted, variance = _predict(state, at_ms)
     step, noise = sensor(state, fixed)
-    stuck = count_same(state, now & ~first, at_ms, value)
+    now &= ~count_same(state, fixed, now & ~first, at_ms, value)
+    random = noise * noise
     off = value - predicted
     beyond = np.maximum(np.abs(off) - 0.5 * step, 0.0)
     off = np.where(off < 0.0, -beyond, beyond)
-    gate = GATE * np.sqrt(variance + noise * noise)
+    gate = GATE * np.sqrt(variance + random)
     near = off >= -np.maximum(gate, GATE_DOWN_SHARE * fixed[F_CAPACITY])
     # However long it was, no use lets the level rise: upwards the latest level is the measure, not the prediction.
-    still = GATE * np.sqrt(state[VARIANCE] + noise * noise)
+    still = GATE * np.sqrt(state[VARIANCE] + random)
     near &= value - state[LEVEL] - 0.5 * step <= np.maximum(still, GATE_UP_SHARE * fixed[F_CAPACITY])
-    believed = now & near & ~stuck
-    doubted = now & ~near & ~stuck
+    near &= now
+    jump, expected = np.zeros(rows.size), predicted
+    waits = now & (state[PENDING] + state[SPARE] > 0.0)
+    if waits.any():
+        at, expected = np.nonzero(waits)[0], predicted.copy()
+        jump[at], expected[at] = deliveries.show(
+            slots, state, fixed, rows, at, at_ms, value, predicted, variance + random
+        )
+        near &= jump == 0.0
+    doubted = now & ~near & (jump == 0.0)
     state[OUTLIERS] += np.where(now, 0.02, 0.0) * (doubted - state[OUTLIERS])
-    learn_noise(state, fixed, believed & ~first & (days * DAY_MS <= NEAR_MS), value, days)
-    gain = variance / (variance + noise * noise)
-    level = np.where(believed, predicted + gain * off, predicted)
+    learn_noise(state, fixed, near & ~first & (days * DAY_MS <= NEAR_MS), value, days)
+    gain = variance / (variance + random)
+    level = np.where(near, predicted + gain * off, value)
     inside = (step > 0.0) & (beyond == 0.0)
     left = np.where(inside, np.minimum(variance, step * step / 12.0), (1.0 - gain) * variance)
-    doubt.deny(slots, state, rows, at_ms, believed & (state[DOUBT] > 0.0))
-    rise = np.zeros(rows.size)
+    doubt.deny(slots, state, rows, at_ms, near & (state[DOUBT] > 0.0) & (at_ms >= state[DOUBT_MS]))
+    moment_ms = at_ms
     if doubted.any():
-        rise = doubt.judge(slots, state, fixed, rows, doubted, at_ms, value, predicted, np.maximum(gate, step))
-        jumped = rise != 0.0
-        level = np.where(jumped, predicted + rise, level)
-        left = np.where(jumped, noise * noise + step * step / 12.0, left)
-        believed |= jumped
-    learn_step(state, believed & ~first, value)
-    refill = np.where(rise > 0.0, rise, 0.0)
-    _settle(state, ring, rows, believed, at_ms, level, left, refill, value, fixed)
+        at, moment_ms = np.nonzero(doubted)[0], at_ms.copy()
+        part = state[:, at]
+        jump[at], moment_ms[at] = doubt.judge(
+            slots, part, fixed[:, at], rows[at], at_ms[at], value[at], predicted[at], expected[at], noise[at], step[at]
+        )
+        state[:, at] = part
+        level[at] = predicted[at] + jump[at] - part[RATE] * (moment_ms[at] - at_ms[at]) / DAY_MS
+    came, at = np.zeros(rows.size), np.nonzero(jump)[0]
+    if at.size:
+        came[at] = doubt.believe(slots, state, fixed, rows, at, moment_ms, jump)
+        left[at] = random[at] + step[at] * step[at] / 12.0
+    waits &= near
+    if waits.any():
+        deliveries.deny(slots, state, rows, np.nonzero(waits)[0], at_ms, value)
+    believed = near | (jump != 0.0)
+    learn_step(state, near & ~first, value)
+    _settle(slots, state, fixed, rows, believed, moment_ms, level, left, came, value)
     slots.scatter(rows, state)
     if late.any():
         backfill_levels(slots, rows[late], at_ms[late], value[late])
@@ -122,6 +144,8 @@ def _begin(state: Float64, fixed: Float64, first: Bools, at_ms: Float64, value: 
         (RATE, fixed[F_RATE]),
         (RATE_VARIANCE, fixed[F_RATE] * fixed[F_RATE]),
         (DAY, day_ring.day_of(at_ms)),
+        (SLOW_ERROR, np.full(at_ms.size, reckoning.SLOW_ERROR_START)),
+        (PENDING, np.where(at_ms >= state[PENDING_MS], 0.0, state[PENDING])),
         (INTERVAL_MS, np.minimum(fixed[F_LOOK_MS], float(DAY_MS))),
         (SPREAD_OF_READING, noise),
     ):
@@ -131,56 +155,61 @@ def _begin(state: Float64, fixed: Float64, first: Bools, at_ms: Float64, value: 
 def _predict(state: Float64, at_ms: Float64) -> tuple[Float64, Float64, Float64]:
     """(days since the latest reading believed, level predicted, its variance)."""
     days = np.maximum(at_ms - state[LAST_MS], 0.0) / DAY_MS
-    use = state[RATE] * days
-    predicted = np.where(state[LEVEL] > 0.0, np.maximum(state[LEVEL] - use, 0.0), state[LEVEL])
-    slow = 0.3 * use
-    return days, predicted, state[VARIANCE] + state[RATE_VARIANCE] * days + slow * slow
+    return days, reckoning.fallen(state[LEVEL], state[RATE] * days), reckoning.spread(state, days)
 
 
 def _settle(
+    slots: Slots,
     state: Float64,
-    ring: NDArray[np.float32],
+    fixed: Float64,
     rows: Rows,
     believed: Bools,
     at_ms: Float64,
     level: Float64,
     variance: Float64,
-    refill: Float64,
+    came: Float64,
     value: Float64,
-    fixed: Float64,
 ) -> None:
-    """Believed readings become the state, and the net decrease since the one before is use."""
+    """Believed readings become the state, and the net decrease since the one before is use. came: not by use, either way."""
     at = np.nonzero(believed)[0]
     if at.size == 0:
         return
-    part = state[:, at] if at.size < rows.size else state
+    whole = at.size == rows.size
+    part, held = (state, fixed) if whole else (state[:, at], fixed[:, at])
     now_ms, since_ms = at_ms[at], part[LAST_MS].copy()
-    use = np.where(part[SEEN] > 0.0, part[LEVEL] + refill[at] - level[at], 0.0)
-    use = np.where(_undone(part, now_ms, use), 0.0, use)
-    day_ring.count_use(part, ring, rows[at], use, since_ms, now_ms)
-    part[USED] += use
+    before, after = part[LEVEL] + came[at], level[at]
+    known = part[SEEN] > 0.0
+    use = np.where(known, before - after, 0.0)
     gap = now_ms - since_ms
+    # An empty item may want more than it can use: such a time says nothing against the rate.
+    empty = known & (after - came[at] <= EMPTY_SHARE * held[F_CAPACITY])
+    counted = np.where(empty, np.maximum(use, part[RATE] * gap / DAY_MS), use)
+    span = np.floor(part[DAY] / reckoning.SPAN_DAYS)
+    day_ring.count_use(part, slots.table["days"], rows[at], counted, since_ms, now_ms)
+    part[USED] += use
     wide = gap > DAY_MS
     for column, new in (
         (GAP_FROM_MS, since_ms),
-        (GAP_FROM_LEVEL, part[LEVEL] + refill[at]),
+        (GAP_FROM_LEVEL, before),
         (GAP_TO_MS, now_ms),
-        (GAP_TO_LEVEL, level[at]),
+        (GAP_TO_LEVEL, after),
     ):
         part[column] = np.where(wide, new, part[column])
-    part[INTERVAL_MS] += np.where(part[SEEN] > 0.0, 0.1, 0.0) * (gap - part[INTERVAL_MS])
-    part[LEVEL] = level[at]
+    pace = np.where(known, np.maximum(0.1, 1.0 / (part[SEEN] + 1.0)), 0.0)
+    usual = np.where(part[SEEN] >= INTERVALS_MIN, np.minimum(gap, INTERVAL_TIMES * part[INTERVAL_MS]), gap)
+    part[INTERVAL_MS] += pace * (usual - part[INTERVAL_MS])
+    part[LEVEL] = after
     part[LAST_VALUE] = value[at]
     part[VARIANCE] = variance[at]
     part[LAST_MS] = now_ms
     part[SEEN] += 1.0
-    if part is not state:
+    over = np.nonzero(np.floor(part[DAY] / reckoning.SPAN_DAYS) != span)[0]
+    if over.size:
+        some = part[:, over]
+        reckoning.learn_slow_error(slots, rows[at[over]], some, now_ms[over])
+        part[:, over] = some
+    full = np.nonzero(after > deliveries.SHOWS_SHARE * held[F_CAPACITY])[0]
+    if full.size:
+        slots.table["court"][rows[at[full]], SHOWS] = 1.0
+    if not whole:
         state[:, at] = part
-
-
-def _undone(part: Float64, now_ms: Float64, use: Float64) -> Bools:
-    """Which falls only undo a rise that was believed lately, and so are no use: it was no refill."""
-    undone: Bools = (part[JUMP] > 0.0) & (now_ms - part[JUMP_MS] <= JUMP_MEMORY_MS)
-    undone &= np.abs(use - part[JUMP]) <= 0.2 * part[JUMP]
-    part[JUMP] = np.where(undone, 0.0, part[JUMP])
-    return undone

@@ -29,19 +29,14 @@ from stream.detectors.columns import (
     LEVEL,
     NARROWING,
     OUTLIERS,
-    PENDING,
-    PENDING_MS,
     RATE,
-    RATE_VARIANCE,
     SAME_MS,
     SEEN,
-    SPARE,
     TODAY,
-    VARIANCE,
     Float64,
     Slots,
 )
-from stream.detectors.doubt import PENDING_GRACE_MS
+from stream.detectors.reckoning import fallen, reckoned, spread
 from stream.detectors.sensor import sensor, surely_stuck
 from stream.state import Rows
 
@@ -88,14 +83,15 @@ def look(slots: Slots, rows: Rows, at_ms: int, scorer: Scorer) -> tuple[Outlook,
     state[RATE] = slots.beside.ordinary_rate(slots.table, rows, state[RATE], at_ms)
     silent_days = _silent_days(state, fixed, at_ms)
     silent_days -= np.minimum(slots.beside.idle_days(slots.table, rows, state[LAST_MS], at_ms), silent_days)
-    sensed = np.where(state[LEVEL] > 0.0, np.maximum(state[LEVEL] - state[RATE] * silent_days, 0.0), state[LEVEL])
-    sensed -= np.clip(slots.beside.reads_high(slots.table, rows, fixed[F_CAPACITY]), None, np.maximum(sensed, 0.0))
-    awaited = np.where(at_ms - state[PENDING_MS] <= PENDING_GRACE_MS, state[PENDING], 0.0)
-    level = sensed + awaited + state[SPARE]
-    slow = 0.3 * state[RATE] * silent_days
+    level = np.where(
+        fixed[F_COUNTS] > 0.0,
+        fallen(state[LEVEL], state[RATE] * silent_days),
+        reckoned(slots, rows, state, fixed, at_ms),
+    )
+    level -= np.clip(slots.beside.reads_high(slots.table, rows, fixed[F_CAPACITY]), None, np.maximum(level, 0.0))
     step, _ = sensor(state, fixed)
     coarse = np.where(fixed[F_COUNTS] > 0.0, 0.0, step * step / 12.0)
-    variance = np.maximum(state[VARIANCE], coarse) + state[RATE_VARIANCE] * silent_days + slow * slow
+    variance = np.maximum(spread(state, silent_days), coarse)
     deviation = np.where(variance > 0.0, np.sqrt(variance), 0.0)
     history = _history(slots, rows, state, fixed, silent_days, at_ms)
     idle_days = slots.beside.idle_days(slots.table, rows, state[SAME_MS], at_ms)

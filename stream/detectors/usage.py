@@ -30,12 +30,14 @@ from stream.detectors.columns import (
     RATE,
     RATE_VARIANCE,
     SEEN,
+    SLOW_ERROR,
     TOTAL,
     USED,
     Float64,
     Slots,
 )
 from stream.detectors.plausible_time import plausible_ms
+from stream.detectors.reckoning import SLOW_ERROR_START
 from stream.state import Rows
 
 PLAUSIBLE_DAYS = 20.0
@@ -89,6 +91,7 @@ def _begin(state: Float64, fixed: Float64, first: Bools, at_ms: Float64) -> None
         (RATE, fixed[F_RATE]),
         (RATE_VARIANCE, fixed[F_RATE] * fixed[F_RATE]),
         (DAY, day_ring.day_of(at_ms)),
+        (SLOW_ERROR, np.full(at_ms.size, SLOW_ERROR_START)),
         (INTERVAL_MS, np.minimum(fixed[F_LOOK_MS], float(DAY_MS))),
         (TOTAL, np.full(at_ms.size, np.nan)),
     ):

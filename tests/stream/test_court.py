@@ -1,0 +1,156 @@
+"""What is believed when readings and declarations disagree: stuck gauges, false falls and rises, silences, late news."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from stream.detectors import reckoning
+from stream.detectors.columns import RATE, TODAY, USED
+from tests.stream.fleets import Bench, tank
+from tests.stream.test_levels import Tank
+
+
+def rate_of(bench: Bench) -> float:
+    """The rate believed of the tank."""
+    slots = bench.analysis.slots.table
+    return float(slots["filter"][slots.row("t/oil"), RATE])
+
+
+def four_a_day(truth: Tank, days: float, start: float = 0.0) -> Iterator[tuple[float, float]]:
+    """Every sixth of the hours' readings."""
+    return itertools.islice(truth.hours(days, start=start), 0, None, 6)
+
+
+def test_a_delivery_counts_for_as_long_as_the_gauge_is_stuck() -> None:
+    """Stuck for twelve days, with a delivery on the second: the level goes on from there, and is true when the gauge moves."""
+    bench, truth = Bench(tank("t")), Tank(6)
+    bench.play("t/oil", four_a_day(truth, 15.0))
+    held = truth.reading()
+    for day, _ in four_a_day(truth, 2.0, 15.0):
+        bench.play("t/oil", [(day, held)])
+    truth.level += 500.0
+    bench.declare("t/oil", 17.0, quantity=500.0)
+    for day, _ in four_a_day(truth, 10.0, 17.0):
+        bench.play("t/oil", [(day, held)])
+        assert bench.forecast("t/oil", day).level == pytest.approx(truth.level, abs=70.0)
+    bench.play("t/oil", four_a_day(truth, 0.5, 27.0))
+    assert bench.forecast("t/oil", 27.5).level == pytest.approx(truth.level, abs=25.0)
+    assert bench.stages() == ["declared"]
+
+
+def test_what_came_to_an_empty_silent_item_counts_from_nothing() -> None:
+    """Reckoned empty for days and then filled, all in one silence: what came is there, and is used from then on."""
+    bench = Bench(tank("t"))
+    bench.play("t/oil", [(day / 4, 500.0 - 10.0 * day) for day in range(41)])
+    bench.declare("t/oil", 20.0, quantity=500.0)
+    assert bench.forecast("t/oil", 20.0).level == pytest.approx(500.0, abs=1.0)
+    assert bench.forecast("t/oil", 25.0).level == pytest.approx(500.0 - 5 * rate_of(bench), abs=1.0)
+
+
+def test_readings_only_after_refills_set_the_rate_from_what_was_delivered() -> None:
+    """Each refill of 500 is declared and read once: soon the rate is the truth, whatever the profile said."""
+    bench = Bench(tank("t", capacity=1000.0))
+    bench.play("t/oil", [(0.0, 900.0)])
+    for cycle in range(1, 5):
+        bench.declare("t/oil", 20.0 * cycle, quantity=500.0, id=f"refill-{cycle}")
+        bench.play("t/oil", [(20.0 * cycle, 900.0)])
+    assert rate_of(bench) == pytest.approx(25.0, rel=0.05)
+    assert bench.stages() == ["declared"] * 4
+    assert bench.forecast("t/oil", 90.0).level == pytest.approx(900.0 - 250.0, abs=20.0)
+
+
+def test_what_did_not_fit_into_a_tank_is_no_use() -> None:
+    """A delivery of 500 to a tank with room for 300, after ten days of silence: 100 was used in them, and not 300."""
+    bench = Bench(tank("t"))
+    bench.play("t/oil", [(day / 2, 1000.0 - 5.0 * day) for day in range(41)])
+    before = rate_of(bench)
+    bench.declare("t/oil", 30.0, quantity=500.0)
+    bench.play("t/oil", [(30.1, 1000.0)])
+    assert rate_of(bench) <= before
+
+
+@pytest.mark.parametrize("came", [250.0, 375.0, 500.0])
+def test_less_than_was_said_is_corrected_by_the_level(came: float) -> None:
+    """Said 500: as soon as the gauge shows what truly came, that is the level."""
+    bench, truth = Bench(tank("t")), Tank(3)
+    bench.play("t/oil", four_a_day(truth, 15.0))
+    bench.declare("t/oil", 15.0, quantity=500.0)
+    truth.level += came
+    bench.play("t/oil", four_a_day(truth, 1.0, 15.0))
+    assert bench.forecast("t/oil", 16.0).level == pytest.approx(truth.level, abs=25.0)
+    assert rate_of(bench) == pytest.approx(40.0, rel=0.25)
+
+
+def test_two_air_gaps_in_a_row_are_not_believed() -> None:
+    """Four readings a day, two of them nothing: level and rate stay."""
+    bench, truth = Bench(tank("t")), Tank(1)
+    bench.play("t/oil", four_a_day(truth, 10.0))
+    bench.play("t/oil", [(10.0, 0.0), (10.25, 0.0)])
+    assert bench.forecast("t/oil", 10.25).level == pytest.approx(truth.level, abs=30.0)
+
+
+def test_a_fall_that_stays_is_believed_within_three_readings() -> None:
+    """Half the tank in an hour: after three readings it is the level."""
+    bench, truth = Bench(tank("t")), Tank(1)
+    bench.play("t/oil", four_a_day(truth, 8.0))
+    truth.level -= 450.0
+    bench.play("t/oil", four_a_day(truth, 0.75, 8.0))
+    assert bench.forecast("t/oil", 8.75).level == pytest.approx(truth.level, abs=30.0)
+
+
+def test_a_fall_that_is_taken_back_was_no_use_and_the_return_no_refill() -> None:
+    """An air gap of a day is believed; when the level returns, use, rate and days are what they were, and no refill is told."""
+    bench, truth = Bench(tank("t")), Tank(1)
+    bench.play("t/oil", four_a_day(truth, 10.0))
+    table = bench.analysis.slots.table
+    row = table.row("t/oil")
+    used, rate = float(table["filter"][row, USED]), rate_of(bench)
+    bench.play("t/oil", [(10.0 + n / 4, 3.0) for n in range(5)])
+    assert bench.forecast("t/oil", 11.0).level < 50.0
+    held = truth.level
+    bench.play("t/oil", [(11.25 + n / 4, held + n % 2) for n in range(4)])
+    assert bench.forecast("t/oil", 12.0).level == pytest.approx(held, abs=25.0)
+    assert bench.stages() == []
+    assert float(table["filter"][row, USED]) == pytest.approx(used, abs=60.0)
+    assert rate_of(bench) == pytest.approx(rate, rel=0.15)
+    days = table["days"][row]
+    assert float(np.nanmax(days)) < 150.0
+    assert float(table["filter"][row, TODAY]) < 150.0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_news_of_a_silence_in_any_order_makes_the_level_of_the_newest(seed: int) -> None:
+    """Six days offline with a refill that nobody declared: however its readings come, level and refill are the same."""
+    bench, truth = Bench(tank("t")), Tank(5)
+    bench.play("t/oil", four_a_day(truth, 12.0))
+    kept = list(four_a_day(truth, 3.0, 12.0))
+    truth.level += 500.0
+    kept += list(four_a_day(truth, 3.0, 15.0))
+    for place in np.random.default_rng(seed).permutation(len(kept)):
+        day, value = kept[place]
+        bench.send("t/oil", day, value, arrived=18.0)
+    bench.tick(18.0)
+    assert bench.forecast("t/oil", 18.0).level == pytest.approx(truth.level, abs=30.0)
+    assert bench.stages() == ["confirmed"]
+
+
+def test_a_long_silence_is_known_the_better_the_steadier_the_use_was() -> None:
+    """A reading a week of an even use: after months a silence of a week leaves little doubt; of an uneven use, much."""
+    spread = {}
+    for name, swing in (("even", 0.0), ("uneven", 0.8)):
+        bench, level = Bench(tank("t")), 900.0
+        for week in range(30):
+            level -= 140.0 * (1.0 + swing * (-1) ** (week // 2))
+            if level < 300.0:
+                bench.declare("t/oil", 7.0 * week, quantity=500.0, id=f"{week}")
+                level += 500.0
+            bench.play("t/oil", [(7.0 * week + 0.01, level)])
+        slots = bench.analysis.slots
+        state = slots.gather(np.array([slots.table.row("t/oil")]))
+        spread[name] = float(np.sqrt(reckoning.spread(state, np.array([7.0]))[0]))
+    assert spread["even"] < 0.12 * 140.0
+    assert spread["uneven"] > 3 * spread["even"]
