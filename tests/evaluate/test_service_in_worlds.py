@@ -32,12 +32,7 @@ def serve(name: str, items: int = 4, days: int = 75) -> tuple[World, Service]:
     return world, service
 
 
-SHORT = ("mandate", "away-declared", "lost", "prices", "level-and-flow", "all-at-once")
-"""Families with the most to go wrong: lived at each run of the tests, the others when there is time."""
-EACH = [pytest.param(name, marks=[] if name in SHORT else pytest.mark.soak) for name in NAMES]
-
-
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("name", NAMES)
 def test_no_order_is_doubled_or_forbidden_in_any_family(name: str) -> None:
     """Judged from outside: price, budget, consent, absence, supplier, one order at a time. And amounts balance."""
     world, service = serve(name)

@@ -106,7 +106,6 @@ def test_references_live_on_real_consumption(data: Callable[[str], Path]) -> Non
     assert 0.0 < costs["clairvoyant"] < 0.5 * costs["threshold"]
 
 
-@pytest.mark.soak
 def test_the_service_lives_on_real_consumption(data: Callable[[str], Path]) -> None:
     """Through the command, with a table of its own and nothing forbidden."""
     command = [
