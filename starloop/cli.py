@@ -33,6 +33,8 @@ COMMANDS: dict[str, str] = {
     "why": "starloop.commands.why",
     "models": "starloop.commands.models",
     "backtest": "starloop.commands.backtest",
+    "export": "starloop.commands.export",
+    "erase": "starloop.commands.erase",
     "dashboards": "starloop.commands.dashboards",
     "bench": "starloop.commands.bench",
     "doctor": "starloop.commands.doctor",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,3 +150,30 @@ def unpack_block(wire: bytes) -> Block:
             place += values.nbytes
         rows[name] = (tuple(table["names"]), tuple(table["devices"]), matrices)
     return Block(header["offset"], tuple(header["devices"]), rows, header["extras"])
+
+
+def without_devices(wire: bytes, gone: Set[str]) -> bytes:
+    """A block's bytes without the rows and extras of some devices. Raises LogDamaged."""
+    unpack_block(wire)
+    _, length, _ = _HEAD.unpack_from(wire)
+    header = json.loads(wire[_HEAD.size : _HEAD.size + length])
+    kept = [device for device in header["devices"] if device not in gone]
+    places = {device: place for place, device in enumerate(kept)}
+    place = _HEAD.size + length
+    body: list[bytes] = []
+    for table in header["tables"].values():
+        stays = [name.split("/", 1)[0] not in gone for name in table["names"]]
+        for _, dtype, columns in table["matrices"]:
+            cells = len(stays) * len(columns)
+            values = np.frombuffer(wire, dtype=dtype, count=cells, offset=place).reshape(len(stays), len(columns))
+            body.append(values[np.array(stays, dtype=np.bool_)].tobytes())
+            place += values.nbytes
+        table["names"] = [name for name, stay in zip(table["names"], stays, strict=True) if stay]
+        table["devices"] = [places[name.split("/", 1)[0]] for name in table["names"]]
+    for kind in (header["extras"].get("devices", {}), *header["extras"].get("dedup", {}).values()):
+        for name in [name for name in kind if name.split("/", 1)[0] in gone]:
+            del kind[name]
+    header["devices"] = kept
+    head = json.dumps(header, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    rest = b"".join((head, *body))
+    return _HEAD.pack(_MAGIC, len(head), zlib.crc32(rest)) + rest

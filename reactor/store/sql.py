@@ -18,6 +18,7 @@ from sqlalchemy import Connection, and_, select
 from config.resolve import Catalogue
 from reactor.state import TABLES, Entity, Lesson, Need, Reached, State, SupplierMemory
 from reactor.store import schema
+from reactor.store.erasure import ErasureCalls
 from reactor.store.fence import Fence
 from reactor.store.fleet_book import FleetBook
 from reactor.store.history import HistoryCalls
@@ -34,7 +35,7 @@ OFFSET_WAIT_S = 1.0
 """An offset behind which nothing happened is written at latest with the first call after so long."""
 
 
-class SqlStore(OutboxCalls, HistoryCalls):
+class SqlStore(OutboxCalls, HistoryCalls, ErasureCalls):
     """The store behind a URL, such as `sqlite:////data/store.db` or `postgresql+psycopg://starloop@db.example/starloop`.
 
     Migrations are run when it is opened. Safe to use from several threads: reads side by side, one step of a partition at a time,

@@ -92,7 +92,7 @@ class Stream:
                     await asyncio.sleep(NAMES_RETRY_S)
 
     def _took(self, partition: int, wire: bytes) -> None:
-        if wire[:1] == b"R" and partition not in self._oldest_ms:
+        if wire[:1] == b"R" and len(wire) > 1 + _HEAD.size and partition not in self._oldest_ms:
             self._oldest_ms[partition] = _first_arrival_ms(wire)
 
     def _facts_written(self, partition: int, wire: bytes) -> None:
