@@ -1,4 +1,4 @@
-"""`starloop models list|show|train|evaluate|promote`: the model registry, and how its models are made again, judged, put in force.
+"""`starloop models list|show|train|evaluate|promote|shadow`: the model registry, and how its models are made again, judged, put in force.
 
 `evaluate run-out` judges the decisions that rest on the model, in closed loops (starloop/evaluate/); other models, and run-out
 with --offline, are judged by their forecasts alone. `promote` lets a challenger and the champion live in the same worlds.
@@ -20,6 +20,7 @@ from models.cards import REGISTRY, Card, model_dir, names, read_card, read_model
 from models.champion import found, in_force, write_champion
 from models.train.trainers import trainer
 from star.errors import ModelError, UsageError
+from starloop.commands.shadow import command as shadow
 from starloop.evaluate.evaluation import Plan, chosen, families_of
 from starloop.evaluate.evaluation import evaluate as closed_loop
 from starloop.evaluate.lives import ITEMS
@@ -262,6 +263,9 @@ def _champion(challenger: Path, verdict: Verdict) -> Card:
     at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     head = {"name": card["name"], "version": card["version"], "sha256": card["sha256"], "promoted_at": at}
     return {**head, "judged": verdict.fields()}
+
+
+command.add_command(shadow, "shadow")
 
 
 def _say(line: str) -> None:

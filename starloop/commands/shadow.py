@@ -1,0 +1,58 @@
+"""`starloop models shadow MODEL`: a challenger beside the champion on the log of a service, running or stopped, without any effect."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import click
+
+from config.fleet_file import load_catalogue
+from config.settings import Settings
+from models.champion import in_force, named
+from models.runtime import load_folder
+from reactor.store.sql import SqlStore
+from star.errors import InputError, UsageError
+from starloop.commands.export import EMBEDDED, check_data
+from starloop.data_dir import FLEET, LOG, store_url
+from starloop.shadow import Shadow, in_words
+from stream.topics import INPUT
+from stream.transports.log import SqliteLog
+
+MODEL = "run-out"
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, metavar="NAME@VERSION...")
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="The service's data directory.")
+@click.option("--follow", is_flag=True, help="Go on with what comes in, and tell again and again, until stopped.")
+@click.option("--every", type=click.FloatRange(0.1), default=60.0, show_default=True, help="Seconds between, with it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: one list of models a time.")
+def command(models: tuple[str, ...], data: Path | None, follow: bool, every: float, as_json: bool) -> None:
+    """Lets other models forecast beside the one in force, on the log of a service, without any effect on it.
+
+    Tells how often each was right (5 to 95 %, 25 to 75 %), how far that is from honest (PSI; over 0.2 is much), and its pinball
+    loss as a share of the time that things lasted: lower is better. The service may be running; its log is only read.
+    """
+    settings = Settings.read(data_dir=data)
+    folder = settings.data_dir
+    if settings.log != EMBEDDED:
+        raise UsageError("on Kafka the log is kept by Kafka: a shadow reads an embedded log")
+    check_data(settings)
+    if not (folder / FLEET).is_file():
+        raise InputError(f"{folder / FLEET}: is missing: expected the fleet file that the first start kept")
+    folders = [in_force(MODEL, settings.models_dir), *(named(one, MODEL, settings.models_dir) for one in models)]
+    catalogue = load_catalogue(folder / FLEET, *settings.profile_dirs)
+    waiting = threading.Event()
+    with SqliteLog(folder / LOG, read_only=True) as log, SqlStore(store_url(settings)) as store:
+        shadow = Shadow(catalogue, store.names, [load_folder(one) for one in folders])
+        while True:
+            end = log.end(INPUT)
+            store.names.refresh()  # after the end was seen: every metric up to there has its name
+            shadow.read(log, end)
+            for line in [json.dumps(shadow.figures())] if as_json else in_words(shadow.figures()):
+                click.echo(line)
+            if not follow:
+                return
+            waiting.wait(every)
