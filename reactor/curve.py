@@ -55,13 +55,17 @@ def earliest_days(forecast: Forecast) -> float:
 class TimeToEmpty:
     """The time to empty of a forecast, in days from at_ms: a distribution function in straight pieces, and its integral."""
 
-    def __init__(self, forecast: Forecast, at_ms: int, *, judged: bool = True) -> None:
-        """judged: with little trust, or little history, the early tail is drawn in towards the median."""
+    def __init__(self, forecast: Forecast, at_ms: int, *, judged: bool = True, packs_left: float = 1.0) -> None:
+        """judged: with little trust, or little history, the early tail is drawn in towards the median, and with a level of
+        several packs too: the times that each of them lasts add up, so that their sum is surer than one of them."""
         days = list(forecast.days)
         keep = _early_tail(forecast) if judged else 1.0
         if keep < 1.0:
             middle = days[_MEDIAN]
             days[:_MEDIAN] = [middle - (middle - value) * keep for value in days[:_MEDIAN]]
+        if judged and packs_left > 1.0 and days[_MEDIAN] > 0.0:
+            middle, power = days[_MEDIAN], packs_left**-0.5
+            days[:_MEDIAN] = [middle * (value / middle) ** power for value in days[:_MEDIAN]]
         self.shift = (at_ms - forecast.at_ms) / DAY_MS
         low = (days[0] / days[1]) ** _STRETCH if days[1] > 0.0 else np.zeros(_STRETCH.size)
         high = (days[-1] / days[-2]) ** _STRETCH[::-1] if days[-2] > 0.0 else np.ones(_STRETCH.size)

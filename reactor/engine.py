@@ -13,7 +13,7 @@ from config.change import apply_checked, parse_change
 from config.fleet import Experience
 from config.resolve import Catalogue, PartItem
 from reactor import orders, outcomes
-from reactor.experiences import auto, coach, mandate, offer, respond, service
+from reactor.experiences import auto, coach, mandate, offer, overdue, respond, service
 from reactor.experiences.case import Case
 from reactor.lead_time import LeadTime
 from reactor.lessons import day_of, start_over, take_effect
@@ -21,7 +21,7 @@ from reactor.quotes import LEAD_TIME_DEFAULT, Quote, quotes_of, stated_lead_days
 from reactor.rules.consent import PURPOSES, consent, has_consent
 from reactor.rules.price import within_price
 from reactor.settings import settings_of, tables_of
-from reactor.state import TABLES, Lesson, Need, Reached, State, Timer, TimerKind, key_of
+from reactor.state import TABLES, Lesson, Need, OrderState, Reached, State, Timer, TimerKind, key_of
 from reactor.texts import say
 from reactor.turn import REFUSED, Changes, Step, Turn
 from star.analyse import Facts, Forecast, NeedKind, NeedSeen, RefillStage
@@ -209,10 +209,32 @@ class Engine:
         """An item that a look saw in the net, or that something happened to."""
         need = self.state.living(item)
         seen = turn.seen.get(item)
+        if need is not None and need.state is NeedState.ORDERED and seen is not None:
+            self._overdue(turn, item, need, seen)
+            need = self.state.living(item)
         if need is not None and need.state in _SETTLED:
             return
         if seen is not None or (again and need is not None):
             self._decide(turn, item, need, seen, turn.at_ms)
+
+    def _overdue(self, turn: Turn, key: str, need: Need, seen: NeedSeen) -> None:
+        """An item that would be ordered unasked, with an order under way: is it too late to be waited for?"""
+        item, order = turn.catalogue.slots.get(key), self.state.arriving(key)
+        if item is None or order is None or order.state is not OrderState.OUTSTANDING or order.need != need.id:
+            return
+        customer = turn.customer(item)
+        if item.experience is Experience.AUTO and has_consent(customer, NeedKind.RUN_OUT) and not need.refused:
+            case = Case(
+                turn=turn,
+                item=item,
+                customer=customer,
+                need=need,
+                forecast=seen.forecast,
+                at_ms=turn.at_ms,
+                kind=NeedKind.RUN_OUT,
+                cause=seen.cause,
+            )
+            overdue.decide(case, order)
 
     def _decide(self, turn: Turn, key: str, need: Need | None, seen: NeedSeen | None, at_ms: int) -> None:
         item = turn.item(key)

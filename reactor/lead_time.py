@@ -22,6 +22,9 @@ NORMAL_90 = 1.2815515655446004
 LOST_TIMES = 2.0
 LOST_DAYS_MORE = 3.0
 """An order is given up as lost after the larger of LOST_TIMES x and LOST_DAYS_MORE days over the 90 % lead time."""
+OVERDUE_TIMES = 1.5
+OVERDUE_DAYS_MORE = 1.0
+"""From the larger of OVERDUE_TIMES x and OVERDUE_DAYS_MORE over it on, it may be given up where another order is wanted."""
 PRIOR_WEIGHT = 4.0
 """The middle of the stated lead times counts like so many deliveries."""
 PRIOR_FREEDOM = 16.0
@@ -39,6 +42,9 @@ FAULT_SHARE = 0.005
 REPLACED = (0.1, 0.5, 0.9)
 REPLACED_WEIGHTS = (0.3, 0.4, 0.3)
 """Quantiles of the lead time that stand for that of a second order, and of a failed one."""
+
+LEFT_LEVELS = (np.arange(12) + 0.5) / 12
+"""Levels of what is left to wait for an order that is late."""
 
 # Cells of the probability: fine where a run-out is decided, in the last percents.
 _TAIL = (0.92, 0.94, 0.95, 0.96, 0.97, 0.975, 0.98, 0.985, 0.99, 0.9925, 0.995, 0.9965, 0.998, 0.999, 0.9995, 1.0)
@@ -79,10 +85,27 @@ class LeadTime:
         """The probability that an order that comes takes longer than `days`."""
         return 1.0 - float(np.interp(days, self.arrivals, _LEVELS, left=0.0, right=1.0))
 
+    def quantile(self, level: float) -> float:
+        """Within how many days such a share of the orders that come is there."""
+        return float(np.interp(level, _LEVELS, self.arrivals))
+
     def lost_by(self, days: float) -> float:
         """The probability that an order that has not come within `days` never will."""
         left = (1.0 - self.lost) * self.later_than(days)
         return self.lost / max(self.lost + left, 1e-12)
+
+    def left(self, waited_days: float) -> tuple[Floats, Floats]:
+        """When an order that has not come for so long will: days from now at LEFT_LEVELS of those that come, and the
+        probability that each stands for; what is missing to 1 never comes."""
+        late = self.later_than(waited_days)
+        days = np.interp(1.0 - late * (1.0 - LEFT_LEVELS), _LEVELS, self.arrivals) - waited_days
+        share = (1.0 - self.lost_by(waited_days)) / LEFT_LEVELS.size
+        return np.maximum(days, 0.0), np.full(LEFT_LEVELS.size, share)
+
+
+def overdue_after_days(lead_days: tuple[float, float]) -> float:
+    """Days from which an order with these 10 % and 90 % lead times is late beyond what they allow."""
+    return max(OVERDUE_TIMES * lead_days[1], lead_days[1] + OVERDUE_DAYS_MORE)
 
 
 def lost_after_days(lead_days: tuple[float, float]) -> float:
@@ -116,8 +139,8 @@ def lead_time(stated: tuple[float, float], seen: Seen = NOTHING_SEEN) -> LeadTim
     orders = seen.count + seen.lost + seen.failed + FAULT_WEIGHT
     lost, failed = ((FAULT_SHARE * FAULT_WEIGHT + max(one, 0)) / orders for one in (seen.lost, seen.failed))
     again = np.interp(REPLACED, _LEVELS, arrivals)
-    # A supplier says that it fails when the order should have come; one that says nothing is waited for until it is given up.
-    late = lost_after_days((outer[0], max(outer[1], *stated))) + again
+    # A supplier says that it fails when the order should have come; one that says nothing is given up.
+    late = overdue_after_days((outer[0], max(outer[1], *stated))) + again
     twice = (again[:, None] + again[None, :]).ravel()
     once, pairs = np.array(REPLACED_WEIGHTS), np.outer(REPLACED_WEIGHTS, REPLACED_WEIGHTS).ravel()
     days = np.concatenate([arrivals, twice, late])

@@ -145,10 +145,16 @@ def deadline(turn: Turn, order: Order) -> None:
         _end(turn, order, OrderState.DELIVERED)
         turn.again.add(order.item)
         return
-    due_ms = order.at_ms + round(_lost_after_days(turn, order) * DAY_MS)
+    longest = BOOKING_LOST_DAYS if order.booking else lost_after_days(longest_lead_days(turn, order))
+    due_ms = order.at_ms + round(longest * DAY_MS)
     if due_ms > turn.at_ms:
         turn.set_timer(TimerKind.DEADLINE, order.id, due_ms)
         return
+    give_up(turn, order)
+
+
+def give_up(turn: Turn, order: Order) -> None:
+    """An order is lost, as far as anyone can tell: its need is open again. If it comes after all, it is welcome."""
     _end(turn, order, OrderState.LOST)
     if order.supplier is not None and not order.booking:
         teach(turn, order.supplier, with_loss)
@@ -262,14 +268,13 @@ def _is_its_order(need: Need) -> bool:
     return need.state in (NeedState.ORDERED, NeedState.CANCELLING, NeedState.BOOKED)
 
 
-def _lost_after_days(turn: Turn, order: Order) -> float:
-    if order.booking:
-        return BOOKING_LOST_DAYS
+def longest_lead_days(turn: Turn, order: Order) -> tuple[float, float]:
+    """Of the lead times when it was ordered, and stated since, those with the latest 90 %."""
     supplier: Supplier | None = turn.catalogue.suppliers.get(order.supplier or "")
-    longest = order.lead_days
-    if supplier is not None:
-        longest = max(longest, stated_lead_days(supplier, turn.state.suppliers.get(supplier.id)), key=lambda d: d[1])
-    return lost_after_days(longest)
+    if supplier is None:
+        return order.lead_days
+    stated = stated_lead_days(supplier, turn.state.suppliers.get(supplier.id))
+    return max(order.lead_days, stated, key=lambda days: days[1])
 
 
 def _presume(turn: Turn, order: Order, need: Need | None) -> None:

@@ -19,7 +19,7 @@ from reactor.lead_time import LeadTime
 from reactor.prices import PriceOutlook
 from star.analyse import Forecast
 
-WAITS_DAYS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+WAITS_DAYS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
 """Waits that acting now is compared with, beside the time to the next look; shorter ones than that do not exist."""
 NEXT_LEVELS = np.array([0.5, 0.9, 0.98])
 NEXT_WEIGHTS = np.array([0.7, 0.25, 0.05])
@@ -33,7 +33,7 @@ class Costs:
     """Money: of one run-out, of each day empty, of holding the order's packs a day, and of a unit that does not fit.
 
     room: what fits beside the present level in the slot's unit, or None where all fits; quantity: of the order; lasts_days: how
-    long that quantity will last.
+    long that quantity will last; level: at present; packs_left: the same in packs.
     """
 
     stockout: float
@@ -43,6 +43,8 @@ class Costs:
     quantity: float = 0.0
     unit_price: float = 0.0
     lasts_days: float = math.inf
+    packs_left: float = 1.0
+    level: float = 0.0
 
     def shifted(self, shift: float) -> Costs:
         """With running out made dearer (shift > 0) or holding made dearer (shift < 0) by 2^|shift|."""
@@ -89,34 +91,77 @@ def timing(
     answer_days: float = 0.0,
     closed_days: tuple[tuple[float, float], ...] = (),
     prices: PriceOutlook | None = None,
+    exact: bool = False,
 ) -> Timing:
     """Compares acting at at_ms with waiting.
 
     look_days: until the next look. answer_days: added to the lead time. closed_days: spans (from, to) in days from at_ms in
-    which nothing may be ordered; a wait that ends in one goes on to its end. prices: what they will be, where they move.
+    which nothing may be ordered; a wait that ends in one goes on to its end. prices: what they will be, where they move. exact:
+    the costs are wanted also where there is surely nothing to do.
     """
     # Spans move with the moment, so a grid with any is used once and not kept.
     make = _grid.__wrapped__ if closed_days else _grid
     grid: _Grid = make(lead, look_days, answer_days, closed_days)
     shift_days = (at_ms - forecast.at_ms) / 86_400_000
     sure = earliest_days(forecast) - shift_days > grid.latest_days + max(grid.latest_days - costs.lasts_days, 0.0)
-    if sure and costs.holding >= 0.0 and prices is None:
+    if sure and costs.holding >= 0.0 and prices is None and not exact:
         return WAITS
-    curve = TimeToEmpty(forecast, at_ms)
+    cost, empty = _costs(forecast, _curve(forecast, at_ms, costs), grid, costs, prices)
+    best = int(cost[1:].argmin()) + 1
+    now, later, risk = float(cost[0]), float(cost[best]), float(empty[0])
+    act = now < later or (now == later and risk > 0.0)
+    return Timing(act=act, cost_now=now, cost_wait=later, wait_days=float(grid.waits[best]), p_out=risk)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overdue:
+    """An order that has not come for waited_days. lead: of its supplier; twice_cost: money, of having another one as well."""
+
+    lead: LeadTime
+    waited_days: float
+    twice_cost: float
+
+
+def replaced_now(
+    forecast: Forecast, at_ms: int, lead: LeadTime, costs: Costs, overdue: Overdue, *, look_days: float
+) -> bool:
+    """Whether an order that is late is best given up now for another one with this lead time, rather than after any wait.
+
+    It may come all the same, before the other one or after. Waiting spares the other one if it comes meanwhile.
+    """
+    grid, curve = _grid(lead, look_days, 0.0, ()), _curve(forecast, at_ms, costs)
+    comes, weights = overdue.lead.left(overdue.waited_days)
+    never = 1.0 - float(weights.sum())
+    # (n, of the first one, of the other one): whichever is there first.
+    first = np.minimum(comes[None, :, None], grid.moments[:, None, :])
+    reached, overdue_days = curve.risks(np.concatenate([first, grid.moments[:, None, :]], axis=1))
+    share = np.append(weights, never)
+    cost = ((costs.stockout * reached + costs.per_day * overdue_days) @ grid.weights) @ share
+    early = (curve.mean - curve.shift) - grid.mean_moments + overdue_days[:, -1] @ grid.weights
+    both = (comes[None, :] > grid.waits[:, None]) @ weights
+    cost = cost + costs.holding * early * never + overdue.twice_cost * both
+    return bool(cost[0] < cost[1:].min())
+
+
+def _curve(forecast: Forecast, at_ms: int, costs: Costs) -> TimeToEmpty:
+    return TimeToEmpty(forecast, at_ms, packs_left=costs.packs_left)
+
+
+def _costs(
+    forecast: Forecast, curve: TimeToEmpty, grid: _Grid, costs: Costs, prices: PriceOutlook | None
+) -> tuple[Floats, Floats]:
+    """(n,) the cost of ordering after each wait, and (n,) the probability of running out before the delivery."""
     reached, overdue = curve.risks(grid.moments)
     empty, days_empty = reached @ grid.weights, overdue @ grid.weights
     days_early = (curve.mean - curve.shift) - grid.mean_moments + days_empty
     cost = costs.stockout * empty + costs.per_day * days_empty + costs.holding * days_early
     if costs.room is not None and costs.room < costs.quantity:
-        cost = cost + costs.unit_price * _overflow(forecast, shift_days, grid.moments, costs) @ grid.weights
+        cost = cost + costs.unit_price * _overflow(forecast, curve.shift, grid.moments, costs) @ grid.weights
     if costs.lasts_days < grid.latest_days:
         cost = cost + _next_order(curve, grid, costs)
     if prices is not None:
         cost = cost + prices.cost(grid.waits)
-    best = int(cost[1:].argmin()) + 1
-    now, later, risk = float(cost[0]), float(cost[best]), float(empty[0])
-    act = now < later or (now == later and risk > 0.0)
-    return Timing(act=act, cost_now=now, cost_wait=later, wait_days=float(grid.waits[best]), p_out=risk)
+    return cost, empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +210,11 @@ def _next_order(curve: TimeToEmpty, grid: _Grid, costs: Costs) -> Floats:
     """(n,) what it costs that the order after this one goes out only when this one has come, and may then come too late."""
     moments = grid.moments[:, :, None] + grid.next_days - costs.lasts_days
     reached, overdue = curve.risks(moments)
+    if costs.room is not None:
+        # What does not fit lasts for nothing: no order lasts longer than all that fits.
+        full_days = costs.lasts_days * (costs.room + costs.level) / costs.quantity
+        reached = np.where(grid.next_days > full_days, 1.0, reached)
+        overdue = np.maximum(overdue, grid.next_days - full_days)
     cost: Floats = (costs.stockout * reached + costs.per_day * overdue) @ NEXT_WEIGHTS @ grid.weights
     return cost
 

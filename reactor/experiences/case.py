@@ -87,17 +87,14 @@ class Case(Generic[AnyItem]):
         return say(self.language, key, **figures)
 
 
-def slot_timing(case: Case[SlotItem], quote: Quote | None, answer_days: float) -> Timing:
-    """Whether to act on the slot now, with an order like `quote` and an answer that takes so long."""
+def slot_timing(case: Case[SlotItem], quote: Quote | None, answer_days: float, *, exact: bool = False) -> Timing:
+    """Whether to act on the slot now, with an order like `quote` and an answer that takes so long. exact: as in `timing`."""
     assert case.forecast is not None
     lead = LEAD_TIME_DEFAULT if quote is None else quote.lead
     closed: tuple[tuple[float, float], ...] = ()
     if case.customer.away:
         closed = closed_days(case.customer, case.at_ms, LEAD_DAYS_DEFAULT if quote is None else quote.widest_days())
-    shift = case.turn.state.items.get(case.item.key)
-    costs = slot_costs(case.item, case.forecast, quote)
-    if shift is not None and shift.shift:
-        costs = costs.shifted(shift.shift)
+    costs = case_costs(case, quote)
     return timing(
         case.forecast,
         case.at_ms,
@@ -107,7 +104,16 @@ def slot_timing(case: Case[SlotItem], quote: Quote | None, answer_days: float) -
         answer_days=answer_days,
         closed_days=closed,
         prices=None if quote is None else price_outlook(case, quote),
+        exact=exact,
     )
+
+
+def case_costs(case: Case[SlotItem], quote: Quote | None) -> Costs:
+    """The slot's costs, as the customer's words on earlier moments have moved them."""
+    assert case.forecast is not None
+    memory = case.turn.state.items.get(case.item.key)
+    costs = slot_costs(case.item, case.forecast, quote)
+    return costs.shifted(memory.shift) if memory is not None and memory.shift else costs
 
 
 def price_outlook(case: Case[SlotItem], quote: Quote) -> PriceOutlook | None:
@@ -137,6 +143,8 @@ def slot_costs(item: SlotItem, forecast: Forecast, quote: Quote | None) -> Costs
         quantity=quantity,
         unit_price=0.0 if quote is None else quote.price / quote.quantity,
         lasts_days=quantity / forecast.rate_per_day if forecast.rate_per_day > 0.0 else math.inf,
+        packs_left=max(forecast.level, 0.0) / item.pack,
+        level=max(forecast.level, 0.0),
     )
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reactor.curve import TimeToEmpty
 from reactor.lead_time import PRIOR_WEIGHT, LeadTime, lead_time, lost_after_days
 from reactor.learning import learned_lead_time, with_delivery, with_failure, with_feedback, with_loss
-from reactor.policy import SHIFT_MAX, Costs, p_out_before_delivery, timing
+from reactor.policy import SHIFT_MAX, Costs, Overdue, p_out_before_delivery, replaced_now, timing
 from reactor.state import ItemMemory, Lesson
 from star.analyse import DAYS_MAX, QUANTILES
 from star.times import DAY_MS
@@ -48,6 +48,23 @@ def test_a_slower_supplier_a_rarer_look_and_an_answer_to_wait_for_order_earlier(
     assert order_point(lead=lead_time((6.0, 12.0))) > usual + 4.0
     assert order_point(look_days=2.0) >= usual
     assert order_point(answer_days=1.0) > usual
+
+
+def test_a_level_of_many_packs_is_not_added_to_for_an_early_tail() -> None:
+    """With six packs on hand a hundredth that says five days is no reason to order a seventh; with one it is."""
+    forecast = replace(forecast_of(150.0, 0), days=(5.0, 19.0, 34.0, 72.0, 152.0, 265.0, 437.0, 573.0, 1102.0))
+    assert timing(forecast, 0, LEAD, COSTS, look_days=0.25).act
+    assert not timing(forecast, 0, LEAD, replace(COSTS, packs_left=6.5), look_days=0.25).act
+
+
+def test_an_overdue_order_is_replaced_the_sooner_the_less_is_left_and_the_likelier_it_is_lost() -> None:
+    """With nothing left it is given up; with weeks left, or a supplier that is known to be slow, it is waited for."""
+    late = Overdue(lead=LEAD, waited_days=8.0, twice_cost=1.5)
+    assert replaced_now(forecast_of(1.0, 0), 0, LEAD, COSTS, late, look_days=0.25)
+    assert not replaced_now(forecast_of(90.0, 0), 0, LEAD, COSTS, late, look_days=0.25)
+    slow = Overdue(lead=lead_time((5.0, 12.0)), waited_days=8.0, twice_cost=50.0)
+    assert not replaced_now(forecast_of(9.0, 0), 0, lead_time((5.0, 12.0)), COSTS, slow, look_days=0.25)
+    assert late.lead.lost_by(8.0) > slow.lead.lost_by(8.0)
 
 
 def test_what_does_not_fit_is_waited_for() -> None:
