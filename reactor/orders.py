@@ -35,7 +35,8 @@ def deliver(turn: Turn, order: Order, delivered_ms: int, quantity: float | None)
     """An order was delivered: it ends, and so does its need."""
     state = turn.state
     first = order.state not in (OrderState.DELIVERED,)
-    if first and not order.booking and order.supplier is not None and delivered_ms > order.at_ms:
+    known = order.state is OrderState.PRESUMED  # its rise has taught already how long it took
+    if first and not known and not order.booking and order.supplier is not None and delivered_ms > order.at_ms:
         found = order.state is OrderState.LOST
         teach(turn, order.supplier, lambda lesson: with_delivery(lesson, order.at_ms, delivered_ms, found=found))
     was_open = order.state in OPEN_ORDERS
@@ -167,6 +168,8 @@ def rise_seen(turn: Turn, refill: RefillSeen) -> None:
         return
     order, need = turn.state.arriving(refill.item), turn.state.living(refill.item)
     if order is not None and _may_be_delivery(order, refill):
+        if order.supplier is not None and order.state is not OrderState.PRESUMED:
+            teach(turn, order.supplier, lambda lesson: with_delivery(lesson, order.at_ms, refill.at_ms))
         _presume(turn, order, need)
         return
     refilled(turn, refill.item, order, need)

@@ -61,6 +61,15 @@ def test_an_order_long_overdue_is_given_up_as_lost_and_replaced() -> None:
     assert sum(lesson.lost for lesson in home.engine.state.lessons.values()) == 1
 
 
+def test_a_rise_that_is_taken_for_the_delivery_teaches_how_long_it_took() -> None:
+    """Once, also when the delivery is said later."""
+    home = ordered()
+    home.passes(days=3).rises(480.0).tick()
+    home.passes(days=1).says(ORDER, "delivered").tick()
+    lessons = home.engine.state.lessons.values()
+    assert sum(lesson.seen for lesson in lessons) == 1
+
+
 def test_an_overdue_order_is_waited_for_while_nothing_presses() -> None:
     """Until twice the 90 % lead time: it is given up then, and nothing is ordered that is not needed yet."""
     home = ordered()
