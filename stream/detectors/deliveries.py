@@ -8,6 +8,8 @@ Spare packs wait unopened, count in the level, and are no refill when opened.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,6 +50,14 @@ QUANTITY_ERROR = 0.1
 """Relative standard deviation of a quantity as it is said, where the use in a silence before it is not known well either."""
 MORE_SHARE = 0.3
 """A reading higher than the level reckoned by so much of what was declared may still show just that."""
+FULL_SHARE = 0.985
+"""Of the capacity: so full after a delivery, a tank may have had no room for all of it."""
+SINCE_FULL_MS = 2.0 * DAY_MS
+"""So long after it was full, what is gone tells the rate."""
+USE_ERROR_MIN = 0.1
+"""Relative standard deviation, at least, of a use that only the rate tells."""
+CAME_ODDS = 6.0
+"""Twice the logarithm of the odds that what was declared came, before a reading."""
 DENIED_MIN, DENIED_MS = 3.0, 2.0 * DAY_MS
 DENIED_FEW_MIN, DENIED_FEW_MS = 2.0, 6.0 * DAY_MS
 """Believed readings that differ from each other and don't show a declaration, and how long after it: then it is forgotten."""
@@ -108,7 +118,7 @@ def show(
 ) -> tuple[Float64, Float64]:
     """Of places `at`, with something declared and not seen: (rise, reckoned), the rise 0 where the reading shows none of it.
 
-    A reading nearer to the level with the delivery than to the one without shows it. How much of it came is what was said where
+    A reading nearer to the level with the delivery than to the one without shows it, and one that could be either as well. How much of it came is what was said where
     the use since the reading before is not known, and what is read where it is. variance: of the prediction and the reading.
     """
     part, held = state[:, at], fixed[:, at]
@@ -117,7 +127,10 @@ def show(
     off = value[at] - expected
     may = (said > 0.0) & (at_ms[at] >= part[PENDING_MS] - EARLY_MS)
     gate = doubt.GATE * np.sqrt(variance[at])
-    shown = may & (np.abs(off) < 0.5 * said) & (off <= MORE_SHARE * said + gate)
+    without = value[at] - predicted[at]
+    # A spare pack may lie unopened for long; what was poured in is there, unless the reading speaks clearly against it.
+    odds = np.where((held[F_SPARE] == 0.0) | (slots.table["court"][rows[at], SHOWS] > 0.0), CAME_ODDS, 0.0)
+    shown = may & (off * off - without * without < odds * variance[at]) & (off <= MORE_SHARE * said + gate)
     unsure = QUANTITY_ERROR * said
     rise = said + off * (unsure * unsure) / (unsure * unsure + variance[at])
     for place in np.nonzero(shown & (held[F_SPARE] == 0.0))[0].tolist():
@@ -134,13 +147,23 @@ def _poured(state: Float64, fixed: Float64, at_ms: float, value: float, said: fl
     if gap_ms < DAY_MS or before_ms <= 0.0 or most <= 0.0:
         return rise
     share = before_ms / gap_ms
-    if level - most * share + state[PENDING] <= capacity:
+    if level - most * share + state[PENDING] <= FULL_SHARE * capacity:
         return rise if said >= 0.99 * state[PENDING] else float(state[PENDING])
-    if gap_ms - before_ms >= 2.0 * DAY_MS:
-        used = max(capacity - value, 0.0) / (1.0 - share)
-    else:
-        used = state[RATE] * gap_ms / DAY_MS
-    return float(value - level + min(used, most))
+    if gap_ms - before_ms >= SINCE_FULL_MS:
+        return float(value - level + min(max(capacity - value, 0.0) / (1.0 - share), most))
+    days = np.full(1, gap_ms / DAY_MS)
+    usual = float(state[RATE] * days[0])
+    deviation = max(float(np.sqrt(reckoning.spread(state[:, None], days)[0])), USE_ERROR_MIN * usual)
+    return float(value - level + _at_most(usual, deviation, most))
+
+
+def _at_most(mean: float, deviation: float, most: float) -> float:
+    """What is to be expected of a normal quantity of which it is known that it was no more than `most`."""
+    score = (most - mean) / max(deviation, 1e-12)
+    under = 0.5 * math.erfc(-score / math.sqrt(2.0))
+    if under < 1e-6:
+        return most
+    return max(mean - deviation * math.exp(-0.5 * score * score) / math.sqrt(2.0 * math.pi) / under, 0.0)
 
 
 def deny(slots: Slots, state: Float64, rows: Rows, at: Rows, at_ms: Float64, value: Float64) -> None:

@@ -60,8 +60,10 @@ AGREEING_MIN, AGREEING_MS = 3.0, 2.0 * HOUR_MS
 """Readings that must agree with each other, and over what time, before a jump is believed."""
 AGREEING_TWO_MS = 18.0 * HOUR_MS
 """Two are enough that are so far apart."""
+PACK_SHARE, PACK_MS = 0.15, 3.0 * HOUR_MS
+"""And, of a sensor that is seldom wrong, when they say that about a pack came; so long apart at least."""
 SPARSE_MS, SPARSE_OUTLIERS_MAX = 1.5 * DAY_MS, 0.05
-"""A sensor that reports so seldom, and is so seldom wrong, is believed at once when it says that the level rose."""
+"""A sensor that reports so seldom, and is no more often wrong, is believed at once when it says that the level rose."""
 SPARSE_FALL_RATES, SPARSE_FALL_SHARE = 3.0, 0.1
 """And when it fell, by no more than so many times the usual use and this share of the capacity."""
 PARTS_MAX = 1.3
@@ -137,6 +139,9 @@ def _sure(
     up = value > predicted
     sure: Bools = (count >= AGREEING_MIN) & (over_ms >= AGREEING_MS)
     sure |= (count >= 2.0) & (over_ms >= AGREEING_TWO_MS)
+    packs = (value - predicted) / fixed[F_PACK]
+    a_pack = (packs > 1.0 - PACK_SHARE) & (np.abs(packs - np.rint(packs)) <= PACK_SHARE)
+    sure |= a_pack & (count >= 2.0) & (over_ms >= PACK_MS) & (state[OUTLIERS] <= SPARSE_OUTLIERS_MAX)
     sure |= up & (value - predicted <= PARTS_MAX * (expected - predicted))
     use = state[RATE] * np.maximum(at_ms - state[LAST_MS], 0.0) / DAY_MS
     usual = predicted - value <= (SPARSE_FALL_RATES - 1.0) * use + SPARSE_FALL_SHARE * fixed[F_CAPACITY]

@@ -154,3 +154,37 @@ def test_a_long_silence_is_known_the_better_the_steadier_the_use_was() -> None:
         spread[name] = float(np.sqrt(reckoning.spread(state, np.array([7.0]))[0]))
     assert spread["even"] < 0.12 * 140.0
     assert spread["uneven"] > 3 * spread["even"]
+
+
+def test_a_reading_that_could_be_either_shows_what_was_declared() -> None:
+    """Twice the usual use in a silence that ended with a delivery of 500: the delivery came, and the use was twice the usual."""
+    bench = Bench(tank("t"))
+    for cycle in range(5):
+        bench.declare("t/oil", 20.0 * cycle, quantity=500.0, id=f"refill-{cycle}")
+        bench.play("t/oil", [(20.0 * cycle, 900.0 + cycle)])
+    bench.declare("t/oil", 97.0, quantity=500.0, id="last")
+    bench.play("t/oil", [(97.0, 650.0)])
+    assert rate_of(bench) > 30.0
+    assert bench.forecast("t/oil", 97.0).level == pytest.approx(650.0, abs=20.0)
+
+
+def test_a_tank_that_is_always_full_after_a_delivery_is_used_less_than_was_thought() -> None:
+    """Each delivery of 500 overflows: the use is no more than 500 a cycle, and each cycle the rate is thought smaller."""
+    bench, rates = Bench(tank("t")), []
+    for cycle in range(8):
+        bench.declare("t/oil", 15.0 * cycle, quantity=500.0, id=f"refill-{cycle}")
+        bench.play("t/oil", [(15.0 * cycle, 1000.0 - cycle % 3)])
+        rates.append(rate_of(bench))
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert rates[-1] < 25.0
+
+
+def test_a_rise_of_a_pack_is_believed_with_the_second_reading_of_a_good_sensor() -> None:
+    """Four readings a day, and nobody said that 500 came: after six hours it is told, and not again."""
+    bench, truth = Bench(tank("t")), Tank(2)
+    bench.play("t/oil", four_a_day(truth, 15.0))
+    truth.level += 500.0
+    bench.play("t/oil", four_a_day(truth, 0.5, 15.0))
+    assert bench.stages() == ["confirmed"]
+    bench.play("t/oil", four_a_day(truth, 1.0, 15.5))
+    assert bench.stages() == ["confirmed"]
