@@ -10,7 +10,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,20 @@ def judge(contest: Contest, processes: int, say: Say) -> Verdict:
         seeds=contest.seeds,
         items_per_seed=contest.items,
     )
+
+
+def with_history(verdict: Verdict, report: Mapping[str, Any]) -> Verdict:
+    """The verdict with what a backtest of two ways, champion and challenger, says: the challenger may not surely cost more."""
+    first, other = (way["figures"] for way in report["ways"])
+    _, low, high = report["ways"][1]["difference"]["money"]
+    check = Check(
+        what=f"money on your own {report['days']:.0f} days",
+        champion=first["money"],
+        challenger=other["money"],
+        expected=f"not surely more ({low:+.2f} to {high:+.2f})",
+        holds=low <= 0.0,
+    )
+    return replace(verdict, checks=(*verdict.checks, check))
 
 
 def lived_by(contest: Contest, name: str) -> tuple[Lived, Lived]:

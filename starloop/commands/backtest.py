@@ -19,7 +19,7 @@ from reactor.store.sql import SqlStore
 from star.errors import InputError, UsageError
 from star.react import ReactionType
 from starloop.backtest.difference import Plan, Way, compare, in_words
-from starloop.backtest.history import read_history
+from starloop.backtest.history import History, read_history
 from starloop.commands.replay import source
 from starloop.data_dir import LOG, STORE, store_url
 from starloop.export import ends_of, export_lines
@@ -84,12 +84,7 @@ def command(
     )
     lead_times = {name: supplier.lead_time_days for one in fleets.values() for name, supplier in one.suppliers.items()}
     lead_times |= {name: supplier.lead_time_days for name, supplier in truth.suppliers.items()}
-    if data is not None:
-        with _of_data(data, lead_times) as lines:
-            history = read_history(lines, truth)
-    else:
-        with source(str(readings)) as lines:
-            history = read_history(lines, truth)
+    history = history_of(truth, readings, data, lead_times)
     plan = Plan(history=history, ways=ways, truth=truth, lead_times=lead_times, draws=draws, answer_hours=answer_hours)
     report = compare(plan, processes, lambda line: click.echo(line, err=True))
     if as_json:
@@ -97,6 +92,15 @@ def command(
         return
     for line in in_words(report):
         click.echo(line)
+
+
+def history_of(truth: Catalogue, readings: Path | None, data: Path | None, lead_times: LeadTimes) -> History:
+    """The history in a readings file, or in a data directory, from which lead times are learned too. Raises InputError."""
+    if data is not None:
+        with _of_data(data, lead_times) as lines:
+            return read_history(lines, truth)
+    with source(str(readings)) as lines:
+        return read_history(lines, truth)
 
 
 def _check_items(path: Path, catalogue: Catalogue, truth: Catalogue) -> None:

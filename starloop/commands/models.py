@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,16 @@ import click
 from config.settings import Settings
 from config.toml_text import to_toml
 from models.cards import REGISTRY, Card, model_dir, names, read_card, read_model, versions
-from models.champion import found, in_force, write_champion
+from models.champion import found, in_force
 from models.train.trainers import trainer
-from star.errors import ModelError, UsageError
+from starloop.commands.promote import CLOSED_LOOP
+from starloop.commands.promote import command as promote
 from starloop.commands.shadow import command as shadow
-from starloop.evaluate.evaluation import Plan, chosen, families_of
+from starloop.evaluate.evaluation import Plan, chosen
 from starloop.evaluate.evaluation import evaluate as closed_loop
 from starloop.evaluate.lives import ITEMS
 from starloop.evaluate.page import write_docs
 from starloop.evaluate.tables import text
-from starloop.promotion import FAMILIES, Contest, Verdict, in_words, judge
-
-CLOSED_LOOP = "run-out"
-"""The model whose decisions can be lived."""
 
 _registry = click.option(
     "--registry",
@@ -201,70 +197,7 @@ def evaluate(
         _print_metrics(metrics)
 
 
-@command.command()
-@click.argument("name")
-@click.argument("version", type=click.IntRange(min=1))
-@click.option(
-    "--registry",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="The registry that the version is put in force in; default: your own (STARLOOP_MODELS_DIR), else the one that ships.",
-)
-@click.option("--family", "families", multiple=True, help="Lived besides those that always are, any number of times.")
-@click.option("--seeds-count", type=click.IntRange(1, 1000), default=1, show_default=True, help="Worlds of a family.")
-@click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True, help="Side by side.")
-@click.option("--quick", is_flag=True, help="With few items and days: to try it out; nothing is put in force.")
-@_json
-def promote(
-    name: str,
-    version: int,
-    registry: Path | None,
-    families: tuple[str, ...],
-    seeds_count: int,
-    processes: int,
-    quick: bool,
-    as_json: bool,
-) -> None:
-    """Puts a version of a model in force, unless its decisions or forecasts are worse than those of the one in force.
-
-    Both live in the same simulated worlds of several kinds of trouble; the table says what was compared and what was expected.
-    A service takes the new champion when it starts next. There is no way around the judges; to go back to what ships, remove
-    NAME/champion.toml.
-    """
-    if name != CLOSED_LOOP:
-        raise UsageError(f"{name!r} can't be promoted: decisions are made from {CLOSED_LOOP} alone")
-    own = registry or Settings.read().models_dir or REGISTRY
-    champion, challenger = in_force(name, own), found(name, version, own)
-    if read_card(champion)["sha256"] == read_card(challenger)["sha256"]:
-        raise UsageError(f"{name}@{version} is the champion already")
-    contest = Contest(
-        champion=champion,
-        challenger=challenger,
-        families=tuple(dict.fromkeys((*FAMILIES, *families_of(families, ())))),
-        seeds_count=seeds_count,
-        items=4 if quick else ITEMS,
-        days=60 if quick else None,
-    )
-    verdict = judge(contest, processes, _say)
-    if as_json:
-        _print_json({**verdict.fields(), "better": verdict.better, "promoted": verdict.better and not quick})
-    else:
-        for line in in_words(verdict):
-            click.echo(line)
-    if not verdict.better:
-        failed = "; ".join(check.what for check in verdict.checks if not check.holds)
-        raise ModelError(f"{verdict.challenger} is not promoted: worse than {verdict.champion} in: {failed}")
-    if not quick:
-        path = write_champion(name, own, _champion(challenger, verdict))
-        _say(f"{path}: {verdict.challenger} is in force from the next start of a service on")
-
-
-def _champion(challenger: Path, verdict: Verdict) -> Card:
-    card = read_card(challenger)
-    at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    head = {"name": card["name"], "version": card["version"], "sha256": card["sha256"], "promoted_at": at}
-    return {**head, "judged": verdict.fields()}
-
-
+command.add_command(promote, "promote")
 command.add_command(shadow, "shadow")
 
 

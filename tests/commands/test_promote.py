@@ -45,8 +45,8 @@ def own(poor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of it as the installation's own models, and promotions that live one short family."""
     shutil.copytree(poor, tmp_path / "models")
     monkeypatch.setenv("STARLOOP_MODELS_DIR", str(tmp_path / "models"))
-    monkeypatch.setattr("starloop.commands.models.FAMILIES", SHORT)
-    monkeypatch.setattr("starloop.commands.models.ITEMS", 6)
+    monkeypatch.setattr("starloop.commands.promote.FAMILIES", SHORT)
+    monkeypatch.setattr("starloop.commands.promote.ITEMS", 6)
     return tmp_path / "models"
 
 
@@ -186,3 +186,27 @@ def test_a_folder_of_a_registry_gives_a_model_its_version(tmp_path: Path) -> Non
     card = {"name": "run-out", "version": 1}
     assert write_model(tmp_path / "run-out" / "7", b"x", card)["version"] == 7
     assert write_model(tmp_path / "mine", b"x", card)["version"] == 1
+
+
+def test_ones_own_history_has_a_say(own: Path, tmp_path: Path) -> None:
+    """With --fleet and --readings the money of a backtest is one more check; one without the other is wrong use."""
+    fleet, readings = tmp_path / "fleet.toml", tmp_path / "readings.jsonl"
+    fleet.write_text(
+        '[[customers]]\nid = "ann"\nexperience = "auto"\nconsents = ["replenishment"]\n'
+        '[[devices]]\nid = "tank"\ncustomer = "ann"\nprofile = "level-tank"\n'
+        '[devices.slots.oil]\ncapacity = 100.0\npack = 80.0\nsuppliers = ["acme"]\nstockout_cost = 90.0\n'
+        '[[suppliers]]\nid = "acme"\nlead_time_days = [2.0, 5.0]\nprice = 9.0\n'
+    )
+    rows = []
+    for quarter in range(4 * 120):
+        level = 90.0 - (quarter * 1.5) % 80.0
+        payload = {"values": {"oil": level}}
+        rows.append({"at": 1_764_000_000 + 21_600 * quarter, "topic": "starloop/v1/tank/telemetry", "payload": payload})
+    readings.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = promote("run-out", "99", "--quick", "--json", "--fleet", str(fleet), "--readings", str(readings))
+    assert isinstance(done.exception, ModelError)
+    check = json.loads(done.stdout)["checks"][-1]
+    assert check["what"] == "money on your own 120 days"
+    assert check["challenger"] > check["champion"]
+    assert not check["holds"]
+    assert isinstance(promote("run-out", "99", "--fleet", str(fleet)).exception, UsageError)
