@@ -118,8 +118,9 @@ def show(
 ) -> tuple[Float64, Float64]:
     """Of places `at`, with something declared and not seen: (rise, reckoned), the rise 0 where the reading shows none of it.
 
-    A reading nearer to the level with the delivery than to the one without shows it, and one that could be either as well. How much of it came is what was said where
-    the use since the reading before is not known, and what is read where it is. variance: of the prediction and the reading.
+    A reading nearer to the level with the delivery than to the one without shows it, and so does one that could be either. How
+    much of it came is what was said where the use since the reading before is not known, and what is read where it is. variance:
+    of the prediction and the reading.
     """
     part, held = state[:, at], fixed[:, at]
     expected = reckoning.reckoned(slots, rows[at], part, held, at_ms[at])
