@@ -106,7 +106,9 @@ def take_levels(slots: Slots, rows: Rows, at_ms: Float64, arrived_ms: Float64, v
     level = np.where(near, predicted + gain * off, value)
     inside = (step > 0.0) & (beyond == 0.0)
     left = np.where(inside, np.minimum(variance, step * step / 12.0), (1.0 - gain) * variance)
-    doubt.deny(slots, state, rows, at_ms, near & (state[DOUBT] > 0.0) & (at_ms >= state[DOUBT_MS]))
+    open_doubts = near & (state[DOUBT] > 0.0)
+    if open_doubts.any():
+        doubt.deny(slots, state, rows, at_ms, open_doubts & (at_ms >= state[DOUBT_MS]))
     moment_ms = at_ms
     if doubted.any():
         at, moment_ms = np.nonzero(doubted)[0], at_ms.copy()
@@ -183,18 +185,19 @@ def _settle(
     gap = now_ms - since_ms
     # An empty item may want more than it can use: such a time says nothing against the rate.
     empty = known & (after - came[at] <= EMPTY_SHARE * held[F_CAPACITY])
-    counted = np.where(empty, np.maximum(use, part[RATE] * gap / DAY_MS), use)
-    span = np.floor(part[DAY] / reckoning.SPAN_DAYS)
+    counted = np.where(empty, np.maximum(use, part[RATE] * gap / DAY_MS), use) if empty.any() else use
+    day = part[DAY].copy()
     day_ring.count_use(part, slots.table["days"], rows[at], counted, since_ms, now_ms)
     part[USED] += use
     wide = gap > DAY_MS
-    for column, new in (
-        (GAP_FROM_MS, since_ms),
-        (GAP_FROM_LEVEL, before),
-        (GAP_TO_MS, now_ms),
-        (GAP_TO_LEVEL, after),
-    ):
-        part[column] = np.where(wide, new, part[column])
+    if wide.any():
+        for column, new in (
+            (GAP_FROM_MS, since_ms),
+            (GAP_FROM_LEVEL, before),
+            (GAP_TO_MS, now_ms),
+            (GAP_TO_LEVEL, after),
+        ):
+            part[column] = np.where(wide, new, part[column])
     pace = np.where(known, np.maximum(0.1, 1.0 / (part[SEEN] + 1.0)), 0.0)
     usual = np.where(part[SEEN] >= INTERVALS_MIN, np.minimum(gap, INTERVAL_TIMES * part[INTERVAL_MS]), gap)
     part[INTERVAL_MS] += pace * (usual - part[INTERVAL_MS])
@@ -203,11 +206,9 @@ def _settle(
     part[VARIANCE] = variance[at]
     part[LAST_MS] = now_ms
     part[SEEN] += 1.0
-    over = np.nonzero(np.floor(part[DAY] / reckoning.SPAN_DAYS) != span)[0]
+    over = np.nonzero(part[DAY] != day)[0]
     if over.size:
-        some = part[:, over]
-        reckoning.learn_slow_error(slots, rows[at[over]], some, now_ms[over])
-        part[:, over] = some
+        reckoning.learn_slow_error(slots, rows[at], part, over, day, now_ms)
     full = np.nonzero(after > deliveries.SHOWS_SHARE * held[F_CAPACITY])[0]
     if full.size:
         slots.table["court"][rows[at[full]], SHOWS] = 1.0

@@ -11,6 +11,7 @@ import numpy as np
 
 from star.times import DAY_MS
 from stream.detectors.columns import (
+    DAY,
     DAYS_COUNTED,
     F_CAPACITY,
     LAST_MS,
@@ -71,8 +72,15 @@ def reckoned(slots: Slots, rows: Rows, state: Float64, fixed: Float64, at_ms: Fl
     return fallen(level, state[RATE] * days)
 
 
-def learn_slow_error(slots: Slots, rows: Rows, state: Float64, now_ms: Float64) -> None:
-    """At the end of a span of `rows`: how far off the rate of its start was, beyond the chance of single days. state changes."""
+def learn_slow_error(slots: Slots, all_rows: Rows, whole: Float64, at: Rows, day: Float64, at_ms: Float64) -> None:
+    """Of places `at`, whose day passed: at the end of a span, how far off the rate of its start was, beyond single days' chance.
+
+    whole: (columns, n) of `all_rows`, changed; day: (n,) the number of the day before.
+    """
+    at = at[np.floor(whole[DAY, at] / SPAN_DAYS) != np.floor(day[at] / SPAN_DAYS)]
+    if at.size == 0:
+        return
+    rows, state, now_ms = all_rows[at], whole[:, at], at_ms[at]
     court = slots.table["court"]
     since_ms, rate = court[rows, SPAN_MS], court[rows, SPAN_RATE]
     days = (now_ms - since_ms) / DAY_MS
@@ -86,3 +94,4 @@ def learn_slow_error(slots: Slots, rows: Rows, state: Float64, now_ms: Float64) 
     known = state[DAYS_COUNTED] >= SPAN_AFTER_DAYS
     court[rows, SPAN_MS] = np.where(known, now_ms, 0.0)
     court[rows, SPAN_USED], court[rows, SPAN_RATE] = state[USED], state[RATE]
+    whole[:, at] = state

@@ -74,8 +74,9 @@ def count_same(state: Float64, fixed: Float64, now: Bools, at_ms: Float64, value
     differs = now & ~equal
     same_ms = at_ms - state[SAME_MS]
     ended = differs & (state[SAME] > 0.0)
-    longest = np.maximum(state[LONGEST_SAME_MS] * LONGEST_KEPT, same_ms)
-    state[LONGEST_SAME_MS] = np.where(ended, longest, state[LONGEST_SAME_MS])
+    if ended.any():
+        longest = np.maximum(state[LONGEST_SAME_MS] * LONGEST_KEPT, same_ms)
+        state[LONGEST_SAME_MS] = np.where(ended, longest, state[LONGEST_SAME_MS])
     state[SAME] = np.where(equal, state[SAME] + 1.0, np.where(differs, 0.0, state[SAME]))
     state[SAME_MS] = np.where(differs, at_ms, state[SAME_MS])
     if not equal.any():
