@@ -1,5 +1,10 @@
 """The features of the run-out model: one function, for training and for serving.
 
+A first guess comes from arithmetic alone: the use of t days is taken for a gamma distribution with the item's own mean, its own
+lumps, and what is uncertain of its rate; so the level lasts a median time (the centre), with a 1 and a 95 % quantile (an early
+and a late spread). The network then says quantiles in units of those spreads, from features that say what the guess rests on.
+So where little can go wrong the forecast is narrow, whatever the network has never seen.
+
 Everything is relative to the item's own rate and level, so multiplying all quantities by a constant changes nothing. A row's
 features depend on that row only, bit for bit, whatever the other rows: sums run over the leading axis of (days, items)
 arrays, in the order of days, and never through BLAS, whose order of summation depends on the shape.
@@ -8,36 +13,40 @@ arrays, in the order of days, and never through BLAS, whose order of summation d
 from __future__ import annotations
 
 import threading
-from typing import TypeVar
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from star.analyse import DAYS_MAX
+from models.guess import SILENT_LEFT, Guess, first_guess
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 DAYS = 56
-"""Days of history that the model sees: eight whole weeks."""
+"""Days of history that the model sees one by one: eight whole weeks."""
 WINDOWS = (1, 3, 7, 14, 28, 56)
 """Ends of the nested windows, in days back from the newest complete day."""
+LONG_DAYS = 180.0
+"""What is older is known as sums that are forgotten with this time constant."""
+LONG_KEPT = 1.0 - 1.0 / LONG_DAYS
+"""Of those sums, what is left a day later."""
 FEATURES = (
     "scale",
     "known_56",
     "known_7",
     *(f"mean_{window}" for window in WINDOWS),
-    "variation_56",
+    "mean_long",
+    "variation",
     "variation_14",
     "used_days_56",
     "used_days_14",
     "used_days_7",
-    "lumpiness",
     "largest_day",
     "repeats_1",
-    "repeats_7",
-    *(f"ahead_{day}" for day in range(7)),
+    "week",
+    "weekly_variation",
     "today_surplus",
     "today_fraction",
     "prior",
@@ -45,119 +54,245 @@ FEATURES = (
     "noise_of_level",
     "level_believed",
     "noise_of_day",
-    "weekday_sin",
-    "weekday_cos",
-    "older_month",
-    "weekly_variation",
+    "silent_share",
+    "silent_days",
+    "centre_of_week",
+    "spread_early",
+    "spread_late",
+    "spread_of_rate",
+    "spread_of_change",
+    "events_in_level",
+    "known_long",
 )
 """Names of the columns, in order."""
 FEATURES_COUNT = len(FEATURES)
+FEATURE_MAX = 8.0
+"""No feature is further from 0."""
 
 _ROWS_MAX = 2048  # more rows are taken in parts, so that the scratch memory of a thread stays small and near
 _ROWS_MIN = 8  # numpy sums an axis in another order when the other one has length 1, so few rows are padded to these
 _NORMAL_90 = 1.2815515655446004  # the 90 % quantile of the standard normal distribution
-_LOGARITHMS = (slice(0, 1), slice(3, 11), slice(14, 16), slice(18, 25), slice(27, 29), slice(34, 35))
-"""Columns that are taken as logarithms, all at once."""
+_PRIOR_OFF = 0.25  # variance of the logarithm of the rate by which a profile's prior may itself be wrong
+_USED = 0.05  # of the rate: a day with less is one without use
+_CHANCE = 1.7  # times the variance that days alone give to weeks: less than this is chance
+_WEEKS = DAYS // 7
 
 
-def run_out_features(
-    daily: Float32,
-    today: Float32,
-    today_fraction: Float32,
-    level: Float64,
-    prior_rate: Float64,
-    prior_spread: Float64,
-    noise: Float64,
-    weekday: Int64,
-) -> tuple[Float32, Float64]:
-    """(n, FEATURES_COUNT) features, and (n,) days that `level` lasts at the item's own mean rate.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of n items at a moment. All quantities of a row in one unit.
 
     daily: (n, DAYS) use a day, newest complete UTC day first, NaN where unknown. today: (n,) use so far today, NaN where
-    unknown. today_fraction: (n,) of the UTC day elapsed, 0 to 1. level: (n,) estimated, may be negative. prior_rate: (n,) use
-    a day of the median customer, above 0; prior_spread: (n,) the 90 % quantile over that median, above 1. noise: (n,)
-    standard deviation of the level's estimate. weekday: (n,) of today, Monday 0. All quantities of a row in one unit.
+    unknown. today_fraction: (n,) of the UTC day elapsed, 0 to 1. level: (n,) estimated at the latest reading, may be negative.
+    noise: (n,) standard deviation of that estimate. silent_days: (n,) since that reading, for which the rate stands in.
+    prior_rate: (n,) use a day of the median customer, above 0; prior_spread: (n,) the 90 % quantile over that median, above
+    1. long_days, long_use, long_squares: (n,) how many days there were, their use and its squares, each a sum that keeps
+    LONG_KEPT of itself a day.
     """
-    rows = int(daily.shape[0])
-    features, scale_days = np.empty((rows, FEATURES_COUNT), dtype=np.float32), np.empty(rows)
+
+    daily: Float32
+    today: Float32
+    today_fraction: Float32
+    level: Float64
+    noise: Float64
+    silent_days: Float64
+    prior_rate: Float64
+    prior_spread: Float64
+    long_days: Float64
+    long_use: Float64
+    long_squares: Float64
+
+    def __len__(self) -> int:
+        return int(self.daily.shape[0])
+
+    def take(self, rows: NDArray[np.intp]) -> Known:
+        """Those at `rows`."""
+        return Known(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def part(self, start: int) -> Known:
+        """The rows from `start` on, at most _ROWS_MAX, the last one repeated where there are fewer than _ROWS_MIN."""
+        found = {}
+        for field in fields(self):
+            rows = getattr(self, field.name)[start : start + _ROWS_MAX]
+            missing = _ROWS_MIN - len(rows)
+            found[field.name] = rows if missing <= 0 else np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)])
+        return Known(**found)
+
+
+def run_out_features(known: Known) -> tuple[Float32, Guess]:
+    """(n, FEATURES_COUNT) features, and the first guess of the days that the level lasts."""
+    rows = len(known)
+    features = np.empty((rows, FEATURES_COUNT), dtype=np.float32)
+    whole = np.empty((3, rows))
     for start in range(0, rows, _ROWS_MAX):
-        found, scales = _features(
-            _part(daily, start),
-            _part(today, start),
-            _part(today_fraction, start),
-            _part(level, start),
-            _part(prior_rate, start),
-            _part(prior_spread, start),
-            _part(noise, start),
-            _part(weekday, start),
-        )
         count = min(_ROWS_MAX, rows - start)
-        features[start : start + count], scale_days[start : start + count] = found.T[:count], scales[:count]
-    return features, scale_days
+        found, guess = _features(known.part(start))
+        features[start : start + count] = found.T[:count]
+        for row, values in zip(whole, (guess.centre, guess.early, guess.late), strict=True):
+            row[start : start + count] = values[:count]
+    return features, Guess(*whole)
 
 
-_Kind = TypeVar("_Kind", bound=np.generic)
+@dataclass(slots=True)
+class _Days:
+    """The days of n rows, relative to their rate. use, seen, work: (DAYS, n), the last to overwrite; whole: all days are known.
+
+    sums, counts: (6, n) over the nested windows. rate: (n,) in the row's unit. prior: (n,) variance of the logarithm of
+    customers' rates. today, elapsed: (n,), 0 where today is unknown. squares, squares_14: (n,) sums of squares of 56 and 14
+    days. older_days, older_use, older_squares: (n,) of what is older.
+    """
+
+    use: Float64
+    seen: Float64
+    work: Float64
+    whole: bool
+    sums: Float64
+    counts: Float64
+    rate: Float64
+    prior: Float64
+    today: Float64
+    elapsed: Float64
+    squares: Float64
+    squares_14: Float64
+    older_days: Float64
+    older_use: Float64
+    older_squares: Float64
 
 
-def _part(column: NDArray[_Kind], start: int) -> NDArray[_Kind]:
-    """The rows from `start` on, at most _ROWS_MAX, the last one repeated where there are fewer than _ROWS_MIN."""
-    part = column[start : start + _ROWS_MAX]
-    missing = _ROWS_MIN - len(part)
-    return part if missing <= 0 else np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
+def _features(known: Known) -> tuple[Float64, Guess]:
+    """(FEATURES_COUNT, n) features and the guess of at least _ROWS_MIN and at most _ROWS_MAX rows."""
+    days = _days(known)
+    sums, counts, rate = days.sums, days.counts, days.rate
+    used_7, used_14, used_56 = _used_days(days)
+    lumps = (used_56 + 0.5) / (counts[5] + 1.0)
+    noise_of_day = known.noise / rate
+    week, between, variation = _variation(days, lumps, noise_of_day)
+    weekly = _weekly_variance(days)
+    changes = np.maximum(weekly - _CHANCE * variation / 7.0, 0.0)
 
+    now = known.level - rate * known.silent_days
+    believed = np.maximum(np.maximum(now, 0.5 * known.noise), rate * (0.02 + SILENT_LEFT * known.silent_days))
+    scale = believed / rate
+    ahead = scale + known.silent_days
+    evidence = 0.5 * (counts[4] + counts[5]) + days.elapsed + 0.5 * days.older_days
+    of_rate = 1.0 / (1.0 / (days.prior + _PRIOR_OFF) + evidence / (variation + 0.02))
+    grows = 0.03 + 0.06 * np.log1p(ahead / 4.0)
+    of_change = grows * grows + np.minimum(0.5 * changes, 0.25)
+    of_week = _through_the_week(scale, week, days.elapsed) / scale
+    guess = first_guess(scale, known.silent_days, variation, of_rate + of_change, noise_of_day * noise_of_day, of_week)
 
-def _features(
-    daily: Float32,
-    today: Float32,
-    today_fraction: Float32,
-    level: Float64,
-    prior_rate: Float64,
-    prior_spread: Float64,
-    noise: Float64,
-    weekday: Int64,
-) -> tuple[Float64, Float64]:
-    """(FEATURES_COUNT, n) features and (n,) scale of at least _ROWS_MIN and at most _ROWS_MAX rows."""
-    rows = int(daily.shape[0])
-    use, seen, work = _scratch(rows)
-    use[:] = daily.T
-    known = use == use
-    whole = bool(known.all())
-    if not whole:
-        use[~known] = 0.0
-    seen[:] = known
-    counts = _windows(seen)
-    today_known = today == today
-    today_use = np.where(today_known, today, 0.0).astype(np.float64)
-    elapsed = np.where(today_known, today_fraction, 0.0).astype(np.float64)
-
-    rate = _rate(_windows(use), counts, today_use, elapsed, prior_rate, prior_spread)
-    believed = np.maximum(np.maximum(level, 0.5 * noise), 0.02 * rate)
-    scale_days = believed / rate
-
-    use /= rate
-    sums = _windows(use)
-    out = np.empty((FEATURES_COUNT, rows))
-    out[0] = scale_days
-    out[3:9] = _mean(sums, counts, 1.0)
-    out[18:25] = _ahead(use, seen)
-    out[27] = prior_rate / rate
-    out[28] = prior_spread
-    out[34] = _mean(sums[5] - sums[4], counts[5] - counts[4], 2.0)
-    out[25] = today_use / rate - elapsed * out[18]
-    _variation(out, use, None if whole else seen, work, sums, counts)
-    for logs in _LOGARITHMS:
-        np.log(out[logs], out=out[logs])
+    out = np.empty((FEATURES_COUNT, len(known)))
+    out[0] = scale
     out[1] = counts[5] / DAYS
     out[2] = counts[2] / 7.0
-    out[26] = elapsed
-    out[29] = np.log1p(10.0 * noise / believed)
-    out[30] = level / believed
-    out[31] = np.log1p(noise / rate)
-    angle = 2.0 * np.pi / 7.0 * weekday
-    out[32] = np.sin(angle)
-    out[33] = np.cos(angle)
-    out[35] = np.log1p(_weekly_variation(use, seen, sums, counts))
-    np.clip(out, -8.0, 8.0, out=out)
-    return out, scale_days
+    out[3:9] = _mean(sums, counts, 1.0)
+    out[9] = (days.older_use + 2.0) / (days.older_days + 2.0)
+    out[10] = variation
+    days_14 = np.maximum(counts[3], 1.0)
+    mean_14 = sums[3] / days_14
+    out[11] = 0.01 + np.maximum(days.squares_14 / days_14 - mean_14 * mean_14, 0.0)
+    out[12] = lumps
+    out[13] = (used_14 + 0.5) / (counts[3] + 1.0)
+    out[14] = (used_7 + 0.5) / (counts[2] + 1.0)
+    out[15] = 1.0 + np.maximum(np.maximum.reduce(days.use, axis=0), 0.0)
+    out[16] = _repeats(days)
+    out[17] = np.sqrt(between)
+    out[18] = np.sqrt(weekly)
+    out[19] = days.today - days.elapsed * week[0]
+    out[20] = days.elapsed
+    out[21] = known.prior_rate / rate
+    out[22] = known.prior_spread
+    out[23] = np.log1p(10.0 * known.noise / believed)
+    out[24] = now / believed
+    out[25] = np.log1p(noise_of_day)
+    out[26] = known.silent_days / ahead
+    out[27] = np.log1p(known.silent_days)
+    out[28] = guess.centre / scale
+    out[29] = guess.early
+    out[30] = guess.late
+    out[31] = of_rate
+    out[32] = of_change
+    out[33] = np.log1p(scale / (1.0 + variation))
+    out[34] = days.older_days / LONG_DAYS
+    for logs in _LOGARITHMS:
+        np.log(np.maximum(out[logs], 1e-3), out=out[logs])
+    np.clip(out, -FEATURE_MAX, FEATURE_MAX, out=out)
+    return out, guess
+
+
+_LOGARITHMS = (slice(0, 1), slice(3, 16), slice(21, 23), slice(28, 33))
+"""Columns that are taken as logarithms."""
+
+
+def _days(known: Known) -> _Days:
+    use, seen, work = _scratch(len(known))
+    use[:] = known.daily.T
+    there = use == use
+    whole = bool(there.all())
+    if not whole:
+        use[~there] = 0.0
+    seen[:] = there
+    counts, sums = _windows(seen), _windows(use)
+    today_known = known.today == known.today
+    today = np.where(today_known, known.today, 0.0).astype(np.float64)
+    elapsed = np.where(today_known, known.today_fraction, 0.0).astype(np.float64)
+    prior = np.log(np.maximum(known.prior_spread, 1.05)) / _NORMAL_90
+    prior = prior * prior
+    np.multiply(use, use, out=work)
+    squares_14 = np.add.reduce(work[:14], axis=0)
+    squares = squares_14 + np.add.reduce(work[14:], axis=0)
+    older_days = np.maximum(known.long_days - counts[5], 0.0)
+    older_use = np.maximum(known.long_use - sums[5], 0.0)
+
+    # The prior is worth as many days as tell the rate as well as it does: few of even use, many of use in lumps.
+    recent_days = 0.5 * (counts[4] + counts[5]) + elapsed + 0.25 * older_days
+    recent_use = 0.5 * (sums[4] + sums[5]) + today + 0.25 * older_use
+    mean = (recent_use + 0.3 * known.prior_rate) / (recent_days + 0.3)
+    variation = (squares + 3.0 * mean * mean) / ((counts[5] + 2.0) * mean * mean) - 1.0
+    prior_days = np.clip(np.maximum(variation, 0.1) / (prior + _PRIOR_OFF), 0.15, 8.0)
+    believed = prior_days * known.prior_rate
+    rate = np.maximum(believed + recent_use, 0.5 * believed) / (prior_days + recent_days)
+
+    use /= rate
+    sums /= rate
+    return _Days(
+        use=use,
+        seen=seen,
+        work=work,
+        whole=whole,
+        sums=sums,
+        counts=counts,
+        rate=rate,
+        prior=prior,
+        today=today / rate,
+        elapsed=elapsed,
+        squares=squares / (rate * rate),
+        squares_14=squares_14 / (rate * rate),
+        older_days=older_days,
+        older_use=older_use / rate,
+        older_squares=np.maximum(known.long_squares - squares, 0.0) / (rate * rate),
+    )
+
+
+def _used_days(days: _Days) -> tuple[Float64, Float64, Float64]:
+    """(n,) how many of the last 7, 14 and 56 days have use."""
+    np.greater(days.use, _USED, out=days.work, casting="unsafe")
+    used_7 = np.add.reduce(days.work[:7], axis=0)
+    used_14 = used_7 + np.add.reduce(days.work[7:14], axis=0)
+    return used_7, used_14, used_14 + np.add.reduce(days.work[14:], axis=0)
+
+
+def _variation(days: _Days, lumps: Float64, noise_of_day: Float64) -> tuple[Float64, Float64, Float64]:
+    """The week's pattern (7, n), its variance (n,), and the variance of single days about it, over the mean's square (n,).
+
+    lumps: (n,) the share of days with use; of use in lumps the variance is at least what days without use make.
+    """
+    known_days = days.counts[5] + days.older_days
+    variation = (days.squares + days.older_squares + 3.9) / (known_days + 3.0) - 1.0
+    week, between = _week(days, variation)
+    of_noise = 2.0 * np.minimum(noise_of_day * noise_of_day, 0.35 * np.maximum(variation, 0.0))
+    variation = np.maximum(variation - between - of_noise, (1.0 - lumps) / lumps - 0.1)
+    return week, between, np.clip(variation, 0.005, 100.0)
 
 
 _memory = threading.local()
@@ -169,12 +304,6 @@ def _scratch(rows: int) -> Float64:
     if buffer is None:
         buffer = _memory.buffer = np.empty(3 * DAYS * _ROWS_MAX)
     return buffer[: 3 * DAYS * rows].reshape(3, DAYS, rows)
-
-
-def days_to_empty(out: Float32, scale_days: Float64) -> Float64:
-    """(n, 9) days to empty at star.analyse.QUANTILES, 0 to DAYS_MAX, from the model's (n, 9) output."""
-    days: Float64 = scale_days[:, None] * np.exp(np.minimum(out.astype(np.float64), 20.0))
-    return np.clip(days, 0.0, DAYS_MAX)
 
 
 def _windows(columns: Float64) -> Float64:
@@ -189,71 +318,63 @@ def _windows(columns: Float64) -> Float64:
     return sums
 
 
-def _rate(
-    sums: Float64, counts: Float64, today: Float64, elapsed: Float64, prior_rate: Float64, prior_spread: Float64
-) -> Float64:
-    """(n,) mean use a day: four weeks, half of the four before, today, and the prior as a few days' worth of evidence."""
-    spread = np.log(np.maximum(prior_spread, 1.05)) / _NORMAL_90
-    prior_days = np.clip(1.0 / (spread * spread), 0.5, 8.0)
-    used = 0.5 * (sums[4] + sums[5]) + today
-    days = 0.5 * (counts[4] + counts[5]) + elapsed
-    believed = prior_days * prior_rate
-    return np.asarray(np.maximum(believed + used, 0.5 * believed) / (prior_days + days))
-
-
 def _mean(sums: Float64, counts: Float64, weight: float) -> Float64:
     """The mean relative to the rate, drawn to 1 by `weight` days; at least 0.02."""
     return np.asarray(np.maximum((sums + weight) / (counts + weight), 0.02))
 
 
-def _variation(out: Float64, use: Float64, seen: Float64 | None, work: Float64, sums: Float64, counts: Float64) -> None:
-    """Columns 9 to 17: how much days differ, how many have use at all, how lumpy it is, and whether it repeats itself.
+def _repeats(days: _Days) -> Float64:
+    """(n,) how far a day is like the day before."""
+    use, work = days.use, days.work
+    count = np.maximum(days.counts[5], 1.0)
+    mean = days.sums[5] / count
+    variance = np.maximum(days.squares / count - mean * mean, 0.0) + 1e-4
+    pairs: Float64 | float = float(DAYS - 1)
+    if not days.whole:
+        np.multiply(days.seen[1:], days.seen[:-1], out=work[1:])
+        pairs = np.maximum(np.add.reduce(work[1:], axis=0), 1.0)
+    np.multiply(use[1:], use[:-1], out=work[1:])
+    together = np.add.reduce(work[1:], axis=0)
+    return np.asarray(np.clip((together / pairs - mean * mean) / variance, -1.0, 1.0))
 
-    seen: which days are known; None: all of them. work: memory to overwrite. Those that are logarithms are left to be taken.
+
+def _week(days: _Days, variation: Float64) -> tuple[Float64, Float64]:
+    """(7, n) use of today's weekday, tomorrow's and so on, relative to the mean of 1, and (n,) their variance.
+
+    Drawn to 1 as far as chance alone would make weekdays differ so much (James and Stein).
     """
-    np.multiply(use, use, out=work)
-    recent = np.add.reduce(work[:14], axis=0)
-    total = recent + np.add.reduce(work[14:], axis=0)
-    days = np.maximum(counts[5], 1.0)
-    mean = sums[5] / days
-    variance = np.maximum(total / days - mean * mean, 0.0)
-    days_14 = np.maximum(counts[3], 1.0)
-    mean_14 = sums[3] / days_14
-    out[9] = 1.0 + np.sqrt(variance)
-    out[10] = 1.0 + np.sqrt(np.maximum(recent / days_14 - mean_14 * mean_14, 0.0))
-    np.greater(use, 0.05, out=work, casting="unsafe")
-    used_7 = np.add.reduce(work[:7], axis=0)
-    used_14 = used_7 + np.add.reduce(work[7:14], axis=0)
-    used_56 = used_14 + np.add.reduce(work[14:], axis=0)
-    out[11] = (used_56 + 0.5) / (counts[5] + 1.0)
-    out[12] = (used_14 + 0.5) / (counts[3] + 1.0)
-    out[13] = (used_7 + 0.5) / (counts[2] + 1.0)
-    out[14] = (total * used_56 + 1.0) / (sums[5] * sums[5] + 1.0)
-    out[15] = 1.0 + np.maximum(np.maximum.reduce(use, axis=0), 0.0)
-    spread = variance + 1e-4
-    for column, lag in ((16, 1), (17, 7)):
-        pairs: Float64 | float = float(DAYS - lag)
-        if seen is not None:
-            np.multiply(seen[lag:], seen[:-lag], out=work[lag:])
-            pairs = np.maximum(np.add.reduce(work[lag:], axis=0), 1.0)
-        np.multiply(use[lag:], use[:-lag], out=work[lag:])
-        repeats = np.add.reduce(work[lag:], axis=0)
-        out[column] = np.clip((repeats / pairs - mean * mean) / spread, -1.0, 1.0)
+    by_week = (_WEEKS, 7, days.use.shape[1])
+    used, known = (np.add.reduce(part.reshape(by_week), axis=0) for part in (days.use, days.seen))
+    overall = np.maximum(days.sums[5] / np.maximum(days.counts[5], 1.0), 0.05)
+    off = ((used / overall + 1.0) / (known + 1.0))[::-1] - 1.0
+    between = np.add.reduce(off * off, axis=0) / 7.0
+    by_chance = 1.3 * np.maximum(variation - between, 0.0) / (0.14 * days.counts[5] + 1.0)
+    keep = np.maximum(1.0 - by_chance / np.maximum(between, 1e-9), 0.0)
+    off *= keep
+    week = np.maximum(1.0 + off, 0.02)
+    week *= 7.0 / np.add.reduce(week, axis=0)
+    return week, between * keep
 
 
-def _ahead(use: Float64, seen: Float64) -> Float64:
-    """(7, n) mean use of today's weekday, tomorrow's and so on, relative to the rate, drawn to 1 by two days."""
-    by_week = (DAYS // 7, 7, use.shape[1])
-    sums = np.add.reduce(use.reshape(by_week), axis=0)
-    counts = np.add.reduce(seen.reshape(by_week), axis=0)
-    return np.asarray(_mean(sums, counts, 2.0)[::-1])
+def _through_the_week(scale: Float64, week: Float64, elapsed: Float64) -> Float64:
+    """(n,) days until `scale` mean days' use is used up, weekdays' use and what is left of today counted."""
+    weeks = np.floor(scale / 7.0)
+    left = scale - 7.0 * weeks
+    days = 7.0 * weeks
+    for day in range(8):
+        lasts = 1.0 - elapsed if day == 0 else elapsed if day == 7 else 1.0
+        use = week[day % 7]
+        taken = np.minimum(left, use * lasts)
+        days += taken / use
+        left = left - taken
+    return days
 
 
-def _weekly_variation(use: Float64, seen: Float64, sums: Float64, counts: Float64) -> Float64:
+def _weekly_variance(days: _Days) -> Float64:
     """(n,) how much weeks differ in their means: slow changes and absences, which single days do not show."""
-    by_week = (DAYS // 7, 7, use.shape[1])
-    overall = sums[5] / np.maximum(counts[5], 1.0)
-    used, known = np.add.reduce(use.reshape(by_week), axis=1), np.add.reduce(seen.reshape(by_week), axis=1)
+    by_week = (_WEEKS, 7, days.use.shape[1])
+    overall = days.sums[5] / np.maximum(days.counts[5], 1.0)
+    used, known = (np.add.reduce(part.reshape(by_week), axis=1) for part in (days.use, days.seen))
     off = (used + overall) / (known + 1.0) - overall
     off *= off
-    return np.asarray(np.sqrt(np.add.reduce(off, axis=0) / (DAYS // 7)))
+    return np.asarray(np.add.reduce(off, axis=0) / _WEEKS)

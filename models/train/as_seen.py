@@ -16,7 +16,7 @@ from models.features import DAYS
 Float64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-EVERY_HALF_DAYS = np.array([1, 1, 1, 2, 2, 4, 10, 20])
+EVERY_HALF_DAYS = np.array([1, 1, 1, 1, 1, 2, 2, 4, 10, 20, 50])
 """How often gauges are read."""
 MEMORY_DAYS = 28.0
 SILENT_INTERVALS = 3.0
@@ -42,12 +42,14 @@ class Lives:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What is known of them. daily: (n, DAYS), today: (n,), NaN where unknown; level and its deviation: (n,)."""
+    """What is known of them. daily: (n, DAYS), today: (n,), NaN where unknown; level and its deviation at the latest reading,
+    and the days of silence since: (n,)."""
 
     daily: Float64
     today: Float64
     level: Float64
     deviation: Float64
+    silent: Float64
 
 
 def gauged(rng: np.random.Generator, lives: Lives) -> Seen:
@@ -79,14 +81,13 @@ def gauged(rng: np.random.Generator, lives: Lives) -> Seen:
         course[place] = np.where(due, filtered.level, np.nan)
     filtered.wait(lives.fraction)
     filtered.correct(read(_HALF_DAYS + 1), (every <= 2) & (rng.random(count) < 0.7))
-    level, deviation = filtered.outlook()
+    level = np.maximum(filtered.level - filtered.rate * filtered.since, 0.0)
     course[-1] = np.where(np.isnan(course[-1]), level + filtered.rate * lives.fraction, course[-1])
     whole = _interpolated(course)[::2]
     use = _carried(np.diff(-whole, axis=0)[::-1].T)
-    blind = filtered.since >= lives.fraction + 0.5
-    use[blind, 0] = np.nan  # a day that has not been closed by a reading after it
-    today = np.where(blind, np.nan, np.maximum(whole[-1] - level, 0.0))
-    return Seen(daily=use, today=today, level=level, deviation=deviation)
+    use[np.arange(DAYS) < np.ceil(filtered.since - lives.fraction)[:, None]] = np.nan  # days that no reading has closed
+    today = np.where(filtered.since > lives.fraction, np.nan, np.maximum(whole[-1] - level, 0.0))
+    return Seen(daily=use, today=today, level=filtered.level, deviation=filtered.deviation(), silent=filtered.since)
 
 
 def counted(rng: np.random.Generator, lives: Lives) -> Seen:
@@ -103,14 +104,15 @@ def counted(rng: np.random.Generator, lives: Lives) -> Seen:
     days = np.arange(DAYS)
     missed = np.where((days < outage[:, None]) & silent[:, None], lives.history, 0.0).sum(axis=1)
     missed += np.where(silent & (outage > 0), lives.so_far, 0.0)
-    rate = lives.history.mean(axis=1)
-    spread = lives.history.var(axis=1)
-    level = lives.level + missed - np.where(silent, rate * beyond, 0.0)
-    slow = 0.3 * rate * beyond
-    deviation = np.where(silent, np.sqrt(spread * beyond + slow * slow), 0.0)
     daily = lives.history.copy()
     daily[silent[:, None] & (days < silence[:, None])] = np.nan
-    return Seen(daily=daily, today=np.where(silent, np.nan, lives.so_far), level=level, deviation=deviation)
+    return Seen(
+        daily=daily,
+        today=np.where(silent, np.nan, lives.so_far),
+        level=lives.level + missed,
+        deviation=np.zeros(count),
+        silent=np.where(silent, beyond, 0.0),
+    )
 
 
 def troubled(rng: np.random.Generator, daily: Float64) -> Float64:
@@ -139,16 +141,13 @@ class _Filter:
         """Time passes."""
         self.since = self.since + days
 
-    def outlook(self) -> tuple[Float64, Float64]:
-        """(level, deviation) now."""
-        slow = 0.3 * self.rate * self.since
-        variance = np.maximum(self._variance, self._step * self._step / 12.0)
-        variance = variance + self._rate_variance * self.since + slow * slow
-        return np.maximum(self.level - self.rate * self.since, 0.0), np.sqrt(variance)
+    def deviation(self) -> Float64:
+        """Of the level at the latest reading."""
+        return np.asarray(np.sqrt(np.maximum(self._variance, self._step * self._step / 12.0)))
 
     def correct(self, value: Float64, due: Bools) -> None:
         """A reading of those that are due."""
-        slow = 0.3 * self.rate * self.since
+        slow = 0.15 * self.rate * self.since
         predicted = np.maximum(self.level - self.rate * self.since, 0.0)
         variance = self._variance + self._rate_variance * self.since + slow * slow
         off = value - predicted

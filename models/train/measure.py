@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features import days_to_empty
+from models.guess import days_to_empty
 from models.train.mlp import pinball
 from models.train.run_out_examples import Examples
 from star.analyse import DAYS_MAX, QUANTILES
@@ -24,7 +24,7 @@ NEAR_DAYS = 14.0
 
 def measured(examples: Examples, out: NDArray[np.float32]) -> dict[str, Any]:
     """Metrics overall, near the end, on cold starts (under a week known), and by kind of demand."""
-    days = days_to_empty(out, examples.scale_days)
+    days = days_to_empty(out, examples.guess)
     middle = QUANTILES.index(0.50)
     near = days[:, middle] <= NEAR_DAYS
     cold = examples.x[:, 1] < 6.5 / 56.0

@@ -67,6 +67,9 @@ class QuantileNet:
         """x, y: training data, for the scaling of inputs and the first guess of the head."""
         rng = np.random.default_rng(plan.seed)
         self.levels = np.array(quantiles, dtype=np.float32)
+        # The pinball loss hardly sees levels near 0 and 1; decisions live there, so every level is made to count alike.
+        counts = 1.0 / np.sqrt(self.levels * (1.0 - self.levels))
+        self.counts = (counts / counts.mean()).astype(np.float32)
         self.mean = x.mean(axis=0, dtype=np.float64).astype(np.float32)
         self.spread = np.maximum(x.std(axis=0, dtype=np.float64), 1e-3).astype(np.float32)
         self.matrix = gaps_matrix(len(quantiles))
@@ -125,6 +128,7 @@ class QuantileNet:
         below = y < out
         slope = np.where(below, 1.0 - self.levels, -self.levels)
         slope[batch.censored] = np.where(below[batch.censored], 0.0, -self.levels)
+        slope *= self.counts
         loss = float((slope * (out - y) * weight).sum())
         d_out = (slope * weight).astype(np.float32)
         d_head = np.empty_like(head)

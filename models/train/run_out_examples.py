@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features import DAYS, run_out_features
+from models.features import DAYS, LONG_KEPT, Known, run_out_features
+from models.guess import Guess, deviates
 from models.train.as_seen import Lives, Seen, counted, gauged, troubled
 from models.train.mlp import Batch
-from simulators.physics.demand import Kind, daily_use, weekday_of
+from simulators.physics.demand import Kind, daily_use
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -26,19 +27,19 @@ AHEAD_DAYS_MIN = 420
 """Every simulated example knows at least this much of the future."""
 FIRST_DAY = 18_262
 """2020-01-01, in days since the epoch: lives begin in the three years after it."""
-TIME_DAYS_MIN = 0.02
-"""Shorter times to empty count as this, so that logarithms stay finite."""
 _HOMES_TOGETHER = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examples:
-    """n examples. x: features; scale_days, time_days (truth, or a lower bound where censored): (n,); kind: (n,) names;
-    home: (n,) whose life, for splitting; mean_28, deviation_28: (n,) of the known days, for the reference forecast;
-    level: (n,) as estimated."""
+    """n examples. x: features; centre, early, late: (n,) of the first guess; time_days: (n,) truth, or a lower bound where censored;
+    kind: (n,) names; home: (n,) whose life, for splitting; mean_28, deviation_28: (n,) of the known days, for the reference
+    forecast; level: (n,) as estimated now."""
 
     x: Float32
-    scale_days: Float64
+    centre: Float64
+    early: Float64
+    late: Float64
     time_days: Float64
     censored: NDArray[np.bool_]
     kind: NDArray[np.str_]
@@ -59,9 +60,14 @@ class Examples:
         """All of `parts`, one after the other."""
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__})
 
+    @property
+    def guess(self) -> Guess:
+        """What arithmetic alone says."""
+        return Guess(self.centre, self.early, self.late)
+
     def batch(self) -> Batch:
-        """As the network takes them: the target is the log of true time over scale."""
-        y = np.log(np.maximum(self.time_days, TIME_DAYS_MIN) / self.scale_days)
+        """As the network takes them: the target is how many spreads the truth is from the guess."""
+        y = deviates(self.time_days, self.guess)
         return Batch(x=self.x, y=y, censored=self.censored, weight=np.ones(len(self)))
 
 
@@ -110,23 +116,65 @@ def examples_of(
     seen = _merged(sensed, gauged(rng, lives.take(sensed)), counted(rng, lives.take(~sensed)))
     daily = troubled(rng, seen.daily).astype(np.float32)
     today = np.where(rng.random(home.size) < 0.05, np.nan, seen.today).astype(np.float32)
-    prior, spread = _prior(rng, use.mean(axis=1)[home])
-    weekday = weekday_of(first_day + day)
-    x, scale_days = run_out_features(
-        daily, today, fraction.astype(np.float32), seen.level, prior, spread, seen.deviation, weekday
+    prior, prior_spread = _prior(rng, use.mean(axis=1)[home])
+    long_days, long_use, long_squares = _long(rng, use, home, day, daily, history)
+    x, guess = run_out_features(
+        Known(
+            daily=daily,
+            today=today,
+            today_fraction=fraction.astype(np.float32),
+            level=seen.level,
+            noise=seen.deviation,
+            silent_days=seen.silent,
+            prior_rate=prior,
+            prior_spread=prior_spread,
+            long_days=long_days,
+            long_use=long_use,
+            long_squares=long_squares,
+        )
     )
     mean_28, deviation_28 = _reference(daily, prior)
     return Examples(
         x=x,
-        scale_days=scale_days,
+        centre=guess.centre,
+        early=guess.early,
+        late=guess.late,
         time_days=time_days,
         censored=censored,
         kind=np.full(home.size, kind),
         home=home_ids[home],
-        level=seen.level,
+        level=np.maximum(seen.level - mean_28 * seen.silent, 0.0),
         mean_28=mean_28,
         deviation_28=deviation_28,
     )
+
+
+def _long(
+    rng: np.random.Generator, use: Float64, home: Int64, day: Int64, daily: Float32, history: Float64
+) -> tuple[Float64, Float64, Float64]:
+    """(n,) days, use and squares of use before `day`, forgotten slowly, of as many days as the item has been watched.
+
+    daily: (n, DAYS) as seen: its age is the item's, where it does not go back all of them; its noise is in the squares too.
+    """
+    known = ~np.isnan(daily)
+    oldest = np.where(known.any(axis=1), DAYS - np.argmax(known[:, ::-1], axis=1), 0)
+    watched = np.where(oldest < DAYS, oldest, DAYS + rng.integers(0, np.maximum(day - DAYS, 0) + 1))
+    watched = np.minimum(watched, day)
+    seen = np.where(known, daily, 0.0).astype(np.float64)
+    of_truth = (seen * seen).sum(axis=1) / np.maximum((np.where(known, history, 0.0) ** 2).sum(axis=1), 1e-12)
+    sums = [_kept(part)[home] for part in (np.ones_like(use), use, use * use)]
+    before = [part[np.arange(len(day)), day] for part in sums]
+    older = [part[np.arange(len(day)), day - watched] * LONG_KEPT**watched for part in sums]
+    days, used, squares = (one - other for one, other in zip(before, older, strict=True))
+    return days, used, squares * np.clip(of_truth, 0.3, 30.0)
+
+
+def _kept(values: Float64) -> Float64:
+    """(homes, days + 1) sums of the days before each, LONG_KEPT of them kept from day to day."""
+    out = np.zeros((values.shape[0], values.shape[1] + 1))
+    for day in range(values.shape[1]):
+        out[:, day + 1] = LONG_KEPT * out[:, day] + values[:, day]
+    return out
 
 
 def _slow_change(rng: np.random.Generator, homes: int, first_day: int) -> Float64:
@@ -147,7 +195,7 @@ def _window(use: Float64, home: Int64, day: Int64) -> Float64:
 def _supply_days(rng: np.random.Generator, count: int) -> Float64:
     """Days that the level lasts at the mean rate: mostly the last two months before empty, sometimes far more."""
     near = np.exp(rng.uniform(np.log(0.15), np.log(60.0), count))
-    far = np.exp(rng.uniform(np.log(20.0), np.log(500.0), count))
+    far = np.exp(rng.uniform(np.log(20.0), np.log(1500.0), count))
     return np.where(rng.random(count) < 0.7, near, far)
 
 

@@ -2,9 +2,9 @@
 
 A leg is the time to consume a fixed quantity, said as quantiles when it starts and compared when it ends. (Timely deliveries
 hide the true run-outs, so the time to consume is what can be checked.) How far legs end from their median, in units of the
-distance that the model gave its 5 and 95 % quantiles, is the item's own scale of error; the model's spread counts as a few
-legs beside it. The log-spread of every forecast is multiplied by that scale. An adaptive conformal method in its simple
-form: one score, one scale an item, forgetting slowly.
+distance that the model gave its 5 and 95 % quantiles, is the item's own scale of error, one for each side; the model's spread
+counts as a few legs beside it. The log-spread of every forecast is multiplied by that scale. An adaptive conformal method in
+its simple form: one score, two scales an item, forgetting slowly.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from star.ports import Scorer
 from star.times import DAY_MS
 from stream.detectors.columns import (
     F_CAPACITY,
+    FIRST_MS,
     LAST_MS,
+    LEARNED_EARLY,
+    LEARNED_LATE,
     LEG_05,
     LEG_25,
     LEG_50,
@@ -29,13 +32,15 @@ from stream.detectors.columns import (
     LEGS,
     LEGS_IN_50,
     LEGS_IN_90,
-    MISSES,
-    NARROWING,
+    MISSES_EARLY,
+    MISSES_LATE,
     USED,
+    WIDENING_EARLY,
+    WIDENING_LATE,
     Float64,
     Slots,
 )
-from stream.detectors.outlook import History, Outlook, ask
+from stream.detectors.outlook import Basis, Outlook, ask
 from stream.state import Rows
 
 Bools = NDArray[np.bool_]
@@ -46,16 +51,20 @@ LEG_SHARE_MAX = 0.50
 """A leg is so many days' use, but between these shares of the capacity."""
 MISS_EXPECTED = 0.485
 """The mean distance from the median of a normal distribution, in units of the distance of its 5 and 95 % quantiles."""
-MISS_MAX = 4.0
+MISS_MAX = 2.5
 """A leg further off counts as this far."""
 PRIOR_LEGS, MEMORY_LEGS = 6.0, 16.0
-"""The model's own spread counts as so many legs, and of the item's own so many are remembered."""
+"""The model's own spread counts as so many legs on each side, and of the item's own so many are remembered."""
+KNOWN_DAYS = 28.0
+"""What a forecast of an item known for less is worth says little of those to come, and counts for less."""
 DISTANCE_MIN, TIME_MIN_DAYS = 0.02, 1e-3
-SPREAD_MIN, SPREAD_MAX = 0.6, 3.0
+SPREAD_MIN, SPREAD_MAX = 0.6, 1.8
 """Limits of that multiplier."""
 OVERDUE = 3.0
 """A leg that takes so many times its 95 % quantile is a miss, and over."""
 SAID = (0.05, 0.25, 0.50, 0.75, 0.95)
+WIDENED_BY = (WIDENING_EARLY, WIDENING_EARLY, WIDENING_EARLY, WIDENING_LATE, WIDENING_LATE)
+"""Which column widens each of the quantiles that were said."""
 LEVELS_SAID = tuple(QUANTILES.index(level) for level in SAID)
 LEVEL_MIN, LEVEL_MAX = 0.01, 0.99
 """Levels outside the quantiles that were said are told up to these."""
@@ -63,8 +72,8 @@ STEP_MIN = 1e-6
 """In log time: quantiles that were said alike are taken to lie so far apart, as an order among them is needed."""
 
 
-def legs(slots: Slots, outlook: Outlook, history: History, scorer: Scorer) -> None:
-    """Ends the legs that are over at this look, and starts those that are due."""
+def legs(slots: Slots, outlook: Outlook, basis: Basis, scorer: Scorer) -> None:
+    """Ends the legs that are over at this look, and starts those that are due. basis: what the outlook rests on."""
     rows = outlook.rows
     columns = np.ascontiguousarray(slots.table["look"][rows].T)
     state = slots.table["filter"][rows]
@@ -75,12 +84,13 @@ def legs(slots: Slots, outlook: Outlook, history: History, scorer: Scorer) -> No
     overdue = running & ~reached & (days > OVERDUE * columns[LEG_95] + 1.0)
     took = np.where(reached, days * columns[LEG_QUANTITY] / np.where(reached, used, 1.0), days)
     _judge(slots, rows, columns, reached, overdue, took)
-    _compare(columns, reached | overdue, took)
+    known_days = np.maximum(columns[LEG_MS] - state[:, FIRST_MS], 0.0) / DAY_MS
+    _compare(columns, reached | overdue, took, np.minimum(known_days / KNOWN_DAYS, 1.0))
     starts = np.nonzero((~running | reached | overdue) & (outlook.trust >= 0.5))[0]
     idle = (reached | overdue) & (outlook.trust < 0.5)
     columns[LEG_MS] = np.where(idle, 0.0, columns[LEG_MS])
     if starts.size:
-        _start(slots, columns, starts, outlook, history, scorer, state)
+        _start(slots, columns, starts, outlook, basis, scorer, state)
     slots.table["look"][rows] = columns.T
 
 
@@ -91,7 +101,7 @@ def level_of(columns: Float64, took: Float64) -> Float64:
     as between the last two, until LEVEL_MIN and LEVEL_MAX. columns: (look columns, n) before the legs are compared.
     """
     said = np.log(np.maximum(columns[[LEG_05, LEG_25, LEG_50, LEG_75, LEG_95]], TIME_MIN_DAYS))
-    away = (said - said[2]) * (1.0 + columns[NARROWING])
+    away = (said - said[2]) * (1.0 + columns[list(WIDENED_BY)])
     away = np.maximum.accumulate(away + STEP_MIN * np.arange(len(SAID))[:, None], axis=0)
     off = np.log(np.maximum(took, TIME_MIN_DAYS)) - said[2] + 2 * STEP_MIN
     segment = np.clip((off[None, :] > away[1:-1]).sum(axis=0), 0, len(SAID) - 2)
@@ -111,43 +121,40 @@ def _judge(slots: Slots, rows: Rows, columns: Float64, reached: Bools, overdue: 
         slots.judged.extend(zip(rows[at].tolist(), level.tolist(), strict=True))
 
 
-def _compare(columns: Float64, over: Bools, took: Float64) -> None:
-    """Ends the legs that are `over`, after `took` days: how far off was the model, in its own units?"""
+def _compare(columns: Float64, over: Bools, took: Float64, weight: Float64) -> None:
+    """Ends the legs that are `over`, after `took` days: how far off was the model, in its own units? weight: of each leg, to 1."""
     if not over.any():
         return
     median = np.maximum(columns[LEG_50], TIME_MIN_DAYS)
-    late = took > median
     off = np.abs(np.log(np.maximum(took, TIME_MIN_DAYS) / median))
-    edge = np.where(late, np.maximum(columns[LEG_95], TIME_MIN_DAYS), np.maximum(columns[LEG_05], TIME_MIN_DAYS))
-    inner = np.where(late, np.maximum(columns[LEG_75], TIME_MIN_DAYS), np.maximum(columns[LEG_25], TIME_MIN_DAYS))
-    distance = np.maximum(np.abs(np.log(edge / median)), DISTANCE_MIN)
-    spread = 1.0 + columns[NARROWING]
-    columns[LEGS_IN_90] += over & (off <= spread * distance)
-    columns[LEGS_IN_50] += over & (off <= spread * np.abs(np.log(inner / median)))
+    late = took > median
     columns[LEGS] += over
-    known = np.minimum(columns[LEGS], MEMORY_LEGS)
-    miss = np.minimum(off / distance, MISS_MAX)
-    moved = columns[MISSES] + (miss - columns[MISSES]) / np.maximum(known, 1.0)
-    columns[MISSES] = np.where(over, moved, columns[MISSES])
-    learned = (PRIOR_LEGS + known * columns[MISSES] / MISS_EXPECTED) / (PRIOR_LEGS + known)
-    columns[NARROWING] = np.where(over, np.clip(learned, SPREAD_MIN, SPREAD_MAX) - 1.0, columns[NARROWING])
+    for side, edge, inner, widening, misses, learned in (
+        (over & ~late, LEG_05, LEG_25, WIDENING_EARLY, MISSES_EARLY, LEARNED_EARLY),
+        (over & late, LEG_95, LEG_75, WIDENING_LATE, MISSES_LATE, LEARNED_LATE),
+    ):
+        distance = np.abs(np.log(np.maximum(columns[edge], TIME_MIN_DAYS) / median))
+        near = np.abs(np.log(np.maximum(columns[inner], TIME_MIN_DAYS) / median))
+        spread = 1.0 + columns[widening]
+        columns[LEGS_IN_90] += side & (off <= spread * distance)
+        columns[LEGS_IN_50] += side & (off <= spread * near)
+        counts = np.where(side, weight, 0.0)
+        columns[learned] = np.minimum(columns[learned] + counts, MEMORY_LEGS)
+        miss = np.minimum(off / np.maximum(distance, DISTANCE_MIN), MISS_MAX)
+        pace = counts / np.maximum(columns[learned], 1.0)
+        columns[misses] += pace * (miss - columns[misses])
+        own = (PRIOR_LEGS + columns[learned] * columns[misses] / MISS_EXPECTED) / (PRIOR_LEGS + columns[learned])
+        columns[widening] = np.where(side, np.clip(own, SPREAD_MIN, SPREAD_MAX) - 1.0, columns[widening])
 
 
 def _start(
-    slots: Slots, columns: Float64, at: Rows, outlook: Outlook, history: History, scorer: Scorer, state: Float64
+    slots: Slots, columns: Float64, at: Rows, outlook: Outlook, basis: Basis, scorer: Scorer, state: Float64
 ) -> None:
     """Starts the legs of places `at`: the model is asked for the time to use up the leg's quantity."""
     fixed = slots.fixed[outlook.rows[at]].T
     capacity = fixed[F_CAPACITY]
     quantity = np.clip(LEG_DAYS * outlook.rate[at], LEG_SHARE * capacity, LEG_SHARE_MAX * capacity)
-    part = History(
-        daily=history.daily[at],
-        today=history.today[at],
-        today_fraction=history.today_fraction[at],
-        weekday=history.weekday[at],
-        calendar=None if history.calendar is None else history.calendar.part(at),
-    )
-    said = ask(scorer, part, quantity, fixed, outlook.deviation[at])
+    said = ask(scorer, basis.of(at, quantity))
     columns[LEG_MS, at] = state[at, LAST_MS]
     columns[LEG_USED, at] = state[at, USED]
     columns[LEG_QUANTITY, at] = quantity

@@ -61,6 +61,9 @@ FILTER_NAMES = (
     "gap_to_level",
     "slow_error",  # moving mean of the squared relative error of predictions over SPAN_DAYS, single days' chance left out
     "longest_same_ms",  # how long readings stayed equal at most, forgotten slowly
+    "long_days",  # of the days closed, their number, use and squares of use: sums that slowly forget (models/features.py)
+    "long_use",
+    "long_squares",
 )
 (
     SEEN,
@@ -104,6 +107,9 @@ FILTER_NAMES = (
     GAP_TO_LEVEL,
     SLOW_ERROR,
     LONGEST_SAME_MS,
+    LONG_DAYS,
+    LONG_USE,
+    LONG_SQUARES,
 ) = range(len(FILTER_NAMES))
 
 COURT_NAMES = (
@@ -156,8 +162,12 @@ LOOK_NAMES = (
     "leg_days_50",
     "leg_days_75",
     "leg_days_95",
-    "narrowing",  # calibration: 1 less than the multiplier of the log-spread, 0 as the model says
-    "misses",  # moving mean of how far legs ended from the median, in units of the model's own 5 or 95 % distance
+    "widening_early",  # calibration: 1 less than the multiplier of the log-spread under the median, 0 as the model says
+    "widening_late",  # and over it
+    "misses_early",  # moving mean of how far legs ended before the median, in units of the model's own 5 % distance
+    "misses_late",  # and after it, in units of the 95 % distance
+    "learned_early",  # how many legs those rest on, ones of items known for long
+    "learned_late",
     "legs",
     "legs_in_90",
     "legs_in_50",
@@ -175,8 +185,12 @@ LOOK_NAMES = (
     LEG_50,
     LEG_75,
     LEG_95,
-    NARROWING,
-    MISSES,
+    WIDENING_EARLY,
+    WIDENING_LATE,
+    MISSES_EARLY,
+    MISSES_LATE,
+    LEARNED_EARLY,
+    LEARNED_LATE,
     LEGS,
     LEGS_IN_90,
     LEGS_IN_50,

@@ -9,13 +9,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features import DAYS
+from models.features import DAYS, LONG_KEPT
 from star.times import DAY_MS
 from stream.detectors.columns import (
     CARRY,
     DAY,
     DAYS_COUNTED,
     FIRST_MS,
+    LONG_DAYS,
+    LONG_SQUARES,
+    LONG_USE,
     RATE,
     RATE_VARIANCE,
     TODAY,
@@ -86,6 +89,11 @@ def _close(part: Float64, ring: NDArray[np.float32], rows: Rows, day: Float64, u
     part[RATE] += weight * off
     part[RATE_VARIANCE] += weight * (off * off * (1.0 - weight) - part[RATE_VARIANCE])
     part[DAYS_COUNTED] += whole
+    kept = np.where(whole, LONG_KEPT, 1.0)
+    counted = np.where(whole, counted, 0.0)
+    part[LONG_DAYS] = kept * part[LONG_DAYS] + whole
+    part[LONG_USE] = kept * part[LONG_USE] + counted
+    part[LONG_SQUARES] = kept * part[LONG_SQUARES] + counted * counted
 
 
 def add_to_day(ring: NDArray[np.float32], state: Float64, column: int, row: int, at_ms: float, use: float) -> None:

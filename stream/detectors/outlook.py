@@ -1,16 +1,17 @@
-"""What is known of slots at a moment: level, history by day, trust - the model's input - and the forecast it gives.
+"""What is known of slots at a moment: level, history by day - the model's input -, trust, and the forecast it gives.
 
 Nothing here changes state, so that a forecast can be asked for at any time. Rows depend on themselves only, bit for bit.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features import DAYS, days_to_empty, run_out_features
+from models.features import DAYS, Known, run_out_features
+from models.guess import days_to_empty
 from star.analyse import DAYS_MAX, QUANTILES
 from star.ports import Scorer
 from star.times import DAY_MS
@@ -27,16 +28,20 @@ from stream.detectors.columns import (
     INTERVAL_MS,
     LAST_MS,
     LEVEL,
-    NARROWING,
+    LONG_DAYS,
+    LONG_SQUARES,
+    LONG_USE,
     OUTLIERS,
     RATE,
     SAME_MS,
     SEEN,
     TODAY,
+    WIDENING_EARLY,
+    WIDENING_LATE,
     Float64,
     Slots,
 )
-from stream.detectors.reckoning import fallen, reckoned, spread
+from stream.detectors.reckoning import fallen, grounds, reckoned, spread
 from stream.detectors.sensor import sensor, surely_stuck
 from stream.state import Rows
 
@@ -46,7 +51,7 @@ SILENT_DAYS_MIN = 1.0
 QUIET_INTERVALS, QUIET_DAYS_MIN = 5.0, 3.0
 """The same for a counter, which says nothing over a weekend either: until then it was not used."""
 TRUST_MIN = 0.05
-DISTRUST_WIDENS = 0.6
+DISTRUST_WIDENS = 0.4
 """Without any trust the log-spread is so much wider: more would let distrust alone fire orders."""
 
 _MEDIAN = QUANTILES.index(0.50)
@@ -55,79 +60,75 @@ _BACK = np.arange(1.0, DAYS + 1.0)
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Of n rows at `at_ms`: level (with what waits unseen), standard deviation of it, trust 0 to 1, days (n, 9)."""
+    """Of n rows at `at_ms`: level (with what waits unseen), trust 0 to 1, days (n, 9) to empty."""
 
     rows: Rows
     at_ms: int
     level: Float64
-    deviation: Float64
     rate: Float64
     trust: Float64
     days: Float64
 
 
 @dataclass(frozen=True, slots=True)
-class History:
-    """The arguments of `run_out_features` but for level, prior and noise, in ordinary days; and the calendar of the coming ones."""
+class Basis:
+    """What forecasts of n rows rest on: what is known, in ordinary days, and the calendar of the coming ones."""
 
-    daily: NDArray[np.float32]
-    today: NDArray[np.float32]
-    today_fraction: NDArray[np.float32]
-    weekday: NDArray[np.int64]
-    calendar: Calendar | None = None
+    known: Known
+    calendar: Calendar | None
+
+    def of(self, at: Rows, quantity: Float64) -> Basis:
+        """That of places `at`, for the time to use up `quantity` (at,) from now on."""
+        known = replace(self.known.take(at), level=quantity, silent_days=np.zeros(at.size))
+        return Basis(known, None if self.calendar is None else self.calendar.part(at))
 
 
-def look(slots: Slots, rows: Rows, at_ms: int, scorer: Scorer) -> tuple[Outlook, History]:
-    """The outlook of `rows`, items with a reading."""
+def look(slots: Slots, rows: Rows, at_ms: int, scorer: Scorer) -> tuple[Outlook, Basis]:
+    """The outlook of `rows`, items with a reading, and what it rests on."""
     state, fixed = slots.gather(rows), slots.fixed[rows].T
     state[RATE] = slots.beside.ordinary_rate(slots.table, rows, state[RATE], at_ms)
     silent_days = _silent_days(state, fixed, at_ms)
     silent_days -= np.minimum(slots.beside.idle_days(slots.table, rows, state[LAST_MS], at_ms), silent_days)
-    level = np.where(
-        fixed[F_COUNTS] > 0.0,
-        fallen(state[LEVEL], state[RATE] * silent_days),
-        reckoned(slots, rows, state, fixed, at_ms),
-    )
-    level -= np.clip(slots.beside.reads_high(slots.table, rows, fixed[F_CAPACITY]), None, np.maximum(level, 0.0))
-    step, _ = sensor(state, fixed)
-    coarse = np.where(fixed[F_COUNTS] > 0.0, 0.0, step * step / 12.0)
-    variance = np.maximum(spread(state, silent_days), coarse)
-    deviation = np.where(variance > 0.0, np.sqrt(variance), 0.0)
-    history = _history(slots, rows, state, fixed, silent_days, at_ms)
+    since_ms = state[LAST_MS].copy()
+    level, now = state[LEVEL], fallen(state[LEVEL], state[RATE] * silent_days)
+    levels = np.nonzero(fixed[F_COUNTS] == 0.0)[0]
+    if levels.size:
+        part, of_part = state[:, levels], fixed[:, levels]
+        level[levels], since_ms[levels] = grounds(slots, rows[levels], part, of_part)
+        now[levels] = reckoned(slots, rows[levels], part, of_part, at_ms)
+        known_until = slots.beside.idle_days(slots.table, rows[levels], since_ms[levels], at_ms)
+        silent_days[levels] = np.maximum((at_ms - since_ms[levels]) / DAY_MS - known_until, 0.0)
+    read_high = np.clip(slots.beside.reads_high(slots.table, rows, fixed[F_CAPACITY]), None, np.maximum(now, 0.0))
+    before_days = np.maximum(since_ms - state[LAST_MS], 0.0) / DAY_MS
+    basis = _basis(slots, rows, state, fixed, level - read_high, before_days, silent_days, at_ms)
     idle_days = slots.beside.idle_days(slots.table, rows, state[SAME_MS], at_ms)
-    trust = _trust(state, fixed, at_ms, idle_days)
-    days = ask(scorer, history, level, fixed, deviation)
-    narrowing = slots.table["look"][rows, NARROWING]
-    days = widened(days, (1.0 + narrowing) * (1.0 + DISTRUST_WIDENS * (1.0 - trust)))
-    return Outlook(rows, at_ms, level, deviation, state[RATE].copy(), trust, days), history
+    of_sensor = _trust_of_sensor(state, fixed, at_ms, idle_days)
+    distrust = 1.0 + DISTRUST_WIDENS * (1.0 - of_sensor)
+    looks = slots.table["look"][rows]
+    early, late = distrust * (1.0 + looks[:, WIDENING_EARLY]), distrust * (1.0 + looks[:, WIDENING_LATE])
+    days = widened(ask(scorer, basis), early, late)
+    trust = np.clip(of_sensor * _trust_of_time(state, at_ms), TRUST_MIN, 1.0)
+    return Outlook(rows, at_ms, now - read_high, state[RATE].copy(), trust, days), basis
 
 
-def ask(scorer: Scorer, history: History, level: Float64, fixed: Float64, deviation: Float64) -> Float64:
-    """(n, 9) days until `level` is used up, as the model says: 0 where there is none."""
-    features, scale_days = run_out_features(
-        history.daily,
-        history.today,
-        history.today_fraction,
-        level,
-        fixed[F_RATE],
-        fixed[F_SPREAD],
-        deviation,
-        history.weekday,
-    )
-    days = days_to_empty(scorer.score(features), scale_days)
-    if history.calendar is not None:
-        days = history.calendar.laid_out(days)
+def ask(scorer: Scorer, basis: Basis) -> Float64:
+    """(n, 9) days until the level is used up, as the model says: 0 where there is none."""
+    features, guess = run_out_features(basis.known)
+    days = days_to_empty(scorer.score(features), guess)
+    if basis.calendar is not None:
+        days = basis.calendar.laid_out(days)
     days = np.maximum.accumulate(days, axis=1)
-    empty: Float64 = np.where((level > 0.0)[:, None], days, 0.0)
+    empty: Float64 = np.where((basis.known.level > 0.0)[:, None], days, 0.0)
     return empty
 
 
-def widened(days: Float64, factor: Float64) -> Float64:
-    """`days` with their log-spread about the median multiplied by `factor` (n,)."""
+def widened(days: Float64, early: Float64, late: Float64) -> Float64:
+    """`days` with their log-spread under the median multiplied by `early` and over it by `late`, each (n,)."""
     median = np.maximum(days[:, _MEDIAN : _MEDIAN + 1], 1e-9)
     ratio = np.ascontiguousarray(np.maximum(days, 1e-9) / median)
-    logs = np.log(ratio) * np.ascontiguousarray(np.broadcast_to(factor[:, None], days.shape))
-    wide = median * np.exp(np.minimum(logs, 50.0))
+    factor = np.empty_like(days)
+    factor[:, :_MEDIAN], factor[:, _MEDIAN:] = early[:, None], late[:, None]
+    wide = median * np.exp(np.minimum(np.log(ratio) * factor, 50.0))
     return np.where(days > 0.0, np.minimum(wide, DAYS_MAX), 0.0)
 
 
@@ -142,7 +143,17 @@ def _silent_days(state: Float64, fixed: Float64, at_ms: int) -> Float64:
     return silent
 
 
-def _history(slots: Slots, rows: Rows, state: Float64, fixed: Float64, silent_days: Float64, at_ms: int) -> History:
+def _basis(
+    slots: Slots,
+    rows: Rows,
+    state: Float64,
+    fixed: Float64,
+    level: Float64,
+    before_days: Float64,
+    silent_days: Float64,
+    at_ms: int,
+) -> Basis:
+    """level: (n,) `silent_days` ago, reckoned over `before_days` since the latest reading believed."""
     today = float(at_ms // DAY_MS)
     elapsed = at_ms / DAY_MS - today
     places = ((today - _BACK) % DAYS).astype(np.intp)
@@ -159,16 +170,25 @@ def _history(slots: Slots, rows: Rows, state: Float64, fixed: Float64, silent_da
     started_ms = np.maximum(state[LAST_MS], today * DAY_MS)
     since = np.where(counts, 0.0, state[RATE] * np.maximum(at_ms - started_ms, 0.0) / DAY_MS)
     began_today = np.floor(state[FIRST_MS] / DAY_MS) == today
-    known = np.where(same_day & ~began_today, so_far + since, np.where(quiet & ~began_today, 0.0, np.nan))
-    n = rows.size
-    daily, use, calendar = adjusted(slots.beside, slots.table, rows, at_ms, daily, known.astype(np.float32))
-    return History(
+    so_far = np.where(same_day & ~began_today, so_far + since, np.where(quiet & ~began_today, 0.0, np.nan))
+    step, _ = sensor(state, fixed)
+    coarse = np.where(counts, 0.0, step * step / 12.0)
+    variance = np.maximum(np.maximum(spread(state, before_days), coarse), 0.0)
+    daily, today_use, calendar = adjusted(slots.beside, slots.table, rows, at_ms, daily, so_far.astype(np.float32))
+    known = Known(
         daily=daily,
-        today=use,
-        today_fraction=np.full(n, elapsed, dtype=np.float32),
-        weekday=np.full(n, (int(today) + 3) % 7, dtype=np.int64),
-        calendar=calendar,
+        today=today_use,
+        today_fraction=np.full(rows.size, elapsed, dtype=np.float32),
+        level=level,
+        noise=np.sqrt(variance),
+        silent_days=silent_days,
+        prior_rate=fixed[F_RATE],
+        prior_spread=fixed[F_SPREAD],
+        long_days=state[LONG_DAYS],
+        long_use=state[LONG_USE],
+        long_squares=state[LONG_SQUARES],
     )
+    return Basis(known, calendar)
 
 
 def _fill_since(
@@ -187,22 +207,25 @@ def _fill_since(
     daily[some] = part
 
 
-def _trust(state: Float64, fixed: Float64, at_ms: int, idle_days: Float64) -> Float64:
-    """0 to 1: how much the latest readings are to be believed, from silence, outliers, sameness and disagreement.
-
-    idle_days: (n,) of those since which all readings were the same, how many had no use to show, as nobody was there.
-    """
+def _trust_of_time(state: Float64, at_ms: int) -> Float64:
+    """How much is to be believed of what was seen so long ago, or so seldom yet."""
     usual_ms = np.maximum(SILENT_INTERVALS * state[INTERVAL_MS], SILENT_DAYS_MIN * DAY_MS)
     age_ms = np.maximum(at_ms - state[LAST_MS], 0.0)
     trust = np.where(age_ms > usual_ms, np.maximum(usual_ms / np.maximum(age_ms, 1.0), 0.2), 1.0)
-    trust *= 1.0 - np.minimum(3.0 * state[OUTLIERS], 0.6)
+    return np.asarray(trust * np.where(state[SEEN] < 3.0, 0.6, 1.0))
+
+
+def _trust_of_sensor(state: Float64, fixed: Float64, at_ms: int, idle_days: Float64) -> Float64:
+    """How much the latest readings are to be believed, from outliers, sameness and disagreement.
+
+    idle_days: (n,) of those since which all readings were the same, how many had no use to show, as nobody was there.
+    """
+    trust = 1.0 - np.minimum(3.0 * state[OUTLIERS], 0.6)
     trust *= np.where(state[DOUBT] > 0.0, 0.8, 1.0)
-    trust *= np.where(state[SEEN] < 3.0, 0.6, 1.0)
     step, noise = sensor(state, fixed)
     same_use = state[RATE] * np.maximum((at_ms - state[SAME_MS]) / DAY_MS - idle_days, 0.0)
     levels = fixed[F_COUNTS] == 0.0
     sure = levels & surely_stuck(state)
     trust *= np.where(sure, 0.4, 1.0)
     perhaps = levels & ~sure & (same_use > np.maximum(2.0 * step + 4.0 * noise, 0.03 * fixed[F_CAPACITY]))
-    trust *= np.where(perhaps, 0.7, 1.0)
-    return np.clip(trust, TRUST_MIN, 1.0)
+    return np.asarray(trust * np.where(perhaps, 0.7, 1.0))

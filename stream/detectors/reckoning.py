@@ -56,8 +56,8 @@ def spread(state: Float64, days: Float64) -> Float64:
     return variance
 
 
-def reckoned(slots: Slots, rows: Rows, state: Float64, fixed: Float64, at_ms: Float64 | float) -> Float64:
-    """(n,) the level at `at_ms` with all that was declared and not seen, idle days left out.
+def grounds(slots: Slots, rows: Rows, state: Float64, fixed: Float64) -> tuple[Float64, Float64]:
+    """(n,) the level that the reckoning begins with, all that was declared and not seen in it, and since when.
 
     state, fixed: (columns, n) of `rows`, level slots.
     """
@@ -66,7 +66,12 @@ def reckoned(slots: Slots, rows: Rows, state: Float64, fixed: Float64, at_ms: Fl
     full = np.where(state[PENDING] > 0.0, np.maximum(fixed[F_CAPACITY], state[LEVEL]), np.inf)
     level = np.minimum(state[LEVEL] + state[PENDING] + state[SPARE], full)
     level = np.where(from_declared, court[RECKONED], level)
-    since_ms = np.where(from_declared, court[RECKONED_MS], state[LAST_MS])
+    return level, np.where(from_declared, court[RECKONED_MS], state[LAST_MS])
+
+
+def reckoned(slots: Slots, rows: Rows, state: Float64, fixed: Float64, at_ms: Float64 | float) -> Float64:
+    """(n,) the level at `at_ms`, idle days left out. state, fixed: (columns, n) of `rows`, level slots."""
+    level, since_ms = grounds(slots, rows, state, fixed)
     days = np.maximum(at_ms - since_ms, 0.0) / DAY_MS
     days -= np.minimum(slots.beside.idle_days(slots.table, rows, since_ms, at_ms), days)
     return fallen(level, state[RATE] * days)

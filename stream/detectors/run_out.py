@@ -104,8 +104,8 @@ class RunOut:
             return []
         rows = rows[np.argsort(self.ranks[rows])]
         self._learn_beside(rows, at_ms)
-        outlook, history = look(self.slots, rows, at_ms, self.scorer)
-        calibrate.legs(self.slots, outlook, history, self.scorer)
+        outlook, basis = look(self.slots, rows, at_ms, self.scorer)
+        calibrate.legs(self.slots, outlook, basis, self.scorer)
         self._remember(outlook)
         self.last = outlook
         near = np.nonzero(self._in_net(outlook))[0]

@@ -56,7 +56,7 @@ def test_quantiles_come_in_ascending_order(scorer: OnnxScorer, scored: np.ndarra
 
 def test_the_scorers_name_tells_model_version_and_hash(scorer: Scorer) -> None:
     """As receipts name it."""
-    assert scorer.name == f"run-out@1:{read_card(REGISTRY / 'run-out' / '1')['sha256'][:12]}"
+    assert scorer.name == f"run-out@2:{read_card(REGISTRY / 'run-out' / '2')['sha256'][:12]}"
 
 
 def test_scoring_no_rows_gives_no_rows(scorer: OnnxScorer) -> None:
@@ -72,7 +72,7 @@ def test_features_of_another_model_are_refused(scorer: OnnxScorer) -> None:
 
 def _copy(tmp_path: Path) -> Path:
     shutil.copytree(REGISTRY / "run-out", tmp_path / "run-out")
-    return tmp_path / "run-out" / "1"
+    return tmp_path / "run-out" / "2"
 
 
 def test_a_changed_model_file_is_named_with_both_hashes(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_missing_model_or_card_is_named(tmp_path: Path) -> None:
         load_scorer("run-out", tmp_path)
     with pytest.raises(ModelError, match="no model 'wind'"):
         load_scorer("wind", tmp_path)
-    with pytest.raises(ModelError, match="has no version 7: expected one of 1"):
+    with pytest.raises(ModelError, match="has no version 7: expected one of 2"):
         load_scorer("run-out", REGISTRY, 7)
 
 

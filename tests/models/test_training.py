@@ -152,7 +152,7 @@ def test_the_model_that_ships_is_small() -> None:
 def test_the_registry_is_listed_for_people_and_programs() -> None:
     """Name, version and hash."""
     runner = CliRunner()
-    assert "run-out@1:" in runner.invoke(cli, ["models", "list"]).stdout
+    assert "run-out@2:" in runner.invoke(cli, ["models", "list"]).stdout
     listed = json.loads(runner.invoke(cli, ["models", "list", "--json"]).stdout)["models"]
     assert {row["name"] for row in listed} >= {"run-out"}
 

@@ -10,7 +10,7 @@ from star.analyse import DAYS_MAX, QUANTILES
 from star.records import Tick
 from star.sense import Readings
 from stream.detectors.calibrate import SPREAD_MAX, SPREAD_MIN
-from stream.detectors.columns import LEGS, LEGS_IN_90, NARROWING
+from stream.detectors.columns import LEGS, LEGS_IN_90, WIDENING_EARLY, WIDENING_LATE
 from tests.stream.fleets import Bench, at, counter, tank
 
 ITEMS = 60
@@ -55,7 +55,7 @@ def test_the_interval_holds_the_truth_on_steady_use(kind: str) -> None:
     look = bench.analysis.slots.table["look"][:ITEMS]
     assert look[:, LEGS].sum() > ITEMS
     assert 0.8 <= look[:, LEGS_IN_90].sum() / look[:, LEGS].sum() <= 1.0
-    spread = 1.0 + look[:, NARROWING]
+    spread = 1.0 + look[:, [WIDENING_EARLY, WIDENING_LATE]]
     assert ((spread >= SPREAD_MIN) & (spread <= SPREAD_MAX)).all()
 
 
@@ -81,4 +81,4 @@ def test_the_calibration_widens_a_model_that_is_too_sure() -> None:
         level = 900.0 if level < 100.0 else level
         bench.play("t/oil", [(float(day), level), (day + 0.4, level)])
     look = bench.analysis.slots.table["look"][0]
-    assert look[NARROWING] > 0.1
+    assert look[WIDENING_EARLY] > 0.1

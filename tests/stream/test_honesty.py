@@ -9,19 +9,29 @@ import numpy as np
 
 from star.analyse import Judged
 from stream.detectors.calibrate import LEVEL_MAX, LEVEL_MIN, level_of
-from stream.detectors.columns import LEG_05, LEG_25, LEG_50, LEG_75, LEG_95, LOOK_NAMES, NARROWING, Float64
+from stream.detectors.columns import (
+    LEG_05,
+    LEG_25,
+    LEG_50,
+    LEG_75,
+    LEG_95,
+    LOOK_NAMES,
+    WIDENING_EARLY,
+    WIDENING_LATE,
+    Float64,
+)
 from tests.stream.fleets import Bench, at, tank
 
 LEVELS = {LEG_05: 0.05, LEG_25: 0.25, LEG_50: 0.50, LEG_75: 0.75, LEG_95: 0.95}
 NORMAL = {LEG_05: -1.6449, LEG_25: -0.6745, LEG_50: 0.0, LEG_75: 0.6745, LEG_95: 1.6449}
 
 
-def said(median: Float64, spread: Float64, narrowing: float = 0.0) -> Float64:
-    """The look columns of legs whose forecast is log-normal: `spread` as the model said, times 1 + `narrowing` in force."""
+def said(median: Float64, spread: Float64, widening: float = 0.0) -> Float64:
+    """The look columns of legs whose forecast is log-normal: `spread` as the model said, times 1 + `widening` in force."""
     columns = np.zeros((len(LOOK_NAMES), median.size))
     for column, score in NORMAL.items():
         columns[column] = median * np.exp(spread * score)
-    columns[NARROWING] = narrowing
+    columns[[WIDENING_EARLY, WIDENING_LATE]] = widening
     return columns
 
 
@@ -38,9 +48,9 @@ def test_truths_drawn_from_the_forecast_fall_evenly_within_it() -> None:
     """Legs drawn from what was said: 90 % of the levels in 0.05 to 0.95, half in 0.25 to 0.75, and as many on either side."""
     chance = np.random.default_rng(7)
     median, spread = chance.uniform(0.5, 60.0, 20_000), chance.uniform(0.05, 0.8, 20_000)
-    for narrowing in (-0.4, 0.0, 1.5):
-        took = median * np.exp(spread * (1.0 + narrowing) * chance.standard_normal(median.size))
-        levels = level_of(said(median, spread, narrowing), took)
+    for widening in (-0.4, 0.0, 1.5):
+        took = median * np.exp(spread * (1.0 + widening) * chance.standard_normal(median.size))
+        levels = level_of(said(median, spread, widening), took)
         assert abs(np.mean((levels >= 0.05) & (levels <= 0.95)) - 0.90) < 0.01
         assert abs(np.mean((levels >= 0.25) & (levels <= 0.75)) - 0.50) < 0.01
         assert abs(np.mean(levels) - 0.5) < 0.01
