@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from models.cards import MODEL_FILE, REGISTRY, Card, model_dir, read_card, read_model
 from models.champion import in_force
+from models.features import FEATURES_COUNT
+from star.analyse import QUANTILES
 from star.errors import ModelError
 
 BATCH_ROWS = (2048, 256)
@@ -79,3 +81,14 @@ def load_folder(folder: Path) -> OnnxScorer:
     """The model in a folder of a registry, checked against its card. Raises ModelError as `load_scorer` does."""
     card = read_card(folder)
     return OnnxScorer(read_model(folder, card), card, folder / MODEL_FILE)
+
+
+def load_run_out(folder: Path) -> OnnxScorer:
+    """A run-out model, which must take the features that are made here. Raises ModelError: found at the start, not at a reading."""
+    scorer = load_folder(folder)
+    if (scorer.features, scorer.outputs) != (FEATURES_COUNT, len(QUANTILES)):
+        raise ModelError(
+            f"{folder}: takes {scorer.features} features and gives {scorer.outputs} quantiles: expected {FEATURES_COUNT} and "
+            f"{len(QUANTILES)}, as this version of Starloop has: train it again"
+        )
+    return scorer

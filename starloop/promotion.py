@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.cards import Card
-from models.runtime import load_folder
+from models.runtime import load_run_out
 from starloop.evaluate.families import family
 from starloop.evaluate.gauges import draw_faults
 from starloop.evaluate.lives import ITEMS, SEEDS, lives
@@ -134,8 +134,8 @@ def judge(contest: Contest, processes: int, say: Say) -> Verdict:
         pairs.append((one, other))
     by_family, cost_ratio = _ratios(pairs)
     return Verdict(
-        champion=load_folder(contest.champion).name,
-        challenger=load_folder(contest.challenger).name,
+        champion=load_run_out(contest.champion).name,
+        challenger=load_run_out(contest.challenger).name,
         cost_ratio=cost_ratio,
         by_family=by_family,
         checks=tuple(_checks(pairs, by_family, cost_ratio)),
@@ -177,7 +177,7 @@ def in_words(verdict: Verdict) -> Iterator[str]:
 def _life(contest: Contest, name: str, folder: Path) -> Lived:
     of = family(name)
     drawn = lives(of, contest.seeds, contest.items, contest.days)
-    service = Service(drawn, load_folder(folder))
+    service = Service(drawn, load_run_out(folder))
     account = World(drawn, service, draw_faults(drawn)).run()
     return Lived(
         name=name,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from config.resolve import Catalogue, SlotItem
-from models.runtime import load_folder
+from models.runtime import load_run_out
 from starloop.backtest.history import History
 from starloop.backtest.life import TICK_HOURS, Account, LeadTimes, Life
 
@@ -71,7 +71,7 @@ def compare(plan: Plan, processes: int, say: Say) -> dict[str, Any]:
     stacked = [{name: np.array([one[name] for one in found[number]]) for name in FIGURES} for number in sorted(found)]
     ways = []
     for way, figures in zip(plan.ways, stacked, strict=True):
-        row: dict[str, Any] = {"name": way.name, "model": load_folder(way.model).name}
+        row: dict[str, Any] = {"name": way.name, "model": load_run_out(way.model).name}
         row["figures"] = {name: _rounded(figures[name].sum(axis=1).mean()) for name in FIGURES}
         if way is not plan.ways[0]:
             row["difference"] = {name: _difference(figures[name] - stacked[0][name]) for name in FIGURES}
@@ -134,7 +134,7 @@ def _lived(plan: Plan, way: int, draw: int) -> dict[str, Float64]:
         history=plan.history,
         catalogue=one.catalogue,
         truth=plan.truth,
-        scorer=load_folder(one.model),
+        scorer=load_run_out(one.model),
         lead_times=plan.lead_times,
         seed=SEED + draw,
         answer_hours=plan.answer_hours,

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from config.settings import PREFIX, Settings, unknown_names
 from models.cards import REGISTRY, model_dir, names, read_card, read_model, versions
 from models.champion import in_force as in_force_model
-from models.runtime import OnnxScorer, load_folder
+from models.runtime import OnnxScorer, load_run_out
 from reactor.channels.secret import SECRET_FILE
 from star.errors import ModelError
 from starloop.checkup.finding import Finding, fail, ok, warn
@@ -118,7 +118,7 @@ def model_findings(registry: Path) -> Iterator[Finding]:
 def champion_finding(own: Path | None) -> Finding:
     """Which run-out model a service would take now."""
     try:
-        loaded = load_folder(in_force_model("run-out", own))
+        loaded = load_run_out(in_force_model("run-out", own))
     except ModelError as error:
         return fail("model in force", str(error), "promote a version again, or remove the champion.toml named here")
     return ok("model in force", loaded.name)

@@ -12,6 +12,7 @@ from config.fleet_file import load_catalogue
 from config.settings import Settings
 from models.cards import REGISTRY, Card, read_card
 from models.champion import found, in_force, write_champion
+from models.runtime import load_run_out
 from star.errors import ModelError, UsageError
 from starloop.backtest.difference import Plan, Way, compare
 from starloop.commands.backtest import history_of
@@ -68,6 +69,7 @@ def command(
     champion, challenger = in_force(name, own), found(name, version, own)
     if read_card(champion)["sha256"] == read_card(challenger)["sha256"]:
         raise UsageError(f"{name}@{version} is the champion already")
+    load_run_out(challenger)  # one that can't be run is refused before minutes are lived
     contest = Contest(
         champion=champion,
         challenger=challenger,

@@ -16,7 +16,7 @@ import click
 from config.fleet_file import load_catalogue
 from config.settings import Settings
 from models.champion import named
-from models.runtime import load_folder
+from models.runtime import load_run_out
 from star.errors import InputError, UsageError
 from starloop.durations import Duration
 from starloop.lines import has_tick, line_at_ms
@@ -53,7 +53,7 @@ def command(
     {"at": T, "request": …}, {"at": T, "supplier": …} and {"at": T, "tick": true}. Decisions are made and printed at ticks.
     """
     catalogue = load_catalogue(fleet_file, *profiles)
-    replay = Replay(catalogue, load_folder(named(model, "run-out", Settings.read().models_dir)), _emit(emit))
+    replay = Replay(catalogue, load_run_out(named(model, "run-out", Settings.read().models_dir)), _emit(emit))
     gc.freeze()  # what is there by now stays: the collector need not look at it again and again
     deliveries = AssumedDeliveries(catalogue) if deliver else None
     with source(readings) as lines, _target(out) as target:

@@ -11,7 +11,7 @@ import click
 from config.fleet_file import load_catalogue
 from config.settings import Settings
 from models.champion import in_force, named
-from models.runtime import load_folder
+from models.runtime import load_run_out
 from reactor.store.sql import SqlStore
 from star.errors import InputError, UsageError
 from starloop.commands.export import EMBEDDED, check_data
@@ -46,7 +46,7 @@ def command(models: tuple[str, ...], data: Path | None, follow: bool, every: flo
     catalogue = load_catalogue(folder / FLEET, *settings.profile_dirs)
     waiting = threading.Event()
     with SqliteLog(folder / LOG, read_only=True) as log, SqlStore(store_url(settings)) as store:
-        shadow = Shadow(catalogue, store.names, [load_folder(one) for one in folders])
+        shadow = Shadow(catalogue, store.names, [load_run_out(one) for one in folders])
         while True:
             end = log.end(INPUT)
             store.names.refresh()  # after the end was seen: every metric up to there has its name

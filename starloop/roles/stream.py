@@ -11,7 +11,7 @@ import orjson
 import structlog
 
 from models.champion import in_force
-from models.runtime import load_folder
+from models.runtime import load_run_out
 from star.errors import StoreDamaged, StoreError
 from starloop.roles.base import Base
 from starloop.watching.probes import watch_stream
@@ -35,7 +35,7 @@ class Stream:
 
     def __init__(self, base: Base) -> None:
         self._base = base
-        self._scorer = load_folder(in_force("run-out", base.settings.models_dir))
+        self._scorer = load_run_out(in_force("run-out", base.settings.models_dir))
         self._oldest_ms: dict[int, int] = {}
         self._checkpoint_s: dict[int, float] = {}
         settings = base.settings

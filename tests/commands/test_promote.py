@@ -207,6 +207,17 @@ def test_ones_own_history_has_a_say(own: Path, tmp_path: Path) -> None:
     assert isinstance(done.exception, ModelError)
     check = json.loads(done.stdout)["checks"][-1]
     assert check["what"] == "money on your own 120 days"
-    assert check["challenger"] > check["champion"]
-    assert not check["holds"]
+    assert check["challenger"] != check["champion"]
+    assert min(check["challenger"], check["champion"]) > 0.0
+    assert check["expected"].startswith("not surely more (")
     assert isinstance(promote("run-out", "99", "--fleet", str(fleet)).exception, UsageError)
+
+
+def test_a_model_for_other_features_is_refused_at_once_and_by_a_starting_service(own: Path) -> None:
+    """One line that says so, before anything is lived; the turbofan's model under the name of run-out."""
+    other = REGISTRY / "turbofan-rul" / "1"
+    card = {**read_card(other), "name": "run-out"}
+    write_model(own / "run-out" / "98", (other / MODEL_FILE).read_bytes(), card)
+    assert "train it again" in str(promote("run-out", "98").exception)
+    force(own, 98)
+    assert champion_finding(own).state == "fail"
