@@ -6,8 +6,9 @@ Not a framework: exactly the network that onnx_export.py writes down.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 
 import numpy as np
@@ -37,15 +38,30 @@ class Batch:
         return Batch(x=self.x[rows], y=self.y[rows], censored=self.censored[rows], weight=self.weight[rows])
 
 
+def data_sha256(*batches: Batch) -> str:
+    """The hash of all that a net learns from, for its card: of each array its name, type and shape, then its values."""
+    digest = hashlib.sha256()
+    for batch in batches:
+        for field in fields(batch):
+            values = np.ascontiguousarray(getattr(batch, field.name))
+            digest.update(f"{field.name} {values.dtype.str} {values.shape}\n".encode())
+            digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How to fit: sizes, passes, step length (from high to low along half a cosine), seed."""
+    """How to fit: sizes, passes, step length (from high to low along half a cosine), seed.
+
+    tails_alike: the pinball loss hardly sees levels near 0 and 1; where decisions live there, every level is made to count alike.
+    """
 
     hidden: int = 64
     epochs: int = 30
     batch_rows: int = 1024
     rate_high: float = 4e-3
     rate_low: float = 2e-5
+    tails_alike: bool = False
     seed: int = 1
 
 
@@ -67,8 +83,7 @@ class QuantileNet:
         """x, y: training data, for the scaling of inputs and the first guess of the head."""
         rng = np.random.default_rng(plan.seed)
         self.levels = np.array(quantiles, dtype=np.float32)
-        # The pinball loss hardly sees levels near 0 and 1; decisions live there, so every level is made to count alike.
-        counts = 1.0 / np.sqrt(self.levels * (1.0 - self.levels))
+        counts = 1.0 / np.sqrt(self.levels * (1.0 - self.levels)) if plan.tails_alike else np.ones(len(quantiles))
         self.counts = (counts / counts.mean()).astype(np.float32)
         self.mean = x.mean(axis=0, dtype=np.float64).astype(np.float32)
         self.spread = np.maximum(x.std(axis=0, dtype=np.float64), 1e-3).astype(np.float32)

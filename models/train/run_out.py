@@ -16,7 +16,7 @@ from models.cards import MODEL_FILE, Card, write_model
 from models.features import FEATURES, FEATURES_COUNT
 from models.runtime import OnnxScorer, load_scorer
 from models.train.measure import measured
-from models.train.mlp import Plan, QuantileNet
+from models.train.mlp import Plan, QuantileNet, data_sha256
 from models.train.onnx_export import check_parity, to_onnx
 from models.train.real_use import real_use
 from models.train.run_out_examples import Examples, simulated
@@ -48,16 +48,18 @@ def train(out: Path, *, seed: int = SEED, data_dir: Path | None = None, quick: b
     fitted = examples.take(part == 0)
     if real.fitted is not None:
         fitted = Examples.joined([fitted, real.fitted])
-    plan = Plan(epochs=epochs, seed=seed)
+    plan = Plan(epochs=epochs, tails_alike=True, seed=seed)
     batch = fitted.batch()
     net = QuantileNet(batch.x, batch.y, QUANTILES, plan)
     say(f"fitting on {len(fitted)} examples")
     net.fit(batch, plan, lambda epoch, epochs, loss: say(f"epoch {epoch}/{epochs} loss {loss:.4f}"))
-    net.calibrate(examples.take(part == 1).batch())
+    calibrated = examples.take(part == 1).batch()
+    net.calibrate(calibrated)
 
     held_out = examples.take(part == 2)
     body = to_onnx(net, NAME)
     card = _card(seed, net, fitted, real.names)
+    card["training"]["data_sha256"] = data_sha256(batch, calibrated)
     write_model(out, body, card)
     scorer = OnnxScorer(body, card | {"sha256": "0" * 64}, out / MODEL_FILE)
     card["training"]["parity_max"] = check_parity(net, scorer.score(held_out.x), held_out.x)

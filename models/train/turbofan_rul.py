@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from models.cards import MODEL_FILE, Card, write_model
 from models.life import LIFE_FEATURES, LIFE_QUANTILES, METADATA, Scaling, remaining_life
 from models.runtime import OnnxScorer, load_scorer
-from models.train.mlp import Batch, Float32, Plan, QuantileNet, pinball
+from models.train.mlp import Batch, Float32, Plan, QuantileNet, data_sha256, pinball
 from models.train.onnx_export import check_parity, to_onnx
 from models.train.turbofan_data import FOLDER, SETS, Engines, features_of, read_engines, read_test, scaling_of
 
@@ -49,6 +49,7 @@ def train(out: Path, *, seed: int = SEED, data_dir: Path | None = None, quick: b
 
     body = to_onnx(net, NAME, {METADATA: scaling.to_text()})
     card = _card(seed, engines, net)
+    card["training"]["data_sha256"] = data_sha256(_batch(engines, x, np.ones(len(x), dtype=np.bool_)))
     card["metrics"] = _measured(engines, left)
     write_model(out, body, card)
     scorer = OnnxScorer(body, card | {"sha256": "0" * 64}, out / MODEL_FILE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from models.cards import read_card
-from models.train.mlp import Batch, Plan, QuantileNet, gaps_matrix, pinball
+from models.train.mlp import Batch, Plan, QuantileNet, data_sha256, gaps_matrix, pinball
 from models.train.run_out_examples import Examples, examples_of, simulated
 from star.analyse import QUANTILES
 from starloop.cli import cli
@@ -57,6 +58,17 @@ def test_the_same_seed_gives_the_same_examples(examples: Examples) -> None:
     again, other = simulated(5, 20, 10), simulated(6, 20, 10)
     assert again.x.tobytes() == examples.x.tobytes()
     assert other.x.tobytes() != examples.x.tobytes()
+
+
+def test_a_card_tells_data_apart_by_their_hash(examples: Examples) -> None:
+    """The same examples, the same hash; one value, one row or one part of them another, another."""
+    batch = examples.batch()
+    there = data_sha256(batch)
+    assert data_sha256(simulated(5, 20, 10).batch()) == there
+    changed = batch.take(np.arange(len(batch.y)))
+    changed.y[7] += 1e-9
+    fewer = batch.take(np.arange(len(batch.y) - 1))
+    assert len({there, data_sha256(changed), data_sha256(fewer), data_sha256(batch, batch)}) == 4
 
 
 def _batch(rng: np.random.Generator, count: int) -> Batch:
@@ -112,7 +124,7 @@ def test_pinball_loss_is_zero_for_a_forecast_that_is_sure_and_right() -> None:
 def test_anyone_can_train_the_model_again_and_gets_the_same(tmp_path: Path) -> None:
     """`starloop models train run-out --quick` twice: the same hash; the card says what was done."""
     runner = CliRunner()
-    hashes = []
+    cards = []
     for name in ("a", "b"):
         done = runner.invoke(
             cli,
@@ -120,9 +132,11 @@ def test_anyone_can_train_the_model_again_and_gets_the_same(tmp_path: Path) -> N
             env={"STARLOOP_DATA": ""},
         )
         assert done.exit_code == 0, done.output
-        hashes.append(read_card(tmp_path / name)["sha256"])
-    card = read_card(tmp_path / "a")
-    assert hashes[0] == hashes[1]
+        cards.append(read_card(tmp_path / name))
+    card = cards[0]
+    assert card["sha256"] == cards[1]["sha256"]
+    assert card["training"]["data_sha256"] == cards[1]["training"]["data_sha256"]
+    assert re.fullmatch("[0-9a-f]{64}", card["training"]["data_sha256"])
     assert card["training"]["real"] == ["none"]
     assert card["training"]["parity_max"] < 1e-4
     assert 0.8 < card["metrics"]["all"]["covered_5_95"] < 0.97
