@@ -7,12 +7,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import server_process
 from tests.server_process import find_program, served
 from tests.servers import Influx, InfluxOfTest, Kafka, Mosquitto, Postgres, PostgresOfTest
 
 ROOT = Path(__file__).parents[1]
+
+# The first text that a fresh clone draws takes more than a second, as tables of all characters are made for it.
+settings.register_profile("starloop", settings.default, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("starloop")
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def test_the_event_on_the_page_is_one_that_goes_out() -> None:
         days=(2.8, 3.1, 3.6, 4.6, 5.9, 7.4, 9.0, 10.2, 12.6),
         rate_per_day=36.0,
         trust=0.97,
-        model="run-out@1:5e3b77edc79c",
+        model="run-out@2:5e3b77edc79c",
         readings=412,
         reading_ms=START_MS - 600_000,
         reading=213.0,
