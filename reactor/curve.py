@@ -22,8 +22,9 @@ TRUST_LEAST = 0.1
 LATEST_DAYS = 10.0 * DAYS_MAX
 """No forecast says more, however long its late tail."""
 LEARNED_DAYS = 14.0
-"""How long it takes to learn how an item is used. Until then the early tail stands for what waiting will tell: a fast use
-shows itself in days and moves the whole forecast, so it is no reason to act before."""
+"""How long it takes to learn how an item is used. Until then a part of what is uncertain is what waiting will tell."""
+SPEAKS_DAYS = 1.5
+"""An item that has been silent for longer is not waited for: it may say nothing until it is empty."""
 LEARNED_SHARE = 0.25
 """Of the median time to empty: what lasts for months is learned more slowly than what lasts for days."""
 
@@ -56,7 +57,7 @@ class TimeToEmpty:
     """The time to empty of a forecast, in days from at_ms: a distribution function in straight pieces, and its integral."""
 
     def __init__(self, forecast: Forecast, at_ms: int, *, judged: bool = True, packs_left: float = 1.0) -> None:
-        """judged: with little trust, or little history, the early tail is drawn in towards the median, and with a level of
+        """judged: with little trust the early tail is drawn in towards the median, and with a level of
         several packs too: the times that each of them lasts add up, so that their sum is surer than one of them."""
         days = list(forecast.days)
         keep = _early_tail(forecast) if judged else 1.0
@@ -95,12 +96,16 @@ class TimeToEmpty:
         return reached, area
 
 
+def learned(forecast: Forecast) -> float:
+    """How much of what an item's readings can tell of its use is known, 0 to 1. One that is silent tells nothing by waiting."""
+    if forecast.at_ms - forecast.reading_ms > SPEAKS_DAYS * DAY_MS:
+        return 1.0
+    return min(forecast.history_days / max(LEARNED_DAYS, LEARNED_SHARE * forecast.days[_MEDIAN]), 1.0)
+
+
 def _early_tail(forecast: Forecast) -> float:
     """How much of the early tail counts, 0 to 1."""
-    trusted = min(forecast.trust / TRUST_FULL, 1.0)
-    needed_days = max(LEARNED_DAYS, LEARNED_SHARE * forecast.days[_MEDIAN])
-    learned = min(forecast.history_days / needed_days, 1.0)
-    return max(min(trusted, learned), TRUST_LEAST / TRUST_FULL)
+    return min(max(forecast.trust, TRUST_LEAST) / TRUST_FULL, 1.0)
 
 
 def p_empty_before(forecast: Forecast, lead: LeadTime) -> float:

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from reactor.curve import Floats, TimeToEmpty, earliest_days, p_empty_before
+from reactor.curve import Floats, TimeToEmpty, earliest_days, learned, p_empty_before
 from reactor.lead_time import LeadTime
 from reactor.prices import PriceOutlook
 from star.analyse import Forecast
@@ -77,6 +77,10 @@ class Timing:
         }
 
 
+LEARNING_DAYS = 1.0
+"""A day of readings tells fast use from slow."""
+LEARNED_EARLY = 2.0
+"""Once its use is known, an order comes about so many mean lead times before it is needed."""
 WAITS = Timing(act=False, cost_now=0.0, cost_wait=0.0, wait_days=0.0, p_out=0.0)
 """Nothing can run out before an order of the next look would arrive: no arithmetic is needed."""
 
@@ -106,9 +110,13 @@ def timing(
     sure = earliest_days(forecast) - shift_days > grid.latest_days + max(grid.latest_days - costs.lasts_days, 0.0)
     if sure and costs.holding >= 0.0 and prices is None and not exact:
         return WAITS
-    cost, empty = _costs(forecast, _curve(forecast, at_ms, costs), grid, costs, prices)
+    curve = _curve(forecast, at_ms, costs)
+    cost, empty = _costs(forecast, curve, grid, costs, prices)
     best = int(cost[1:].argmin()) + 1
     now, later, risk = float(cost[0]), float(cost[best]), float(empty[0])
+    unknown = 1.0 - learned(forecast)
+    if unknown > 0.0:
+        later += unknown * min(_cost_of_learning(curve, grid, costs) - later, 0.0)
     act = now < later or (now == later and risk > 0.0)
     return Timing(act=act, cost_now=now, cost_wait=later, wait_days=float(grid.waits[best]), p_out=risk)
 
@@ -141,6 +149,15 @@ def replaced_now(
     both = (comes[None, :] > grid.waits[:, None]) @ weights
     cost = cost + costs.holding * early * never + overdue.twice_cost * both
     return bool(cost[0] < cost[1:].min())
+
+
+def _cost_of_learning(curve: TimeToEmpty, grid: _Grid, costs: Costs) -> float:
+    """The cost of waiting LEARNING_DAYS for what the item's readings will tell, and then to order at the right moment."""
+    reached, overdue = curve.risks(LEARNING_DAYS + grid.moments[0])
+    empty, days_empty = float(reached @ grid.weights), float(overdue @ grid.weights)
+    arrives = float(grid.mean_moments[0])
+    days_early = min(curve.mean - curve.shift - arrives, LEARNED_EARLY * arrives)
+    return costs.stockout * empty + costs.per_day * days_empty + costs.holding * max(days_early, 0.0)
 
 
 def _curve(forecast: Forecast, at_ms: int, costs: Costs) -> TimeToEmpty:

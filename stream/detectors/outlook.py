@@ -33,6 +33,7 @@ from stream.detectors.columns import (
     LONG_USE,
     OUTLIERS,
     RATE,
+    SAME,
     SAME_MS,
     SEEN,
     TODAY,
@@ -51,6 +52,8 @@ SILENT_DAYS_MIN = 1.0
 QUIET_INTERVALS, QUIET_DAYS_MIN = 5.0, 3.0
 """The same for a counter, which says nothing over a weekend either: until then it was not used."""
 TRUST_MIN = 0.05
+TRUST_OF_SILENCE, TRUST_OF_FEW = 0.6, 0.6
+"""What is reckoned from long ago, or rests on one reading or two, is uncertain by known reasons, which the forecast says."""
 DISTRUST_WIDENS = 0.4
 """Without any trust the log-spread is so much wider: more would let distrust alone fire orders."""
 
@@ -208,11 +211,11 @@ def _fill_since(
 
 
 def _trust_of_time(state: Float64, at_ms: int) -> Float64:
-    """How much is to be believed of what was seen so long ago, or so seldom yet."""
+    """How much is to be believed of what was seen so long ago, or so seldom yet: never so little that nothing is decided."""
     usual_ms = np.maximum(SILENT_INTERVALS * state[INTERVAL_MS], SILENT_DAYS_MIN * DAY_MS)
     age_ms = np.maximum(at_ms - state[LAST_MS], 0.0)
-    trust = np.where(age_ms > usual_ms, np.maximum(usual_ms / np.maximum(age_ms, 1.0), 0.2), 1.0)
-    return np.asarray(trust * np.where(state[SEEN] < 3.0, 0.6, 1.0))
+    trust = np.where(age_ms > usual_ms, np.maximum(usual_ms / np.maximum(age_ms, 1.0), TRUST_OF_SILENCE), 1.0)
+    return np.asarray(np.minimum(trust, np.where(state[SEEN] < 3.0, TRUST_OF_FEW, 1.0)))
 
 
 def _trust_of_sensor(state: Float64, fixed: Float64, at_ms: int, idle_days: Float64) -> Float64:
@@ -227,5 +230,5 @@ def _trust_of_sensor(state: Float64, fixed: Float64, at_ms: int, idle_days: Floa
     levels = fixed[F_COUNTS] == 0.0
     sure = levels & surely_stuck(state)
     trust *= np.where(sure, 0.4, 1.0)
-    perhaps = levels & ~sure & (same_use > np.maximum(2.0 * step + 4.0 * noise, 0.03 * fixed[F_CAPACITY]))
+    perhaps = levels & ~sure & (state[SAME] >= 2.0) & (same_use > np.maximum(2.0 * step + 4.0 * noise, 0.03 * fixed[F_CAPACITY]))
     return np.asarray(trust * np.where(perhaps, 0.7, 1.0))

@@ -14,7 +14,9 @@ from star.times import DAY_MS
 from stream.detectors import day_ring
 from stream.detectors.columns import (
     DAY,
+    DAYS_COUNTED,
     DOUBT,
+    DOUBT_MS,
     DOUBT_VALUE,
     F_CAPACITY,
     F_LOOK_MS,
@@ -33,6 +35,7 @@ from stream.detectors.columns import (
     SLOW_ERROR,
     TOTAL,
     USED,
+    VARIANCE,
     Float64,
     Slots,
 )
@@ -40,6 +43,10 @@ from stream.detectors.plausible_time import plausible_ms
 from stream.detectors.reckoning import SLOW_ERROR_START
 from stream.state import Rows
 
+HIDDEN_ERROR = 0.3
+"""Variance of the use that a restart hides, over its square: it is reckoned, never seen."""
+HIDDEN_AFTER_DAYS = 7.0
+"""Days that must be known before: the profile's rate says nothing of the item's own."""
 PLAUSIBLE_DAYS = 20.0
 """More than so many days' use, and more than a capacity, in the time since the reading before is not believed."""
 
@@ -61,7 +68,7 @@ def take_uses(slots: Slots, rows: Rows, at_ms: Float64, arrived_ms: Float64, val
     use = np.where(running, 0.0, np.where((value >= 0.0) & (value <= plausible), value, 0.0))
     odd = ~running & (use != value)
     if running.any():
-        counted, leapt = _counter(state, running & ~late, value, plausible)
+        counted, leapt = _counter(state, running & ~late, at_ms, value, plausible)
         use += counted
         odd |= leapt
     state[OUTLIERS] += 0.02 * (odd - state[OUTLIERS])
@@ -98,7 +105,9 @@ def _begin(state: Float64, fixed: Float64, first: Bools, at_ms: Float64) -> None
         state[column] = np.where(first, start, state[column])
 
 
-def _counter(state: Float64, which: Bools, value: Float64, plausible: Float64) -> tuple[Float64, Bools]:
+def _counter(
+    state: Float64, which: Bools, at_ms: Float64, value: Float64, plausible: Float64
+) -> tuple[Float64, Bools]:
     """(use, odd): what the readings of running counters say was used since the one before, and which are doubted."""
     begun = which & np.isnan(state[TOTAL])
     moved = np.where(begun, 0.0, value - state[TOTAL])
@@ -108,8 +117,20 @@ def _counter(state: Float64, which: Bools, value: Float64, plausible: Float64) -
     settled = doubted & (state[DOUBT] > 0.0) & (since >= 0.0) & (since <= plausible)
     # A counter that started again counts from zero: all that it shows is use, if that can be.
     restarted = settled & (state[DOUBT_VALUE] < state[TOTAL]) & (value <= plausible)
-    use = np.where(fits, moved, np.where(restarted, value, np.where(settled, since, 0.0)))
+    hidden = np.where(restarted, _hidden(state, at_ms, value), 0.0)
+    state[VARIANCE] += HIDDEN_ERROR * hidden * hidden
+    use = np.where(fits, moved, np.where(restarted, value + hidden, np.where(settled, since, 0.0)))
+    begins = doubted & ~settled & (state[DOUBT] == 0.0)
+    state[DOUBT_MS] = np.where(begins, state[LAST_MS], state[DOUBT_MS])
     state[DOUBT] = np.where(which, np.where(doubted & ~settled, 1.0, 0.0), state[DOUBT])
     state[DOUBT_VALUE] = np.where(doubted & ~settled, value, state[DOUBT_VALUE])
     state[TOTAL] = np.where(begun | fits | settled, value, state[TOTAL])
     return use, doubted & ~settled
+
+
+def _hidden(state: Float64, at_ms: Float64, value: Float64) -> Float64:
+    """(n,) use that a restart hides: what the rate lets expect since the last reading before it, less what was counted since."""
+    days = np.maximum(at_ms - state[DOUBT_MS], 0.0) / DAY_MS
+    known = state[DAYS_COUNTED] >= HIDDEN_AFTER_DAYS
+    hidden: Float64 = np.where(known, np.maximum(state[RATE] * days - value, 0.0), 0.0)
+    return hidden
