@@ -25,6 +25,8 @@ LEARNED_DAYS = 14.0
 """How long it takes to learn how an item is used. Until then a part of what is uncertain is what waiting will tell."""
 SPEAKS_DAYS = 1.5
 """An item that has been silent for longer is not waited for: it may say nothing until it is empty."""
+KNOWN_READINGS, SILENT_DAYS = 3, 7.0
+"""Of an item with fewer readings it is not known yet how often it speaks, until it has been silent for so long."""
 LEARNED_SHARE = 0.25
 """Of the median time to empty: what lasts for months is learned more slowly than what lasts for days."""
 
@@ -98,8 +100,9 @@ class TimeToEmpty:
 
 def learned(forecast: Forecast) -> float:
     """How much of what an item's readings can tell of its use is known, 0 to 1. One that is silent tells nothing by waiting."""
-    if forecast.at_ms - forecast.reading_ms > SPEAKS_DAYS * DAY_MS:
-        return 1.0
+    silent_days = (forecast.at_ms - forecast.reading_ms) / DAY_MS
+    if silent_days > SPEAKS_DAYS:
+        return 1.0 if forecast.readings >= KNOWN_READINGS or silent_days > SILENT_DAYS else 0.5
     return min(forecast.history_days / max(LEARNED_DAYS, LEARNED_SHARE * forecast.days[_MEDIAN]), 1.0)
 
 

@@ -22,7 +22,7 @@ from star.records import Tick, decode
 from star.times import DAY_MS
 from starloop.watching.honesty import Honesty
 from stream.analysis import Analysis
-from stream.detectors.calibrate import SAID, WIDENED_BY
+from stream.detectors.calibrate import SAID, in_force
 from stream.detectors.columns import (
     LAST_MS,
     LEG_05,
@@ -92,7 +92,7 @@ class Side:
         if total >= leg[LEG_QUANTITY] > 0.0:
             took *= float(leg[LEG_QUANTITY]) / total
         median = max(float(leg[LEG_50]), 1e-3)
-        spread = np.log(np.maximum(leg[_QUANTILES], 1e-3) / median) * (1.0 + leg[list(WIDENED_BY)])
+        spread = np.log(np.maximum(leg[_QUANTILES], 1e-3) / median) * in_force(leg[:, None])[:, 0]
         off = took - median * np.exp(np.minimum(spread, math.log(1e6)))
         self.loss_days += float(np.maximum(_LEVELS * off, (_LEVELS - 1.0) * off).mean())
         self.took_days += took

@@ -232,10 +232,10 @@ def _merged(first: NDArray[np.bool_], yes: Seen, no: Seen) -> Seen:
 
 
 def _prior(rng: np.random.Generator, rate: Float64) -> tuple[Float64, Float64]:
-    """A prior rate and its spread; for a quarter, the profile's idea of a typical customer is itself off."""
+    """A prior rate and its spread; for a sixth, the profile's idea of a typical customer is itself off."""
     spread = np.exp(rng.uniform(np.log(1.3), np.log(5.0), rate.size))
     own = np.log(spread) / 1.2815515655446004 * rng.normal(0.0, 1.0, rate.size)
-    off = np.where(rng.random(rate.size) < 0.25, rng.normal(0.0, 1.0, rate.size), 0.0)
+    off = np.where(rng.random(rate.size) < 1.0 / 6.0, rng.normal(0.0, 0.7, rate.size), 0.0)
     return np.maximum(rate, 1e-3) * np.exp(-own - off), spread
 
 

@@ -40,7 +40,7 @@ from stream.detectors.columns import (
     Float64,
     Slots,
 )
-from stream.detectors.outlook import Basis, Outlook, ask
+from stream.detectors.outlook import Basis, Outlook, ask, multipliers
 from stream.state import Rows
 
 Bools = NDArray[np.bool_]
@@ -53,9 +53,9 @@ MISS_EXPECTED = 0.485
 """The mean distance from the median of a normal distribution, in units of the distance of its 5 and 95 % quantiles."""
 MISS_MAX = 2.5
 """A leg further off counts as this far."""
-PRIOR_LEGS, MEMORY_LEGS = 6.0, 16.0
+PRIOR_LEGS, MEMORY_LEGS = 5.0, 16.0
 """The model's own spread counts as so many legs on each side, and of the item's own so many are remembered."""
-KNOWN_DAYS = 28.0
+KNOWN_DAYS = 21.0
 """What a forecast of an item known for less is worth says little of those to come, and counts for less."""
 DISTANCE_MIN, TIME_MIN_DAYS = 0.02, 1e-3
 SPREAD_MIN, SPREAD_MAX = 0.6, 1.8
@@ -63,8 +63,6 @@ SPREAD_MIN, SPREAD_MAX = 0.6, 1.8
 OVERDUE = 3.0
 """A leg that takes so many times its 95 % quantile is a miss, and over."""
 SAID = (0.05, 0.25, 0.50, 0.75, 0.95)
-WIDENED_BY = (WIDENING_EARLY, WIDENING_EARLY, WIDENING_EARLY, WIDENING_LATE, WIDENING_LATE)
-"""Which column widens each of the quantiles that were said."""
 LEVELS_SAID = tuple(QUANTILES.index(level) for level in SAID)
 LEVEL_MIN, LEVEL_MAX = 0.01, 0.99
 """Levels outside the quantiles that were said are told up to these."""
@@ -94,6 +92,12 @@ def legs(slots: Slots, outlook: Outlook, basis: Basis, scorer: Scorer) -> None:
     slots.table["look"][rows] = columns.T
 
 
+def in_force(columns: Float64) -> Float64:
+    """(5, n) by which the log-spread of the quantiles that were said is multiplied. columns: (look columns, n)."""
+    factor = multipliers(1.0 + columns[WIDENING_EARLY], 1.0 + columns[WIDENING_LATE])
+    return np.ascontiguousarray(factor[:, list(LEVELS_SAID)].T)
+
+
 def level_of(columns: Float64, took: Float64) -> Float64:
     """(n,) at which probability level of the forecast given at its start each leg ended, after `took` days.
 
@@ -101,7 +105,7 @@ def level_of(columns: Float64, took: Float64) -> Float64:
     as between the last two, until LEVEL_MIN and LEVEL_MAX. columns: (look columns, n) before the legs are compared.
     """
     said = np.log(np.maximum(columns[[LEG_05, LEG_25, LEG_50, LEG_75, LEG_95]], TIME_MIN_DAYS))
-    away = (said - said[2]) * (1.0 + columns[list(WIDENED_BY)])
+    away = (said - said[2]) * in_force(columns)
     away = np.maximum.accumulate(away + STEP_MIN * np.arange(len(SAID))[:, None], axis=0)
     off = np.log(np.maximum(took, TIME_MIN_DAYS)) - said[2] + 2 * STEP_MIN
     segment = np.clip((off[None, :] > away[1:-1]).sum(axis=0), 0, len(SAID) - 2)
@@ -129,15 +133,15 @@ def _compare(columns: Float64, over: Bools, took: Float64, weight: Float64) -> N
     off = np.abs(np.log(np.maximum(took, TIME_MIN_DAYS) / median))
     late = took > median
     columns[LEGS] += over
-    for side, edge, inner, widening, misses, learned in (
-        (over & ~late, LEG_05, LEG_25, WIDENING_EARLY, MISSES_EARLY, LEARNED_EARLY),
-        (over & late, LEG_95, LEG_75, WIDENING_LATE, MISSES_LATE, LEARNED_LATE),
+    spread = in_force(columns)
+    for side, edge, inner, widening, misses, learned, at in (
+        (over & ~late, LEG_05, LEG_25, WIDENING_EARLY, MISSES_EARLY, LEARNED_EARLY, (0, 1)),
+        (over & late, LEG_95, LEG_75, WIDENING_LATE, MISSES_LATE, LEARNED_LATE, (4, 3)),
     ):
         distance = np.abs(np.log(np.maximum(columns[edge], TIME_MIN_DAYS) / median))
         near = np.abs(np.log(np.maximum(columns[inner], TIME_MIN_DAYS) / median))
-        spread = 1.0 + columns[widening]
-        columns[LEGS_IN_90] += side & (off <= spread * distance)
-        columns[LEGS_IN_50] += side & (off <= spread * near)
+        columns[LEGS_IN_90] += side & (off <= spread[at[0]] * distance)
+        columns[LEGS_IN_50] += side & (off <= spread[at[1]] * near)
         counts = np.where(side, weight, 0.0)
         columns[learned] = np.minimum(columns[learned] + counts, MEMORY_LEGS)
         miss = np.minimum(off / np.maximum(distance, DISTANCE_MIN), MISS_MAX)

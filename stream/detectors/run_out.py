@@ -56,6 +56,9 @@ FIRST_LOW_SHARE = 0.01
 _Q05 = QUANTILES.index(0.05)
 LOOK_GAP_MS = 30_000.0
 """A slot whose level has hardly changed is looked at no more often than this, however often it reports."""
+IMMINENT_NETS, GAP_OF_DAYS = 0.4, 0.01
+"""One whose 5 % quantile is further away than such a share of the net is not imminent: it is looked at again after this share
+of those days."""
 GAP_SHARE = 0.01
 """Of the capacity: what counts as hardly changed."""
 
@@ -202,7 +205,7 @@ class RunOut:
     def _later(self, rows: Rows, at_ms: int) -> Rows:
         """The rows to look at now; the others, looked at a moment ago and little changed since, are woken soon."""
         filters, looks = self.slots.table["filter"], self.slots.table["look"]
-        soon_ms = looks[rows, LOOK_MS] + LOOK_GAP_MS
+        soon_ms = looks[rows, LOOK_MS] + self._gap_ms(rows)
         later: NDArray[np.bool_] = (looks[rows, LOOK_MS] > 0.0) & (soon_ms > at_ms) & (filters[rows, FRESH] < 2.0)
         changed = np.abs(looks[rows, LOOK_LEVEL] - filters[rows, LEVEL])
         later &= changed < GAP_SHARE * self.slots.fixed[rows, F_CAPACITY]
@@ -213,6 +216,14 @@ class RunOut:
         self.wake_ms[put_off] = looks[put_off, WAKE_MS]
         self._wake_next_ms = min(self._wake_next_ms, float(wakes.min()))
         return rows[~later]
+
+    def _gap_ms(self, rows: Rows) -> Float64:
+        """(n,) how long after a look the next one can wait where the level has hardly changed."""
+        days, net = self.slots.table["look"][rows, LOOK_Q05], self.slots.fixed[rows, F_NET]
+        early = GAP_OF_DAYS * DAY_MS * days
+        longest_ms = np.maximum(self.slots.fixed[rows, F_LOOK_MS], LOOK_GAP_MS)
+        waits = days > IMMINENT_NETS * net
+        return np.where(waits, np.clip(early, LOOK_GAP_MS, longest_ms), LOOK_GAP_MS)
 
     def _learn_beside(self, rows: Rows, at_ms: int) -> None:
         """What the days that are over say of weather and absence, and this look of a gauge's drift."""

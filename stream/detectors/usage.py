@@ -105,9 +105,7 @@ def _begin(state: Float64, fixed: Float64, first: Bools, at_ms: Float64) -> None
         state[column] = np.where(first, start, state[column])
 
 
-def _counter(
-    state: Float64, which: Bools, at_ms: Float64, value: Float64, plausible: Float64
-) -> tuple[Float64, Bools]:
+def _counter(state: Float64, which: Bools, at_ms: Float64, value: Float64, plausible: Float64) -> tuple[Float64, Bools]:
     """(use, odd): what the readings of running counters say was used since the one before, and which are doubted."""
     begun = which & np.isnan(state[TOTAL])
     moved = np.where(begun, 0.0, value - state[TOTAL])
@@ -132,5 +130,6 @@ def _hidden(state: Float64, at_ms: Float64, value: Float64) -> Float64:
     """(n,) use that a restart hides: what the rate lets expect since the last reading before it, less what was counted since."""
     days = np.maximum(at_ms - state[DOUBT_MS], 0.0) / DAY_MS
     known = state[DAYS_COUNTED] >= HIDDEN_AFTER_DAYS
-    hidden: Float64 = np.where(known, np.maximum(state[RATE] * days - value, 0.0), 0.0)
+    ever = state[USED] / np.maximum((state[LAST_MS] - state[FIRST_MS]) / DAY_MS, 1.0)  # without the profile's idea of it
+    hidden: Float64 = np.where(known, np.maximum(np.minimum(state[RATE], ever) * days - value, 0.0), 0.0)
     return hidden

@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from star.analyse import Judged
-from stream.detectors.calibrate import LEVEL_MAX, LEVEL_MIN, level_of
+from stream.detectors.calibrate import LEVEL_MAX, LEVEL_MIN, SAID, in_force, level_of
 from stream.detectors.columns import (
     LEG_05,
     LEG_25,
@@ -44,20 +44,20 @@ def told(bench: Bench, name: str, days: np.ndarray, values: np.ndarray) -> list[
     return found
 
 
-def test_truths_drawn_from_the_forecast_fall_evenly_within_it() -> None:
-    """Legs drawn from what was said: 90 % of the levels in 0.05 to 0.95, half in 0.25 to 0.75, and as many on either side."""
+def test_truths_drawn_from_the_forecast_are_at_the_levels_they_were_drawn_from() -> None:
+    """Whatever widens or narrows it: between the quantiles in force a truth is told at its own level."""
     chance = np.random.default_rng(7)
-    median, spread = chance.uniform(0.5, 60.0, 20_000), chance.uniform(0.05, 0.8, 20_000)
+    median, spread = chance.uniform(0.5, 60.0, 2_000), chance.uniform(0.05, 0.8, 2_000)
+    drawn = chance.uniform(0.05, 0.95, median.size)
     for widening in (-0.4, 0.0, 1.5):
-        took = median * np.exp(spread * (1.0 + widening) * chance.standard_normal(median.size))
-        levels = level_of(said(median, spread, widening), took)
-        assert abs(np.mean((levels >= 0.05) & (levels <= 0.95)) - 0.90) < 0.01
-        assert abs(np.mean((levels >= 0.25) & (levels <= 0.75)) - 0.50) < 0.01
-        assert abs(np.mean(levels) - 0.5) < 0.01
-        assert levels.min() >= LEVEL_MIN
-        assert levels.max() <= LEVEL_MAX
-        tenths = np.histogram(levels, bins=10, range=(0.0, 1.0))[0] / levels.size
-        assert np.all(np.abs(tenths - 0.1) < 0.04), tenths
+        columns = said(median, spread, widening)
+        away = np.array(list(NORMAL.values()))[:, None] * spread * in_force(columns)
+        places = [np.interp(level, SAID, one) for level, one in zip(drawn, away.T, strict=True)]
+        levels = level_of(columns, median * np.exp(places))
+        assert np.abs(levels - drawn).max() < 1e-3
+    far = level_of(columns, median * np.exp(20.0 * spread))
+    assert (far <= LEVEL_MAX).all()
+    assert (level_of(columns, median * np.exp(-20.0 * spread)) >= LEVEL_MIN).all()
 
 
 def test_a_truth_at_a_quantile_that_was_said_is_at_its_level() -> None:

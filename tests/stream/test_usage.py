@@ -57,6 +57,20 @@ def test_a_running_counter_counts_through_restarts(restarts: bool) -> None:
     assert bench.forecast("c/beans", 20.0).level == pytest.approx(1000.0 - used, abs=3.0)
 
 
+def test_what_restarts_hide_does_not_add_up() -> None:
+    """A counter read four times a day that starts again every ten days, between readings, stays near the truth for a year."""
+    bench, shown, used = Bench(counter("c", capacity=10_000.0)), 0.0, 0.0
+    for hour in range(24 * 360):
+        if hour % 240 == 123:  # three hours after a reading and three before the next
+            shown = 0.0
+        shown, used = shown + 1.0, used + 1.0
+        if hour % 6 == 0:
+            bench.send("c/beans_total", hour / 24, shown)
+    bench.tick(360.0)
+    hidden = 36 * 3.0  # what the readings never show
+    assert bench.forecast("c/beans", 360.0).level == pytest.approx(10_000.0 - used, abs=0.25 * hidden)
+
+
 @pytest.mark.parametrize("glitch", [0.0, 1e7])
 def test_a_glitch_of_a_running_counter_is_not_use(glitch: float) -> None:
     """One wild value of a counter, after which it goes on as before, changes nothing."""
