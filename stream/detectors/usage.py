@@ -130,6 +130,8 @@ def _hidden(state: Float64, at_ms: Float64, value: Float64) -> Float64:
     """(n,) use that a restart hides: what the rate lets expect since the last reading before it, less what was counted since."""
     days = np.maximum(at_ms - state[DOUBT_MS], 0.0) / DAY_MS
     known = state[DAYS_COUNTED] >= HIDDEN_AFTER_DAYS
-    ever = state[USED] / np.maximum((state[LAST_MS] - state[FIRST_MS]) / DAY_MS, 1.0)  # without the profile's idea of it
+    ever = state[USED] / np.maximum(
+        (state[LAST_MS] - state[FIRST_MS]) / DAY_MS, 1.0
+    )  # without the profile's idea of it
     hidden: Float64 = np.where(known, np.maximum(np.minimum(state[RATE], ever) * days - value, 0.0), 0.0)
     return hidden
