@@ -27,8 +27,8 @@ SPEAKS_DAYS = 1.5
 """An item that has been silent for longer is not waited for: it may say nothing until it is empty."""
 KNOWN_READINGS, SILENT_DAYS = 3, 7.0
 """Of an item with fewer readings it is not known yet how often it speaks, until it has been silent for so long."""
-LEARNED_SHARE = 0.25
-"""Of the median time to empty: what lasts for months is learned more slowly than what lasts for days."""
+LEARNED_SHARE = 1.0
+"""So many times the median time to empty, where that is longer: what lasts for months is learned more slowly."""
 
 _NORMALS = np.array([-2.3263479, -1.6448536, -1.2815516, -0.6744898, 0.0, 0.6744898, 1.2815516, 1.6448536, 2.3263479])
 """The standard normal distribution at QUANTILES."""
