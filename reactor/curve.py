@@ -16,7 +16,7 @@ from star.times import DAY_MS
 
 Floats = NDArray[np.float64]
 
-TRUST_FULL = 0.5
+TRUST_FULL = 0.3
 """Below this trust the early tail of a forecast counts for less: distrust never fires an order."""
 TRUST_LEAST = 0.1
 LATEST_DAYS = 10.0 * DAYS_MAX

@@ -33,7 +33,7 @@ from stream.detectors.columns import (
 
 STUCK_READINGS = 6
 """Equal readings in a row of a sensor whose readings otherwise differ: it is stuck."""
-STUCK_EQUAL_MAX, STUCK_RISES_MIN = 0.15, 0.15
+STUCK_EQUAL_MAX, STUCK_RISES_MIN = 0.15, 0.05
 """Of neighbours equal at most, and rising at least, so large a share: the sensor's readings are taken to differ."""
 EQUAL_COUNTED = 2.0
 """Of equal readings in a row, so many count for the share of equal neighbours: a sensor that sticks is not a coarse one."""
