@@ -38,6 +38,7 @@ from stream.detectors.columns import (
     PENDING_MS,
     RATE,
     RATE_VARIANCE,
+    SAME,
     SAME_MS,
     SEEN,
     SHOWS,
@@ -51,7 +52,7 @@ from stream.detectors.columns import (
 )
 from stream.detectors.doubt import GATE
 from stream.detectors.plausible_time import plausible_ms
-from stream.detectors.sensor import count_same, learn_noise, learn_step, sensor
+from stream.detectors.sensor import STUCK_READINGS, count_same, learn_noise, learn_step, sensor
 from stream.state import Rows
 
 GATE_UP_SHARE, GATE_DOWN_SHARE = 0.02, 0.03
@@ -80,6 +81,7 @@ def take_levels(slots: Slots, rows: Rows, at_ms: Float64, arrived_ms: Float64, v
     now = ~late
     days, predicted, variance = _predict(state, at_ms)
     step, noise = sensor(state, fixed)
+    stood = state[SAME] >= STUCK_READINGS
     now &= ~count_same(state, fixed, now & ~first, at_ms, value)
     random = noise * noise
     off = value - predicted
@@ -98,7 +100,8 @@ def take_levels(slots: Slots, rows: Rows, at_ms: Float64, arrived_ms: Float64, v
         jump[at], expected[at] = deliveries.show(
             slots, state, fixed, rows, at, at_ms, value, predicted, variance + random
         )
-        near &= jump == 0.0
+        # One reading of a gauge that stood still is no word against what was declared since: it may stand still again.
+        near &= (jump == 0.0) & ~(stood & waits)
     doubted = now & ~near & (jump == 0.0)
     state[OUTLIERS] += np.where(now, 0.02, 0.0) * (doubted - state[OUTLIERS])
     learn_noise(state, fixed, near & ~first & (days * DAY_MS <= NEAR_MS), value, days)

@@ -42,6 +42,19 @@ def test_a_delivery_counts_for_as_long_as_the_gauge_is_stuck() -> None:
     assert bench.stages() == ["declared"]
 
 
+def test_one_wild_reading_of_a_stuck_gauge_takes_back_no_delivery() -> None:
+    """It reads empty once, just as it would be without what came, and sticks again: what came is there all the same."""
+    bench, truth = Bench(tank("t")), Tank(6)
+    bench.play("t/oil", four_a_day(truth, 15.0))
+    held = truth.reading()
+    bench.play("t/oil", [(15.0, held)])
+    truth.level += 500.0
+    bench.declare("t/oil", 15.1, quantity=500.0)
+    for day, _ in four_a_day(truth, 9.0, 15.25):
+        bench.play("t/oil", [(day, 0.0 if day == 22.75 else held)])
+        assert bench.forecast("t/oil", day).level == pytest.approx(truth.level, abs=80.0)
+
+
 def test_what_came_to_an_empty_silent_item_counts_from_nothing() -> None:
     """Reckoned empty for days and then filled, all in one silence: what came is there, and is used from then on."""
     bench = Bench(tank("t"))
