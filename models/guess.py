@@ -20,6 +20,9 @@ SPREAD_MIN, SPREAD_MAX = 0.03, 2.0
 """Of the guess, in the logarithm of days."""
 DEVIATES_MAX = 8.0
 """No quantile is further from the guess's centre than so many of its spreads."""
+EARLIEST, EARLIEST_SPREADS = 2.0, 2.5
+"""Nor is the first one earlier, in the logarithm of days, than the larger of this and so many early spreads: a guess that is wide already
+says by itself what may happen."""
 CENTRE_MIN_DAYS = 0.02
 SILENT_LEFT = 0.1
 """Of the days of a silence: what is left by the rate is taken to last so long at least, as it is not known to be empty."""
@@ -73,7 +76,10 @@ def days_to_empty(out: Float32, guess: Guess) -> Float64:
     """(n, 9) days to empty at star.analyse.QUANTILES, 0 to DAYS_MAX, from the model's (n, 9) output."""
     deviates = np.clip(out.astype(np.float64), -DEVIATES_MAX, DEVIATES_MAX)
     spread = np.where(deviates < 0.0, guess.early[:, None], guess.late[:, None])
-    days: Float64 = guess.centre[:, None] * np.exp(spread * deviates)
+    logs = spread * deviates
+    # All early quantiles are drawn in together, so that they stay apart.
+    beyond = logs[:, :1] / -np.maximum(EARLIEST, EARLIEST_SPREADS * guess.early)[:, None]
+    days: Float64 = guess.centre[:, None] * np.exp(np.where(logs < 0.0, logs / np.maximum(beyond, 1.0), logs))
     return np.minimum(days, DAYS_MAX)
 
 

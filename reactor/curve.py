@@ -98,12 +98,18 @@ class TimeToEmpty:
         return reached, area
 
 
-def learned(forecast: Forecast) -> float:
-    """How much of what an item's readings can tell of its use is known, 0 to 1. One that is silent tells nothing by waiting."""
-    silent_days = (forecast.at_ms - forecast.reading_ms) / DAY_MS
-    if silent_days > SPEAKS_DAYS:
+def learned(forecast: Forecast, *, counted: bool = False) -> float:
+    """How much of what an item's readings can tell of its use is known, 0 to 1. A silent gauge tells nothing by being waited for.
+
+    counted: its use is counted, so that silence tells that it is not used.
+    """
+    silent_days = max((forecast.at_ms - forecast.reading_ms) / DAY_MS, 0.0)
+    known_days = forecast.history_days
+    if counted:
+        known_days += silent_days
+    elif silent_days > SPEAKS_DAYS:
         return 1.0 if forecast.readings >= KNOWN_READINGS or silent_days > SILENT_DAYS else 0.5
-    return min(forecast.history_days / max(LEARNED_DAYS, LEARNED_SHARE * forecast.days[_MEDIAN]), 1.0)
+    return min(known_days / max(LEARNED_DAYS, LEARNED_SHARE * forecast.days[_MEDIAN]), 1.0)
 
 
 def _early_tail(forecast: Forecast) -> float:

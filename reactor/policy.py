@@ -33,7 +33,7 @@ class Costs:
     """Money: of one run-out, of each day empty, of holding the order's packs a day, and of a unit that does not fit.
 
     room: what fits beside the present level in the slot's unit, or None where all fits; quantity: of the order; lasts_days: how
-    long that quantity will last; level: at present; packs_left: the same in packs.
+    long that quantity will last; level: at present; packs_left: the same in packs; counted: use is counted, not a level measured.
     """
 
     stockout: float
@@ -44,6 +44,7 @@ class Costs:
     unit_price: float = 0.0
     lasts_days: float = math.inf
     packs_left: float = 1.0
+    counted: bool = False
     level: float = 0.0
 
     def shifted(self, shift: float) -> Costs:
@@ -114,7 +115,7 @@ def timing(
     cost, empty = _costs(forecast, curve, grid, costs, prices)
     best = int(cost[1:].argmin()) + 1
     now, later, risk = float(cost[0]), float(cost[best]), float(empty[0])
-    unknown = 1.0 - learned(forecast)
+    unknown = 1.0 - learned(forecast, counted=costs.counted)
     if unknown > 0.0:
         later += unknown * min(_cost_of_learning(curve, grid, costs) - later, 0.0)
     act = now < later or (now == later and risk > 0.0)

@@ -144,6 +144,7 @@ def slot_costs(item: SlotItem, forecast: Forecast, quote: Quote | None) -> Costs
         unit_price=0.0 if quote is None else quote.price / quote.quantity,
         lasts_days=quantity / forecast.rate_per_day if forecast.rate_per_day > 0.0 else math.inf,
         packs_left=max(forecast.level, 0.0) / item.pack,
+        counted=item.signal is Signal.USAGE,
         level=max(forecast.level, 0.0),
     )
 
