@@ -20,8 +20,8 @@ SPREAD_MIN, SPREAD_MAX = 0.03, 2.0
 """Of the guess, in the logarithm of days."""
 DEVIATES_MAX = 8.0
 """No quantile is further from the guess's centre than so many of its spreads."""
-EARLIEST, EARLIEST_SPREADS = 2.0, 2.5
-"""Nor is the first one earlier, in the logarithm of days, than the larger of this and so many early spreads: a guess that is wide already
+EARLIEST, EARLIEST_SPREADS = 2.4, 2.5
+"""Nor is the first one earlier than the middle one, in the logarithm of days, by more than the larger of this and so many early spreads: a guess that is wide already
 says by itself what may happen."""
 CENTRE_MIN_DAYS = 0.02
 SILENT_LEFT = 0.1
@@ -77,9 +77,12 @@ def days_to_empty(out: Float32, guess: Guess) -> Float64:
     deviates = np.clip(out.astype(np.float64), -DEVIATES_MAX, DEVIATES_MAX)
     spread = np.where(deviates < 0.0, guess.early[:, None], guess.late[:, None])
     logs = spread * deviates
+    middle = logs[:, logs.shape[1] // 2, None]
+    under = logs - middle
     # All early quantiles are drawn in together, so that they stay apart.
-    beyond = logs[:, :1] / -np.maximum(EARLIEST, EARLIEST_SPREADS * guess.early)[:, None]
-    days: Float64 = guess.centre[:, None] * np.exp(np.where(logs < 0.0, logs / np.maximum(beyond, 1.0), logs))
+    beyond = under[:, :1] / -np.maximum(EARLIEST, EARLIEST_SPREADS * guess.early)[:, None]
+    under = np.where(under < 0.0, under / np.maximum(beyond, 1.0), under)
+    days: Float64 = guess.centre[:, None] * np.exp(middle + under)
     return np.minimum(days, DAYS_MAX)
 
 
