@@ -21,8 +21,8 @@ SPREAD_MIN, SPREAD_MAX = 0.03, 2.0
 DEVIATES_MAX = 8.0
 """No quantile is further from the guess's centre than so many of its spreads."""
 EARLIEST, EARLIEST_SPREADS = 2.4, 2.5
-"""Nor is the first one earlier than the middle one, in the logarithm of days, by more than the larger of this and so many early spreads: a guess that is wide already
-says by itself what may happen."""
+"""Nor is the first one earlier than the middle one, in the logarithm of days, by more than the larger of this and so many early
+spreads: a guess that is wide already says by itself what may happen."""
 CENTRE_MIN_DAYS = 0.02
 SILENT_LEFT = 0.1
 """Of the days of a silence: what is left by the rate is taken to last so long at least, as it is not known to be empty."""
