@@ -27,10 +27,7 @@ CENTRE_MIN_DAYS = 0.02
 SILENT_LEFT = 0.1
 """Of the days of a silence: what is left by the rate is taken to last so long at least, as it is not known to be empty."""
 
-_EARLY, _LATE = (
-    2.3263478740408408,
-    1.6448536269514722,
-)  # deviates of the 1 and of the 95 % quantile of the time to empty
+_EARLY, _LATE = 2.3263478740408408, 1.6448536269514722  # deviates of the 1 and the 95 % quantile of the time to empty
 _STEPS = 8  # towards those quantiles, halving the distance in logarithms
 
 
@@ -74,9 +71,8 @@ def first_guess(
 
 def days_to_empty(out: Float32, guess: Guess) -> Float64:
     """(n, 9) days to empty at star.analyse.QUANTILES, 0 to DAYS_MAX, from the model's (n, 9) output."""
-    deviates = np.clip(out.astype(np.float64), -DEVIATES_MAX, DEVIATES_MAX)
-    spread = np.where(deviates < 0.0, guess.early[:, None], guess.late[:, None])
-    logs = spread * deviates
+    said = np.clip(out.astype(np.float64), -DEVIATES_MAX, DEVIATES_MAX)
+    logs = said * np.where(said < 0.0, guess.early[:, None], guess.late[:, None])
     middle = logs[:, logs.shape[1] // 2, None]
     under = logs - middle
     # All early quantiles are drawn in together, so that they stay apart.

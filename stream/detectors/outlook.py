@@ -42,7 +42,7 @@ from stream.detectors.columns import (
     Float64,
     Slots,
 )
-from stream.detectors.reckoning import fallen, grounds, reckoned, spread
+from stream.detectors.reckoning import fallen, grounds, spread
 from stream.detectors.sensor import sensor, surely_stuck
 from stream.state import Rows
 
@@ -92,16 +92,13 @@ def look(slots: Slots, rows: Rows, at_ms: int, scorer: Scorer) -> tuple[Outlook,
     state, fixed = slots.gather(rows), slots.fixed[rows].T
     state[RATE] = slots.beside.ordinary_rate(slots.table, rows, state[RATE], at_ms)
     silent_days = _silent_days(state, fixed, at_ms)
-    silent_days -= np.minimum(slots.beside.idle_days(slots.table, rows, state[LAST_MS], at_ms), silent_days)
-    since_ms = state[LAST_MS].copy()
-    level, now = state[LEVEL], fallen(state[LEVEL], state[RATE] * silent_days)
+    level, since_ms = state[LEVEL].copy(), state[LAST_MS].copy()
     levels = np.nonzero(fixed[F_COUNTS] == 0.0)[0]
     if levels.size:
-        part, of_part = state[:, levels], fixed[:, levels]
-        level[levels], since_ms[levels] = grounds(slots, rows[levels], part, of_part)
-        now[levels] = reckoned(slots, rows[levels], part, of_part, at_ms)
-        known_until = slots.beside.idle_days(slots.table, rows[levels], since_ms[levels], at_ms)
-        silent_days[levels] = np.maximum((at_ms - since_ms[levels]) / DAY_MS - known_until, 0.0)
+        level[levels], since_ms[levels] = grounds(slots, rows[levels], state[:, levels], fixed[:, levels])
+        silent_days[levels] = np.maximum(at_ms - since_ms[levels], 0.0) / DAY_MS
+    silent_days -= np.minimum(slots.beside.idle_days(slots.table, rows, since_ms, at_ms), silent_days)
+    now = fallen(level, state[RATE] * silent_days)
     read_high = np.clip(slots.beside.reads_high(slots.table, rows, fixed[F_CAPACITY]), None, np.maximum(now, 0.0))
     before_days = np.maximum(since_ms - state[LAST_MS], 0.0) / DAY_MS
     basis = _basis(slots, rows, state, fixed, level - read_high, before_days, silent_days, at_ms)
