@@ -13,6 +13,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, cast
 
 import faust
@@ -48,6 +49,8 @@ BUFFERED_EVENTS_MAX = 128
 """Records of a topic that wait for their agent in memory; one may hold 2,000 readings."""
 RETAIN_EVERY_S = 600.0
 RETRY_S = 0.5
+HELD_S_MAX = 0.005
+"""So long records are taken before others on the event loop have their turn."""
 """Before the log is asked again when it was away."""
 _log = structlog.get_logger("stream")
 
@@ -254,6 +257,7 @@ class AnalysisAgent:
 
     async def run(self, stream: StreamT[Any]) -> None:
         """The agent."""
+        turn_s = 0.0
         async for event in stream.events():
             message = event.message
             worker = self.workers.get(message.partition)
@@ -264,6 +268,9 @@ class AnalysisAgent:
                     await self._hooks.wait(wire)
                 if not await self._take(worker, offset, wire, event):
                     break  # the partition went while this was done; its records are another's business now
+                if monotonic() >= turn_s:
+                    await asyncio.sleep(0)
+                    turn_s = monotonic() + HELD_S_MAX
 
     async def _take(self, worker: PartitionWorker, offset: int, wire: bytes, event: EventT[Any]) -> bool:
         """Takes one record, while the partition is still the worker's; whether it was to the end."""

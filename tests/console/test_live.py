@@ -13,7 +13,7 @@ import pytest
 from console.access.accounts import OWNER, Account
 from console.app import create_app
 from console.live import KEYS_MAX, Hub
-from console.server import link, listening, serving
+from console.server import GRACE_S, link, listening, serving
 from console.web import Console
 from star.errors import InputError
 from tests.console.neighbourhood import Neighbourhood
@@ -103,7 +103,7 @@ async def test_the_service_stops_at_once_though_a_browser_listens(console: Conso
             lines = answer.aiter_lines()
             await anext(lines)
             began = asyncio.get_running_loop().time()
-        assert asyncio.get_running_loop().time() - began < 2
+        assert asyncio.get_running_loop().time() - began < GRACE_S
         await answer.aclose()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -161,17 +160,3 @@ def test_days_to_empty_are_the_guess_moved_by_its_spreads_and_never_beyond_the_l
     assert np.allclose([deviates(days[0, at : at + 1], guess)[0] for at in range(3)], [-1.0, 0.0, 2.0])
     far = Guess(np.array([3000.0]), np.array([1.0]), np.array([1.0]))
     assert days_to_empty(np.array([[50.0]], dtype=np.float32), far).tolist() == [[DAYS_MAX]]
-
-
-def test_features_of_a_thousand_items_take_a_few_milliseconds() -> None:
-    """Measured: 1 µs an item; the bound leaves room for a busy machine."""
-    known = rows(1000)
-    run_out_features(known)
-    best_s = min(_seconds(known) for _ in range(30))
-    assert best_s < 6e-3
-
-
-def _seconds(known: Known) -> float:
-    begun = time.perf_counter()
-    run_out_features(known)
-    return time.perf_counter() - begun

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +45,8 @@ def doctor(*arguments: str, **environment: str) -> tuple[int, list[dict[str, Any
     return result.exit_code, json.loads(result.stdout)["findings"], result.output
 
 
-def test_with_every_server_away_each_is_a_finding_with_its_remedy_within_seconds(tmp_path: Path) -> None:
-    """Kafka, PostgreSQL, InfluxDB and a role: no trace of a stack, no password, exit 1, under twenty seconds."""
-    started_s = time.monotonic()
+def test_with_every_server_away_each_is_a_finding_with_its_remedy(tmp_path: Path) -> None:
+    """Kafka, PostgreSQL, InfluxDB and a role: no trace of a stack, no password, exit 1."""
     status, found, said = doctor(
         "--data",
         str(tmp_path),
@@ -66,7 +64,6 @@ def test_with_every_server_away_each_is_a_finding_with_its_remedy_within_seconds
     assert "Traceback" not in said
     assert "hidden-word" not in said
     assert "secret-token" not in said
-    assert time.monotonic() - started_s < 20.0
 
 
 async def make_topics(options: KafkaOptions) -> KafkaClient:

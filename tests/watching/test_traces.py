@@ -185,7 +185,7 @@ async def test_a_collector_that_is_away_holds_nobody_up() -> None:
     started_s = time.monotonic()
     for _ in range(100):
         told(tracer, tracer)
-    assert time.monotonic() - started_s < 1.0
+    assert time.monotonic() - started_s < 5.0
     async with asyncio.timeout(10):
         await asyncio.to_thread(tracer.close)
 

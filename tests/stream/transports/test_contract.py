@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -50,12 +49,10 @@ async def test_a_waiting_follower_gets_a_record_at_once(rig: Rig) -> None:
     follower = rig.client.follow(["input"])
     await follower.start()
     assert await follower.fetch(wait_s=0.3) == []
-    waiting = asyncio.create_task(follower.fetch(wait_s=10))
+    waiting = asyncio.create_task(follower.fetch(wait_s=60))
     await asyncio.sleep(0.3)
-    start = time.monotonic()
     await rig.client.append(entries("input", 0, 0, 1))
-    assert values(await waiting) == [b"0"]
-    assert time.monotonic() - start < 2
+    assert values(await asyncio.wait_for(waiting, 20)) == [b"0"]
     await follower.close()
 
 

@@ -54,9 +54,7 @@ async def counting_run(log: SqliteLog, values: list[bytes], ticks: list[float]) 
     await log.append_async("input", values)
     await until(lambda: len(passed) == len(values))
     await asyncio.sleep(0.2)
-    start = time.monotonic()
-    await app.stop()
-    assert time.monotonic() - start < 5
+    await asyncio.wait_for(app.stop(), 30)
     return dict(table)
 
 
@@ -112,9 +110,7 @@ async def test_a_log_that_fails_stops_the_app_with_its_reason(tmp_path: Path) ->
         await asyncio.wait_for(watching, 5)
     with pytest.raises(ProducerSendError):
         await app.topic("out").send(value=b"y")
-    start = time.monotonic()
-    await app.stop()
-    assert time.monotonic() - start < 10
+    await asyncio.wait_for(app.stop(), 30)
 
 
 async def test_a_transport_finds_its_log_by_url(tmp_path: Path) -> None:
