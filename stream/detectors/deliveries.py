@@ -61,6 +61,8 @@ CAME_ODDS = 6.0
 DENIED_MIN, DENIED_MS = 3.0, 2.0 * DAY_MS
 DENIED_FEW_MIN, DENIED_FEW_MS = 2.0, 6.0 * DAY_MS
 """Believed readings that differ from each other and don't show a declaration, and how long after it: then it is forgotten."""
+EMPTY_SHARE, DENIED_EMPTY_MS = 0.01, 0.5 * DAY_MS
+"""Of the capacity: so little in use, and a spare pack would have been opened; so long after it was declared."""
 SHOWS_SHARE = 1.1
 """A gauge that shows more of the capacity than this has spare packs in it."""
 
@@ -174,11 +176,13 @@ def deny(slots: Slots, state: Float64, rows: Rows, at: Rows, at_ms: Float64, val
         one, kept = state[:, place], court[rows[place]]
         fixed = slots.fixed[rows[place]]
         since_ms = at_ms[place] - one[PENDING_MS]
-        if since_ms > 0.0 and abs(value[place] - one[LAST_VALUE]) > 1e-9 * max(abs(value[place]), 1.0):
+        # Nobody leaves a pack unopened beside an empty one.
+        empty = bool(fixed[F_SPARE]) and value[place] <= EMPTY_SHARE * fixed[F_CAPACITY]
+        if since_ms > 0.0 and (empty or abs(value[place] - one[LAST_VALUE]) > 1e-9 * max(abs(value[place]), 1.0)):
             kept[DENIED] += 1.0
-            gone = kept[DENIED] >= DENIED_MIN and since_ms >= DENIED_MS
+            gone = kept[DENIED] >= DENIED_MIN and since_ms >= (DENIED_EMPTY_MS if empty else DENIED_MS)
             gone |= kept[DENIED] >= DENIED_FEW_MIN and since_ms >= DENIED_FEW_MS
-            if gone and (not fixed[F_SPARE] or kept[SHOWS]):
+            if gone and (not fixed[F_SPARE] or kept[SHOWS] or empty):
                 one[PENDING] = one[SPARE] = 0.0
                 kept[DENIED] = 0.0
         if kept[RECKONED_MS] > at_ms[place]:

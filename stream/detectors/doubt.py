@@ -74,6 +74,8 @@ TELL_SHARE, TELL_PACKS, TELL_SHARE_MIN = 0.08, 0.3, 0.03
 """A rise is told as a refill from so much of the capacity, or of a pack where that is less, but not under the last."""
 JUMP_MEMORY_MS = 3.0 * DAY_MS
 """How long before its declaration a delivery may be seen in the level, and how long a jump can be taken back."""
+SAID_SHARE = 0.1
+"""A rise that differs from what was declared by no more of it shows just that."""
 BACK_SHARE = 0.2
 """The level has come back when a jump differs from the one before by no more of it."""
 
@@ -176,7 +178,7 @@ def believe(
             came[number] = off if _never_rose(slots, one, int(rows[place]), moment, -off) else 0.0
             continue
         came[number] = off
-        if _never_fell(slots, one, int(rows[place]), moment, off):
+        if not _awaits(slots, one, int(rows[place]), moment) and _never_fell(slots, one, int(rows[place]), moment, off):
             news = 0.0
         else:
             news = _match(slots, one, fixed[:, place], int(rows[place]), moment, off)
@@ -196,10 +198,18 @@ def _least_told(fixed: Float64) -> Float64:
 
 
 def _never_rose(slots: Slots, state: Float64, row: int, at_ms: float, fall: float) -> bool:
-    """Whether a fall takes back a rise that was believed lately; else it is remembered, to be taken back itself."""
+    """Whether a fall takes back a rise that was believed lately; else it is remembered, to be taken back itself.
+
+    A rise that readings went on to show was one, and what fell since was used: sooner, where the rise was declared, and at once,
+    where it was just what was declared.
+    """
     court = slots.table["court"][row]
     rose = court[ROSE]
-    if rose > 0.0 and at_ms - court[ROSE_MS] <= JUMP_MEMORY_MS and abs(fall - rose) <= BACK_SHARE * rose:
+    said = court[ROSE_TOOK]
+    stood = state[LAST_MS] - court[ROSE_MS] > (AGREEING_MS if said > 0.0 else AGREEING_TWO_MS)
+    stood |= said > 0.0 and abs(rose - said) <= SAID_SHARE * said
+    lately = at_ms - court[ROSE_MS] <= JUMP_MEMORY_MS
+    if rose > 0.0 and lately and not stood and abs(fall - rose) <= BACK_SHARE * rose:
         state[PENDING if slots.fixed[row, F_SPARE] == 0.0 else SPARE] += court[ROSE_TOOK]
         court[ROSE] = state[JUMP] = 0.0
         return True
@@ -221,13 +231,19 @@ def _never_fell(slots: Slots, state: Float64, row: int, at_ms: float, rise: floa
     return True
 
 
+def _awaits(slots: Slots, state: Float64, row: int, at_ms: float) -> bool:
+    """Whether something declared is not seen yet that a rise at `at_ms` may be. state: one item's."""
+    waits = state[PENDING if slots.fixed[row, F_SPARE] == 0.0 else SPARE]
+    return bool(waits > 0.0 and at_ms >= state[PENDING_MS] - JUMP_MEMORY_MS)
+
+
 def _match(slots: Slots, state: Float64, fixed: Float64, row: int, at_ms: float, rise: float) -> float:
     """What of a rise is news: nothing of one that a declaration or a spare pack explains. state, fixed: one item's."""
     court = slots.table["court"][row]
     waited = PENDING if fixed[F_SPARE] == 0.0 else SPARE
     waits = float(state[waited])
     court[ROSE], court[ROSE_MS], court[ROSE_TOOK] = rise, at_ms, 0.0
-    if waits <= 0.0 or at_ms < state[PENDING_MS] - JUMP_MEMORY_MS:
+    if not _awaits(slots, state, row, at_ms):
         return rise
     if waited == PENDING:
         left = 0.0 if rise >= GONE_SHARE * waits else waits - rise

@@ -201,3 +201,38 @@ def test_a_rise_of_a_pack_is_believed_with_the_second_reading_of_a_good_sensor()
     assert bench.stages() == ["confirmed"]
     bench.play("t/oil", four_a_day(truth, 1.0, 15.5))
     assert bench.stages() == ["confirmed"]
+
+
+@pytest.mark.parametrize("spare_packs", [False, True])
+def test_what_came_and_was_used_up_at_once_is_not_there_any_more(spare_packs: bool) -> None:
+    """A pack is delivered, shown, and used up within the day: it did come, and the level is what the gauge says."""
+    bench, truth = Bench(tank("t", spare_packs=spare_packs)), Tank(1)
+    truth.level = 420.0
+    bench.play("t/oil", four_a_day(truth, 8.0))
+    bench.declare("t/oil", 8.1, quantity=500.0)
+    bench.play("t/oil", [(8.25, truth.level + 495.0), (8.5, truth.level + 190.0), (8.75, truth.level - 60.0)])
+    bench.play("t/oil", [(9.0 + n / 4, truth.level - 62.0 - n) for n in range(3)])
+    assert bench.forecast("t/oil", 9.5).level == pytest.approx(truth.level - 64.0, abs=15.0)
+
+
+def test_a_delivery_after_a_great_use_is_not_its_return() -> None:
+    """A pack's worth is used in an hour, a pack is ordered and comes: the level is what the gauge says, with nothing still to come."""
+    bench, truth = Bench(tank("t", spare_packs=True)), Tank(1)
+    bench.play("t/oil", four_a_day(truth, 8.0))
+    truth.level -= 500.0
+    bench.play("t/oil", four_a_day(truth, 1.0, 8.0))
+    bench.declare("t/oil", 9.0, quantity=500.0)
+    truth.level += 500.0
+    bench.play("t/oil", four_a_day(truth, 1.0, 9.1))
+    assert bench.forecast("t/oil", 10.0).level == pytest.approx(truth.level, abs=30.0)
+
+
+def test_nobody_leaves_a_spare_pack_unopened_beside_an_empty_one() -> None:
+    """Declared and never seen by a gauge that may not see what is unopened: at nothing for a day, there is none."""
+    bench = Bench(tank("t", spare_packs=True))
+    bench.play("t/oil", [(day / 4, max(300.0 - 10.0 * day, 0.0)) for day in range(29)])
+    bench.declare("t/oil", 7.1, quantity=500.0)
+    bench.play("t/oil", [(7.25 + n / 4, 0.0) for n in range(2)])
+    assert bench.forecast("t/oil", 7.5).level > 400.0
+    bench.play("t/oil", [(7.75 + n / 4, 0.0) for n in range(3)])
+    assert bench.forecast("t/oil", 8.5).level == pytest.approx(0.0, abs=5.0)
