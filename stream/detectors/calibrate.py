@@ -106,7 +106,7 @@ def level_of(columns: Float64, took: Float64) -> Float64:
     """
     said = np.log(np.maximum(columns[[LEG_05, LEG_25, LEG_50, LEG_75, LEG_95]], TIME_MIN_DAYS))
     away = (said - said[2]) * in_force(columns)
-    away = np.maximum.accumulate(away + STEP_MIN * np.arange(len(SAID))[:, None], axis=0)
+    away = np.maximum.accumulate(away, axis=0) + STEP_MIN * np.arange(len(SAID))[:, None]
     off = np.log(np.maximum(took, TIME_MIN_DAYS)) - said[2] + 2 * STEP_MIN
     segment = np.clip((off[None, :] > away[1:-1]).sum(axis=0), 0, len(SAID) - 2)
     at = np.arange(off.size)

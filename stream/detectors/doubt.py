@@ -185,6 +185,11 @@ def believe(
         if news >= _least_told(fixed[:, place]):
             _tell(slots, rows[place], moment, RefillStage.CONFIRMED, news)
             one[JUMP], one[JUMP_MS] = off, moment
+        elif news > 0.0:
+            # Too little for a refill: what a noisy gauge takes back of the falls it showed, which were counted as use.
+            came[number] = 0.0
+            if one[TOLD] > 0.0:
+                _tell(slots, rows[place], moment, RefillStage.RETRACTED, off)
         elif one[TOLD] > 0.0:
             _tell(slots, rows[place], moment, RefillStage.RETRACTED, off)
         one[TOLD] = one[DOUBT] = 0.0

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from star.times import DAY_MS, HOUR_MS
+from star.times import DAY_MS
 from stream.detectors import day_ring, deliveries, doubt, reckoning
 from stream.detectors.backfill import backfill_levels
 from stream.detectors.columns import (
@@ -61,8 +61,6 @@ EMPTY_SHARE = 0.005
 """Of the capacity: a level that low is taken for nothing."""
 INTERVALS_MIN, INTERVAL_TIMES = 10.0, 3.0
 """After so many readings a gap counts for no more than so many of the item's own intervals between readings."""
-NEAR_MS = 12.0 * HOUR_MS
-"""Readings so near to each other tell the noise."""
 
 Bools = NDArray[np.bool_]
 
@@ -104,7 +102,7 @@ def take_levels(slots: Slots, rows: Rows, at_ms: Float64, arrived_ms: Float64, v
         near &= (jump == 0.0) & ~(stood & waits)
     doubted = now & ~near & (jump == 0.0)
     state[OUTLIERS] += np.where(now, 0.02, 0.0) * (doubted - state[OUTLIERS])
-    learn_noise(state, fixed, near & ~first & (days * DAY_MS <= NEAR_MS), value, days)
+    learn_noise(state, fixed, now & ~first & ~waits, near, value, days)
     gain = variance / (variance + random)
     level = np.where(near, predicted + gain * off, value)
     inside = (step > 0.0) & (beyond == 0.0)

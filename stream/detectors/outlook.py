@@ -51,6 +51,8 @@ SILENT_INTERVALS = 3.0
 SILENT_DAYS_MIN = 1.0
 QUIET_INTERVALS, QUIET_DAYS_MIN = 5.0, 3.0
 """The same for a counter, which says nothing over a weekend either: until then it was not used."""
+UNREAD_INTERVALS, UNREAD_DAYS_MAX = 1.25, 1.0
+"""But what it counts within one of its intervals is not read yet, where it reports daily or more often."""
 TRUST_MIN = 0.05
 TRUST_OF_SILENCE, TRUST_OF_FEW = 0.6, 0.6
 """What is reckoned from long ago, or rests on one reading or two, is uncertain by known reasons, which the forecast says."""
@@ -91,17 +93,19 @@ def look(slots: Slots, rows: Rows, at_ms: int, scorer: Scorer) -> tuple[Outlook,
     """The outlook of `rows`, items with a reading, and what it rests on."""
     state, fixed = slots.gather(rows), slots.fixed[rows].T
     state[RATE] = slots.beside.ordinary_rate(slots.table, rows, state[RATE], at_ms)
-    silent_days = _silent_days(state, fixed, at_ms)
+    unread = _unread(state, fixed, at_ms)
+    silent_days = _silent_days(state, fixed, unread, at_ms)
     level, since_ms = state[LEVEL].copy(), state[LAST_MS].copy()
     levels = np.nonzero(fixed[F_COUNTS] == 0.0)[0]
     if levels.size:
         level[levels], since_ms[levels] = grounds(slots, rows[levels], state[:, levels], fixed[:, levels])
         silent_days[levels] = np.maximum(at_ms - since_ms[levels], 0.0) / DAY_MS
     silent_days -= np.minimum(slots.beside.idle_days(slots.table, rows, since_ms, at_ms), silent_days)
-    now = fallen(level, state[RATE] * silent_days)
+    now = fallen(level, np.where(unread, 0.0, state[RATE] * silent_days))
     read_high = np.clip(slots.beside.reads_high(slots.table, rows, fixed[F_CAPACITY]), None, np.maximum(now, 0.0))
     before_days = np.maximum(since_ms - state[LAST_MS], 0.0) / DAY_MS
-    basis = _basis(slots, rows, state, fixed, level - read_high, before_days, silent_days, at_ms)
+    quiet = (fixed[F_COUNTS] > 0.0) & ~unread & (silent_days == 0.0)
+    basis = _basis(slots, rows, state, fixed, level - read_high, before_days, silent_days, quiet, at_ms)
     idle_days = slots.beside.idle_days(slots.table, rows, state[SAME_MS], at_ms)
     of_sensor = _trust_of_sensor(state, fixed, at_ms, idle_days)
     distrust = 1.0 + DISTRUST_WIDENS * (1.0 - of_sensor)
@@ -143,14 +147,21 @@ def widened(days: Float64, factor: Float64) -> Float64:
     return np.where(days > 0.0, np.minimum(wide, DAYS_MAX), 0.0)
 
 
-def _silent_days(state: Float64, fixed: Float64, at_ms: int) -> Float64:
-    """Days whose use is not known: a level's since its latest reading, a counter's when it is silent for long.
+def _unread(state: Float64, fixed: Float64, at_ms: int) -> NDArray[np.bool_]:
+    """Which counters are not due to report yet: what they counted since their latest reading is not known."""
+    due_ms = np.minimum(UNREAD_INTERVALS * state[INTERVAL_MS], UNREAD_DAYS_MAX * DAY_MS)
+    unread: NDArray[np.bool_] = (fixed[F_COUNTS] > 0.0) & (at_ms - state[LAST_MS] <= due_ms)
+    return unread
 
-    A counter that says nothing was not used, until its silence is out of its ways.
+
+def _silent_days(state: Float64, fixed: Float64, unread: NDArray[np.bool_], at_ms: int) -> Float64:
+    """Days whose use is not known: since the latest reading, but for a counter that did not report when it usually does.
+
+    Such a one was not used, until its silence is out of its ways.
     """
     days = np.maximum(at_ms - state[LAST_MS], 0.0) / DAY_MS
     usual = np.maximum(QUIET_INTERVALS * state[INTERVAL_MS] / DAY_MS, QUIET_DAYS_MIN)
-    silent: Float64 = np.where(fixed[F_COUNTS] > 0.0, np.maximum(days - usual, 0.0), days)
+    silent: Float64 = np.where((fixed[F_COUNTS] > 0.0) & ~unread, np.maximum(days - usual, 0.0), days)
     return silent
 
 
@@ -162,9 +173,10 @@ def _basis(
     level: Float64,
     before_days: Float64,
     silent_days: Float64,
+    quiet: NDArray[np.bool_],
     at_ms: int,
 ) -> Basis:
-    """level: (n,) `silent_days` ago, reckoned over `before_days` since the latest reading believed."""
+    """level: (n,) `silent_days` ago, reckoned over `before_days` since the latest reading believed; quiet: which were not used."""
     today = float(at_ms // DAY_MS)
     elapsed = at_ms / DAY_MS - today
     places = ((today - _BACK) % DAYS).astype(np.intp)
@@ -174,12 +186,11 @@ def _basis(
     unknown = (day >= current) | (day < current - DAYS) | (day <= np.floor(state[FIRST_MS] / DAY_MS)[:, None])
     daily[unknown] = np.nan
     counts = fixed[F_COUNTS] > 0.0
-    quiet = counts & (silent_days == 0.0)
     so_far = np.maximum(state[TODAY] + state[CARRY], 0.0)
     _fill_since(daily, state, so_far, quiet, day)
     same_day = state[DAY] == today
     started_ms = np.maximum(state[LAST_MS], today * DAY_MS)
-    since = np.where(counts, 0.0, state[RATE] * np.maximum(at_ms - started_ms, 0.0) / DAY_MS)
+    since = np.where(quiet, 0.0, state[RATE] * np.maximum(at_ms - started_ms, 0.0) / DAY_MS)
     began_today = np.floor(state[FIRST_MS] / DAY_MS) == today
     so_far = np.where(same_day & ~began_today, so_far + since, np.where(quiet & ~began_today, 0.0, np.nan))
     step, _ = sensor(state, fixed)

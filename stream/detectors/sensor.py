@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from star.times import DAY_MS
+from star.times import DAY_MS, HOUR_MS
 from stream.detectors.columns import (
     EQUAL,
     F_CAPACITY,
@@ -47,6 +47,10 @@ SAME_USE_SHARE, SAME_STEPS = 0.15, 3.0
 """Of any sensor: so many equal readings, over so many days, so many times longer than ever, while the rate says so much use: of the
 capacity, and of its steps."""
 LONGEST_KEPT = 0.995
+NEAR_MS = 12.0 * HOUR_MS
+"""Readings so near to each other tell the noise."""
+RISE_SHARE_MAX = 0.15
+"""Of the capacity: a rise of no more may be noise."""
 PACE = 0.04
 STEP_SHARE_MAX = 0.25
 STEP_VOTES_MIN, STEP_VOTES_MAX = 3.0, 20.0
@@ -131,10 +135,16 @@ def learn_step(state: Float64, which: Bools, value: Float64) -> None:
     state[STEP_VOTES] = np.clip(np.where(replaced, 1.0, votes), 0.0, STEP_VOTES_MAX)
 
 
-def learn_noise(state: Float64, fixed: Float64, which: Bools, value: Float64, days: Float64) -> None:
-    """Tracks the median of what near readings differ by, beyond the use: each reading moves it by a few per cent."""
-    change = np.abs(value - state[LAST_VALUE] + state[RATE] * days)
-    pace = np.where(state[SEEN] < 50.0, 0.1, 0.03)
+def learn_noise(state: Float64, fixed: Float64, which: Bools, near: Bools, value: Float64, days: Float64) -> None:
+    """Tracks the median of what readings differ by, beyond the use: each moves it by a few per cent.
+
+    Of `near` ones soon after each other every difference tells; else only small rises do, as no use makes a level rise.
+    """
+    change = value - state[LAST_VALUE]
+    soon = near & (days * DAY_MS <= NEAR_MS)
+    rose = ~soon & (change > _same_within(value)) & (change <= RISE_SHARE_MAX * fixed[F_CAPACITY])
+    change = np.where(soon, np.abs(change + state[RATE] * days), change)
+    pace = np.where(state[SEEN] < 50.0, np.where(rose, 0.2, 0.1), 0.03)
     factor = np.where(change > state[SPREAD_OF_READING], 1.0 + pace, 1.0 - pace)
     learned = np.clip(state[SPREAD_OF_READING] * factor, 1e-4 * fixed[F_CAPACITY], 0.05 * fixed[F_CAPACITY])
-    state[SPREAD_OF_READING] = np.where(which, learned, state[SPREAD_OF_READING])
+    state[SPREAD_OF_READING] = np.where(which & (soon | rose), learned, state[SPREAD_OF_READING])

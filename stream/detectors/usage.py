@@ -47,8 +47,8 @@ HIDDEN_ERROR = 0.3
 """Variance of the use that a restart hides, over its square: it is reckoned, never seen."""
 HIDDEN_AFTER_DAYS = 7.0
 """Days that must be known before: the profile's rate says nothing of the item's own."""
-PLAUSIBLE_DAYS = 20.0
-"""More than so many days' use, and more than a capacity, in the time since the reading before is not believed."""
+PLAUSIBLE_DAYS, PLAUSIBLE_TIMES = 20.0, 1.25
+"""More than so many days' use, and more than so many times all that was there, in the time since the reading before is not believed."""
 
 Bools = NDArray[np.bool_]
 
@@ -64,7 +64,8 @@ def take_uses(slots: Slots, rows: Rows, at_ms: Float64, arrived_ms: Float64, val
     late = at_ms < state[LAST_MS]
     state[LATE] += late
     days = np.maximum(at_ms - state[LAST_MS], 0.0) / DAY_MS
-    plausible = np.maximum(fixed[F_CAPACITY], PLAUSIBLE_DAYS * state[RATE] * (days + 1.0))
+    there = np.maximum(fixed[F_CAPACITY], state[LEVEL])
+    plausible = np.maximum(PLAUSIBLE_TIMES * there, PLAUSIBLE_DAYS * state[RATE] * (days + 1.0))
     use = np.where(running, 0.0, np.where((value >= 0.0) & (value <= plausible), value, 0.0))
     odd = ~running & (use != value)
     if running.any():
