@@ -50,8 +50,6 @@ QUANTITY_ERROR = 0.1
 """Relative standard deviation of a quantity as it is said, where the use in a silence before it is not known well either."""
 MORE_SHARE = 0.3
 """A reading higher than the level reckoned by so much of what was declared may still show just that."""
-FULL_SHARE = 0.985
-"""Of the capacity: so full after a delivery, a tank may have had no room for all of it."""
 SINCE_FULL_MS = 2.0 * DAY_MS
 """So long after it was full, what is gone tells the rate."""
 USE_ERROR_MIN = 0.1
@@ -134,6 +132,7 @@ def show(
     # A spare pack may lie unopened for long; what was poured in is there, unless the reading speaks clearly against it.
     odds = np.where((held[F_SPARE] == 0.0) | (slots.table["court"][rows[at], SHOWS] > 0.0), CAME_ODDS, 0.0)
     shown = may & (off * off - without * without < odds * variance[at]) & (off <= MORE_SHARE * said + gate)
+    shown &= without >= -gate  # what is far under both shows neither
     unsure = QUANTITY_ERROR * said
     rise = said + off * (unsure * unsure) / (unsure * unsure + variance[at])
     for place in np.nonzero(shown & (held[F_SPARE] == 0.0))[0].tolist():
@@ -150,7 +149,7 @@ def _poured(state: Float64, fixed: Float64, at_ms: float, value: float, said: fl
     if gap_ms < DAY_MS or before_ms <= 0.0 or most <= 0.0:
         return rise
     share = before_ms / gap_ms
-    if level - most * share + state[PENDING] <= FULL_SHARE * capacity:
+    if level - most * share + state[PENDING] <= doubt.FULL_SHARE * capacity:
         return rise if said >= 0.99 * state[PENDING] else float(state[PENDING])
     if gap_ms - before_ms >= SINCE_FULL_MS:
         return float(value - level + min(max(capacity - value, 0.0) / (1.0 - share), most))

@@ -68,12 +68,18 @@ SPARSE_FALL_RATES, SPARSE_FALL_SHARE = 3.0, 0.1
 """And when it fell, by no more than so many times the usual use and this share of the capacity."""
 PARTS_MAX = 1.3
 """A rise of more than so much of what was declared is not explained by it."""
+FULL_SHARE = 0.985
+"""Of the capacity: so full after a delivery, a tank may have had no room for all of it."""
 GONE_SHARE = 0.35
 """A rise of so much of what was declared is all that comes."""
-TELL_SHARE, TELL_PACKS, TELL_SHARE_MIN = 0.08, 0.3, 0.03
-"""A rise is told as a refill from so much of the capacity, or of a pack where that is less, but not under the last."""
+TELL_SHARE, TELL_PACKS, TELL_SHARE_MIN, TELL_STEPS = 0.08, 0.3, 0.03, 1.5
+"""A rise is told as a refill from so much of the capacity, or of a pack where that is less, but not under the last or so many steps."""
 JUMP_MEMORY_MS = 3.0 * DAY_MS
 """How long before its declaration a delivery may be seen in the level, and how long a jump can be taken back."""
+MEMORY_INTERVALS = 2.5
+"""And how many of a sensor's intervals, where it speaks seldom."""
+OUTLIERS_PACE = 0.02
+"""What one reading moves their share by."""
 SAID_SHARE = 0.1
 """A rise that differs from what was declared by no more of it shows just that."""
 BACK_SHARE = 0.2
@@ -117,10 +123,11 @@ def judge(
     state[DOUBT_MS] = since
     court[rows, DOUBT_NEWEST_MS] = newest
     sure = _sure(state, fixed, at_ms, value, predicted, expected, count, newest - since)
+    sure |= _returns(state, court[rows], at_ms, predicted - value)
     state[DOUBT] = np.where(sure, 0.0, count)
-    state[OUTLIERS] -= np.where(sure, np.minimum(0.02 * count, state[OUTLIERS]), 0.0)
+    state[OUTLIERS] -= np.where(sure, np.minimum(OUTLIERS_PACE * count, state[OUTLIERS]), 0.0)
     rise = np.where(sure, mean - predicted, 0.0)
-    least = _least_told(fixed)
+    least = _least_told(fixed, step)
     for place in np.nonzero(fresh & up & ~sure & (value - predicted >= least))[0].tolist():
         _tell(slots, rows[place], at_ms[place], RefillStage.PROVISIONAL, value[place] - predicted[place])
         state[TOLD, place] = 1.0
@@ -151,6 +158,15 @@ def _sure(
     return sure
 
 
+def _returns(state: Float64, court: Float64, at_ms: Float64, fall: Float64) -> Bools:
+    """Which falls only take back a rise that a seldom heard sensor was believed at its word, one reading ago."""
+    rose = court[:, ROSE]
+    once = (rose > 0.0) & (court[:, ROSE_TOOK] == 0.0) & (state[LAST_MS] <= court[:, ROSE_MS])
+    seldom = (state[INTERVAL_MS] >= SPARSE_MS) & (at_ms - court[:, ROSE_MS] <= MEMORY_INTERVALS * state[INTERVAL_MS])
+    back: Bools = once & seldom & (np.abs(fall - rose) <= BACK_SHARE * rose)
+    return back
+
+
 def deny(slots: Slots, state: Float64, rows: Rows, at_ms: Float64, which: Bools) -> None:
     """A reading near the prediction ends the doubt: what was told of a refill is taken back."""
     if not which.any():
@@ -168,10 +184,10 @@ def deny(slots: Slots, state: Float64, rows: Rows, at_ms: Float64, which: Bools)
 
 
 def believe(
-    slots: Slots, state: Float64, fixed: Float64, rows: Rows, at: Rows, at_ms: Float64, jump: Float64
+    slots: Slots, state: Float64, fixed: Float64, rows: Rows, at: Rows, at_ms: Float64, jump: Float64, step: Float64
 ) -> Float64:
     """Jumps of places `at` that are believed: (at,) how much of each came or went without use. Refills are told."""
-    came = np.zeros(at.size)
+    came, least = np.zeros(at.size), _least_told(fixed, step)
     for number, place in enumerate(at.tolist()):
         one, moment, off = state[:, place], float(at_ms[place]), float(jump[place])
         if off < 0.0:
@@ -182,7 +198,7 @@ def believe(
             news = 0.0
         else:
             news = _match(slots, one, fixed[:, place], int(rows[place]), moment, off)
-        if news >= _least_told(fixed[:, place]):
+        if news >= least[place]:
             _tell(slots, rows[place], moment, RefillStage.CONFIRMED, news)
             one[JUMP], one[JUMP_MS] = off, moment
         elif news > 0.0:
@@ -196,9 +212,9 @@ def believe(
     return came
 
 
-def _least_told(fixed: Float64) -> Float64:
+def _least_told(fixed: Float64, step: Float64) -> Float64:
     least = np.minimum(TELL_SHARE * fixed[F_CAPACITY], TELL_PACKS * fixed[F_PACK])
-    told: Float64 = np.maximum(least, TELL_SHARE_MIN * fixed[F_CAPACITY])
+    told: Float64 = np.maximum(least, np.maximum(TELL_SHARE_MIN * fixed[F_CAPACITY], TELL_STEPS * step))
     return told
 
 
@@ -213,9 +229,10 @@ def _never_rose(slots: Slots, state: Float64, row: int, at_ms: float, fall: floa
     said = court[ROSE_TOOK]
     stood = state[LAST_MS] - court[ROSE_MS] > (AGREEING_MS if said > 0.0 else AGREEING_TWO_MS)
     stood |= said > 0.0 and abs(rose - said) <= SAID_SHARE * said
-    lately = at_ms - court[ROSE_MS] <= JUMP_MEMORY_MS
+    lately = at_ms - court[ROSE_MS] <= max(JUMP_MEMORY_MS, MEMORY_INTERVALS * float(state[INTERVAL_MS]))
     if rose > 0.0 and lately and not stood and abs(fall - rose) <= BACK_SHARE * rose:
         state[PENDING if slots.fixed[row, F_SPARE] == 0.0 else SPARE] += court[ROSE_TOOK]
+        state[OUTLIERS] += OUTLIERS_PACE
         court[ROSE] = state[JUMP] = 0.0
         return True
     court[FALL], court[FALL_MS], court[FALL_FROM_MS] = fall, at_ms, state[LAST_MS]
@@ -251,7 +268,8 @@ def _match(slots: Slots, state: Float64, fixed: Float64, row: int, at_ms: float,
     if not _awaits(slots, state, row, at_ms):
         return rise
     if waited == PENDING:
-        left = 0.0 if rise >= GONE_SHARE * waits else waits - rise
+        full = state[LEVEL] + rise >= FULL_SHARE * fixed[F_CAPACITY]
+        left = 0.0 if full or rise >= GONE_SHARE * waits else waits - rise
     else:
         packs = max(1.0, float(np.floor(rise / fixed[F_PACK] + 0.5)))
         left = 0.0 if rise >= (1.0 - GONE_SHARE) * waits else max(0.0, waits - packs * float(fixed[F_PACK]))

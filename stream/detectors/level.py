@@ -121,7 +121,7 @@ def take_levels(slots: Slots, rows: Rows, at_ms: Float64, arrived_ms: Float64, v
         level[at] = predicted[at] + jump[at] - part[RATE] * (moment_ms[at] - at_ms[at]) / DAY_MS
     came, at = np.zeros(rows.size), np.nonzero(jump)[0]
     if at.size:
-        came[at] = doubt.believe(slots, state, fixed, rows, at, moment_ms, jump)
+        came[at] = doubt.believe(slots, state, fixed, rows, at, moment_ms, jump, step)
         left[at] = random[at] + step[at] * step[at] / 12.0
     waits &= near
     if waits.any():
