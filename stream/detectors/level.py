@@ -127,7 +127,7 @@ def take_levels(slots: Slots, rows: Rows, at_ms: Float64, arrived_ms: Float64, v
     if waits.any():
         deliveries.deny(slots, state, rows, np.nonzero(waits)[0], at_ms, value)
     believed = near | (jump != 0.0)
-    learn_step(state, near & ~first, value)
+    learn_step(state, fixed, now & ~first, near & ~first, value)
     _settle(slots, state, fixed, rows, believed, moment_ms, level, left, came, value)
     slots.scatter(rows, state)
     if late.any():

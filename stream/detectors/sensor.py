@@ -117,8 +117,11 @@ def _same_within(value: Float64) -> Float64:
     return 1e-9 * np.maximum(np.abs(value), 1.0)
 
 
-def learn_step(state: Float64, which: Bools, value: Float64) -> None:
-    """From believed readings: how many differ from the one before, and what most changes are a multiple of."""
+def learn_step(state: Float64, fixed: Float64, now: Bools, which: Bools, value: Float64) -> None:
+    """How many readings differ from the one before, of believed ones (`which`), and what most changes are a multiple of.
+
+    now: readings that are no older than the latest; a coarse sensor's next step may be in doubt at first, and is one all the same.
+    """
     change = np.abs(value - state[LAST_VALUE])
     equal = change <= _same_within(value)
     differs = which & ~equal
@@ -128,10 +131,11 @@ def learn_step(state: Float64, which: Bools, value: Float64) -> None:
     state[RISES] += 0.5 * pace * ((differs & (value > state[LAST_VALUE])) - state[RISES])
     # A majority vote (Boyer and Moore): a step that too few changes agree with gives way to the next change.
     ratio = change / np.where(state[STEP] > 0.0, state[STEP], np.inf)
-    agrees = differs & (ratio > 0.5) & (np.abs(ratio - np.rint(ratio)) < 0.1)
-    votes = state[STEP_VOTES] + np.where(agrees, 1.0, np.where(differs, -1.0, 0.0))
-    replaced = differs & (votes < 0.0)
-    state[STEP] = np.where(replaced | (differs & (state[STEP] == 0.0)), change, state[STEP])
+    moves = now & ~equal & (change <= 1.01 * STEP_SHARE_MAX * fixed[F_CAPACITY])
+    agrees = moves & (ratio > 0.5) & (np.abs(ratio - np.rint(ratio)) < 0.1)
+    votes = state[STEP_VOTES] + np.where(agrees, 1.0, np.where(moves, -1.0, 0.0))
+    replaced = moves & (votes < 0.0)
+    state[STEP] = np.where(replaced | (moves & (state[STEP] == 0.0)), change, state[STEP])
     state[STEP_VOTES] = np.clip(np.where(replaced, 1.0, votes), 0.0, STEP_VOTES_MAX)
 
 

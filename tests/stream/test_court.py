@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stream.detectors import reckoning
-from stream.detectors.columns import RATE, TODAY, USED
+from stream.detectors.columns import DAY, RATE, TODAY, USED
 from tests.stream.fleets import Bench, tank
 from tests.stream.test_levels import Tank
 
@@ -236,3 +236,50 @@ def test_nobody_leaves_a_spare_pack_unopened_beside_an_empty_one() -> None:
     assert bench.forecast("t/oil", 7.5).level > 400.0
     bench.play("t/oil", [(7.75 + n / 4, 0.0) for n in range(3)])
     assert bench.forecast("t/oil", 8.5).level == pytest.approx(0.0, abs=5.0)
+
+
+def test_a_noisy_gauge_that_is_read_daily_makes_up_no_use() -> None:
+    """Noise of several days' use: what it shows too much of a fall, it takes back, and a year's use is what was used."""
+    bench, truth = Bench(tank("t")), Tank(3, noise=50.0)
+    rng = np.random.default_rng(3)
+    for day in range(200):
+        if truth.level < 250.0:
+            truth.level += 500.0
+            bench.declare("t/oil", float(day), quantity=500.0)
+        bench.play("t/oil", [(day + 0.25, truth.reading())])
+        truth.level -= rng.uniform(8.0, 12.0)
+    assert rate_of(bench) == pytest.approx(10.0, rel=0.35)
+    slots = bench.analysis.slots.table
+    assert float(slots["filter"][slots.row("t/oil"), USED]) == pytest.approx(2_000.0, rel=0.2)
+
+
+def test_the_steps_of_a_coarse_gauge_are_not_taken_for_use_in_lumps() -> None:
+    """Steps of a tenth, each of ten days' use: the days between are known by the rate, and none stands for all ten."""
+    bench = Bench(tank("t"))
+    bench.play("t/oil", [(n / 24, round((1000.0 - 10.0 * n / 24) / 100.0) * 100.0) for n in range(2_280)])
+    table = bench.analysis.slots.table
+    row = table.row("t/oil")
+    days, today = table["days"][row], int(table["filter"][row, DAY])
+    assert max(float(days[(today - back) % len(days)]) for back in range(1, 29)) < 50.0
+    assert rate_of(bench) == pytest.approx(10.0, rel=0.3)
+
+
+def test_one_empty_reading_of_a_full_tank_is_no_word_on_what_found_no_room() -> None:
+    """Most of a delivery did not fit: no more of it is awaited, and a reading of nothing is only doubt."""
+    bench = Bench(tank("t"))
+    bench.play("t/oil", [(n / 24, round((1000.0 - n / 2.0) / 50.0) * 50.0) for n in range(120)])
+    bench.declare("t/oil", 5.0, quantity=500.0)
+    bench.play("t/oil", [(5.0 + n / 24, 1000.0) for n in range(15)])
+    bench.play("t/oil", [(5.64, 0.0)])
+    assert bench.forecast("t/oil", 5.64).level == pytest.approx(990.0, abs=20.0)
+
+
+def test_a_rise_of_a_seldom_heard_gauge_is_taken_back_by_its_next_reading() -> None:
+    """It is believed at its word that it rose; when the next reading is where it was, that was no refill, and its fall no use."""
+    bench = Bench(tank("t"))
+    bench.play("t/oil", [(3.0 * n, 900.0 - 30.0 * n) for n in range(10)])
+    bench.play("t/oil", [(30.0, 1600.0)])
+    assert bench.forecast("t/oil", 30.0).level > 1000.0
+    bench.play("t/oil", [(33.0, 570.0), (36.0, 540.0)])
+    assert bench.forecast("t/oil", 36.0).level == pytest.approx(540.0, abs=30.0)
+    assert rate_of(bench) == pytest.approx(10.0, rel=0.35)

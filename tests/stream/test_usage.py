@@ -127,3 +127,20 @@ def test_steady_use_is_forecast_within_its_interval(rate: float) -> None:
     bench.play("c/beans_used", [(hour / 24, float(rng.gamma(2.0, rate / 48.0))) for hour in range(24 * 30)])
     forecast = bench.forecast("c/beans", 30.0)
     assert forecast.days[MEDIAN] == pytest.approx(30.0, rel=0.25)
+
+
+@pytest.mark.parametrize("metric", ["beans_total", "beans_used"])
+def test_all_that_was_there_may_be_used_at_once(metric: str) -> None:
+    """A whole capacity between two readings, rounded up: it is use, and the item is empty."""
+    bench = Bench(counter("c"))
+    bench.play(f"c/{metric}", [(0.0, 0.0), (0.125, 100.0001), (0.25, 100.0001 if metric == "beans_total" else 0.0)])
+    assert bench.forecast("c/beans", 0.25).level == pytest.approx(0.0, abs=0.01)
+
+
+def test_what_a_counter_has_not_reported_yet_is_reckoned() -> None:
+    """Read every six hours and used steadily: just before the next reading its end is as much nearer as time has passed."""
+    bench = Bench(counter("c"))
+    bench.play("c/beans_total", [(n / 4, n / 2.0) for n in range(81)])
+    early, late = bench.forecast("c/beans", 20.0), bench.forecast("c/beans", 20.24)
+    assert late.level == early.level == pytest.approx(60.0)
+    assert late.days[MEDIAN] == pytest.approx(early.days[MEDIAN] - 0.24, abs=0.1)
