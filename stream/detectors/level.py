@@ -80,7 +80,8 @@ def take_levels(slots: Slots, rows: Rows, at_ms: Float64, arrived_ms: Float64, v
     days, predicted, variance = _predict(state, at_ms)
     step, noise = sensor(state, fixed)
     stood = state[SAME] >= STUCK_READINGS
-    now &= ~count_same(state, fixed, now & ~first, at_ms, value)
+    silent = count_same(state, fixed, now & ~first, at_ms, value)
+    now &= ~silent
     random = noise * noise
     off = value - predicted
     beyond = np.maximum(np.abs(off) - 0.5 * step, 0.0)
@@ -107,7 +108,8 @@ def take_levels(slots: Slots, rows: Rows, at_ms: Float64, arrived_ms: Float64, v
     level = np.where(near, predicted + gain * off, value)
     inside = (step > 0.0) & (beyond == 0.0)
     left = np.where(inside, np.minimum(variance, step * step / 12.0), (1.0 - gain) * variance)
-    open_doubts = near & (state[DOUBT] > 0.0)
+    # A reading that only repeats what was believed says nothing of the level, but that the ones between were wild.
+    open_doubts = (near | silent) & (state[DOUBT] > 0.0)
     if open_doubts.any():
         doubt.deny(slots, state, rows, at_ms, open_doubts & (at_ms >= state[DOUBT_MS]))
     moment_ms = at_ms
