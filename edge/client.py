@@ -165,6 +165,7 @@ class Subscriber(_Client):
         self._may_accept = may_accept
         self._inbox: deque[tuple[int, mqtt.MQTTMessage]] = deque()
         self._told = False
+        self._hears = False
         self._room = threading.Event()
         self._room.set()
         self._client.on_message = self._on_message
@@ -180,6 +181,19 @@ class Subscriber(_Client):
         refused = [pattern for pattern, code in zip(self._filters, codes, strict=False) if code.is_failure]
         if refused:
             self._tell(lambda: self._say("subscription_refused", broker=self._url.shown(), filters=refused))
+        else:
+            self._tell(self._heard_from_now_on)
+
+    def hears(self) -> bool:
+        """Whether the broker is there and has taken every subscription: what is published from now on is heard."""
+        return self._hears
+
+    def _heard_from_now_on(self) -> None:
+        self._hears = True
+
+    def _gone(self, reason: str) -> None:
+        self._hears = False
+        super()._gone(reason)
 
     def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
         # Standing still here is back-pressure: paho reads no more, and at QoS 1 the broker keeps what it can't send.

@@ -49,8 +49,14 @@ class Broker:
         )
         self._publisher = Publisher(url, _say, client_id=f"{name}-out", tls=tls)
         self.announcer = Announcer(base.log, base.group_name("broker"), self._publisher.publish)
-        base.checks["broker"] = lambda: None if self._publisher.connected() else f"{url.shown()}: not connected"
+        base.checks["broker"] = lambda: self._missing(url)
         base.checks["reactions"] = lambda: self.announcer.trouble
+
+    def _missing(self, url: BrokerUrl) -> str | None:
+        """Why nothing comes in from the broker or goes out there; None: both do."""
+        if not self._publisher.connected():
+            return f"{url.shown()}: not connected"
+        return None if self._heard.hears() else f"{url.shown()}: not subscribed"
 
     @asynccontextmanager
     async def hearing(self) -> AsyncIterator[None]:
