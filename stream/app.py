@@ -49,9 +49,9 @@ BUFFERED_EVENTS_MAX = 128
 """Records of a topic that wait for their agent in memory; one may hold 2,000 readings."""
 RETAIN_EVERY_S = 600.0
 RETRY_S = 0.5
+"""Before the log is asked again when it was away."""
 HELD_S_MAX = 0.005
 """So long records are taken before others on the event loop have their turn."""
-"""Before the log is asked again when it was away."""
 _log = structlog.get_logger("stream")
 
 

@@ -168,7 +168,7 @@ def _returns(state: Float64, court: Float64, at_ms: Float64, fall: Float64) -> B
 
 
 def deny(slots: Slots, state: Float64, rows: Rows, at_ms: Float64, which: Bools) -> None:
-    """A reading near the prediction ends the doubt: what was told of a refill is taken back."""
+    """A reading near the prediction, or the same as before the doubt, ends it: what was told of a refill is taken back."""
     if not which.any():
         return
     for place in np.nonzero(which & (state[TOLD] > 0.0))[0].tolist():
@@ -201,13 +201,12 @@ def believe(
         if news >= least[place]:
             _tell(slots, rows[place], moment, RefillStage.CONFIRMED, news)
             one[JUMP], one[JUMP_MS] = off, moment
-        elif news > 0.0:
-            # Too little for a refill: what a noisy gauge takes back of the falls it showed, which were counted as use.
-            came[number] = 0.0
+        else:
+            if news > 0.0:
+                # Too little for a refill: what a noisy gauge takes back of the falls it showed, which were counted as use.
+                came[number] = 0.0
             if one[TOLD] > 0.0:
                 _tell(slots, rows[place], moment, RefillStage.RETRACTED, off)
-        elif one[TOLD] > 0.0:
-            _tell(slots, rows[place], moment, RefillStage.RETRACTED, off)
         one[TOLD] = one[DOUBT] = 0.0
     return came
 

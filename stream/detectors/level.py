@@ -102,7 +102,7 @@ def take_levels(slots: Slots, rows: Rows, at_ms: Float64, arrived_ms: Float64, v
         # One reading of a gauge that stood still is no word against what was declared since: it may stand still again.
         near &= (jump == 0.0) & ~(stood & waits)
     doubted = now & ~near & (jump == 0.0)
-    state[OUTLIERS] += np.where(now, 0.02, 0.0) * (doubted - state[OUTLIERS])
+    state[OUTLIERS] += np.where(now, doubt.OUTLIERS_PACE, 0.0) * (doubted - state[OUTLIERS])
     learn_noise(state, fixed, now & ~first & ~waits, near, value, days)
     gain = variance / (variance + random)
     level = np.where(near, predicted + gain * off, value)
