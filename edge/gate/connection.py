@@ -134,6 +134,7 @@ class Connection:
                 if not isinstance(packet, Connect):
                     raise ProtocolError(Code.PROTOCOL_ERROR, "the first packet is no CONNECT")
                 self._connect(packet)
+                inbound = self._inbound  # where nothing had to be waited for, the client is connected now
             elif self._state is _State.WAITING:
                 self._early.extend(packets[place:])
                 break
