@@ -19,7 +19,7 @@ EXAMPLES = ROOT / "examples"
 FLEETS = EXAMPLES / "fleets"
 START_S = 1_764_000_000
 HOUR_S = 3_600
-WAIT_S = 30.0
+WAIT_S = 120.0
 
 
 @contextlib.contextmanager
