@@ -216,14 +216,6 @@ def test_every_command_is_there_and_explains_itself(name: str) -> None:
     assert command.help
 
 
-def test_a_change_leaves_a_note_for_users() -> None:
-    """changelog.d has its rules and at least one fragment, each of a kind that the rules name."""
-    fragments = [path for path in (ROOT / "changelog.d").glob("*.md") if path.name != "README.md"]
-    assert fragments
-    kinds = {"added", "changed", "fixed", "removed", "security"}
-    assert {path.stem.rpartition(".")[2] for path in fragments} <= kinds
-
-
 def test_decisions_are_written_down() -> None:
     """Each record is numbered, fits a page, and says what was decided and why."""
     records = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
