@@ -45,7 +45,7 @@ covered: setup-dev
 ci: check covered
 
 soak: setup-dev
-	STARLOOP_WORLD_SEEDS=5000 $(PYTEST) -n $(TESTS_AT_ONCE) tests/world
+	STARLOOP_WORLD_SEEDS=5000 $(PYTEST) -n $(TESTS_AT_ONCE) tests/evaluation/simulation
 	$(PYTEST) -n $(TESTS_AT_ONCE) -m soak $(TESTS)
 
 bench: setup-dev

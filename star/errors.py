@@ -70,7 +70,7 @@ class UsageError(InputError):
     """A command or call used wrongly."""
 
 
-class IllegalMove(StarloopError):
+class IllegalTransition(StarloopError):
     """A move that the life cycle's table does not list."""
 
 

@@ -15,9 +15,9 @@ import pytest
 from click.testing import CliRunner
 
 from starloop.cli import cli
-from tests.deploy.tools import NOT_OURS, ROOT, SETTINGS, installed, named_settings
-from tests.server_process import free_port
-from tests.servers import servers_folder
+from tests.deploy.deploy_tools import NOT_OURS, ROOT, SETTINGS, installed, named_settings
+from tests.support.server_process import free_port
+from tests.support.servers import servers_folder
 
 HOW_TO = ROOT / "docs" / "how-to"
 PAGES = sorted(HOW_TO.glob("*.md"))

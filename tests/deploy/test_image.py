@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from starloop.watching.health import health_app, serving_health
-from starloop.watching.metrics import Meters
-from tests.deploy.tools import DEPLOY, ROOT, deploy_check
+from operations.observability.health import health_app, serve_health
+from operations.observability.metrics import Meters
+from tests.deploy.deploy_tools import DEPLOY, ROOT, deploy_check
 from tests.test_house import ROOMS
 
 HEALTHCHECK = DEPLOY / "healthcheck.py"
@@ -74,7 +74,7 @@ def lives(**environment: str) -> bool:
 
 async def test_the_health_check_asks_the_role() -> None:
     """A role that answers lives, wherever it listens; where nothing answers it does not."""
-    async with serving_health(health_app(Meters("stream"), {}), "0.0.0.0", 0) as port:
+    async with serve_health(health_app(Meters("stream"), {}), "0.0.0.0", 0) as port:
         given = {"STARLOOP_HEALTH_HOST": "0.0.0.0", "STARLOOP_HEALTH_PORT": str(port), "STARLOOP_HTTP_PORT": "9"}
         assert await asyncio.to_thread(lives, **given)
     assert not await asyncio.to_thread(lives, **given)

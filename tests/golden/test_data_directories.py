@@ -18,8 +18,8 @@ from paho.mqtt.properties import Properties
 from starloop.cli import cli
 from tests.golden.recorded import FOLDER, agree, same_processor, unzipped
 from tests.golden.reworded import as_worded_now
-from tests.server_process import free_port
-from tests.system.service import Service
+from tests.support.server_process import free_port
+from tests.support.service_process import ServiceUnderTest
 
 BUILDS = sorted(path.name for path in (FOLDER / "data").iterdir())
 LISTENER = "golden-listener"
@@ -80,7 +80,7 @@ def test_a_service_goes_on_where_an_earlier_build_stopped(build: str, tmp_path: 
     """It starts on the directory, and a subscriber that was away gets the reactions that it missed."""
     data, heard, enough = opened(build, tmp_path), [], threading.Event()
     reactions = [json.loads(line) for line in unzipped(FOLDER / "data" / build / "reactions.jsonl.gz").splitlines()]
-    service = Service(tmp_path, free_port(), (data / "fleet.toml").read_text())
+    service = ServiceUnderTest(tmp_path, free_port(), (data / "fleet.toml").read_text())
     try:
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=LISTENER, protocol=mqtt.MQTTv5)
 

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from config.fleet_file import load_catalogue
-from models.runtime import load_scorer
-from reactor.store.memory import MemoryNames
-from starloop.world import CHECKPOINT, MemoryBlocks, MemoryLog
+from evaluation.deterministic_simulation import CHECKPOINT_POLICY, MemoryBlocks, MemoryLog
+from models.onnx_scorer import load_scorer
+from reactor.store.memory import MemoryMetricRegistry
 from stream.analysis import Analysis
-from stream.checkpoint import named_blocks
-from stream.state import unpack_block
+from stream.partition.partition_processor import SynchronousRunner
+from stream.state.checkpoint import shards_of_partition
+from stream.state.state_table import unpack_shard
 from stream.topics import FACTS, INPUT
-from stream.worker import LogShell
 from tests.golden.recorded import FOLDER, agree, same_processor, unzipped
 from tests.golden.reworded import as_worded_now
 
@@ -91,7 +91,7 @@ def columns_of(blocks: dict[str, bytes]) -> dict[str, Any]:
     for key, wire in blocks.items():
         if key == "meta":
             continue
-        block = unpack_block(wire)
+        block = unpack_shard(wire)
         header = json.loads(wire[12 : 12 + int.from_bytes(wire[4:8], "little")])
         for name, (rows, _, matrices) in block.rows.items():
             names = {matrix: columns for matrix, _, columns in header["tables"][name]["matrices"]}
@@ -111,15 +111,15 @@ def test_the_analysis_of_a_world_finds_and_keeps_what_it_did() -> None:
     if not same_processor():
         pytest.skip("another kind of processor than the one that recorded the goldens")
     folder = FOLDER / "world"
-    names = MemoryNames()
+    names = MemoryMetricRegistry()
     for name in json.loads((folder / "names.json").read_text()):
         names.number(name)
     log, blocks = MemoryLog(), MemoryBlocks()
     log.append(INPUT, [base64.b64decode(json.loads(line)) for line in unzipped(folder / "input.jsonl.gz").splitlines()])
-    LogShell(
-        log, blocks, Analysis(load_catalogue(folder / "fleet.toml"), names, load_scorer("run-out")), CHECKPOINT
+    SynchronousRunner(
+        log, blocks, Analysis(load_catalogue(folder / "fleet.toml"), names, load_scorer("run-out")), CHECKPOINT_POLICY
     ).run()
     facts = [hashlib.sha256(wire).hexdigest() for wire in log.topics[FACTS]]
     assert facts == (folder / "facts.sha256").read_text().split()
     recorded = json.loads(unzipped(folder / "checkpoint.json.gz"))
-    assert columns_of(named_blocks(blocks.blocks.items())) == columns_renamed(recorded["tables"])
+    assert columns_of(shards_of_partition(blocks.blocks.items())) == columns_renamed(recorded["tables"])
