@@ -1,4 +1,4 @@
-# Starloop. `make demo` and `make test` do all their own set-up: a fresh clone, Python 3.11 or newer and make are enough.
+# Starloop. `make demo` and `make test` do all their own set-up: a fresh clone, Python 3.11, 3.12 or 3.13 and make are enough.
 # PYTHON=… chooses the Python; DEMO=… and TESTS=… pass options on.
 
 PYTEST = .venv/bin/python -m pytest

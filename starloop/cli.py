@@ -56,8 +56,16 @@ class _LazyGroup(click.Group):
         return command
 
 
+def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        click.echo(importlib.import_module("starloop.version").description())
+        ctx.exit()
+
+
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="starloop", prog_name="starloop")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Version, commit and models."
+)
 def cli() -> None:
     """Starloop senses what connected things use up, forecasts what will run out, and reacts the way each customer chose."""
 

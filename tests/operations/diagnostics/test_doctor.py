@@ -49,6 +49,13 @@ from tests.support.delivery_fleet import fleet_of, reaction_of
 NOW_MS = 1_790_000_000_000
 
 
+@pytest.fixture(autouse=True)
+def any_free_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker, a demo or a service may run beside the tests, at the ports that are the defaults."""
+    for name in ("STARLOOP_MQTT_PORT", "STARLOOP_HTTP_PORT", "STARLOOP_HEALTH_PORT"):
+        monkeypatch.setenv(name, "0")
+
+
 def states(findings: list[Finding]) -> dict[str, str]:
     """The state of each finding by name."""
     return {finding.name: finding.state for finding in findings}
@@ -60,10 +67,8 @@ def report(*arguments: str) -> tuple[int, dict[str, Any]]:
     return result.exit_code, json.loads(result.stdout)
 
 
-def test_a_sound_set_up_passes_with_exit_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sound_set_up_passes_with_exit_0(tmp_path: Path) -> None:
     """Nothing fails on this machine with a fresh log and free ports."""
-    monkeypatch.setenv("STARLOOP_MQTT_PORT", "0")
-    monkeypatch.setenv("STARLOOP_HTTP_PORT", "0")
     with SqliteLog(tmp_path / LOG_NAME) as log:
         log.append("input", [b"T{}"])
     status, found = report("--data", str(tmp_path))
