@@ -1,4 +1,4 @@
-# Starloop. `make demo` and `make test` do all their own set-up: a fresh clone, Python 3.11 or newer and make are enough.
+# Starloop. `make demo` and `make test` do all their own set-up: a fresh clone, Python 3.11, 3.12 or 3.13 and make are enough.
 # PYTHON=… chooses the Python; DEMO=… and TESTS=… pass options on.
 
 PYTEST = .venv/bin/python -m pytest
@@ -48,7 +48,7 @@ covered: setup-dev
 ci: check covered
 
 soak: setup-dev
-	STARLOOP_WORLD_SEEDS=5000 $(PYTEST) -n $(TESTS_AT_ONCE) tests/world
+	STARLOOP_WORLD_SEEDS=5000 $(PYTEST) -n $(TESTS_AT_ONCE) tests/evaluation/simulation
 	$(PYTEST) -n $(TESTS_AT_ONCE) -m soak $(TESTS)
 
 bench: setup-dev

@@ -1,7 +1,7 @@
 """The fleet: customers, devices with their slots and parts, suppliers - as the fleet file says and the HTTP API changes.
 
 Models only check one table each; what one table needs of another (a device's customer exists, an item's experience is not
-more than its customer's) is checked by config/resolve.py. Reading a file with line numbers is config/fleet_file.py's.
+more than its customer's) is checked by config/catalogue.py. Reading a file with line numbers is config/fleet_file.py's.
 A validator's message begins with what was expected, so that it reads on from "is …: ".
 """
 
@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from config import checks
+from config import validators
 
 
 class Experience(StrEnum):
@@ -30,48 +30,52 @@ class Experience(StrEnum):
         return list(Experience).index(self)
 
 
-Name = Annotated[
-    str, Field(min_length=1, max_length=128, pattern=r"^[^\s/+#$][^\s/+#]*$"), AfterValidator(checks.plain_name)
+Identifier = Annotated[
+    str, Field(min_length=1, max_length=128, pattern=r"^[^\s/+#$][^\s/+#]*$"), AfterValidator(validators.composed_name)
 ]
 Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 LeadTime = Annotated[
-    tuple[Positive, Positive], Field(description="10 % and 90 % quantiles in days"), AfterValidator(checks.lead_time)
+    tuple[Positive, Positive],
+    Field(description="10 % and 90 % quantiles in days"),
+    AfterValidator(validators.lead_time),
 ]
 ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$"), AfterValidator(checks.day)]
-Names = Annotated[tuple[Name, ...], AfterValidator(checks.no_repeats)]
-Channel = Annotated[str, AfterValidator(checks.channel)]
-Consent = Annotated[str, AfterValidator(checks.consent)]
-Away = Annotated[tuple[Day, Day], AfterValidator(checks.away)]
+IsoDate = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$"), AfterValidator(validators.day)]
+Identifiers = Annotated[tuple[Identifier, ...], AfterValidator(validators.unique_values)]
+ChannelAddress = Annotated[str, AfterValidator(validators.channel)]
+Consent = Annotated[str, AfterValidator(validators.consent)]
+AwayPeriod = Annotated[tuple[IsoDate, IsoDate], AfterValidator(validators.away_period)]
 
 
-class _Table(BaseModel):
+class TableModel(BaseModel):
+    """A table of the fleet file: frozen, and no unknown fields."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Customer(_Table):
+class Customer(TableModel):
     """Whom devices serve, and what they allow."""
 
-    id: Name
+    id: Identifier
     name: str | None = None
     language: Literal["en", "fr"] = "en"
-    timezone: Annotated[str, AfterValidator(checks.timezone)] = "UTC"
+    timezone: Annotated[str, AfterValidator(validators.timezone)] = "UTC"
     experience: Experience = Experience.RESPOND
-    quiet_hours: Annotated[tuple[ClockTime, ClockTime], AfterValidator(checks.quiet_hours)] | None = None
+    quiet_hours: Annotated[tuple[ClockTime, ClockTime], AfterValidator(validators.quiet_hours)] | None = None
     contacts_per_week_max: Annotated[int, Field(ge=0)] = 3
     budget_per_month: Money | None = None
-    channels: Annotated[tuple[Channel, ...], AfterValidator(checks.no_repeats)] = ("mqtt",)
-    consents: Annotated[tuple[Consent, ...], AfterValidator(checks.no_repeats)] = ()
-    away: tuple[Away, ...] = ()
+    channels: Annotated[tuple[ChannelAddress, ...], AfterValidator(validators.unique_values)] = ("mqtt",)
+    consents: Annotated[tuple[Consent, ...], AfterValidator(validators.unique_values)] = ()
+    away: tuple[AwayPeriod, ...] = ()
 
 
-class Slot(_Table):
+class Slot(TableModel):
     """An item that holds a consumable. Quantities in the unit that the profile names; None: the profile's default."""
 
     capacity: Positive | None = None
     pack: Positive | None = None
-    suppliers: Names = ()
+    suppliers: Identifiers = ()
     price_max: Money | None = None
     stockout_cost: Money = 20.0
     stockout_cost_per_day: Money | None = None
@@ -81,23 +85,23 @@ class Slot(_Table):
     experience: Experience | None = None
 
 
-class Part(_Table):
+class Part(TableModel):
     """An item that wears and is maintained; None: the profile's default."""
 
     failure_cost: Money | None = None
     service_cost: Money | None = None
-    suppliers: Names = ()
+    suppliers: Identifiers = ()
     experience: Experience | None = None
 
 
-class Device(_Table):
+class Device(TableModel):
     """What publishes."""
 
-    id: Name
-    customer: Name
-    profile: Name
-    slots: dict[Name, Slot] = Field(default_factory=dict)
-    parts: dict[Name, Part] = Field(default_factory=dict)
+    id: Identifier
+    customer: Identifier
+    profile: Identifier
+    slots: dict[Identifier, Slot] = Field(default_factory=dict)
+    parts: dict[Identifier, Part] = Field(default_factory=dict)
 
 
 class SupplierKind(StrEnum):
@@ -110,7 +114,7 @@ class SupplierKind(StrEnum):
     PEER = "peer"
 
 
-class Product(_Table):
+class Product(TableModel):
     """Something a supplier sells; price of this quantity."""
 
     sku: Annotated[str, Field(min_length=1, max_length=128)]
@@ -118,19 +122,19 @@ class Product(_Table):
     price: Money
 
 
-class Supplier(_Table):
+class Supplier(TableModel):
     """Who delivers. endpoint: an https URL, "mqtt", or "log" (recorded only). secret: for signing webhooks (`whsec_…`)."""
 
-    id: Name
+    id: Identifier
     kind: SupplierKind = SupplierKind.PRODUCER
-    endpoint: Annotated[str, AfterValidator(checks.endpoint)] = "log"
-    secret: Annotated[str, AfterValidator(checks.webhook_secret)] | None = None
+    endpoint: Annotated[str, AfterValidator(validators.endpoint)] = "log"
+    secret: Annotated[str, AfterValidator(validators.webhook_secret)] | None = None
     lead_time_days: LeadTime = (1.0, 3.0)
     price: Money = 0.0
-    products: Annotated[tuple[Product, ...], AfterValidator(checks.skus_differ)] = ()
+    products: Annotated[tuple[Product, ...], AfterValidator(validators.unique_skus)] = ()
 
 
-class Fleet(_Table):
+class Fleet(TableModel):
     """All of it. Ids are unique in each table; lookups by id are through the dictionaries that `index` gives."""
 
     customers: tuple[Customer, ...] = ()

@@ -1,31 +1,31 @@
 """The fleet file: TOML to `Fleet`, and with the profiles to `Catalogue`. Every mistake is reported at once, with its line.
 
-What a fleet is made of is config/fleet.py's; what one table needs of another config/resolve.py's.
+What a fleet is made of is config/fleet.py's; what one table needs of another config/catalogue.py's.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from config.explain import Finding
+from config.catalogue import Catalogue
 from config.fleet import Fleet
+from config.fleet_tables import TABLE_MODELS, FleetTables, field_label, parse_tables, validate_tables
 from config.plugins import profile_dirs as plugin_profile_dirs
 from config.profile_file import load_profiles
-from config.profiles import Profile
-from config.resolve import Catalogue
-from config.tables import TABLES, Tables, judge, read_tables, shown_field
-from config.toml_file import Document, read_document
+from config.profile_schema import Profile
+from config.toml.reader import TomlDocument, read_toml
+from config.validation import ValidationFinding
 from star.errors import ConfigError, Problem
 
-PROFILES_BESIDE = "profiles"
+USER_PROFILES_DIR = "profiles"
 """A folder of this name next to a fleet file holds profiles of the user's own."""
 
 
 def load_fleet(path: Path) -> Fleet:
     """The fleet of a file, its tables checked each by itself. Raises ConfigError with every problem."""
-    document = read_document(path, frozenset(TABLES))
-    tables = read_tables(document.data)
-    _raise(document, tables, tables.findings)
+    document = read_toml(path, frozenset(TABLE_MODELS))
+    tables = parse_tables(document.data)
+    _raise_problems(document, tables, tables.findings)
     return tables.fleet()
 
 
@@ -38,15 +38,15 @@ def load_catalogue(path: Path, *profile_dirs: Path) -> Catalogue:
     problems: list[Problem] = []
     profiles: dict[str, Profile] = {}
     try:
-        profiles = load_profiles(*plugin_profile_dirs(), *profile_dirs, path.parent / PROFILES_BESIDE)
+        profiles = load_profiles(*plugin_profile_dirs(), *profile_dirs, path.parent / USER_PROFILES_DIR)
     except ConfigError as error:
         problems.extend(error.problems)
         profiles = load_profiles()
-    document = read_document(path, frozenset(TABLES))
-    tables = read_tables(document.data)
-    catalogue, findings = judge(tables, profiles)
+    document = read_toml(path, frozenset(TABLE_MODELS))
+    tables = parse_tables(document.data)
+    catalogue, findings = validate_tables(tables, profiles)
     try:
-        _raise(document, tables, findings)
+        _raise_problems(document, tables, findings)
     except ConfigError as error:
         problems.extend(error.problems)
     if problems or catalogue is None:
@@ -54,7 +54,7 @@ def load_catalogue(path: Path, *profile_dirs: Path) -> Catalogue:
     return catalogue
 
 
-def _raise(document: Document, tables: Tables, findings: list[Finding]) -> None:
+def _raise_problems(document: TomlDocument, tables: FleetTables, findings: list[ValidationFinding]) -> None:
     """Raises what was found, in the order of the file; says nothing of fields that only a broken line hides."""
     problems = [*document.problems]
     for one in findings:
@@ -62,7 +62,7 @@ def _raise(document: Document, tables: Tables, findings: list[Finding]) -> None:
             continue
         line = document.lines.line(one.path)
         problems.append(
-            Problem(file=document.file, line=line, field=shown_field(document.data, one.path), message=one.message)
+            Problem(file=document.file, line=line, field=field_label(document.data, one.path), message=one.message)
         )
     if not problems and not document.data:
         message = "is empty: expected [[customers]], [[devices]] and [[suppliers]]"

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from star.errors import ConfigError, Problem
 
-ADAPTERS = "starloop.adapters"
+ADAPTERS_GROUP = "starloop.adapters"
 """Entry points that name an adapter: a callable (topic, payload, received_at) -> readings."""
-PROFILES = "starloop.profiles"
+PROFILES_GROUP = "starloop.profiles"
 """Entry points that name a package with a folder of profiles."""
 
 
@@ -25,25 +25,25 @@ class Plugin:
     """Something that an installed distribution brings: the entry point's name, the object, who brought it."""
 
     name: str
-    thing: object
+    loaded: object
     distribution: str
 
 
-def plugins(group: str) -> Iterator[Plugin]:
+def load_plugins(group: str) -> Iterator[Plugin]:
     """The plug-ins of `group`, by name. Raises ConfigError, naming the distribution, for one that can't be loaded."""
-    taken: dict[str, str] = {}
+    seen_names: dict[str, str] = {}
     for entry in sorted(entry_points(group=group), key=lambda one: (one.name, one.value)):
         source = _distribution(entry)
-        if entry.name in taken:
-            raise _problem(entry, f"is there twice, from {taken[entry.name]} and {source}: expected one")
-        taken[entry.name] = source
-        yield Plugin(name=entry.name, thing=_load(entry), distribution=source)
+        if entry.name in seen_names:
+            raise _problem(entry, f"is there twice, from {seen_names[entry.name]} and {source}: expected one")
+        seen_names[entry.name] = source
+        yield Plugin(name=entry.name, loaded=_load(entry), distribution=source)
 
 
 def profile_dirs() -> tuple[Path, ...]:
     """The folders of profiles that installed plug-ins bring, by name of the plug-in."""
     folders: list[Path] = []
-    for entry in sorted(entry_points(group=PROFILES), key=lambda one: one.name):
+    for entry in sorted(entry_points(group=PROFILES_GROUP), key=lambda one: one.name):
         try:
             folder = Path(str(files(entry.value)))
         except (ImportError, TypeError) as error:

@@ -1,20 +1,20 @@
 """Profiles from files: those that ship in config/profiles/, then the user's own folders, which may replace them by name.
 
 A profile is one TOML file named after it. Every mistake in every file is reported at once; what a profile is made of is
-config/profiles.py's.
+config/profile_schema.py's.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from config.explain import check_table, found
-from config.profiles import Profile
-from config.tables import shown_field
-from config.toml_file import read_document
+from config.fleet_tables import field_label
+from config.profile_schema import Profile
+from config.toml.reader import read_toml
+from config.validation import format_value, validate_table
 from star.errors import ConfigError, Problem
 
-SHIPPED = Path(__file__).parent / "profiles"
+SHIPPED_PROFILES_DIR = Path(__file__).parent / "profiles"
 """The folder of the profiles that ship: plain data beside the module of the same name, which wins on import."""
 
 
@@ -25,7 +25,7 @@ def load_profiles(*user_dirs: Path) -> dict[str, Profile]:
     """
     profiles: dict[str, Profile] = {}
     problems: list[Problem] = []
-    for folder in (SHIPPED, *user_dirs):
+    for folder in (SHIPPED_PROFILES_DIR, *user_dirs):
         for path in sorted(folder.glob("*.toml")):
             try:
                 profile = load_profile(path)
@@ -40,18 +40,20 @@ def load_profiles(*user_dirs: Path) -> dict[str, Profile]:
 
 def load_profile(path: Path) -> Profile:
     """The profile of one file. Raises ConfigError with every problem, each with its line."""
-    document = read_document(path)
-    checked = check_table(Profile, document.data)
+    document = read_toml(path)
+    checked = validate_table(Profile, document.data)
     problems = [*document.problems]
     for one in checked.findings:
         if one.missing and document.broken and document.explains_missing(one.path):
             continue
         line = document.lines.line(one.path)
-        name = shown_field(document.data, one.path)
+        name = field_label(document.data, one.path)
         problems.append(Problem(file=document.file, line=line, field=name, message=one.message))
     named = document.data.get("name")
     if isinstance(named, str) and named != path.stem:
-        message = f"is {found(named)}: expected {found(path.stem)}, as the file is named after the profile"
+        message = (
+            f"is {format_value(named)}: expected {format_value(path.stem)}, as the file is named after the profile"
+        )
         problems.append(Problem(file=document.file, line=document.lines.line(("name",)), field="name", message=message))
     if problems or checked.value is None:
         raise ConfigError(sorted(problems, key=lambda problem: problem.line or 0))

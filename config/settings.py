@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from config.nearest import did_you_mean
+from config.suggestions import did_you_mean
 from star.errors import ConfigError, Problem
 
 PREFIX = "STARLOOP_"
@@ -160,11 +160,13 @@ class Settings(BaseSettings):
 def _problem(loc: tuple[int | str, ...], message: str, value: object) -> Problem:
     name = str(loc[0]) if loc else ""
     found = "" if not name or "token" in name else f"is {str(value)[:60]!r}: "
-    said = message.removeprefix("Value error, ").replace("Input should be", "expected")
-    return Problem(file="environment", line=None, field=f"{PREFIX}{name.upper()}" if name else "", message=found + said)
+    expectation = message.removeprefix("Value error, ").replace("Input should be", "expected")
+    return Problem(
+        file="environment", line=None, field=f"{PREFIX}{name.upper()}" if name else "", message=found + expectation
+    )
 
 
-def unknown_names(environment: Mapping[str, str] = os.environ) -> list[str]:
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
     """Variables that look like settings and are none, each with what may have been meant; for `starloop doctor`."""
     known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
     foreign = {"STARLOOP_DATA"}  # where tests find their data

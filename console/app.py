@@ -16,16 +16,24 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from console.access.accounts import Users
-from console.access.attempts import Attempts
-from console.access.guard import BODY_BYTES_MAX, BodyLimit, Headers, TooLarge
-from console.access.sessions import Sessions, secret_file
+from console.access.http_guards import BODY_BYTES_MAX, BodyLimit, BodyTooLarge, SecurityHeaders
+from console.access.sessions import Sessions, load_or_create_secret
+from console.access.sign_in_throttle import SignInThrottle
 from console.api import fleet as api_fleet
-from console.api import say, see
-from console.api.problem import problem
+from console.api import queries, submissions
+from console.api.problem_details import problem_response
 from console.backend import Backend
-from console.live import Hub
-from console.pages import fleet, item, preferences, quarantine, reactions, session
-from console.web import HERE, Console, NotSignedIn, Page, Refused, console_of, environment
+from console.live_updates import ChangeNotifier
+from console.page_context import (
+    CONSOLE_DIR,
+    Console,
+    NotSignedIn,
+    Page,
+    RequestRefused,
+    console_of,
+    template_environment,
+)
+from console.pages import fleet, item, preferences, quarantine, reactions, sign_in
 from star.errors import BadPayload, ConfigError, StarloopError
 
 API = "/api/v1"
@@ -42,10 +50,10 @@ def create_console(backend: Backend, data_dir: Path) -> Console:
         backend=backend,
         sessions=Sessions(data_dir, users),
         users=users,
-        attempts=Attempts(),
-        hub=Hub(),
-        service_token=secret_file(data_dir / "service.token"),
-        templates=environment(),
+        throttle=SignInThrottle(),
+        notifier=ChangeNotifier(),
+        service_token=load_or_create_secret(data_dir / "service.token"),
+        templates=template_environment(),
     )
 
 
@@ -61,16 +69,16 @@ def create_app(console: Console, *, body_bytes_max: int = BODY_BYTES_MAX) -> Fas
         redirect_slashes=False,
     )
     app.state.console = console
-    for pages in (session, fleet, item, reactions, preferences, quarantine):
+    for pages in (sign_in, fleet, item, reactions, preferences, quarantine):
         app.include_router(pages.router, include_in_schema=False)
-    for api in (say, see, api_fleet):
+    for api in (submissions, queries, api_fleet):
         app.include_router(api.router, prefix=API)
-    _open_to_all(app)
-    app.mount("/static", _Static(directory=HERE / "static"))
-    _errors(app)
+    _public_routes(app)
+    app.mount("/static", _Static(directory=CONSOLE_DIR / "static"))
+    _error_handlers(app)
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES)
     app.add_middleware(BodyLimit, bytes_max=body_bytes_max)
-    app.add_middleware(Headers)
+    app.add_middleware(SecurityHeaders)
     return app
 
 
@@ -83,22 +91,22 @@ class _Static(StaticFiles):
         return response
 
 
-def _open_to_all(app: FastAPI) -> None:
+def _public_routes(app: FastAPI) -> None:
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> Response:
         return PlainTextResponse("ok\n")
 
     @app.get("/readyz", include_in_schema=False)
     def readyz(request: Request) -> Response:
-        trouble = console_of(request).backend.problem()
-        return PlainTextResponse(f"{trouble}\n", 503) if trouble else PlainTextResponse("ready\n")
+        unready_reason = console_of(request).backend.unready_reason()
+        return PlainTextResponse(f"{unready_reason}\n", 503) if unready_reason else PlainTextResponse("ready\n")
 
     @app.get(f"{API}/openapi.json", include_in_schema=False)
     async def openapi() -> Response:
         return JSONResponse(app.openapi())
 
 
-def _errors(app: FastAPI) -> None:
+def _error_handlers(app: FastAPI) -> None:
     @app.exception_handler(NotSignedIn)
     async def sign_in(request: Request, _: NotSignedIn) -> Response:
         if request.query_params.get("part") or request.url.path == "/live":
@@ -106,50 +114,50 @@ def _errors(app: FastAPI) -> None:
         target = request.url.path if request.method == "GET" else "/"
         return RedirectResponse("/login?" + urlencode({"next": target}), 303)
 
-    @app.exception_handler(Refused)
-    async def refused(request: Request, error: Refused) -> Response:
-        return _said(request, error.status, error.detail, error.errors)
+    @app.exception_handler(RequestRefused)
+    async def refused(request: Request, error: RequestRefused) -> Response:
+        return _error_response(request, error.status, error.detail, error.errors)
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        return _said(request, error.status_code, "", None, dict(error.headers or {}))
+        return _error_response(request, error.status_code, "", None, dict(error.headers or {}))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         mistakes = [{"field": ".".join(map(str, one["loc"])), "message": one["msg"]} for one in error.errors()]
-        return _said(request, 422 if _is_api(request) else 400, mistakes[0]["message"], mistakes)
+        return _error_response(request, 422 if _is_api(request) else 400, mistakes[0]["message"], mistakes)
 
     @app.exception_handler(BadPayload)
     async def bad(request: Request, error: BadPayload) -> Response:
-        return _said(request, 422, str(error))
+        return _error_response(request, 422, str(error))
 
     @app.exception_handler(ConfigError)
     async def config(request: Request, error: ConfigError) -> Response:
-        return _said(request, 422, str(error))
+        return _error_response(request, 422, str(error))
 
     @app.exception_handler(StarloopError)
     async def unable(request: Request, error: StarloopError) -> Response:
         _log.warning("could_not_answer", path=request.url.path, error=str(error))
-        return _said(request, 503, str(error))
+        return _error_response(request, 503, str(error))
 
-    @app.exception_handler(TooLarge)
-    async def large(request: Request, _: TooLarge) -> Response:
-        return problem(413, "the body is too large")
+    @app.exception_handler(BodyTooLarge)
+    async def large(request: Request, _: BodyTooLarge) -> Response:
+        return problem_response(413, "the body is too large")
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
         reference = secrets.token_hex(4)
         # As text: a renderer that draws tracebacks with their locals takes seconds, on the loop that takes readings in.
-        told = "".join(traceback.format_exception(error, limit=-TRACEBACK_FRAMES))
-        _log.error("failed_to_answer", path=request.url.path, reference=reference, traceback=told)
-        return _said(request, 500, reference)
+        formatted = "".join(traceback.format_exception(error, limit=-TRACEBACK_FRAMES))
+        _log.error("failed_to_answer", path=request.url.path, reference=reference, traceback=formatted)
+        return _error_response(request, 500, reference)
 
 
 def _is_api(request: Request) -> bool:
     return request.url.path.startswith("/api/")
 
 
-def _said(
+def _error_response(
     request: Request,
     status: int,
     detail: str,
@@ -159,12 +167,12 @@ def _said(
     """An error as a page, or under /api as problem details."""
     if _is_api(request):
         extra = {**(headers or {}), **({"WWW-Authenticate": "Bearer"} if status == 401 else {})}
-        said = f"this is in the service's log as {detail}" if status == 500 else detail
-        return problem(status, said, errors, extra)
+        shown_detail = f"this is in the service's log as {detail}" if status == 500 else detail
+        return problem_response(status, shown_detail, errors, extra)
     console = console_of(request)
     given = request.cookies.get(console.sessions.cookie)
     # What failed may be what a page of theirs needs, so an error of ours is shown as to anyone.
-    account = console.sessions.account(given) if status < 500 else None
+    account = console.sessions.find_account(given) if status < 500 else None
     page = Page(console, request, account, given if account else None)
     texts = page.formats().texts
     text = texts.or_else(f"error.{status}_text", "")

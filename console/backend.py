@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from config.resolve import Catalogue, PartItem, SlotItem
+from config.catalogue import Catalogue, PartItem, SlotItem
 from star.analyse import Forecast, NeedKind
 from star.react import Decision, Reaction
 from star.records import Quarantined
@@ -18,19 +18,19 @@ from star.repeat import NeedState, Result
 
 Item = SlotItem | PartItem
 
-ASKS: Mapping[NeedState, str] = {
+ASKING_REACTIONS: Mapping[NeedState, str] = {
     NeedState.READIED: "starloop.request.ready",
     NeedState.OFFERED: "starloop.offer.made",
     NeedState.REMINDED: "starloop.reminder.sent",
 }
 """States of a need in which the customer is asked something, and the type of reaction that asks."""
 
-OUTSTANDING = frozenset({NeedState.ORDERED, NeedState.CANCELLING, NeedState.BOOKED})
+OUTSTANDING_STATES = frozenset({NeedState.ORDERED, NeedState.CANCELLING, NeedState.BOOKED})
 """States of a need with an order or a booked service under way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class LevelPoint:
     """A level as it was estimated at a moment, in the unit of the item (a part: 0 to 1)."""
 
     at_ms: int
@@ -38,7 +38,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NeedShown:
+class NeedView:
     """A need as the store has it. closed_ms is None while it lives."""
 
     id: str
@@ -51,7 +51,7 @@ class NeedShown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReactionShown:
+class ReactionView:
     """A reaction and the last that was said of it. timing: what the customer said of the moment it came at."""
 
     reaction: Reaction
@@ -61,7 +61,7 @@ class ReactionShown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class DeliveryStatus:
     """How far the sending of a reaction to one target has come. error: the last failure, or empty."""
 
     target: str
@@ -71,7 +71,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QuarantineShown:
+class QuarantineView:
     """A payload in quarantine, with its place in the quarantine's order."""
 
     offset: int
@@ -85,7 +85,7 @@ class Backend(Protocol):
         """The service's own time: in a demo with sped-up time, that time."""
         ...
 
-    def problem(self) -> str | None:
+    def unready_reason(self) -> str | None:
         """Why the service can't do its work now, or None when it is ready."""
         ...
 
@@ -93,15 +93,15 @@ class Backend(Protocol):
         """What is in force now."""
         ...
 
-    def latest(self, items: Collection[str] | None = None) -> Mapping[str, Forecast]:
+    def latest_forecasts(self, items: Collection[str] | None = None) -> Mapping[str, Forecast]:
         """The latest forecast of each of `items` (None: of all) that has one."""
         ...
 
-    def history(self, item: str, start_ms: int, end_ms: int) -> Sequence[Point]:
+    def level_history(self, item: str, start_ms: int, end_ms: int) -> Sequence[LevelPoint]:
         """The item's level over time, oldest first."""
         ...
 
-    def order_point(self, item: str) -> float | None:
+    def reorder_point(self, item: str) -> float | None:
         """The level at which an order would go out, in the slot's unit; None where it can't be said."""
         ...
 
@@ -116,11 +116,11 @@ class Backend(Protocol):
         customers: Collection[str] | None = None,
         living: bool = True,
         limit: int = 200,
-    ) -> Sequence[NeedShown]:
+    ) -> Sequence[NeedView]:
         """Needs, newest first; `living` leaves the closed ones out; customers None: of all."""
         ...
 
-    def need(self, id: str) -> NeedShown | None:
+    def need(self, id: str) -> NeedView | None:
         """The need with this id."""
         ...
 
@@ -132,11 +132,11 @@ class Backend(Protocol):
         customers: Collection[str] | None = None,
         before_ms: int | None = None,
         limit: int = 50,
-    ) -> Sequence[ReactionShown]:
+    ) -> Sequence[ReactionView]:
         """Reactions, newest first; customers None: of all; before_ms: only earlier ones."""
         ...
 
-    def reaction(self, id: str) -> ReactionShown | None:
+    def reaction(self, id: str) -> ReactionView | None:
         """The reaction with this id."""
         ...
 
@@ -148,11 +148,11 @@ class Backend(Protocol):
         """The receipt of a reaction."""
         ...
 
-    def deliveries(self, reaction: str) -> Sequence[Delivery]:
+    def deliveries(self, reaction: str) -> Sequence[DeliveryStatus]:
         """How far the sending of a reaction has come, by target."""
         ...
 
-    def quarantine(self, *, before: int | None = None, limit: int = 50) -> Sequence[QuarantineShown]:
+    def quarantine(self, *, before: int | None = None, limit: int = 50) -> Sequence[QuarantineView]:
         """Payloads in quarantine, newest first; before: only those of a smaller offset."""
         ...
 

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from html import escape
 from typing import Literal
 
-from console.backend import Point
-from console.format import Formats
+from console.backend import LevelPoint
+from console.formatting import Formatter
 from star.analyse import QUANTILES, Forecast
 from star.times import DAY_MS
 
@@ -68,13 +68,13 @@ def horizon_ms(forecast: Forecast | None, history_ms: int) -> int:
 
 
 def fan_chart(
-    history: Sequence[Point],
+    history: Sequence[LevelPoint],
     forecast: Forecast | None,
     *,
     capacity: float,
     now_ms: int,
-    formats: Formats,
-    order_point: float | None = None,
+    formats: Formatter,
+    reorder_point: float | None = None,
     marks: Sequence[Mark] = (),
     title: str,
     description: str,
@@ -89,7 +89,7 @@ def fan_chart(
     start_ms = min((point.at_ms for point in history), default=now_ms - DAY_MS)
     start_ms = min(start_ms, now_ms - DAY_MS // 4)
     highest = max((point.level for point in history), default=0.0) / capacity
-    step = _step(highest)
+    step = _grid_step(highest)
     frame = _Frame(
         start_ms=start_ms,
         end_ms=now_ms + horizon_ms(forecast, now_ms - start_ms),
@@ -103,19 +103,19 @@ def fan_chart(
         f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-labelledby="{name}-t {name}-d">',
         f'<title id="{name}-t">{escape(title)}</title><desc id="{name}-d">{escape(description)}</desc>',
         *_grid(frame, formats),
-        *_dates(frame, formats),
+        *_date_axis(frame, formats),
         *_marks(frame, marks),
-        *_now(frame, now_ms, formats),
+        *_now_line(frame, now_ms, formats),
     ]
     if forecast is not None:
         parts += _fan(frame, forecast, capacity, now_ms)
-    parts += _line(frame, history, capacity)
-    if order_point is not None:
-        parts += _order_line(frame, order_point / capacity, history, capacity, formats)
+    parts += _history_line(frame, history, capacity)
+    if reorder_point is not None:
+        parts += _order_line(frame, reorder_point / capacity, history, capacity, formats)
     return "".join((*parts, "</svg>"))
 
 
-def thinned(points: Sequence[Point], most: int = POINTS_MAX) -> list[Point]:
+def downsample(points: Sequence[LevelPoint], most: int = POINTS_MAX) -> list[LevelPoint]:
     """At most about `most` points that keep the line's look: the lowest and highest of each stretch, first and last."""
     if len(points) <= most:
         return list(points)
@@ -130,7 +130,7 @@ def thinned(points: Sequence[Point], most: int = POINTS_MAX) -> list[Point]:
     return kept
 
 
-def _step(highest: float) -> float:
+def _grid_step(highest: float) -> float:
     """The share between two lines of the grid, so that there are at most LINES_MAX whatever level was reported."""
     step = 0.25
     for factor in itertools.cycle((2.0, 2.0, 2.5)):
@@ -140,7 +140,7 @@ def _step(highest: float) -> float:
     raise AssertionError("a cycle does not end")
 
 
-def _grid(frame: _Frame, formats: Formats) -> list[str]:
+def _grid(frame: _Frame, formats: Formatter) -> list[str]:
     parts = []
     lines = round(frame.top_share / frame.step)
     for index in range(lines + 1):
@@ -152,7 +152,7 @@ def _grid(frame: _Frame, formats: Formats) -> list[str]:
     return parts
 
 
-def _dates(frame: _Frame, formats: Formats) -> list[str]:
+def _date_axis(frame: _Frame, formats: Formatter) -> list[str]:
     span_days = (frame.end_ms - frame.start_ms) / DAY_MS
     room = 5 if frame.width < 600 else 9
     if span_days < 2.5:
@@ -166,7 +166,7 @@ def _dates(frame: _Frame, formats: Formats) -> list[str]:
     return _ticks(frame, formats.date, moments)
 
 
-def _hours(frame: _Frame, formats: Formats, step: int) -> list[int]:
+def _hours(frame: _Frame, formats: Formatter, step: int) -> list[int]:
     moment: datetime = formats.local(frame.end_ms).replace(minute=0, second=0, microsecond=0)
     moment -= timedelta(hours=moment.hour % step)
     moments = []
@@ -187,7 +187,7 @@ def _ticks(frame: _Frame, label: Callable[[int], str], moments: Sequence[int]) -
     return parts
 
 
-def _now(frame: _Frame, now_ms: int, formats: Formats) -> list[str]:
+def _now_line(frame: _Frame, now_ms: int, formats: Formatter) -> list[str]:
     x = frame.x(now_ms)
     anchor, dx = ("end", -6) if x > frame.width * 0.85 else ("start", 6)
     return [
@@ -201,13 +201,13 @@ def _fan(frame: _Frame, forecast: Forecast, capacity: float, now_ms: int) -> lis
         early = forecast.days[QUANTILES.index(low)] * DAY_MS
         late = forecast.days[QUANTILES.index(high)] * DAY_MS
         share = forecast.level / capacity
-        lower = [_falling(frame, share, now_ms, early, at) for at in _corners(frame, now_ms, early, late)]
-        upper = [_falling(frame, share, now_ms, late, at) for at in _corners(frame, now_ms, early, late)]
+        lower = [_depletion_point(frame, share, now_ms, early, at) for at in _corners(frame, now_ms, early, late)]
+        upper = [_depletion_point(frame, share, now_ms, late, at) for at in _corners(frame, now_ms, early, late)]
         return f'<path class="{css}" d="{_path([*lower, *reversed(upper)])}Z"/>'
 
     share = forecast.level / capacity
     median = forecast.days[QUANTILES.index(0.5)] * DAY_MS
-    line = [_falling(frame, share, now_ms, median, at) for at in _corners(frame, now_ms, median, median)]
+    line = [_depletion_point(frame, share, now_ms, median, at) for at in _corners(frame, now_ms, median, median)]
     return [
         band(0.05, 0.95, "band-wide"),
         band(0.25, 0.75, "band"),
@@ -220,13 +220,13 @@ def _corners(frame: _Frame, now_ms: int, early: float, late: float) -> list[floa
     return [now_ms, *(at for at in inner if now_ms < at < frame.end_ms), frame.end_ms]
 
 
-def _falling(frame: _Frame, share: float, now_ms: int, empty_after: float, at: float) -> tuple[float, float]:
+def _depletion_point(frame: _Frame, share: float, now_ms: int, empty_after: float, at: float) -> tuple[float, float]:
     left = 1.0 - (at - now_ms) / empty_after if empty_after > 0 else 0.0
     return frame.x(at), frame.y(share * max(0.0, left))
 
 
-def _line(frame: _Frame, history: Sequence[Point], capacity: float) -> list[str]:
-    points = [(frame.x(point.at_ms), frame.y(point.level / capacity)) for point in thinned(history)]
+def _history_line(frame: _Frame, history: Sequence[LevelPoint], capacity: float) -> list[str]:
+    points = [(frame.x(point.at_ms), frame.y(point.level / capacity)) for point in downsample(history)]
     if not points:
         return []
     x, y = points[-1]
@@ -240,14 +240,17 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
 
 
-def _order_line(frame: _Frame, share: float, history: Sequence[Point], capacity: float, formats: Formats) -> list[str]:
+def _order_line(
+    frame: _Frame, share: float, history: Sequence[LevelPoint], capacity: float, formats: Formatter
+) -> list[str]:
     """The line, with its label at the end where the measured line is further from it."""
     y = frame.y(share)
     text = escape(formats.texts("chart.order_point"))
     right = frame.width - _RIGHT
     crossed = [
         sum(
-            start <= frame.x(p.at_ms) <= end and abs(frame.y(p.level / capacity) - y + 8) < 16 for p in thinned(history)
+            start <= frame.x(p.at_ms) <= end and abs(frame.y(p.level / capacity) - y + 8) < 16
+            for p in downsample(history)
         )
         for start, end in ((right - LABEL_WIDTH, right), (frame.left, frame.left + LABEL_WIDTH))
     ]

@@ -13,7 +13,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from console.web import Console
+from console.page_context import Console
 from star.errors import InputError, Unavailable
 
 GRACE_S = 3
@@ -39,11 +39,11 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Ends the streams, then the rest."""
-        self._console.hub.close()
+        self._console.notifier.close()
         await super().shutdown(sockets)
 
 
-def listening(host: str, port: int, *, free_port: bool = False) -> socket.socket:
+def open_listener(host: str, port: int, *, free_port: bool = False) -> socket.socket:
     """A listening socket on `port` (0: any free one). free_port: the next free one when it is taken.
 
     Raises InputError that says what is wrong and what to do.
@@ -51,15 +51,15 @@ def listening(host: str, port: int, *, free_port: bool = False) -> socket.socket
     last = port + FREE_PORTS_TRIED if free_port and port else port
     for tried in range(port, last + 1):
         try:
-            return _bound(host, tried)
+            return _bind(host, tried)
         except OSError as error:
             if error.errno == errno.EADDRINUSE and tried < last:
                 continue
-            raise InputError(_unbound(host, port, last, error)) from error
+            raise InputError(_bind_failure(host, port, last, error)) from error
     raise AssertionError("the last port tried either binds or raises")
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -73,7 +73,7 @@ def _bound(host: str, port: int) -> socket.socket:
     return made
 
 
-def _unbound(host: str, port: int, last: int, error: OSError) -> str:
+def _bind_failure(host: str, port: int, last: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         tried = f"port {port} is" if last == port else f"ports {port} to {last} are all"
         return f"{tried} taken on {host}: stop what uses it, or choose another with --http-port"
@@ -91,7 +91,7 @@ async def serving(
     tls_key: Path | None = None,
 ) -> AsyncIterator[int]:
     """Serves while the block runs; gives the port. On leaving it stops within GRACE_S. Raises InputError."""
-    sock = listening(host, port, free_port=free_port)
+    sock = open_listener(host, port, free_port=free_port)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -107,7 +107,7 @@ async def serving(
     server = _Server(config, app.state.console)
     task = asyncio.create_task(server.serve([sock]), name="console")
     try:
-        await _started(server, task)
+        await _wait_until_started(server, task)
         bound = int(sock.getsockname()[1])
         _log.info("served_console", host=host, port=bound)
         yield bound
@@ -132,7 +132,7 @@ async def serve(
         await asyncio.Event().wait()
 
 
-async def _started(server: uvicorn.Server, task: asyncio.Task[None]) -> None:
+async def _wait_until_started(server: uvicorn.Server, task: asyncio.Task[None]) -> None:
     async with asyncio.timeout(START_S):
         while not server.started:
             if task.done():
@@ -141,7 +141,7 @@ async def _started(server: uvicorn.Server, task: asyncio.Task[None]) -> None:
             await asyncio.sleep(0.01)
 
 
-def link(host: str, port: int, token: str, *, tls: bool = False, public_url: str | None = None) -> str:
+def sign_in_link(host: str, port: int, token: str, *, tls: bool = False, public_url: str | None = None) -> str:
     """The address that signs its holder in, once."""
     shown = (
         "127.0.0.1" if host in ("0.0.0.0", "") else "[::1]" if host == "::" else f"[{host}]" if ":" in host else host

@@ -1,5 +1,5 @@
 """SENSE and TRANSMIT: the same agent on a site's small computer and at the centre's rim.
 
 gate/ is an MQTT endpoint of our own, client.py subscribes at someone else's broker, adapters/ read what devices say,
-intake.py makes records of it, outbox.py keeps it on disk while the uplink is away. Nothing here judges a reading.
+decoder.py makes records of it, outbox.py keeps it on disk while the uplink is away. Nothing here judges a reading.
 """

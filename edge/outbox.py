@@ -14,15 +14,15 @@ from typing import NamedTuple
 from star.errors import DiskFull, LogDamaged, LogError
 
 BYTES_MAX_DEFAULT = 1024 * 1024 * 1024
-REFUSED_MAX = 10_000
+REJECTED_MAX = 10_000
 """Payloads kept that could not be read; the oldest go first."""
-REFUSED_BYTES_MAX = 64 * 1024
+REJECTED_BYTES_MAX = 64 * 1024
 """Of one such payload."""
-ROW_BYTES = 64
+ROW_OVERHEAD_BYTES = 64
 """What a row takes besides topic and payload, about."""
 
 
-class Parcel(NamedTuple):
+class UplinkMessage(NamedTuple):
     """A message for the uplink."""
 
     topic: str
@@ -49,7 +49,7 @@ class Outbox:
             )
             held = self._db.execute(
                 "SELECT COALESCE(SUM(LENGTH(topic) + LENGTH(payload)), 0) + COUNT(*) * ?, COUNT(*) FROM waiting",
-                (ROW_BYTES,),
+                (ROW_OVERHEAD_BYTES,),
             )
             self._bytes, self._count = held.fetchone()
         except sqlite3.DatabaseError as error:
@@ -58,41 +58,41 @@ class Outbox:
     def __len__(self) -> int:
         return int(self._count)
 
-    def append(self, parcels: Sequence[Parcel]) -> None:
+    def append(self, messages: Sequence[UplinkMessage]) -> None:
         """Keeps the parcels, all or none. Raises DiskFull where there is no room for them, LogError for what else fails."""
-        size = sum(len(one.topic) + len(one.payload) + ROW_BYTES for one in parcels)
+        size = sum(len(one.topic) + len(one.payload) + ROW_OVERHEAD_BYTES for one in messages)
         if self._bytes + size > self._bytes_max:
             raise DiskFull(f"{self._path}: {self._bytes} bytes wait for the uplink: expected at most {self._bytes_max}")
-        self._write("INSERT INTO waiting (topic, payload, retain) VALUES (?, ?, ?)", parcels)
+        self._write("INSERT INTO waiting (topic, payload, retain) VALUES (?, ?, ?)", messages)
         self._bytes += size
-        self._count += len(parcels)
+        self._count += len(messages)
 
-    def read(self, after: int, limit: int) -> list[tuple[int, Parcel]]:
+    def read(self, after: int, limit: int) -> list[tuple[int, UplinkMessage]]:
         """(number, parcel) of at most `limit` that wait with numbers above `after`, in order."""
         rows = self._db.execute(
             "SELECT number, topic, payload, retain FROM waiting WHERE number > ? ORDER BY number LIMIT ?",
             (after, limit),
         )
-        return [(number, Parcel(topic, payload, bool(retain))) for number, topic, payload, retain in rows]
+        return [(number, UplinkMessage(topic, payload, bool(retain))) for number, topic, payload, retain in rows]
 
-    def drop(self, numbers: Sequence[int]) -> None:
+    def delete(self, numbers: Sequence[int]) -> None:
         """Forgets parcels that have arrived. A crash before that sends them again, which the centre knows and drops."""
         marks = [(number,) for number in numbers]
         sizes = "SELECT LENGTH(topic) + LENGTH(payload) FROM waiting WHERE number = ?"
         found = [self._db.execute(sizes, mark).fetchone() for mark in marks]
         self._write("DELETE FROM waiting WHERE number = ?", marks)
-        self._bytes -= sum(row[0] + ROW_BYTES for row in found if row is not None)
+        self._bytes -= sum(row[0] + ROW_OVERHEAD_BYTES for row in found if row is not None)
         self._count -= sum(row is not None for row in found)
 
-    def refuse(self, rows: Sequence[tuple[int, str, bytes, str]]) -> None:
+    def reject(self, rows: Sequence[tuple[int, str, bytes, str]]) -> None:
         """Keeps payloads that can't be sent on: (arrived_ms, topic, payload, reason)."""
         self._write(
             "INSERT INTO refused (at_ms, topic, payload, reason) VALUES (?, ?, ?, ?)",
-            [(at_ms, topic, payload[:REFUSED_BYTES_MAX], reason) for at_ms, topic, payload, reason in rows],
+            [(at_ms, topic, payload[:REJECTED_BYTES_MAX], reason) for at_ms, topic, payload, reason in rows],
         )
-        self._write("DELETE FROM refused WHERE number <= (SELECT MAX(number) FROM refused) - ?", [(REFUSED_MAX,)])
+        self._write("DELETE FROM refused WHERE number <= (SELECT MAX(number) FROM refused) - ?", [(REJECTED_MAX,)])
 
-    def refused(self) -> list[tuple[int, str, bytes, str]]:
+    def rejected(self) -> list[tuple[int, str, bytes, str]]:
         """What could not be sent on, oldest first: (arrived_ms, topic, payload, reason)."""
         return self._db.execute("SELECT at_ms, topic, payload, reason FROM refused ORDER BY number").fetchall()
 

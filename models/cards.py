@@ -1,6 +1,6 @@
 """Model cards: what is in a model's card.toml - its hash, shapes, data, metrics and limits - read and written.
 
-Not here: loading the model itself (runtime.py) or making one (train/).
+Not here: loading the model itself (onnx_scorer.py) or making one (train/).
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from config.toml_text import to_toml
+from config.toml.writer import to_toml
 from star.errors import ModelError
 
-REGISTRY = Path(__file__).parent / "registry"
+SHIPPED_REGISTRY = Path(__file__).parent / "registry"
 """The models that ship: NAME/VERSION/{model.onnx, card.toml}."""
 CARD_FILE = "card.toml"
 MODEL_FILE = "model.onnx"
@@ -21,17 +21,17 @@ MODEL_FILE = "model.onnx"
 Card = dict[str, Any]
 
 
-def versions(name: str, registry_dir: Path = REGISTRY) -> list[int]:
+def model_versions(name: str, registry_dir: Path = SHIPPED_REGISTRY) -> list[int]:
     """The versions of model `name`, ascending. Raises ModelError where there is none."""
     folder = registry_dir / name
     found = sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
     if not found:
-        known = ", ".join(names(registry_dir)) or "none"
+        known = ", ".join(model_names(registry_dir)) or "none"
         raise ModelError(f"{folder}: there is no model {name!r} here: expected one of {known}")
     return found
 
 
-def names(registry_dir: Path = REGISTRY) -> list[str]:
+def model_names(registry_dir: Path = SHIPPED_REGISTRY) -> list[str]:
     """The names of all models of a registry that have a version there, sorted."""
     if not registry_dir.is_dir():
         return []
@@ -39,9 +39,9 @@ def names(registry_dir: Path = REGISTRY) -> list[str]:
     return sorted(folder.name for folder in folders if any(one.name.isdigit() for one in folder.iterdir()))
 
 
-def model_dir(name: str, registry_dir: Path = REGISTRY, version: int | None = None) -> Path:
+def model_dir(name: str, registry_dir: Path = SHIPPED_REGISTRY, version: int | None = None) -> Path:
     """The folder of a version of model `name`: the newest, unless one is named. Raises ModelError where it is missing."""
-    found = versions(name, registry_dir)
+    found = model_versions(name, registry_dir)
     if version is not None and version not in found:
         raise ModelError(
             f"{registry_dir / name}: has no version {version}: expected one of {', '.join(map(str, found))}"

@@ -2,7 +2,7 @@
 
 A registry may hold NAME/champion.toml beside the versions of a model. Without one the newest version that ships is in force. An
 installation's own registry goes before the one that ships, but only by a champion.toml: a version that merely lies there is a
-challenger. The file names the hash of the model that was judged, and no other is run. Judging is not here (starloop/promotion.py).
+challenger. The file names the hash of the model that was judged, and no other is run. Judging is not here (evaluation/model_promotion.py).
 """
 
 from __future__ import annotations
@@ -13,46 +13,52 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from config.toml_text import to_toml
-from models.cards import REGISTRY, Card, model_dir, read_card, versions
+from config.toml.writer import to_toml
+from models.cards import SHIPPED_REGISTRY, Card, model_dir, model_versions, read_card
 from star.errors import ModelError, UsageError
 
 CHAMPION_FILE = "champion.toml"
 
 
-def in_force(name: str, own: Path | None = None, shipped: Path = REGISTRY) -> Path:
+def champion_dir(name: str, own_registry: Path | None = None, shipped_registry: Path = SHIPPED_REGISTRY) -> Path:
     """The folder of the version of `name` in force: the champion of `own`, else of `shipped`, else the newest shipped.
 
     Raises ModelError where a champion.toml can't be read, or names a model that is missing or another than was judged.
     """
-    for registry in (own, shipped):
+    for registry in (own_registry, shipped_registry):
         champion = None if registry is None else read_champion(name, registry)
         if registry is not None and champion is not None:
-            return _judged_one(champion, name, registry, shipped)
-    return model_dir(name, shipped)
+            return _verified_champion(champion, name, registry, shipped_registry)
+    return model_dir(name, shipped_registry)
 
 
-def found(name: str, version: int, own: Path | None = None, shipped: Path = REGISTRY) -> Path:
+def find_version(
+    name: str, version: int, own_registry: Path | None = None, shipped_registry: Path = SHIPPED_REGISTRY
+) -> Path:
     """The folder of a version: in `own`, else in `shipped`. Raises ModelError where neither has it."""
-    if own is not None and (own / name / str(version)).is_dir():
-        return model_dir(name, own, version)
-    if own is not None and (own / name).is_dir() and version not in versions(name, shipped):
-        return model_dir(name, own, version)
-    return model_dir(name, shipped, version)
+    if own_registry is not None and (own_registry / name / str(version)).is_dir():
+        return model_dir(name, own_registry, version)
+    if (
+        own_registry is not None
+        and (own_registry / name).is_dir()
+        and version not in model_versions(name, shipped_registry)
+    ):
+        return model_dir(name, own_registry, version)
+    return model_dir(name, shipped_registry, version)
 
 
-def named(model: str | None, name: str, own: Path | None = None) -> Path:
+def resolve_model(model: str | None, name: str, own_registry: Path | None = None) -> Path:
     """The folder that NAME@VERSION means, as receipts have it (with or without :HASH); of None the one of `name` in force.
 
     Raises UsageError where it is not so written, ModelError where there is none such, or its hash is another.
     """
     if model is None:
-        return in_force(name, own)
+        return champion_dir(name, own_registry)
     of, _, rest = model.partition("@")
     number, _, digits = rest.partition(":")
     if of != name or not number.isdigit():
         raise UsageError(f"the model is {model!r}: expected {name}@VERSION, such as {name}@1")
-    folder = found(name, int(number), own)
+    folder = find_version(name, int(number), own_registry)
     there = read_card(folder)["sha256"]
     if not there.startswith(digits):
         raise ModelError(f"{folder}: has sha256 {there}: expected one that begins with {digits}")
@@ -90,8 +96,8 @@ def write_champion(name: str, registry: Path, champion: Mapping[str, Any]) -> Pa
     return path
 
 
-def _judged_one(champion: Card, name: str, registry: Path, shipped: Path) -> Path:
-    folder = found(name, champion["version"], registry, shipped)
+def _verified_champion(champion: Card, name: str, registry: Path, shipped_registry: Path) -> Path:
+    folder = find_version(name, champion["version"], registry, shipped_registry)
     there = read_card(folder)["sha256"]
     if there != champion["sha256"]:
         raise ModelError(

@@ -18,21 +18,21 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from models.guess import SILENT_LEFT, Guess, first_guess
+from models.gamma_baseline import SILENT_DAYS_KEPT, BaselineForecast, baseline_forecast
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
-DAYS = 56
+HISTORY_DAYS = 56
 """Days of history that the model sees one by one: eight whole weeks."""
 WINDOWS = (1, 3, 7, 14, 28, 56)
 """Ends of the nested windows, in days back from the newest complete day."""
-LONG_DAYS = 180.0
+LONG_TIME_CONSTANT_DAYS = 180.0
 """What is older is known as sums that are forgotten with this time constant."""
-LONG_KEPT = 1.0 - 1.0 / LONG_DAYS
+LONG_DAILY_DECAY = 1.0 - 1.0 / LONG_TIME_CONSTANT_DAYS
 """Of those sums, what is left a day later."""
-FEATURES = (
+FEATURE_NAMES = (
     "scale",
     "known_56",
     "known_7",
@@ -65,21 +65,21 @@ FEATURES = (
     "known_long",
 )
 """Names of the columns, in order."""
-FEATURES_COUNT = len(FEATURES)
+FEATURES_COUNT = len(FEATURE_NAMES)
 FEATURE_MAX = 8.0
 """No feature is further from 0."""
 
 _ROWS_MAX = 2048  # more rows are taken in parts, so that the scratch memory of a thread stays small and near
 _ROWS_MIN = 8  # numpy sums an axis in another order when the other one has length 1, so few rows are padded to these
 _NORMAL_90 = 1.2815515655446004  # the 90 % quantile of the standard normal distribution
-_PRIOR_OFF = 0.1  # variance of the logarithm of the rate by which a profile's prior may itself be wrong
-_USED = 0.05  # of the rate: a day with less is one without use
-_CHANCE = 1.7  # times the variance that days alone give to weeks: less than this is chance
-_WEEKS = DAYS // 7
+_PRIOR_ERROR_VARIANCE = 0.1  # variance of the logarithm of the rate by which a profile's prior may itself be wrong
+_USED_DAY_MIN = 0.05  # of the rate: a day with less is one without use
+_CHANCE_FACTOR = 1.7  # times the variance that days alone give to weeks: less than this is chance
+_WEEKS = HISTORY_DAYS // 7
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ConsumptionHistory:
     """What is known of n items at a moment. All quantities of a row in one unit.
 
     daily: (n, DAYS) use a day, newest complete UTC day first, NaN where unknown. today: (n,) use so far today, NaN where
@@ -105,36 +105,36 @@ class Known:
     def __len__(self) -> int:
         return int(self.daily.shape[0])
 
-    def take(self, rows: NDArray[np.intp]) -> Known:
+    def select(self, rows: NDArray[np.intp]) -> ConsumptionHistory:
         """Those at `rows`."""
-        return Known(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+        return ConsumptionHistory(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
-    def part(self, start: int) -> Known:
+    def padded_chunk(self, start: int) -> ConsumptionHistory:
         """The rows from `start` on, at most _ROWS_MAX, the last one repeated where there are fewer than _ROWS_MIN."""
         found = {}
         for field in fields(self):
             rows = getattr(self, field.name)[start : start + _ROWS_MAX]
             missing = _ROWS_MIN - len(rows)
             found[field.name] = rows if missing <= 0 else np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)])
-        return Known(**found)
+        return ConsumptionHistory(**found)
 
 
-def run_out_features(known: Known) -> tuple[Float32, Guess]:
+def run_out_features(history: ConsumptionHistory) -> tuple[Float32, BaselineForecast]:
     """(n, FEATURES_COUNT) features, and the first guess of the days that the level lasts."""
-    rows = len(known)
+    rows = len(history)
     features = np.empty((rows, FEATURES_COUNT), dtype=np.float32)
     whole = np.empty((3, rows))
     for start in range(0, rows, _ROWS_MAX):
         count = min(_ROWS_MAX, rows - start)
-        found, guess = _features(known.part(start))
+        found, baseline = _feature_block(history.padded_chunk(start))
         features[start : start + count] = found.T[:count]
-        for row, values in zip(whole, (guess.centre, guess.early, guess.late), strict=True):
+        for row, values in zip(whole, (baseline.median_days, baseline.early_spread, baseline.late_spread), strict=True):
             row[start : start + count] = values[:count]
-    return features, Guess(*whole)
+    return features, BaselineForecast(*whole)
 
 
 @dataclass(slots=True)
-class _Days:
+class _DailyUsage:
     """The days of n rows, relative to their rate. use, seen, work: (DAYS, n), the last to overwrite; whole: all days are known.
 
     sums, counts: (6, n) over the nested windows. rate: (n,) in the row's unit. prior: (n,) variance of the logarithm of
@@ -143,9 +143,9 @@ class _Days:
     """
 
     use: Float64
-    seen: Float64
-    work: Float64
-    whole: bool
+    known_mask: Float64
+    scratch: Float64
+    complete: bool
     sums: Float64
     counts: Float64
     rate: Float64
@@ -159,107 +159,114 @@ class _Days:
     older_squares: Float64
 
 
-def _features(known: Known) -> tuple[Float64, Guess]:
+def _feature_block(history: ConsumptionHistory) -> tuple[Float64, BaselineForecast]:
     """(FEATURES_COUNT, n) features and the guess of at least _ROWS_MIN and at most _ROWS_MAX rows."""
-    days = _days(known)
+    days = _daily_usage(history)
     sums, counts, rate = days.sums, days.counts, days.rate
     used_7, used_14, used_56 = _used_days(days)
-    lumps = (used_56 + 0.5) / (counts[5] + 1.0)
-    noise_of_day = known.noise / rate
-    week, between, variation = _variation(days, lumps, noise_of_day)
+    used_day_share = (used_56 + 0.5) / (counts[5] + 1.0)
+    noise_of_day = history.noise / rate
+    week, between, variation = _usage_variation(days, used_day_share, noise_of_day)
     weekly = _weekly_variance(days)
-    changes = np.maximum(weekly - _CHANCE * variation / 7.0, 0.0)
+    changes = np.maximum(weekly - _CHANCE_FACTOR * variation / 7.0, 0.0)
 
-    now = known.level - rate * known.silent_days
-    believed = np.maximum(np.maximum(now, 0.5 * known.noise), rate * (0.02 + SILENT_LEFT * known.silent_days))
+    now = history.level - rate * history.silent_days
+    believed = np.maximum(np.maximum(now, 0.5 * history.noise), rate * (0.02 + SILENT_DAYS_KEPT * history.silent_days))
     scale = believed / rate
-    ahead = scale + known.silent_days
+    ahead = scale + history.silent_days
     evidence = 0.5 * (counts[4] + counts[5]) + days.elapsed + 0.5 * days.older_days
-    of_rate = 1.0 / (1.0 / (days.prior + _PRIOR_OFF) + evidence / (variation + 0.02))
+    rate_variance = 1.0 / (1.0 / (days.prior + _PRIOR_ERROR_VARIANCE) + evidence / (variation + 0.02))
     grows = 0.03 + 0.06 * np.log1p(ahead / 4.0)
-    of_change = grows * grows + np.minimum(0.5 * changes, 0.25)
-    of_week = _through_the_week(scale, week, days.elapsed) / scale
-    guess = first_guess(scale, known.silent_days, variation, of_rate + of_change, noise_of_day * noise_of_day, of_week)
+    change_variance = grows * grows + np.minimum(0.5 * changes, 0.25)
+    weekday_factor = _weekday_adjusted_days(scale, week, days.elapsed) / scale
+    baseline = baseline_forecast(
+        scale,
+        history.silent_days,
+        variation,
+        rate_variance + change_variance,
+        noise_of_day * noise_of_day,
+        weekday_factor,
+    )
 
-    out = np.empty((FEATURES_COUNT, len(known)))
+    out = np.empty((FEATURES_COUNT, len(history)))
     out[0] = scale
-    out[1] = counts[5] / DAYS
+    out[1] = counts[5] / HISTORY_DAYS
     out[2] = counts[2] / 7.0
-    out[3:9] = _mean(sums, counts, 1.0)
+    out[3:9] = _relative_mean(sums, counts, 1.0)
     out[9] = (days.older_use + 2.0) / (days.older_days + 2.0)
     out[10] = variation
     days_14 = np.maximum(counts[3], 1.0)
     mean_14 = sums[3] / days_14
     out[11] = 0.01 + np.maximum(days.squares_14 / days_14 - mean_14 * mean_14, 0.0)
-    out[12] = lumps
+    out[12] = used_day_share
     out[13] = (used_14 + 0.5) / (counts[3] + 1.0)
     out[14] = (used_7 + 0.5) / (counts[2] + 1.0)
     out[15] = 1.0 + np.maximum(np.maximum.reduce(days.use, axis=0), 0.0)
-    out[16] = _repeats(days)
+    out[16] = _lag_one_autocorrelation(days)
     out[17] = np.sqrt(between)
     out[18] = np.sqrt(weekly)
     out[19] = days.today - days.elapsed * week[0]
     out[20] = days.elapsed
-    out[21] = known.prior_rate / rate
-    out[22] = known.prior_spread
-    out[23] = np.log1p(10.0 * known.noise / believed)
+    out[21] = history.prior_rate / rate
+    out[22] = history.prior_spread
+    out[23] = np.log1p(10.0 * history.noise / believed)
     out[24] = now / believed
     out[25] = np.log1p(noise_of_day)
-    out[26] = known.silent_days / ahead
-    out[27] = np.log1p(known.silent_days)
-    out[28] = guess.centre / scale
-    out[29] = guess.early
-    out[30] = guess.late
-    out[31] = of_rate
-    out[32] = of_change
+    out[26] = history.silent_days / ahead
+    out[27] = np.log1p(history.silent_days)
+    out[28] = baseline.median_days / scale
+    out[29] = baseline.early_spread
+    out[30] = baseline.late_spread
+    out[31] = rate_variance
+    out[32] = change_variance
     out[33] = np.log1p(scale / (1.0 + variation))
-    out[34] = days.older_days / LONG_DAYS
-    for logs in _LOGARITHMS:
+    out[34] = days.older_days / LONG_TIME_CONSTANT_DAYS
+    for logs in _LOG_COLUMNS:
         np.log(np.maximum(out[logs], 1e-3), out=out[logs])
     np.clip(out, -FEATURE_MAX, FEATURE_MAX, out=out)
-    return out, guess
+    return out, baseline
 
 
-_LOGARITHMS = (slice(0, 1), slice(3, 16), slice(21, 23), slice(28, 33))
+_LOG_COLUMNS = (slice(0, 1), slice(3, 16), slice(21, 23), slice(28, 33))
 """Columns that are taken as logarithms."""
 
 
-def _days(known: Known) -> _Days:
-    use, seen, work = _scratch(len(known))
-    use[:] = known.daily.T
+def _daily_usage(history: ConsumptionHistory) -> _DailyUsage:
+    use, seen, work = _scratch(len(history))
+    use[:] = history.daily.T
     there = use == use
     whole = bool(there.all())
     if not whole:
         use[~there] = 0.0
     seen[:] = there
-    counts, sums = _windows(seen), _windows(use)
-    today_known = known.today == known.today
-    today = np.where(today_known, known.today, 0.0).astype(np.float64)
-    elapsed = np.where(today_known, known.today_fraction, 0.0).astype(np.float64)
-    prior = np.log(np.maximum(known.prior_spread, 1.05)) / _NORMAL_90
+    counts, sums = _window_sums(seen), _window_sums(use)
+    today_known = history.today == history.today
+    today = np.where(today_known, history.today, 0.0).astype(np.float64)
+    elapsed = np.where(today_known, history.today_fraction, 0.0).astype(np.float64)
+    prior = np.log(np.maximum(history.prior_spread, 1.05)) / _NORMAL_90
     prior = prior * prior
     np.multiply(use, use, out=work)
     squares_14 = np.add.reduce(work[:14], axis=0)
     squares = squares_14 + np.add.reduce(work[14:], axis=0)
-    older_days = np.maximum(known.long_days - counts[5], 0.0)
-    older_use = np.maximum(known.long_use - sums[5], 0.0)
+    older_days = np.maximum(history.long_days - counts[5], 0.0)
+    older_use = np.maximum(history.long_use - sums[5], 0.0)
 
     # The prior is worth as many days as tell the rate as well as it does: few of even use, many of use in lumps.
     recent_days = 0.5 * (counts[4] + counts[5]) + elapsed + 0.25 * older_days
     recent_use = 0.5 * (sums[4] + sums[5]) + today + 0.25 * older_use
-    mean = (recent_use + 0.3 * known.prior_rate) / (recent_days + 0.3)
+    mean = (recent_use + 0.3 * history.prior_rate) / (recent_days + 0.3)
     variation = (squares + 3.0 * mean * mean) / ((counts[5] + 2.0) * mean * mean) - 1.0
-    prior_days = np.clip(np.maximum(variation, 0.1) / (prior + _PRIOR_OFF), 0.15, 8.0)
-    believed = prior_days * known.prior_rate
+    prior_days = np.clip(np.maximum(variation, 0.1) / (prior + _PRIOR_ERROR_VARIANCE), 0.15, 8.0)
+    believed = prior_days * history.prior_rate
     rate = np.maximum(believed + recent_use, 0.5 * believed) / (prior_days + recent_days)
 
     use /= rate
     sums /= rate
-    return _Days(
+    return _DailyUsage(
         use=use,
-        seen=seen,
-        work=work,
-        whole=whole,
+        known_mask=seen,
+        scratch=work,
+        complete=whole,
         sums=sums,
         counts=counts,
         rate=rate,
@@ -270,28 +277,30 @@ def _days(known: Known) -> _Days:
         squares_14=squares_14 / (rate * rate),
         older_days=older_days,
         older_use=older_use / rate,
-        older_squares=np.maximum(known.long_squares - squares, 0.0) / (rate * rate),
+        older_squares=np.maximum(history.long_squares - squares, 0.0) / (rate * rate),
     )
 
 
-def _used_days(days: _Days) -> tuple[Float64, Float64, Float64]:
+def _used_days(days: _DailyUsage) -> tuple[Float64, Float64, Float64]:
     """(n,) how many of the last 7, 14 and 56 days have use."""
-    np.greater(days.use, _USED, out=days.work, casting="unsafe")
-    used_7 = np.add.reduce(days.work[:7], axis=0)
-    used_14 = used_7 + np.add.reduce(days.work[7:14], axis=0)
-    return used_7, used_14, used_14 + np.add.reduce(days.work[14:], axis=0)
+    np.greater(days.use, _USED_DAY_MIN, out=days.scratch, casting="unsafe")
+    used_7 = np.add.reduce(days.scratch[:7], axis=0)
+    used_14 = used_7 + np.add.reduce(days.scratch[7:14], axis=0)
+    return used_7, used_14, used_14 + np.add.reduce(days.scratch[14:], axis=0)
 
 
-def _variation(days: _Days, lumps: Float64, noise_of_day: Float64) -> tuple[Float64, Float64, Float64]:
+def _usage_variation(
+    days: _DailyUsage, used_day_share: Float64, noise_of_day: Float64
+) -> tuple[Float64, Float64, Float64]:
     """The week's pattern (7, n), its variance (n,), and the variance of single days about it, over the mean's square (n,).
 
     lumps: (n,) the share of days with use; of use in lumps the variance is at least what days without use make.
     """
     known_days = days.counts[5] + days.older_days
     variation = (days.squares + days.older_squares + 3.9) / (known_days + 3.0) - 1.0
-    week, between = _week(days, variation)
-    of_noise = 2.0 * np.minimum(noise_of_day * noise_of_day, 0.35 * np.maximum(variation, 0.0))
-    variation = np.maximum(variation - between - of_noise, (1.0 - lumps) / lumps - 0.1)
+    week, between = _weekday_pattern(days, variation)
+    noise_variance = 2.0 * np.minimum(noise_of_day * noise_of_day, 0.35 * np.maximum(variation, 0.0))
+    variation = np.maximum(variation - between - noise_variance, (1.0 - used_day_share) / used_day_share - 0.1)
     return week, between, np.clip(variation, 0.005, 100.0)
 
 
@@ -302,11 +311,11 @@ def _scratch(rows: int) -> Float64:
     """(3, DAYS, rows) of memory to overwrite: asking the system for fresh pages each time would cost half of all."""
     buffer: Float64 | None = getattr(_memory, "buffer", None)
     if buffer is None:
-        buffer = _memory.buffer = np.empty(3 * DAYS * _ROWS_MAX)
-    return buffer[: 3 * DAYS * rows].reshape(3, DAYS, rows)
+        buffer = _memory.buffer = np.empty(3 * HISTORY_DAYS * _ROWS_MAX)
+    return buffer[: 3 * HISTORY_DAYS * rows].reshape(3, HISTORY_DAYS, rows)
 
 
-def _windows(columns: Float64) -> Float64:
+def _window_sums(columns: Float64) -> Float64:
     """(6, n) sums over the nested windows of (DAYS, n) columns."""
     sums = np.empty((len(WINDOWS), columns.shape[1]))
     start = 0
@@ -318,33 +327,33 @@ def _windows(columns: Float64) -> Float64:
     return sums
 
 
-def _mean(sums: Float64, counts: Float64, weight: float) -> Float64:
+def _relative_mean(sums: Float64, counts: Float64, weight: float) -> Float64:
     """The mean relative to the rate, drawn to 1 by `weight` days; at least 0.02."""
     return np.asarray(np.maximum((sums + weight) / (counts + weight), 0.02))
 
 
-def _repeats(days: _Days) -> Float64:
+def _lag_one_autocorrelation(days: _DailyUsage) -> Float64:
     """(n,) how far a day is like the day before."""
-    use, work = days.use, days.work
+    use, work = days.use, days.scratch
     count = np.maximum(days.counts[5], 1.0)
     mean = days.sums[5] / count
     variance = np.maximum(days.squares / count - mean * mean, 0.0) + 1e-4
-    pairs: Float64 | float = float(DAYS - 1)
-    if not days.whole:
-        np.multiply(days.seen[1:], days.seen[:-1], out=work[1:])
+    pairs: Float64 | float = float(HISTORY_DAYS - 1)
+    if not days.complete:
+        np.multiply(days.known_mask[1:], days.known_mask[:-1], out=work[1:])
         pairs = np.maximum(np.add.reduce(work[1:], axis=0), 1.0)
     np.multiply(use[1:], use[:-1], out=work[1:])
     together = np.add.reduce(work[1:], axis=0)
     return np.asarray(np.clip((together / pairs - mean * mean) / variance, -1.0, 1.0))
 
 
-def _week(days: _Days, variation: Float64) -> tuple[Float64, Float64]:
+def _weekday_pattern(days: _DailyUsage, variation: Float64) -> tuple[Float64, Float64]:
     """(7, n) use of today's weekday, tomorrow's and so on, relative to the mean of 1, and (n,) their variance.
 
     Drawn to 1 as far as chance alone would make weekdays differ so much (James and Stein).
     """
     by_week = (_WEEKS, 7, days.use.shape[1])
-    used, known = (np.add.reduce(part.reshape(by_week), axis=0) for part in (days.use, days.seen))
+    used, known = (np.add.reduce(part.reshape(by_week), axis=0) for part in (days.use, days.known_mask))
     overall = np.maximum(days.sums[5] / np.maximum(days.counts[5], 1.0), 0.05)
     off = ((used / overall + 1.0) / (known + 1.0))[::-1] - 1.0
     between = np.add.reduce(off * off, axis=0) / 7.0
@@ -356,7 +365,7 @@ def _week(days: _Days, variation: Float64) -> tuple[Float64, Float64]:
     return week, between * keep
 
 
-def _through_the_week(scale: Float64, week: Float64, elapsed: Float64) -> Float64:
+def _weekday_adjusted_days(scale: Float64, week: Float64, elapsed: Float64) -> Float64:
     """(n,) days until `scale` mean days' use is used up, weekdays' use and what is left of today counted."""
     weeks = np.floor(scale / 7.0)
     left = scale - 7.0 * weeks
@@ -370,11 +379,11 @@ def _through_the_week(scale: Float64, week: Float64, elapsed: Float64) -> Float6
     return days
 
 
-def _weekly_variance(days: _Days) -> Float64:
+def _weekly_variance(days: _DailyUsage) -> Float64:
     """(n,) how much weeks differ in their means: slow changes and absences, which single days do not show."""
     by_week = (_WEEKS, 7, days.use.shape[1])
     overall = days.sums[5] / np.maximum(days.counts[5], 1.0)
-    used, known = (np.add.reduce(part.reshape(by_week), axis=1) for part in (days.use, days.seen))
+    used, known = (np.add.reduce(part.reshape(by_week), axis=1) for part in (days.use, days.known_mask))
     off = (used + overall) / (known + 1.0) - overall
     off *= off
     return np.asarray(np.add.reduce(off, axis=0) / _WEEKS)

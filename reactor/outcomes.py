@@ -8,198 +8,202 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from reactor import orders
-from reactor.acts import mandate_of
-from reactor.learning import with_feedback
-from reactor.lessons import start_over
-from reactor.prices import with_price
-from reactor.state import OPEN_ORDERS, Mandate, Need, Order, OrderState, Question, TimerKind
-from reactor.texts import say
-from reactor.turn import REFUSED, WAIT, Turn
+from reactor import order_lifecycle
+from reactor.commands import authorization_of
+from reactor.decision.lead_time_stats import apply_feedback
+from reactor.decision.price_model import record_price
+from reactor.i18n import translate
+from reactor.learning_sync import reset_learning
+from reactor.state import OPEN_ORDER_STATES, Authorization, Need, Order, OrderState, PendingPrompt, TimerKind
+from reactor.unit_of_work import REFUSED, WAIT, UnitOfWork
 from star.analyse import NeedKind
-from star.react import VERBS, ReactionType
+from star.react import ID_VERBS, ReactionType
 from star.records import Request, SupplierTerms
 from star.repeat import NeedState, Outcome
 
 REQUESTED = "request"
-ASKED = frozenset({NeedState.OPEN, NeedState.READIED, NeedState.OFFERED, NeedState.REMINDED, NeedState.REFUSED})
+ANSWERABLE_STATES = frozenset(
+    {NeedState.OPEN, NeedState.READIED, NeedState.OFFERED, NeedState.REMINDED, NeedState.REFUSED}
+)
 """A need in these can be accepted, declined or asked for."""
 
 
-def take_outcome(turn: Turn, outcome: Outcome) -> None:
+def apply_outcome(unit: UnitOfWork, outcome: Outcome) -> None:
     """What came of a reaction, or a refill or service that the customer declares."""
     if outcome.reaction is None:
-        _declared(turn, outcome, outcome.item)
+        _apply_declared_refill(unit, outcome, outcome.item)
         return
-    order = turn.state.orders.get(outcome.reaction)
-    question = turn.state.questions.get(outcome.reaction)
-    called_off = _called_off(turn, outcome.reaction)
-    known = order or question or called_off
+    order = unit.state.orders.get(outcome.reaction)
+    prompt = unit.state.prompts.get(outcome.reaction)
+    called_off = _order_of_cancellation(unit, outcome.reaction)
+    known = order or prompt or called_off
     if known is None:
-        turn.unmatched.append(
+        unit.unmatched.append(
             f"outcome {outcome.id!r} speaks of {outcome.reaction!r}, which is not a reaction known here"
         )
         return
-    turn.said.append((outcome.reaction, outcome))
+    unit.outcomes.append((outcome.reaction, outcome))
     if outcome.timing is not None:
-        turn.put(with_feedback(turn.memory(known.item), outcome.timing))
+        unit.upsert(apply_feedback(unit.item_record(known.item), outcome.timing))
     if order is not None:
-        _of_order(turn, order, outcome)
-    elif question is not None:
-        _of_question(turn, question, outcome)
+        _apply_to_order(unit, order, outcome)
+    elif prompt is not None:
+        _apply_to_prompt(unit, prompt, outcome)
     elif called_off is not None:
-        _of_cancellation(turn, called_off, outcome)
+        _apply_to_cancellation(unit, called_off, outcome)
 
 
-def _called_off(turn: Turn, reaction: str) -> Order | None:
+def _order_of_cancellation(unit: UnitOfWork, reaction: str) -> Order | None:
     """The order that a cancellation with this id calls off: it has the order's number."""
     need, verb, number = reaction.rsplit("/", 2) if reaction.count("/") >= 2 else ("", "", "")
-    if verb != VERBS[ReactionType.ORDER_CANCELLED]:
+    if verb != ID_VERBS[ReactionType.ORDER_CANCELLED]:
         return None
-    orders_ = turn.state.orders
+    orders_ = unit.state.orders
     return orders_.get(f"{need}/order/{number}") or orders_.get(f"{need}/booking/{number}")
 
 
-def _of_cancellation(turn: Turn, order: Order, outcome: Outcome) -> None:
+def _apply_to_cancellation(unit: UnitOfWork, order: Order, outcome: Outcome) -> None:
     """A supplier's answer to a cancellation of ours: it holds, or the order comes all the same."""
     match outcome.result:
         case "cancelled":
             if order.state is OrderState.CANCELLING:
-                orders.cancelled(turn, order, outcome.arrived_ms)
+                order_lifecycle.mark_cancelled(unit, order, outcome.arrived_ms)
         case "failed" | "declined":
-            orders.comes_all_the_same(turn, order)
+            order_lifecycle.reject_cancellation(unit, order)
         case _:
             pass  # it holds only when "cancelled" is said
 
 
-def _of_order(turn: Turn, order: Order, outcome: Outcome) -> None:
+def _apply_to_order(unit: UnitOfWork, order: Order, outcome: Outcome) -> None:
     match outcome.result:
         case "done" | "refilled" | "serviced" if not order.booking:
-            orders.said_done(turn, order, outcome.quantity)
+            order_lifecycle.mark_done(unit, order, outcome.quantity)
         case "delivered" | "done" | "refilled" | "serviced":
             if order.state is OrderState.DELIVERED:
                 return
-            orders.deliver(turn, order, min(outcome.at_ms, outcome.arrived_ms), outcome.quantity)
+            order_lifecycle.mark_delivered(unit, order, min(outcome.at_ms, outcome.arrived_ms), outcome.quantity)
         case "cancelled":
-            if order.state in OPEN_ORDERS:
-                orders.cancelled(turn, order, outcome.arrived_ms)
+            if order.state in OPEN_ORDER_STATES:
+                order_lifecycle.mark_cancelled(unit, order, outcome.arrived_ms)
         case "failed":
-            if order.state in OPEN_ORDERS:
-                orders.fail(turn, order)
+            if order.state in OPEN_ORDER_STATES:
+                order_lifecycle.mark_failed(unit, order)
         case "declined":
-            orders.decline(turn, order)
+            order_lifecycle.decline_order(unit, order)
         case _:
             pass  # accepted: the supplier has it, and it goes on being outstanding
 
 
-def _of_question(turn: Turn, question: Question, outcome: Outcome) -> None:
+def _apply_to_prompt(unit: UnitOfWork, prompt: PendingPrompt, outcome: Outcome) -> None:
     match outcome.result:
         case "accepted":
-            _accepted(turn, question, outcome)
+            _accept_prompt(unit, prompt, outcome)
         case "declined" | "cancelled":
-            _declined(turn, question)
+            _decline_prompt(unit, prompt)
         case "done" | "delivered" | "refilled" | "serviced":
-            _declared(turn, outcome, question.item)
+            _apply_declared_refill(unit, outcome, prompt.item)
         case _:
             pass  # failed: a contact that did not reach its customer
 
 
-def _accepted(turn: Turn, question: Question, outcome: Outcome) -> None:
-    need = turn.state.needs.get(question.need)
-    if need is None or need.state not in ASKED or not question.open:
+def _accept_prompt(unit: UnitOfWork, prompt: PendingPrompt, outcome: Outcome) -> None:
+    need = unit.state.needs.get(prompt.need)
+    if need is None or need.state not in ANSWERABLE_STATES or not prompt.open:
         if need is not None:
-            turn.receipt(need, WAIT, _say(turn, need, "already"), turn.at_ms, key=question.id)
+            unit.record_decision(need, WAIT, _translate(unit, need, "already"), unit.at_ms, dedup_key=prompt.id)
         return
-    turn.close_questions(need)
-    turn.clear_need_timers(need)
-    if question.options:
-        sized = (option for option in question.options if option.quantity == outcome.quantity)
-        chosen = next(sized, question.options[0])
-        need = replace(need, mandate=mandate_of(chosen), declined_ms=None, snoozed_ms=None, retry_ms=None)
-        turn.put(need)
-        turn.again.add(need.item)
+    unit.close_prompts(need)
+    unit.clear_need_timers(need)
+    if prompt.options:
+        sized = (option for option in prompt.options if option.quantity == outcome.quantity)
+        chosen = next(sized, prompt.options[0])
+        need = replace(need, mandate=authorization_of(chosen), declined_ms=None, snoozed_ms=None, retry_ms=None)
+        unit.upsert(need)
+        unit.to_reevaluate.add(need.item)
 
 
-def _declined(turn: Turn, question: Question) -> None:
-    need = turn.state.needs.get(question.need)
-    if need is None or need.state not in ASKED or not question.open:
+def _decline_prompt(unit: UnitOfWork, prompt: PendingPrompt) -> None:
+    need = unit.state.needs.get(prompt.need)
+    if need is None or need.state not in ANSWERABLE_STATES or not prompt.open:
         return
-    turn.close_questions(need)
-    turn.clear_need_timers(need)
+    unit.close_prompts(need)
+    unit.clear_need_timers(need)
     if need.state is NeedState.OPEN:
-        need = turn.moved(need, NeedState.READIED)
-    need = turn.moved(need, NeedState.REFUSED)
-    need = replace(need, declined=need.declined + 1, declined_ms=turn.at_ms, mandate=None)
-    turn.put(need)
-    turn.receipt(need, REFUSED, _say(turn, need, "declined"), turn.at_ms)
+        need = unit.transition(need, NeedState.READIED)
+    need = unit.transition(need, NeedState.REFUSED)
+    need = replace(need, declined=need.declined + 1, declined_ms=unit.at_ms, mandate=None)
+    unit.upsert(need)
+    unit.record_decision(need, REFUSED, _translate(unit, need, "declined"), unit.at_ms)
 
 
-def _declared(turn: Turn, outcome: Outcome, item: str | None) -> None:
+def _apply_declared_refill(unit: UnitOfWork, outcome: Outcome, item: str | None) -> None:
     """A refill or a service, said by the customer."""
-    if item is None or turn.item(item) is None:
-        turn.unmatched.append(f"outcome {outcome.id!r} speaks of {item!r}, which is not an item of the fleet")
+    if item is None or unit.item(item) is None:
+        unit.unmatched.append(f"outcome {outcome.id!r} speaks of {item!r}, which is not an item of the fleet")
         return
-    found = turn.item(item)
+    found = unit.item(item)
     quantity = outcome.quantity
     if quantity is None:
-        quantity = found.pack if found is not None and item in turn.catalogue.slots else 1.0  # type: ignore[union-attr]
-    order, need = turn.state.arriving(item), turn.state.living(item)
-    orders.declare_rise(turn, item, quantity)
-    orders.refilled(turn, item, order, need)
+        quantity = found.pack if found is not None and item in unit.catalogue.slots else 1.0  # type: ignore[union-attr]
+    order, need = unit.state.open_order(item), unit.state.live_need(item)
+    order_lifecycle.declare_refill(unit, item, quantity)
+    order_lifecycle.meet_by_refill(unit, item, order, need)
 
 
-def take_request(turn: Turn, request: Request) -> None:
+def apply_request(unit: UnitOfWork, request: Request) -> None:
     """The customer asks: a need opens at once, and is carried out at this tick."""
-    item = turn.item(request.item)
+    item = unit.item(request.item)
     if item is None:
-        turn.unmatched.append(f"request {request.id!r} asks for {request.item!r}, which is not an item of the fleet")
+        unit.unmatched.append(f"request {request.id!r} asks for {request.item!r}, which is not an item of the fleet")
         return
-    slot = turn.catalogue.slots.get(request.item)
+    slot = unit.catalogue.slots.get(request.item)
     quantity = request.quantity if request.quantity is not None else (slot.pack if slot is not None else 1.0)
-    need = turn.state.living(request.item)
-    if need is not None and need.snoozed_ms is not None and need.snoozed_ms > turn.at_ms:
-        turn.close(need, turn.at_ms)  # the cancelled need orders no more today; what is asked for now is another one
+    need = unit.state.live_need(request.item)
+    if need is not None and need.snoozed_ms is not None and need.snoozed_ms > unit.at_ms:
+        unit.close_need(
+            need, unit.at_ms
+        )  # the cancelled need orders no more today; what is asked for now is another one
         need = None
     if need is None:
         kind = NeedKind.RUN_OUT if slot is not None else NeedKind.SERVICE_DUE
-        need = turn.open_need(item, kind, REQUESTED, turn.at_ms)
-    if need.state not in ASKED:
-        turn.receipt(need, WAIT, _say(turn, need, "already"), turn.at_ms, key=request.id)
+        need = unit.open_need(item, kind, REQUESTED, unit.at_ms)
+    if need.state not in ANSWERABLE_STATES:
+        unit.record_decision(need, WAIT, _translate(unit, need, "already"), unit.at_ms, dedup_key=request.id)
         return
-    mandate = Mandate(reason=REQUESTED, quantity=quantity)
-    need = replace(need, mandate=mandate, declined_ms=None, snoozed_ms=None, retry_ms=None)
-    turn.put(need)
-    turn.clear_need_timers(need)
-    turn.again.add(need.item)
+    authorization = Authorization(reason=REQUESTED, quantity=quantity)
+    need = replace(need, mandate=authorization, declined_ms=None, snoozed_ms=None, retry_ms=None)
+    unit.upsert(need)
+    unit.clear_need_timers(need)
+    unit.to_reevaluate.add(need.item)
 
 
-def take_terms(turn: Turn, terms: SupplierTerms) -> None:
+def apply_supplier_terms(unit: UnitOfWork, terms: SupplierTerms) -> None:
     """A supplier's price or lead time, in force at once: what waits for an answer or a price is decided again."""
-    if terms.supplier not in turn.catalogue.suppliers:
-        turn.unmatched.append(f"terms of {terms.supplier!r}, which is not a supplier of the fleet")
+    if terms.supplier not in unit.catalogue.suppliers:
+        unit.unmatched.append(f"terms of {terms.supplier!r}, which is not a supplier of the fleet")
         return
     if terms.price is not None:
-        turn.put(with_price(turn.supplier_memory(terms.supplier), terms.price, terms.at_ms))
+        unit.upsert(record_price(unit.supplier_record(terms.supplier), terms.price, terms.at_ms))
     if terms.lead_time_days is not None:
-        turn.put(replace(turn.supplier_memory(terms.supplier), lead_days=terms.lead_time_days))
-        start_over(turn, terms.supplier, terms.at_ms)
-    turn.forget_quotes()
-    decide_again(turn, lambda need: _buys_from(turn, need, terms.supplier))
+        unit.upsert(replace(unit.supplier_record(terms.supplier), lead_days=terms.lead_time_days))
+        reset_learning(unit, terms.supplier, terms.at_ms)
+    unit.invalidate_quotes()
+    reevaluate_needs(unit, lambda need: _buys_from(unit, need, terms.supplier))
 
 
-def decide_again(turn: Turn, concerned: Callable[[Need], bool]) -> None:
+def reevaluate_needs(unit: UnitOfWork, is_concerned: Callable[[Need], bool]) -> None:
     """Living needs without an order are decided again at this tick, whatever they were held for."""
-    for need in list(turn.state.needs.values()):
-        if need.state in ASKED and concerned(need):
-            turn.clear_timer(TimerKind.HOLD, need.id)
-            turn.again.add(need.item)
+    for need in list(unit.state.needs.values()):
+        if need.state in ANSWERABLE_STATES and is_concerned(need):
+            unit.clear_timer(TimerKind.HOLD, need.id)
+            unit.to_reevaluate.add(need.item)
 
 
-def _buys_from(turn: Turn, need: Need, supplier: str) -> bool:
-    item = turn.item(need.item)
+def _buys_from(unit: UnitOfWork, need: Need, supplier: str) -> bool:
+    item = unit.item(need.item)
     return item is not None and supplier in item.suppliers
 
 
-def _say(turn: Turn, need: Need, key: str) -> str:
-    customer = turn.catalogue.customers.get(need.customer)
-    return say("en" if customer is None else customer.language, key)
+def _translate(unit: UnitOfWork, need: Need, key: str) -> str:
+    customer = unit.catalogue.customers.get(need.customer)
+    return translate("en" if customer is None else customer.language, key)

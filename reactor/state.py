@@ -16,12 +16,12 @@ from star.analyse import Forecast, NeedKind
 from star.react import Option, ReactionType
 from star.repeat import NeedState
 
-FORGET_DAYS = 120.0
+RETENTION_DAYS = 120.0
 """An ended order or question is remembered so long: what is said of it later is recorded as unmatched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mandate:
+class Authorization:
     """What the customer asked for or accepted. quantity in the slot's unit (a part: 1).
 
     price: of the whole order, as accepted; None: asked for without a stated price, so price and budget rules hold.
@@ -64,7 +64,7 @@ class Need:
     tried: tuple[str, ...] = ()
     retry_ms: int | None = None
     snoozed_ms: int | None = None
-    mandate: Mandate | None = None
+    mandate: Authorization | None = None
     met: bool = False
     refused: bool = False
     verdict: str = ""
@@ -83,9 +83,9 @@ class OrderState(StrEnum):
     LOST = "lost"
 
 
-OPEN_ORDERS = frozenset({OrderState.OUTSTANDING, OrderState.CANCELLING, OrderState.PRESUMED})
+OPEN_ORDER_STATES = frozenset({OrderState.OUTSTANDING, OrderState.CANCELLING, OrderState.PRESUMED})
 """No other order of the item goes out while one is in these."""
-RELEASED = frozenset({OrderState.CANCELLED, OrderState.FAILED})
+BUDGET_RELEASED_STATES = frozenset({OrderState.CANCELLED, OrderState.FAILED})
 """An order in these no longer takes of the budget. A lost one does: it may yet come, and be charged."""
 
 
@@ -114,7 +114,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class PendingPrompt:
     """Something the customer can answer: an offer, a ready request, a reminder. The first option is the default."""
 
     id: str
@@ -128,7 +128,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contacts:
+class ContactHistory:
     """When a customer was contacted, within the last seven days of the latest."""
 
     customer: str
@@ -136,7 +136,7 @@ class Contacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ItemMemory:
+class ItemRecord:
     """What stays of an item between needs. shift: late (+) or early (-) by the customer's word, in doublings of cost.
 
     declared_ms, declared: a delivery or refill that was said and whose rise may still be seen, and how much of it.
@@ -150,8 +150,8 @@ class ItemMemory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lesson:
-    """What deliveries to this partition's customers taught about one supplier's lead times (learning.py).
+class LeadTimeSample:
+    """What deliveries to this partition's customers taught about one supplier's lead times (lead_time_stats.py).
 
     day: the UTC day, counted from 1970, of the tick that took them in; of several put together, the last one's. seen:
     deliveries. log_sum, log_squares: of the natural logarithms of their lead times in days and of the squares of those, in
@@ -170,19 +170,19 @@ class Lesson:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reached:
+class Watermark:
     """How far this partition has come, for the others: all facts before this UTC day are consumed, their lessons kept."""
 
     day: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SupplierMemory:
+class SupplierRecord:
     """Terms said by event, in force over the fleet file's, and what deliveries taught about lead times.
 
     terms_day: the UTC day of the latest lead times that were said; lessons of days up to it do not count. learned: the lessons
     in force, together, those of every partition. price_first_ms: when a price was first said; price_moves, price_sum,
-    price_squares: how many other ones since, with their sums (prices.py).
+    price_squares: how many other ones since, with their sums (price_model.py).
     """
 
     supplier: str
@@ -193,11 +193,11 @@ class SupplierMemory:
     price_squares: float = 0.0
     lead_days: tuple[float, float] | None = None
     terms_day: int | None = None
-    learned: Lesson | None = None
+    learned: LeadTimeSample | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class FleetOverride:
     """A row of the fleet as a change brought it. id: "customers/maria"; row: JSON text."""
 
     id: str
@@ -208,9 +208,9 @@ class TimerKind(StrEnum):
     """What a timer is for."""
 
     HOLD = "hold"  # a need's contact or order was held by a rule until then
-    AGAIN = "again"  # a need is decided again
+    REEVALUATE = "again"  # a need is decided again
     DEADLINE = "deadline"  # an order may be lost
-    FORGET = "forget"  # an ended order or question leaves the memory
+    EXPIRE = "forget"  # an ended order or question leaves the memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,34 +223,45 @@ class Timer:
     due_ms: int
 
 
-Entity = Need | Order | Question | Contacts | ItemMemory | SupplierMemory | Lesson | Reached | Setting | Timer
-TABLES: dict[type[Entity], str] = {
+Entity = (
+    Need
+    | Order
+    | PendingPrompt
+    | ContactHistory
+    | ItemRecord
+    | SupplierRecord
+    | LeadTimeSample
+    | Watermark
+    | FleetOverride
+    | Timer
+)
+ENTITY_TABLES: dict[type[Entity], str] = {
     Need: "needs",
     Order: "orders",
-    Question: "questions",
-    Contacts: "contacts",
-    ItemMemory: "items",
-    SupplierMemory: "suppliers",
-    Lesson: "lessons",
-    Reached: "reached",
-    Setting: "settings",
+    PendingPrompt: "questions",
+    ContactHistory: "contacts",
+    ItemRecord: "items",
+    SupplierRecord: "suppliers",
+    LeadTimeSample: "lessons",
+    Watermark: "reached",
+    FleetOverride: "settings",
     Timer: "timers",
 }
 """Each kind of entity and its table."""
 
 
-def key_of(entity: Entity) -> str:
+def entity_key(entity: Entity) -> str:
     """The entity's key in its table."""
     match entity:
-        case Contacts():
+        case ContactHistory():
             return entity.customer
-        case ItemMemory():
+        case ItemRecord():
             return entity.item
-        case SupplierMemory():
+        case SupplierRecord():
             return entity.supplier
-        case Lesson():
+        case LeadTimeSample():
             return f"{entity.supplier}/{entity.day}"
-        case Reached():
+        case Watermark():
             return "day"
         case _:
             return entity.id
@@ -264,47 +275,47 @@ class State:
         self.at_ms = at_ms
         self.needs: dict[str, Need] = {}
         self.orders: dict[str, Order] = {}
-        self.questions: dict[str, Question] = {}
-        self.contacts: dict[str, Contacts] = {}
-        self.items: dict[str, ItemMemory] = {}
-        self.suppliers: dict[str, SupplierMemory] = {}
-        self.lessons: dict[str, Lesson] = {}
-        self.reached: dict[str, Reached] = {}
-        self.settings: dict[str, Setting] = {}
+        self.prompts: dict[str, PendingPrompt] = {}
+        self.contacts: dict[str, ContactHistory] = {}
+        self.items: dict[str, ItemRecord] = {}
+        self.suppliers: dict[str, SupplierRecord] = {}
+        self.lead_time_samples: dict[str, LeadTimeSample] = {}
+        self.watermarks: dict[str, Watermark] = {}
+        self.fleet_overrides: dict[str, FleetOverride] = {}
         self.timers: dict[str, Timer] = {}
-        self.need_of: dict[str, str] = {}  # item -> its living need
-        self.order_of: dict[str, str] = {}  # item -> its order that may still arrive
-        self.orders_of: dict[str, set[str]] = {}  # customer -> ids
-        self.questions_of: dict[str, set[str]] = {}  # need -> ids of open ones
+        self.need_by_item: dict[str, str] = {}  # item -> its living need
+        self.open_order_by_item: dict[str, str] = {}  # item -> its order that may still arrive
+        self.orders_by_customer: dict[str, set[str]] = {}  # customer -> ids
+        self.prompts_by_need: dict[str, set[str]] = {}  # need -> ids of open ones
         self._queue: list[tuple[int, str]] = []
         self._tables: dict[type, dict[str, Entity]] = {
             Need: self.needs,  # type: ignore[dict-item]
             Order: self.orders,  # type: ignore[dict-item]
-            Question: self.questions,  # type: ignore[dict-item]
-            Contacts: self.contacts,  # type: ignore[dict-item]
-            ItemMemory: self.items,  # type: ignore[dict-item]
-            SupplierMemory: self.suppliers,  # type: ignore[dict-item]
-            Lesson: self.lessons,  # type: ignore[dict-item]
-            Reached: self.reached,  # type: ignore[dict-item]
-            Setting: self.settings,  # type: ignore[dict-item]
+            PendingPrompt: self.prompts,  # type: ignore[dict-item]
+            ContactHistory: self.contacts,  # type: ignore[dict-item]
+            ItemRecord: self.items,  # type: ignore[dict-item]
+            SupplierRecord: self.suppliers,  # type: ignore[dict-item]
+            LeadTimeSample: self.lead_time_samples,  # type: ignore[dict-item]
+            Watermark: self.watermarks,  # type: ignore[dict-item]
+            FleetOverride: self.fleet_overrides,  # type: ignore[dict-item]
             Timer: self.timers,  # type: ignore[dict-item]
         }
         for entity in entities:
-            self.put(entity)
+            self.upsert(entity)
 
-    def put(self, entity: Entity) -> None:
+    def upsert(self, entity: Entity) -> None:
         """Adds the entity, or puts it in the place of the one with its key. A closed need is not kept."""
         self._unindex(entity)
         if isinstance(entity, Need) and entity.state is NeedState.CLOSED:
             self.needs.pop(entity.id, None)
             return
-        self._tables[type(entity)][key_of(entity)] = entity
+        self._tables[type(entity)][entity_key(entity)] = entity
         self._index(entity)
 
-    def drop(self, entity: Entity) -> None:
+    def delete(self, entity: Entity) -> None:
         """Takes the entity out of the memory."""
         self._unindex(entity)
-        self._tables[type(entity)].pop(key_of(entity), None)
+        self._tables[type(entity)].pop(entity_key(entity), None)
 
     def next_due_ms(self) -> int | None:
         """When the next timer is due."""
@@ -317,33 +328,33 @@ class State:
             heapq.heappop(queue)
         return None
 
-    def take_due(self, at_ms: int) -> Timer | None:
+    def next_due_timer(self, at_ms: int) -> Timer | None:
         """The first timer due by at_ms, or None. It stays until it is dropped or set anew."""
         due_ms = self.next_due_ms()
         if due_ms is None or due_ms > at_ms:
             return None
         return self.timers[self._queue[0][1]]
 
-    def living(self, item: str) -> Need | None:
+    def live_need(self, item: str) -> Need | None:
         """The item's living need."""
-        id_ = self.need_of.get(item)
+        id_ = self.need_by_item.get(item)
         return None if id_ is None else self.needs[id_]
 
-    def arriving(self, item: str) -> Order | None:
+    def open_order(self, item: str) -> Order | None:
         """The item's order that may still arrive."""
-        id_ = self.order_of.get(item)
+        id_ = self.open_order_by_item.get(item)
         return None if id_ is None else self.orders[id_]
 
     def _index(self, entity: Entity) -> None:
         match entity:
             case Need():
-                self.need_of[entity.item] = entity.id
+                self.need_by_item[entity.item] = entity.id
             case Order():
-                self.orders_of.setdefault(entity.customer, set()).add(entity.id)
-                if entity.state in OPEN_ORDERS:
-                    self.order_of[entity.item] = entity.id
-            case Question() if entity.open:
-                self.questions_of.setdefault(entity.need, set()).add(entity.id)
+                self.orders_by_customer.setdefault(entity.customer, set()).add(entity.id)
+                if entity.state in OPEN_ORDER_STATES:
+                    self.open_order_by_item[entity.item] = entity.id
+            case PendingPrompt() if entity.open:
+                self.prompts_by_need.setdefault(entity.need, set()).add(entity.id)
             case Timer():
                 heapq.heappush(self._queue, (entity.due_ms, entity.id))
             case _:
@@ -352,14 +363,14 @@ class State:
     def _unindex(self, entity: Entity) -> None:
         match entity:
             case Need():
-                if self.need_of.get(entity.item) == entity.id:
-                    del self.need_of[entity.item]
+                if self.need_by_item.get(entity.item) == entity.id:
+                    del self.need_by_item[entity.item]
             case Order():
-                if self.order_of.get(entity.item) == entity.id:
-                    del self.order_of[entity.item]
-                _discard(self.orders_of, entity.customer, entity.id)
-            case Question():
-                _discard(self.questions_of, entity.need, entity.id)
+                if self.open_order_by_item.get(entity.item) == entity.id:
+                    del self.open_order_by_item[entity.item]
+                _discard(self.orders_by_customer, entity.customer, entity.id)
+            case PendingPrompt():
+                _discard(self.prompts_by_need, entity.need, entity.id)
             case _:
                 pass
 

@@ -16,12 +16,12 @@ import numpy as np
 
 from star.times import DAY_MS, HOUR_MS, MINUTE_MS
 
-UNTOUCHED = frozenset({"temperature"})
+EXEMPT_VALUES = frozenset({"temperature"})
 """Values that value faults leave alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class DeviceMessage:
     """A message of a device: when it was sent and when it arrives, its topic and its payload (a JSON object)."""
 
     sent_ms: int
@@ -29,11 +29,11 @@ class Message:
     topic: str
     payload: dict[str, Any]
 
-    def late_by(self, delay_ms: int) -> Message:
+    def delayed_by(self, delay_ms: int) -> DeviceMessage:
         """The same, arriving later."""
         return replace(self, arrive_ms=self.arrive_ms + delay_ms)
 
-    def with_values(self, values: dict[str, float]) -> Message:
+    def with_values(self, values: dict[str, float]) -> DeviceMessage:
         """The same with other values."""
         return replace(self, payload=self.payload | {"values": values})
 
@@ -41,49 +41,49 @@ class Message:
 class Fault(Protocol):
     """One kind of trouble."""
 
-    def through(self, message: Message) -> list[Message]:
+    def apply(self, message: DeviceMessage) -> list[DeviceMessage]:
         """What becomes of `message`. Called in order of sent_ms."""
         ...
 
 
-class Chain:
+class FaultChain:
     """Faults one after the other, and the messages on their way."""
 
     def __init__(self, faults: Sequence[Fault] = ()) -> None:
         self._faults = tuple(faults)
-        self._under_way: list[tuple[int, int, Message]] = []
+        self._in_flight: list[tuple[int, int, DeviceMessage]] = []
         self._count = 0
 
-    def send(self, message: Message) -> None:
+    def send(self, message: DeviceMessage) -> None:
         """Hands a message over, in order of sent_ms."""
         messages = [message]
         for fault in self._faults:
-            messages = [after for before in messages for after in fault.through(before)]
+            messages = [after for before in messages for after in fault.apply(before)]
         for one in messages:
-            heapq.heappush(self._under_way, (one.arrive_ms, self._count, one))
+            heapq.heappush(self._in_flight, (one.arrive_ms, self._count, one))
             self._count += 1
 
-    def arrived(self, to_ms: int) -> list[Message]:
+    def pop_arrived(self, to_ms: int) -> list[DeviceMessage]:
         """The messages that arrive by `to_ms`, in order of arrival."""
         out = []
-        while self._under_way and self._under_way[0][0] <= to_ms:
-            out.append(heapq.heappop(self._under_way)[2])
+        while self._in_flight and self._in_flight[0][0] <= to_ms:
+            out.append(heapq.heappop(self._in_flight)[2])
         return out
 
-    def all_of(self, messages: Iterable[Message]) -> list[Message]:
+    def send_all(self, messages: Iterable[DeviceMessage]) -> list[DeviceMessage]:
         """Every message through, and what comes of them, in order of arrival."""
         for message in messages:
             self.send(message)
-        return self.arrived(2**62)
+        return self.pop_arrived(2**62)
 
 
-class Drop:
+class MessageLoss:
     """Loses a share of messages."""
 
     def __init__(self, rng: np.random.Generator, share: float) -> None:
         self._rng, self._share = rng, share
 
-    def through(self, message: Message) -> list[Message]:
+    def apply(self, message: DeviceMessage) -> list[DeviceMessage]:
         return [] if self._rng.random() < self._share else [message]
 
 
@@ -93,10 +93,10 @@ class Duplicate:
     def __init__(self, rng: np.random.Generator, share: float, later_ms: int = 10 * MINUTE_MS) -> None:
         self._rng, self._share, self._later_ms = rng, share, later_ms
 
-    def through(self, message: Message) -> list[Message]:
+    def apply(self, message: DeviceMessage) -> list[DeviceMessage]:
         if self._rng.random() >= self._share:
             return [message]
-        return [message, message.late_by(int(self._rng.integers(0, self._later_ms + 1)))]
+        return [message, message.delayed_by(int(self._rng.integers(0, self._later_ms + 1)))]
 
 
 class Delay:
@@ -105,8 +105,8 @@ class Delay:
     def __init__(self, rng: np.random.Generator, mean_ms: float) -> None:
         self._rng, self._mean_ms = rng, mean_ms
 
-    def through(self, message: Message) -> list[Message]:
-        return [message.late_by(int(self._rng.exponential(self._mean_ms)))]
+    def apply(self, message: DeviceMessage) -> list[DeviceMessage]:
+        return [message.delayed_by(int(self._rng.exponential(self._mean_ms)))]
 
 
 class Reorder:
@@ -115,12 +115,12 @@ class Reorder:
     def __init__(self, rng: np.random.Generator, share: float, hold_ms: int = 6 * HOUR_MS) -> None:
         self._rng, self._share, self._hold_ms = rng, share, hold_ms
 
-    def through(self, message: Message) -> list[Message]:
+    def apply(self, message: DeviceMessage) -> list[DeviceMessage]:
         held = self._rng.random() < self._share
-        return [message.late_by(int(self._rng.integers(1, self._hold_ms + 1)))] if held else [message]
+        return [message.delayed_by(int(self._rng.integers(1, self._hold_ms + 1)))] if held else [message]
 
 
-class _Spells:
+class _FaultEpisodes:
     """Spells of trouble: they begin at random, `per_year` of them, and last about `mean_ms`."""
 
     def __init__(self, rng: np.random.Generator, per_year: float, mean_ms: float) -> None:
@@ -132,12 +132,12 @@ class _Spells:
     def end_of(self, at_ms: int) -> int | None:
         """The end of the spell that `at_ms` lies in, or None outside of one. Called with times that do not go back."""
         if self._start_ms is None:
-            self._plan(at_ms)
+            self._schedule_next(at_ms)
         while at_ms >= self._end_ms:
-            self._plan(self._end_ms)
+            self._schedule_next(self._end_ms)
         return int(self._end_ms) if self._start_ms is not None and at_ms >= self._start_ms else None
 
-    def _plan(self, after_ms: float) -> None:
+    def _schedule_next(self, after_ms: float) -> None:
         self._start_ms = after_ms + self._rng.exponential(self._gap_ms)
         self._end_ms = self._start_ms + self._rng.exponential(self._mean_ms) + 1.0
 
@@ -155,10 +155,10 @@ class Offline:
         shuffled: bool = True,
     ) -> None:
         self._rng, self._backfill, self._shuffled = rng, backfill, shuffled
-        self._spells = _Spells(rng, per_year, mean_ms)
+        self._episodes = _FaultEpisodes(rng, per_year, mean_ms)
 
-    def through(self, message: Message) -> list[Message]:
-        end_ms = self._spells.end_of(message.sent_ms)
+    def apply(self, message: DeviceMessage) -> list[DeviceMessage]:
+        end_ms = self._episodes.end_of(message.sent_ms)
         if end_ms is None:
             return [message]
         if not self._backfill:
@@ -171,12 +171,12 @@ class Stuck:
     """Spells in which every value stays what it was."""
 
     def __init__(self, rng: np.random.Generator, per_year: float, mean_ms: float = 7.0 * DAY_MS) -> None:
-        self._spells = _Spells(rng, per_year, mean_ms)
+        self._episodes = _FaultEpisodes(rng, per_year, mean_ms)
         self._held: dict[str, float] = {}
 
-    def through(self, message: Message) -> list[Message]:
+    def apply(self, message: DeviceMessage) -> list[DeviceMessage]:
         values = message.payload["values"]
-        if self._spells.end_of(message.sent_ms) is None:
+        if self._episodes.end_of(message.sent_ms) is None:
             self._held = {}
             return [message]
         self._held = values | self._held
@@ -189,12 +189,12 @@ class Drift:
     def __init__(self, span: float, share_per_day: float) -> None:
         self._span, self._share, self._first_ms = span, share_per_day, -1
 
-    def through(self, message: Message) -> list[Message]:
+    def apply(self, message: DeviceMessage) -> list[DeviceMessage]:
         if self._first_ms < 0:
             self._first_ms = message.sent_ms
         off = self._span * self._share * (message.sent_ms - self._first_ms) / DAY_MS
         values = message.payload["values"]
-        return [message.with_values({k: v if k in UNTOUCHED else v + off for k, v in values.items()})]
+        return [message.with_values({k: v if k in EXEMPT_VALUES else v + off for k, v in values.items()})]
 
 
 class Spikes:
@@ -203,12 +203,12 @@ class Spikes:
     def __init__(self, rng: np.random.Generator, share: float, span: float) -> None:
         self._rng, self._share, self._span = rng, share, span
 
-    def through(self, message: Message) -> list[Message]:
+    def apply(self, message: DeviceMessage) -> list[DeviceMessage]:
         if self._rng.random() >= self._share:
             return [message]
         wrong = float(self._rng.choice([0.0, self._span, self._span * self._rng.uniform(-0.2, 1.5)]))
         values = message.payload["values"]
-        return [message.with_values({k: v if k in UNTOUCHED else wrong for k, v in values.items()})]
+        return [message.with_values({k: v if k in EXEMPT_VALUES else wrong for k, v in values.items()})]
 
 
 class ClockSkew:
@@ -217,7 +217,7 @@ class ClockSkew:
     def __init__(self, offset_ms: int, per_day_ms: float = 0.0) -> None:
         self._offset_ms, self._per_day_ms, self._first_ms = offset_ms, per_day_ms, -1
 
-    def through(self, message: Message) -> list[Message]:
+    def apply(self, message: DeviceMessage) -> list[DeviceMessage]:
         if self._first_ms < 0:
             self._first_ms = message.sent_ms
         off_ms = self._offset_ms + self._per_day_ms * (message.sent_ms - self._first_ms) / DAY_MS
@@ -235,7 +235,7 @@ class CounterResets:
         self._before: dict[str, float] = {}
         self._latest: dict[str, float] = {}
 
-    def through(self, message: Message) -> list[Message]:
+    def apply(self, message: DeviceMessage) -> list[DeviceMessage]:
         if self._next_ms < 0:
             self._next_ms = message.sent_ms + self._rng.exponential(self._gap_ms)
         payload = message.payload

@@ -159,23 +159,23 @@ class _Connection:
 
 def run_load(plan: LoadPlan) -> LoadResult:
     """Sends the plan's messages; returns when all are sent (QoS 1: acknowledged). Raises Unavailable."""
-    connections = [_open(plan, number) for number in range(plan.connections)]
+    connections = [_connect(plan, number) for number in range(plan.connections)]
     latencies: list[float] = []
     begun = progressed = time.perf_counter()
     with selectors.DefaultSelector() as selector, selectors.DefaultSelector() as answers:
         for one in connections:
             selector.register(one.sock, selectors.EVENT_READ | selectors.EVENT_WRITE, one)
             answers.register(one.sock, selectors.EVENT_READ)
-        while any(not _is_done(one, plan) for one in connections):
+        while any(not _is_complete(one, plan) for one in connections):
             now = time.perf_counter()
             due = plan.messages if plan.rate_per_s is None else int((now - begun) * plan.rate_per_s) + 1
             moved = 0
             for key, events in selector.select(timeout=1.0):
                 one = key.data
                 if events & selectors.EVENT_READ:
-                    moved += _hear(one, latencies)
+                    moved += _receive_acks(one, latencies)
                 if events & selectors.EVENT_WRITE:
-                    moved += _speak(one, plan, due)
+                    moved += _send_due(one, plan, due)
             if moved:
                 progressed = now
             elif now - progressed > WAIT_S_MAX:
@@ -198,11 +198,11 @@ def run_load(plan: LoadPlan) -> LoadResult:
     )
 
 
-def _is_done(one: _Connection, plan: LoadPlan) -> bool:
+def _is_complete(one: _Connection, plan: LoadPlan) -> bool:
     return one.sent >= one.share and (plan.qos == 0 or one.acked >= one.share)
 
 
-def _speak(one: _Connection, plan: LoadPlan, due: int) -> int:
+def _send_due(one: _Connection, plan: LoadPlan, due: int) -> int:
     """Sends what is due, prepared and allowed; gives the bytes sent."""
     allowed = min(one.share, -(-due // plan.connections))
     if plan.qos:
@@ -225,7 +225,7 @@ def _speak(one: _Connection, plan: LoadPlan, due: int) -> int:
     return count
 
 
-def _hear(one: _Connection, latencies: list[float]) -> int:
+def _receive_acks(one: _Connection, latencies: list[float]) -> int:
     """Counts acknowledgements; gives the bytes heard. One latency is kept for each piece that was sent."""
     try:
         heard = len(one.sock.recv(1 << 16))
@@ -240,7 +240,7 @@ def _hear(one: _Connection, latencies: list[float]) -> int:
     return heard
 
 
-def _open(plan: LoadPlan, number: int) -> _Connection:
+def _connect(plan: LoadPlan, number: int) -> _Connection:
     try:
         sock = socket.create_connection((plan.host, plan.port), timeout=WAIT_S_MAX)
     except OSError as error:

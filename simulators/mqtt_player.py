@@ -16,22 +16,22 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from simulators.fleet import Event, Neighbourhood
+from simulators.neighbourhood.simulation import Neighbourhood, SimulatedEvent
 from star.errors import BadPayload, Unavailable
 from star.ports import Clock
-from star.times import parse_time_ms, seconds
+from star.times import epoch_seconds, parse_time_ms
 
-REACTIONS = "starloop/v1/+/reactions"
+REACTIONS_FILTER = "starloop/v1/+/reactions"
 QUEUED_MAX = 10_000
 """Messages not yet acknowledged by the broker; more are not made until it has taken some."""
 INFLIGHT_MAX = 1_000
 CONNECT_S_MAX = 10.0
-STEP_S = 0.05
+POLL_S = 0.05
 """Real seconds between two looks at the clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Broker:
+class BrokerAddress:
     """Where to publish."""
 
     host: str
@@ -54,10 +54,10 @@ class SimulatedTime:
         return min(self._start_ms + int((now_ms - self._begun_ms) * self._speed), now_ms)
 
 
-class Player:
+class NeighbourhoodPlayer:
     """A neighbourhood on a broker. `play` publishes until it is told to stop."""
 
-    def __init__(self, neighbourhood: Neighbourhood, broker: Broker, name: str) -> None:
+    def __init__(self, neighbourhood: Neighbourhood, broker: BrokerAddress, name: str) -> None:
         """name: the client's id. Raises Unavailable where the broker can't be reached or refuses."""
         self._neighbourhood = neighbourhood
         self._broker = broker
@@ -65,7 +65,7 @@ class Player:
         self._connected: queue.SimpleQueue[ReasonCode] = queue.SimpleQueue()
         self.published = 0
         self.acknowledged = 0  # written by paho's thread only
-        self.reactions = 0
+        self.reactions_received = 0
         self.unreadable = 0
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name)
         self._client.max_inflight_messages_set(INFLIGHT_MAX)
@@ -73,29 +73,29 @@ class Player:
         self._client.on_connect = self._on_connect
         self._client.on_message = self._on_message
         self._client.on_publish = self._on_publish
-        self._open()
+        self._connect()
 
-    def play(self, time: Clock, stop: Callable[[], bool], report: Callable[[int], None]) -> None:
+    def play(self, clock: Clock, stop: Callable[[], bool], report: Callable[[int], None]) -> None:
         """Publishes what the neighbourhood says and hands it the reactions, until `stop()`. report: told simulated times."""
         while not stop():
-            self._hear()
-            now_ms = time.now_ms()
+            self._drain_inbox()
+            now_ms = clock.now_ms()
             for event in self._neighbourhood.advance(now_ms):
                 while self.published - self.acknowledged >= QUEUED_MAX and not stop():
-                    self._hear()
+                    self._drain_inbox()
                 self._publish(event)
             report(now_ms)
 
     def close(self) -> None:
         """Waits a while for what is under way, and leaves."""
-        for _ in range(round(CONNECT_S_MAX / STEP_S)):
+        for _ in range(round(CONNECT_S_MAX / POLL_S)):
             if self.acknowledged >= self.published:
                 break
-            self._hear()
+            self._drain_inbox()
         self._client.disconnect()
         self._client.loop_stop()
 
-    def _open(self) -> None:
+    def _connect(self) -> None:
         if self._broker.user is not None:
             self._client.username_pw_set(self._broker.user, self._broker.password)
         if self._broker.tls:
@@ -114,25 +114,25 @@ class Player:
             self._client.loop_stop()
             raise Unavailable(f"the broker at {place} refused the connection: {answer}")
 
-    def _publish(self, event: Event) -> None:
+    def _publish(self, event: SimulatedEvent) -> None:
         """Hands one message to paho, which keeps it until the broker has it."""
         self._client.publish(event.topic, json.dumps(event.payload, ensure_ascii=False), qos=1)
         self.published += 1
 
-    def _hear(self) -> None:
+    def _drain_inbox(self) -> None:
         """Hands on the reactions that came in, waiting a moment for the first."""
         try:
-            event = self._inbox.get(timeout=STEP_S)
+            event = self._inbox.get(timeout=POLL_S)
             while True:
-                self.reactions += 1
-                self._neighbourhood.react(event)
+                self.reactions_received += 1
+                self._neighbourhood.handle_reaction(event)
                 event = self._inbox.get_nowait()
         except queue.Empty:
             return
 
     def _on_connect(self, client: mqtt.Client, userdata: Any, flags: Any, code: ReasonCode, properties: Any) -> None:
         if not code.is_failure:
-            client.subscribe(REACTIONS, qos=1)
+            client.subscribe(REACTIONS_FILTER, qos=1)
         self._connected.put(code)
 
     def _on_publish(self, client: mqtt.Client, userdata: Any, number: int, code: ReasonCode, properties: Any) -> None:
@@ -140,12 +140,12 @@ class Player:
 
     def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
         try:
-            self._inbox.put(reaction_line(bytes(message.payload)))
+            self._inbox.put(parse_reaction(bytes(message.payload)))
         except BadPayload:
             self.unreadable += 1
 
 
-def reaction_line(payload: bytes) -> dict[str, Any]:
+def parse_reaction(payload: bytes) -> dict[str, Any]:
     """The line of a reaction that came as a CloudEvent. Raises BadPayload where it is none."""
     try:
         event = json.loads(payload)
@@ -155,4 +155,4 @@ def reaction_line(payload: bytes) -> dict[str, Any]:
         raise BadPayload(f"a reaction can't be read: {error!r}: expected a CloudEvent in JSON") from error
     if not isinstance(fields["data"], dict) or "device" not in fields["data"]:
         raise BadPayload("a reaction's data names no device: expected one")
-    return fields | {"at": seconds(at_ms)}
+    return fields | {"at": epoch_seconds(at_ms)}

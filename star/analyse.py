@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from star.records import EVENT_KINDS, EVENT_LETTERS, Event, event_from_fields
+from star.records import EVENT_CODES, EVENT_TYPES, Event, event_from_fields
 
 QUANTILES = (0.01, 0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95, 0.99)
 """The levels of every forecast inside the service."""
-SHOWN_QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.95)
+PUBLISHED_QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.95)
 """The levels that are shown outside."""
 DAYS_MAX = 3650.0
 """Stands for any longer time to empty."""
@@ -44,9 +44,9 @@ class Forecast:
     reading: float
     history_days: float = DAYS_MAX
 
-    def shown(self) -> dict[str, float]:
+    def published_quantiles(self) -> dict[str, float]:
         """The quantiles shown outside: {"0.05": days, …}."""
-        return {str(level): round(self.days[QUANTILES.index(level)], 4) for level in SHOWN_QUANTILES}
+        return {str(level): round(self.days[QUANTILES.index(level)], 4) for level in PUBLISHED_QUANTILES}
 
 
 class NeedKind(StrEnum):
@@ -57,7 +57,7 @@ class NeedKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NeedSeen:
+class DetectedNeed:
     """An item that is or may soon be due, seen at a look. The reactor decides whether and how to act on it.
 
     cause: for service-due the interval that is used up most, such as "cups" or "months"; else "level".
@@ -80,7 +80,7 @@ class RefillStage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RefillSeen:
+class RefillUpdate:
     """A refill (or a service done), seen in the level or declared. quantity is in the slot's unit; NaN never."""
 
     item: str
@@ -99,15 +99,15 @@ class Facts:
     offset: int
     at_ms: int
     events: tuple[Event, ...] = ()
-    refills: tuple[RefillSeen, ...] = ()
-    needs: tuple[NeedSeen, ...] = ()
+    refills: tuple[RefillUpdate, ...] = ()
+    needs: tuple[DetectedNeed, ...] = ()
 
     def pack(self) -> bytes:
         """The wire form, JSON."""
         body = {
             "offset": self.offset,
             "at_ms": self.at_ms,
-            "events": [[EVENT_LETTERS[type(event)], asdict(event)] for event in self.events],
+            "events": [[EVENT_CODES[type(event)], asdict(event)] for event in self.events],
             "refills": [asdict(refill) for refill in self.refills],
             "needs": [need_fields(need) for need in self.needs],
         }
@@ -120,13 +120,13 @@ class Facts:
         return cls(
             offset=body["offset"],
             at_ms=body["at_ms"],
-            events=tuple(event_from_fields(EVENT_KINDS[letter], fields) for letter, fields in body["events"]),
-            refills=tuple(RefillSeen(**{**row, "stage": RefillStage(row["stage"])}) for row in body["refills"]),
+            events=tuple(event_from_fields(EVENT_TYPES[letter], fields) for letter, fields in body["events"]),
+            refills=tuple(RefillUpdate(**{**row, "stage": RefillStage(row["stage"])}) for row in body["refills"]),
             needs=tuple(need_from_fields(row) for row in body["needs"]),
         )
 
 
-def need_fields(need: NeedSeen) -> dict[str, Any]:
+def need_fields(need: DetectedNeed) -> dict[str, Any]:
     """The need's fields, for the wire; as `asdict` gives them, without copying what can't change."""
     return {
         "item": need.item,
@@ -137,9 +137,9 @@ def need_fields(need: NeedSeen) -> dict[str, Any]:
     }
 
 
-def need_from_fields(row: dict[str, Any]) -> NeedSeen:
+def need_from_fields(row: dict[str, Any]) -> DetectedNeed:
     """A need seen, from the fields that `asdict` gave."""
-    return NeedSeen(**{**row, "kind": NeedKind(row["kind"]), "forecast": forecast_from_fields(row["forecast"])})
+    return DetectedNeed(**{**row, "kind": NeedKind(row["kind"]), "forecast": forecast_from_fields(row["forecast"])})
 
 
 def forecast_from_fields(row: dict[str, Any]) -> Forecast:
@@ -147,7 +147,7 @@ def forecast_from_fields(row: dict[str, Any]) -> Forecast:
     return Forecast(**{**row, "days": tuple(row["days"])})
 
 
-def quantile_days(days: Sequence[float], level: float) -> float:
+def days_at_quantile(days: Sequence[float], level: float) -> float:
     """The time to empty at `level`, between the quantiles of a forecast by linear interpolation, flat outside them."""
     if level <= QUANTILES[0]:
         return days[0]
@@ -158,7 +158,7 @@ def quantile_days(days: Sequence[float], level: float) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class CalibrationOutcome:
     """What a forecast of an item turned out to be worth, known at `at_ms` (the look that saw it).
 
     level: the probability level, 0.01 to 0.99, at which the truth fell within the forecast given when the leg began: of
@@ -167,11 +167,11 @@ class Judged:
 
     item: str
     at_ms: int
-    level: float
+    pit_value: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
+class ConditionScore:
     """The condition of a part after one reading of its device.
 
     at_ms: the reading's own time. anomaly: 0 to 1, 0 during warm-up. alert: a state, its rising edge is the alarm.

@@ -6,6 +6,7 @@ StarloopError
 │   ├── ProtocolError     bytes on a connection that are not MQTT, or not allowed there; carries MQTT 5's reason code
 │   ├── ConfigError       a fleet file, profile or setting with mistakes; carries every problem found
 │   └── UsageError        a command used wrongly (exit 2)
+├── NewerFormat           a file or table that a newer Starloop wrote: this one would misread it
 ├── IllegalMove           a life cycle asked to make a move that its table does not list: a bug, or a damaged store
 ├── LogError              the log can't take or give records
 │   ├── DiskFull          the log's disk has no room: nothing is acknowledged until it has
@@ -30,6 +31,22 @@ class StarloopError(Exception):
 
 class InputError(StarloopError):
     """A mistake in what was given to us."""
+
+
+class NewerFormat(StarloopError):
+    """Data of a newer Starloop, which this one does not know how to read. Nothing was read or changed."""
+
+
+def check_format(what: str, found: int, known: int) -> None:
+    """Refuses data whose format number is higher than the highest `known` here. Raises NewerFormat.
+
+    what: the file, table or record, as the message names it.
+    """
+    if found > known:
+        raise NewerFormat(
+            f"{what} is of format {found}, written by a newer Starloop: this one reads formats up to {known}."
+            " Run that version or a later one"
+        )
 
 
 class BadPayload(InputError):
@@ -70,7 +87,7 @@ class UsageError(InputError):
     """A command or call used wrongly."""
 
 
-class IllegalMove(StarloopError):
+class IllegalTransition(StarloopError):
     """A move that the life cycle's table does not list."""
 
 

@@ -19,7 +19,7 @@ class Clock(Protocol):
         ...
 
 
-class Names(Protocol):
+class MetricRegistry(Protocol):
     """The append-only registry of metrics: `device/name` <-> number. A number never changes meaning."""
 
     def number(self, name: str) -> int:
@@ -60,7 +60,7 @@ class Scorer(Protocol):
         ...
 
 
-class Sender(Protocol):
+class Channel(Protocol):
     """Brings a reaction to a supplier or a person. `send` returns when the other side has it."""
 
     async def send(self, reaction: Reaction) -> None:

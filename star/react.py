@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from star.analyse import Forecast
-from star.times import seconds
+from star.times import epoch_seconds
 
 
 class ReactionType(StrEnum):
@@ -26,7 +26,7 @@ class ReactionType(StrEnum):
     MAINTENANCE_BOOKED = "starloop.maintenance.booked"
 
 
-VERBS: dict[ReactionType, str] = {
+ID_VERBS: dict[ReactionType, str] = {
     ReactionType.ORDER_REQUESTED: "order",
     ReactionType.ORDER_CANCELLED: "cancel",
     ReactionType.OFFER_MADE: "offer",
@@ -44,13 +44,13 @@ def need_id(item: str, cycle: int) -> str:
 
 def reaction_id(need: str, kind: ReactionType, attempt: int) -> str:
     """The id of a reaction: a retry of one attempt has the same."""
-    return f"{need}/{VERBS[kind]}/{attempt}"
+    return f"{need}/{ID_VERBS[kind]}/{attempt}"
 
 
-def item_of_reaction(reaction: str) -> str | None:
+def item_from_reaction_id(reaction: str) -> str | None:
     """The item (`device/name`) that a reaction's id names, or None where the id is not of our form."""
     parts = reaction.split("/")
-    if len(parts) != 5 or not parts[2].isdigit() or not parts[4].isdigit() or parts[3] not in VERBS.values():
+    if len(parts) != 5 or not parts[2].isdigit() or not parts[4].isdigit() or parts[3] not in ID_VERBS.values():
         return None
     return f"{parts[0]}/{parts[1]}"
 
@@ -88,7 +88,7 @@ class Reaction:
     cancel_before_ms: int | None = None
     order: str | None = None
 
-    def data(self) -> dict[str, Any]:
+    def event_data(self) -> dict[str, Any]:
         """The event's data as CONTRACT section 4 names it; what does not apply is left out."""
         data: dict[str, Any] = {
             "need": self.need,
@@ -109,19 +109,19 @@ class Reaction:
         data["because"] = self.because
         if self.forecast is not None:
             data["forecast"] = {
-                "at": seconds(self.forecast.at_ms),
+                "at": epoch_seconds(self.forecast.at_ms),
                 "level": self.forecast.level,
-                "days_to_empty": self.forecast.shown(),
+                "days_to_empty": self.forecast.published_quantiles(),
                 "trust": round(self.forecast.trust, 4),
                 "model": self.forecast.model,
             }
         if self.cancel_before_ms is not None:
-            data["cancel_before"] = seconds(self.cancel_before_ms)
+            data["cancel_before"] = epoch_seconds(self.cancel_before_ms)
         return data
 
-    def line(self) -> dict[str, Any]:
+    def replay_line(self) -> dict[str, Any]:
         """The line that replay prints."""
-        return {"at": seconds(self.at_ms), "type": str(self.type), "id": self.id, "data": self.data()}
+        return {"at": epoch_seconds(self.at_ms), "type": str(self.type), "id": self.id, "data": self.event_data()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,23 +66,21 @@ class Quarantined:
 Event = Outcome | Request | SupplierTerms | FleetChange
 Record = Readings | Event | Tick
 
-EVENT_KINDS: dict[str, type[Outcome | Request | SupplierTerms | FleetChange | Tick]] = {
+EVENT_TYPES: dict[str, type[Outcome | Request | SupplierTerms | FleetChange | Tick]] = {
     "O": Outcome,
     "Q": Request,
     "S": SupplierTerms,
     "F": FleetChange,
     "T": Tick,
 }
-EVENT_LETTERS = {kind: letter for letter, kind in EVENT_KINDS.items()}
+EVENT_CODES = {kind: letter for letter, kind in EVENT_TYPES.items()}
 
 
 def encode(record: Record) -> bytes:
     """The record's bytes in the log."""
     if isinstance(record, Readings):
         return b"R" + record.pack()
-    return (
-        EVENT_LETTERS[type(record)].encode() + json.dumps(asdict(record), ensure_ascii=False, allow_nan=False).encode()
-    )
+    return EVENT_CODES[type(record)].encode() + json.dumps(asdict(record), ensure_ascii=False, allow_nan=False).encode()
 
 
 def decode(wire: bytes) -> Record:
@@ -90,9 +88,9 @@ def decode(wire: bytes) -> Record:
     letter = wire[:1].decode("latin-1")
     if letter == "R":
         return Readings.unpack(memoryview(wire)[1:])
-    kind = EVENT_KINDS.get(letter)
+    kind = EVENT_TYPES.get(letter)
     if kind is None:
-        raise LogDamaged(f"a record starts with {letter!r}: expected one of R, {', '.join(EVENT_KINDS)}")
+        raise LogDamaged(f"a record starts with {letter!r}: expected one of R, {', '.join(EVENT_TYPES)}")
     try:
         record: Record = event_from_fields(kind, json.loads(wire[1:]))
     except (ValueError, TypeError) as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from star.errors import IllegalMove
+from star.errors import IllegalTransition
 
 Result = Literal["accepted", "declined", "cancelled", "delivered", "done", "failed", "refilled", "serviced"]
 RESULTS: tuple[Result, ...] = (
@@ -57,7 +57,7 @@ class NeedState(StrEnum):
     CLOSED = "closed"  # met by a refill or a service
 
 
-MOVES: dict[NeedState, frozenset[NeedState]] = {
+NEED_TRANSITIONS: dict[NeedState, frozenset[NeedState]] = {
     NeedState.OPEN: frozenset(
         {
             NeedState.READIED,
@@ -102,10 +102,10 @@ MOVES: dict[NeedState, frozenset[NeedState]] = {
 """Every move a need may make; one that is not here raises IllegalMove."""
 
 
-def move(now: NeedState, to: NeedState) -> NeedState:
+def transition(current: NeedState, target: NeedState) -> NeedState:
     """`to`, if the table lists the move from `now`."""
-    if to not in MOVES[now]:
-        raise IllegalMove(
-            f"a need can't move from {now} to {to}: expected one of {', '.join(sorted(MOVES[now])) or 'none'}"
+    if target not in NEED_TRANSITIONS[current]:
+        raise IllegalTransition(
+            f"a need can't move from {current} to {target}: expected one of {', '.join(sorted(NEED_TRANSITIONS[current])) or 'none'}"
         )
-    return to
+    return target

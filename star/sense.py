@@ -26,7 +26,7 @@ NO_BOOT = -1
 NO_SEQ = -1
 """`seq` of a reading whose device numbers no messages."""
 
-_HEAD = struct.Struct("<BI")  # wire version, rows
+_HEADER = struct.Struct("<BI")  # wire version, rows
 _WIRE_VERSION = 1
 _WIDTHS = (4, 8, 8, 8, 8, 8)
 """Bytes of a value in each column, in their order on the wire."""
@@ -51,7 +51,7 @@ class Readings:
     def __len__(self) -> int:
         return int(self.metric.shape[0])
 
-    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Readings:
+    def select(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Readings:
         """The readings at `rows`, in that order."""
         return Readings(
             metric=self.metric[rows],
@@ -63,7 +63,7 @@ class Readings:
         )
 
     @classmethod
-    def of_rows(cls, rows: Sequence[tuple[int, int, int, float, int, int]]) -> Self:
+    def from_rows(cls, rows: Sequence[tuple[int, int, int, float, int, int]]) -> Self:
         """Columns from rows of (metric, at_ms, arrived_ms, value, boot, seq)."""
         metric, at_ms, arrived_ms, value, boot, seq = zip(*rows, strict=True) if rows else ((),) * 6
         return cls(
@@ -76,12 +76,12 @@ class Readings:
         )
 
     @classmethod
-    def joined(cls, parts: Sequence[Readings]) -> Readings:
+    def concatenate(cls, parts: Sequence[Readings]) -> Readings:
         """One batch out of several, in their order."""
         if len(parts) == 1:
             return parts[0]
         if not parts:
-            return cls.of_rows(())
+            return cls.from_rows(())
         return cls(
             metric=np.concatenate([part.metric for part in parts]),
             at_ms=np.concatenate([part.at_ms for part in parts]),
@@ -101,12 +101,12 @@ class Readings:
             self.boot.astype("<i8", copy=False),
             self.seq.astype("<i8", copy=False),
         )
-        return b"".join((_HEAD.pack(_WIRE_VERSION, len(self)), *(column.tobytes() for column in columns)))
+        return b"".join((_HEADER.pack(_WIRE_VERSION, len(self)), *(column.tobytes() for column in columns)))
 
     @classmethod
     def unpack(cls, wire: bytes | memoryview) -> Readings:
         """The readings of `pack`'s bytes, as read-only views on them. Raises LogDamaged where they are not whole."""
-        return cls._of_columns(memoryview(wire)[_HEAD.size :], rows_of(wire))
+        return cls._from_columns(memoryview(wire)[_HEADER.size :], packed_row_count(wire))
 
     @classmethod
     def unpack_all(cls, wires: Sequence[bytes | memoryview]) -> Readings:
@@ -114,17 +114,17 @@ class Readings:
         ones. Raises LogDamaged where one is not whole."""
         if len(wires) == 1:
             return cls.unpack(wires[0])
-        sized = [(memoryview(wire), rows_of(wire)) for wire in wires]
+        sized = [(memoryview(wire), packed_row_count(wire)) for wire in wires]
         parts: list[memoryview] = []
         before = 0  # bytes of a row in the columns before this one
         for width in _WIDTHS:
-            head = _HEAD.size
+            head = _HEADER.size
             parts += [wire[head + before * rows : head + (before + width) * rows] for wire, rows in sized]
             before += width
-        return cls._of_columns(memoryview(b"".join(parts)), sum(rows for _, rows in sized))
+        return cls._from_columns(memoryview(b"".join(parts)), sum(rows for _, rows in sized))
 
     @classmethod
-    def _of_columns(cls, body: memoryview, rows: int) -> Readings:
+    def _from_columns(cls, body: memoryview, rows: int) -> Readings:
         place = 0
 
         def column(dtype: str, width: int) -> NDArray[np.generic]:
@@ -143,12 +143,12 @@ class Readings:
         )
 
 
-def rows_of(wire: bytes | memoryview) -> int:
+def packed_row_count(wire: bytes | memoryview) -> int:
     """How many readings the bytes of `Readings.pack` hold. Raises LogDamaged where they are not whole."""
-    if len(wire) < _HEAD.size:
-        raise LogDamaged(f"a record of readings has {len(wire)} bytes: expected at least {_HEAD.size}")
-    version, rows = _HEAD.unpack_from(wire)
-    if version != _WIRE_VERSION or len(wire) != _HEAD.size + rows * _ROW_BYTES:
+    if len(wire) < _HEADER.size:
+        raise LogDamaged(f"a record of readings has {len(wire)} bytes: expected at least {_HEADER.size}")
+    version, rows = _HEADER.unpack_from(wire)
+    if version != _WIRE_VERSION or len(wire) != _HEADER.size + rows * _ROW_BYTES:
         raise LogDamaged(
             f"a record of readings has version {version}, {rows} rows and {len(wire)} bytes: they do not fit"
         )

@@ -44,7 +44,7 @@ def parse_time_ms(value: object, field: str = "at") -> int:
     raise BadPayload(f"{field} is {type(value).__name__}: expected epoch seconds or an RFC 3339 time")
 
 
-def seconds(at_ms: int) -> float:
+def epoch_seconds(at_ms: int) -> float:
     """Epoch seconds, for people and payloads; `parse_time_ms(seconds(t)) == t` for every t in range."""
     return at_ms / 1000
 

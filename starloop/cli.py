@@ -19,30 +19,30 @@ from star.errors import StarloopError, UsageError
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 COMMANDS: dict[str, str] = {
-    "demo": "starloop.commands.demo",
-    "up": "starloop.commands.up",
-    "run": "starloop.commands.run",
-    "fleet": "starloop.commands.fleet",
-    "replay": "starloop.commands.replay",
-    "simulate": "starloop.commands.simulate",
-    "import": "starloop.commands.import_",
-    "log": "starloop.commands.log",
-    "check": "starloop.commands.check",
-    "decode": "starloop.commands.decode",
-    "forecast": "starloop.commands.forecast",
-    "why": "starloop.commands.why",
-    "models": "starloop.commands.models",
-    "backtest": "starloop.commands.backtest",
-    "export": "starloop.commands.export",
-    "erase": "starloop.commands.erase",
-    "dashboards": "starloop.commands.dashboards",
-    "bench": "starloop.commands.bench",
-    "doctor": "starloop.commands.doctor",
+    "demo": "starloop.commands.service.demo",
+    "up": "starloop.commands.service.up",
+    "run": "starloop.commands.service.run",
+    "fleet": "starloop.commands.service.fleet",
+    "replay": "starloop.commands.data.replay",
+    "simulate": "starloop.commands.service.simulate",
+    "import": "starloop.commands.data.import_",
+    "log": "starloop.commands.data.log",
+    "check": "starloop.commands.inspect.check",
+    "decode": "starloop.commands.data.decode",
+    "forecast": "starloop.commands.inspect.forecast",
+    "why": "starloop.commands.inspect.why",
+    "models": "starloop.commands.modelling.models",
+    "backtest": "starloop.commands.modelling.backtest",
+    "export": "starloop.commands.data.export",
+    "erase": "starloop.commands.data.erase",
+    "dashboards": "starloop.commands.inspect.dashboards",
+    "bench": "starloop.commands.inspect.bench",
+    "doctor": "starloop.commands.inspect.doctor",
 }
 """Command name -> module, whose `command` is the click command."""
 
 
-class _Lazy(click.Group):
+class _LazyGroup(click.Group):
     """Imports a command's module only when it is asked for, so that `starloop check` does not load Faust."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -56,8 +56,16 @@ class _Lazy(click.Group):
         return command
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="starloop", prog_name="starloop")
+def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        click.echo(importlib.import_module("starloop.version").description())
+        ctx.exit()
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Version, commit and models."
+)
 def cli() -> None:
     """Starloop senses what connected things use up, forecasts what will run out, and reacts the way each customer chose."""
 
@@ -73,7 +81,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except BaseExceptionGroup as group:
-        sys.exit(_told(group))
+        sys.exit(_print_errors(group))
     except UsageError as error:
         click.echo(f"starloop: {error}", err=True)
         sys.exit(2)
@@ -87,7 +95,7 @@ def main() -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _told(group: BaseExceptionGroup[BaseException]) -> int:
+def _print_errors(group: BaseExceptionGroup[BaseException]) -> int:
     """Tells the errors meant for people out of a group of tasks' errors; re-raises a group that holds any other."""
     ours, others = group.split(StarloopError)
     if others is not None or ours is None:

@@ -15,20 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config.settings import Settings
+from runtime.data_dir import remove_service_file, write_service_file
 from star.errors import InputError
 from star.ports import Clock
-from starloop.data_dir import announce, withdraw
-from starloop.roles.base import Base, opened
-from starloop.roles.console import ConsolePart
-from starloop.roles.door import Door
-from starloop.roles.gate import Gate
-from starloop.roles.influx import sink_of
-from starloop.roles.reactor import Reactor
-from starloop.roles.stream import Stream, judged
+from starloop.roles.console import ConsoleRole
+from starloop.roles.context import RoleContext, open_context
+from starloop.roles.gate import GateRole
+from starloop.roles.influx import build_sink
+from starloop.roles.ingest_gateway import IngestGateway
+from starloop.roles.reactor import ReactorRole
+from starloop.roles.stream import StreamRole, follow_calibration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
+class Endpoints:
     """Where a running service is reached. link: signs its holder in at the console, once."""
 
     mqtt_port: int
@@ -36,81 +36,81 @@ class Ready:
     link: str
 
 
-class Service:
+class ServiceProcess:
     """Every part of one process."""
 
-    def __init__(self, base: Base) -> None:
-        self.base = base
-        self.door = Door(base)
-        self.gate = Gate(base, self.door)
-        self.reactor = Reactor(base)
-        self.stream = Stream(base)
-        self.console = ConsolePart(base, self.door)
+    def __init__(self, context: RoleContext) -> None:
+        self.context = context
+        self.gateway = IngestGateway(context)
+        self.gate = GateRole(context, self.gateway)
+        self.reactor = ReactorRole(context)
+        self.stream = StreamRole(context)
+        self.console = ConsoleRole(context, self.gateway)
 
 
 @asynccontextmanager
-async def running(
+async def run_service(
     settings: Settings, fleet_file: Path, clock: Clock, *, free_ports: bool = False
-) -> AsyncIterator[tuple[Service, Ready]]:
+) -> AsyncIterator[tuple[ServiceProcess, Endpoints]]:
     """Runs the service while the block runs. A part that fails cancels the block and raises its reason.
 
     free_ports: where a port is taken the next free one is used. Raises StarloopError for what the user can mend.
     """
     check_exposure(settings)
-    async with opened(settings, clock, "up", fleet_file) as base:
-        service = Service(base)
-        group = base.group
-        taking = group.create_task(service.door.inlet.run(), name="inlet")
+    async with open_context(settings, clock, "up", fleet_file) as context:
+        service = ServiceProcess(context)
+        group = context.group
+        ingest_task = group.create_task(service.gateway.ingest.run(), name="inlet")
         tasks: list[asyncio.Task[None]] = []
         try:
-            await service.door.open()
+            await service.gateway.register_metrics()
             await service.stream.app.start()
-            tasks.append(group.create_task(service.stream.app.watch(), name="stream"))
+            tasks.append(group.create_task(service.stream.app.wait_for_failure(), name="stream"))
             tasks.append(group.create_task(service.reactor.loop.run(), name="reactor"))
-            await service.door.take_edits()
-            async with _open_to_the_world(service, free_ports) as ready:
+            await service.gateway.apply_file_edits()
+            async with _serve_endpoints(service, free_ports) as ready:
                 tasks.append(group.create_task(service.reactor.sender.run(), name="sender"))
-                tasks.append(group.create_task(judged(base.log, base), name="honesty"))
-                if service.door.ticker is not None:
-                    tasks.append(group.create_task(service.door.ticker.run(), name="ticker"))
+                tasks.append(group.create_task(follow_calibration(context.log, context), name="honesty"))
+                if service.gateway.ticker is not None:
+                    tasks.append(group.create_task(service.gateway.ticker.run(), name="ticker"))
                 if settings.influx_url is not None:
-                    tasks.append(group.create_task(sink_of(base).run(), name="influx"))
+                    tasks.append(group.create_task(build_sink(context).run(), name="influx"))
                 yield service, ready
         finally:
-            await _wind_down(service, taking, tasks)
+            await _shut_down(service, ingest_task, tasks)
 
 
 @asynccontextmanager
-async def _open_to_the_world(service: Service, free_ports: bool) -> AsyncIterator[Ready]:
+async def _serve_endpoints(service: ServiceProcess, free_ports: bool) -> AsyncIterator[Endpoints]:
     """The endpoints listen while the block runs, and service.json says where."""
-    folder = service.base.folder
+    folder = service.context.folder
     async with AsyncExitStack() as stack:
-        mqtt_port = await stack.enter_async_context(service.gate.serving(free_ports))
-        http_port, link = await stack.enter_async_context(service.console.serving(free_ports))
+        mqtt_port = await stack.enter_async_context(service.gate.serve(free_ports))
+        http_port, link = await stack.enter_async_context(service.console.serve(free_ports))
         token = service.console.console.service_token
-        announce(folder, {"pid": os.getpid(), "mqtt_port": mqtt_port, "http_port": http_port, "token": token})
-        stack.callback(withdraw, folder)
-        yield Ready(mqtt_port=mqtt_port, http_port=http_port, link=link)
+        write_service_file(folder, {"pid": os.getpid(), "mqtt_port": mqtt_port, "http_port": http_port, "token": token})
+        stack.callback(remove_service_file, folder)
+        yield Endpoints(mqtt_port=mqtt_port, http_port=http_port, link=link)
 
 
-async def _wind_down(service: Service, taking: asyncio.Task[None], tasks: list[asyncio.Task[None]]) -> None:
+async def _shut_down(service: ServiceProcess, ingest_task: asyncio.Task[None], tasks: list[asyncio.Task[None]]) -> None:
     """Stops what makes work first, then what does it: everything acknowledged is on disk whatever happens here."""
     for task in tasks:
         if task.get_name() not in ("stream", "reactor"):
             task.cancel()
-    await stop_taking(service.door, taking, service.base.settings.stop_s / 3)
+    await drain_ingest(service.gateway, ingest_task, service.context.settings.stop_s / 3)
     await service.stream.app.stop()
     for task in tasks:
         task.cancel()
-    await service.reactor.stopped()
+    await service.reactor.close()
 
 
-async def stop_taking(door: Door, taking: asyncio.Task[None], stop_s: float) -> None:
+async def drain_ingest(gateway: IngestGateway, ingest_task: asyncio.Task[None], stop_s: float) -> None:
     """What was offered is written, within `stop_s`."""
-    door.inlet.stop()
+    gateway.ingest.stop()
     with suppress(asyncio.CancelledError):
-        await asyncio.wait([taking], timeout=stop_s)
-    taking.cancel()
+        await asyncio.wait([ingest_task], timeout=stop_s)
+    ingest_task.cancel()
 
 
 def check_exposure(settings: Settings, *, mqtt: bool = True, http: bool = True) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from star.sense import Readings
 from star.times import DAY_MS
-from stream.state import Column, Rows, Table
+from stream.state.state_table import MatrixSpec, Rows, Table
 
 BOOTS_MAX = 4
 """Boots of a device remembered besides the one it is in."""
@@ -28,7 +28,7 @@ LATE_MAX = 1_024
 AHEAD_MAX_MS = DAY_MS
 """A measured time further after the arrival than this does not count as the latest."""
 
-DEVICE_NAMES = (
+DEVICE_STATE_NAMES = (
     "boot",
     "low",
     "next",
@@ -40,9 +40,11 @@ DEVICE_NAMES = (
     "message",
     "dropped",
 )
-BOOT, LOW, NEXT, IN_BOOT, IN_SEQ, IN_AT, IN_ARRIVED, IN_DROPPED, MESSAGE, DROPPED = range(len(DEVICE_NAMES))
-METRIC_NAMES = ("message", "latest_ms", "count", *(f"recent_{n}" for n in range(RECENT_MAX)))
-IN_MESSAGE, LATEST, COUNT, RECENT = 0, 1, 2, 3
+BOOT, LOW, NEXT, MESSAGE_BOOT, MESSAGE_SEQ, MESSAGE_AT, MESSAGE_ARRIVED, MESSAGE_DROPPED, MESSAGE, DROPPED = range(
+    len(DEVICE_STATE_NAMES)
+)
+METRIC_STATE_NAMES = ("message", "latest_ms", "count", *(f"recent_{n}" for n in range(RECENT_MAX)))
+IN_MESSAGE, LATEST_MS, COUNT, RECENT = 0, 1, 2, 3
 
 Bools = NDArray[np.bool_]
 Int64 = NDArray[np.int64]
@@ -50,12 +52,14 @@ _NEVER = -(1 << 62)
 Ranges = list[list[int]]
 
 
-class Dedup:
+class Deduplicator:
     """What was received of each device and name."""
 
     def __init__(self) -> None:
-        self.devices = Table("dedup_devices", [Column(name="seen", names=DEVICE_NAMES, start=-1, dtype="<i8")])
-        self.metrics = Table("dedup_metrics", [Column(name="seen", names=METRIC_NAMES, start=_NEVER, dtype="<i8")])
+        self.devices = Table("dedup_devices", [MatrixSpec(name="seen", names=DEVICE_STATE_NAMES, fill=-1, dtype="<i8")])
+        self.metrics = Table(
+            "dedup_metrics", [MatrixSpec(name="seen", names=METRIC_STATE_NAMES, fill=_NEVER, dtype="<i8")]
+        )
         self._ranges: dict[int, dict[int, Ranges]] = {}  # device row -> boot -> ranges besides the one in the columns
         self._late: dict[int, dict[int, None]] = {}  # metric row -> late measured times
 
@@ -80,16 +84,16 @@ class Dedup:
         counts = self.devices["seen"][: len(self.devices), DROPPED].tolist()
         return {name: count for name, count in zip(self.devices.names, counts, strict=True) if count > 0}
 
-    def fresh(self, readings: Readings, device: Rows, metric: Rows) -> Bools:
+    def mask_new(self, readings: Readings, device: Rows, metric: Rows) -> Bools:
         """(n,) which readings are no duplicates, and remembers them. device, metric: rows of the tables here."""
         numbered = (readings.boot >= 0) & (readings.seq >= 0)
         keep = np.empty(len(readings), dtype=np.bool_)
         if numbered.any():
             at = np.nonzero(numbered)[0]
-            keep[at] = self._by_number(readings.take(at), device[at], metric[at])
+            keep[at] = self._by_number(readings.select(at), device[at], metric[at])
         if not numbered.all():
             at = np.nonzero(~numbered)[0]
-            keep[at] = self._by_time(readings.take(at), metric[at])
+            keep[at] = self._by_time(readings.select(at), metric[at])
         if not keep.all():
             np.add.at(self.devices["seen"][:, DROPPED], device[~keep], 1)
         return keep
@@ -109,10 +113,10 @@ class Dedup:
         starts = np.nonzero(first)[0]
         head = table[dev[starts]]
         goes_on = (
-            (head[:, IN_BOOT] == boot[starts])
-            & (head[:, IN_SEQ] == seq[starts])
-            & (head[:, IN_AT] == at_ms[starts])
-            & (head[:, IN_ARRIVED] == arrived_ms[starts])
+            (head[:, MESSAGE_BOOT] == boot[starts])
+            & (head[:, MESSAGE_SEQ] == seq[starts])
+            & (head[:, MESSAGE_AT] == at_ms[starts])
+            & (head[:, MESSAGE_ARRIVED] == arrived_ms[starts])
         )
         begins[starts[goes_on]] = False
         so_far = np.cumsum(begins)
@@ -120,7 +124,7 @@ class Dedup:
         nth: Int64 = (
             so_far - (so_far[starts] - begins[starts])[group]
         )  # messages begun by each reading's device in this batch
-        dropped = head[group, IN_DROPPED] == 1
+        dropped = head[group, MESSAGE_DROPPED] == 1
         new = np.nonzero(begins)[0]
         if new.size:
             new_dropped = self._messages(dev[new], boot[new], seq[new], nth[new] - 1)
@@ -129,9 +133,9 @@ class Dedup:
         keep = ~dropped & self._new_in_message(met, ordinal)
         last = np.append(starts[1:], dev.size) - 1
         rows = dev[last]
-        table[rows, IN_BOOT], table[rows, IN_SEQ] = boot[last], seq[last]
-        table[rows, IN_AT], table[rows, IN_ARRIVED] = at_ms[last], arrived_ms[last]
-        table[rows, IN_DROPPED], table[rows, MESSAGE] = dropped[last], ordinal[last]
+        table[rows, MESSAGE_BOOT], table[rows, MESSAGE_SEQ] = boot[last], seq[last]
+        table[rows, MESSAGE_AT], table[rows, MESSAGE_ARRIVED] = at_ms[last], arrived_ms[last]
+        table[rows, MESSAGE_DROPPED], table[rows, MESSAGE] = dropped[last], ordinal[last]
         result = np.empty(dev.size, dtype=np.bool_)
         result[order] = keep
         return result
@@ -169,10 +173,10 @@ class Dedup:
         boots[boot] = ranges  # last: the one most lately spoken of
         low, following = boots[now].pop()
         table[row, (BOOT, LOW, NEXT)] = now, low, following
-        self._keep(row, boots, now)
+        self._retain(row, boots, now)
         return new
 
-    def _keep(self, row: int, boots: dict[int, Ranges], now: int) -> None:
+    def _retain(self, row: int, boots: dict[int, Ranges], now: int) -> None:
         left = {boot: ranges[-RANGES_MAX:] for boot, ranges in boots.items() if ranges}
         while len(left) - (now in left) > BOOTS_MAX:
             left.pop(next(boot for boot in left if boot != now))
@@ -197,7 +201,7 @@ class Dedup:
         first = np.append(True, met[1:] != met[:-1])
         before = np.empty(met.size, dtype=np.int64)
         before[1:] = at_ms[:-1]
-        before[first] = table[met[first], LATEST]
+        before[first] = table[met[first], LATEST_MS]
         rises = (at_ms > before) & (at_ms <= arrived_ms + AHEAD_MAX_MS)
         starts = np.nonzero(first)[0]
         in_order = np.logical_and.reduceat(rises, starts)
@@ -222,15 +226,15 @@ class Dedup:
         table[rows, RECENT + (table[rows, COUNT] + nth[kept]) % RECENT_MAX] = at_ms[kept]
         ends = starts + counts - 1
         done = which[ends]
-        table[met[ends[done]], LATEST] = at_ms[ends[done]]
+        table[met[ends[done]], LATEST_MS] = at_ms[ends[done]]
         table[met[ends[done]], COUNT] += counts[done]
 
     def _receive_at(self, row: int, at_ms: int, arrived_ms: int) -> bool:
         """Whether a name's reading measured at `at_ms` is new; remembers it."""
         seen = self.metrics["seen"][row]
-        if seen[LATEST] < at_ms <= arrived_ms + AHEAD_MAX_MS:
+        if seen[LATEST_MS] < at_ms <= arrived_ms + AHEAD_MAX_MS:
             seen[RECENT + int(seen[COUNT]) % RECENT_MAX] = at_ms
-            seen[LATEST] = at_ms
+            seen[LATEST_MS] = at_ms
             seen[COUNT] += 1
             return True
         late = self._late.setdefault(row, {})
@@ -241,7 +245,7 @@ class Dedup:
             del late[next(iter(late))]
         return True
 
-    def extras(self, device_rows: Rows, metric_rows: Rows) -> dict[str, Any]:
+    def snapshot(self, device_rows: Rows, metric_rows: Rows) -> dict[str, Any]:
         """What is remembered besides the tables, of these rows, by name, for a checkpoint."""
         ranges = {
             self.devices.names[row]: [[boot, spans] for boot, spans in self._ranges[row].items()]

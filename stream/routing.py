@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from star.ports import Names
-from stream.state import Rows
+from star.ports import MetricRegistry
+from stream.state.state_table import Rows
 
-NOTHING, TEMPERATURE, LEVEL, USED, TOTAL = 0, 1, 2, 3, 4
+UNROUTED, TEMPERATURE, LEVEL, INCREMENT, COUNTER = 0, 1, 2, 3, 4
 """What a metric is to its slot row; a temperature's row is its device's thermometer."""
 USED_SUFFIX, TOTAL_SUFFIX = "_used", "_total"
 
@@ -24,34 +24,34 @@ Numbers = NDArray[np.int32]
 class Routes:
     """Columns by metric number: what it is, its slot row, its device's row, its own row among the names, -1 where none."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: MetricRegistry) -> None:
         self._names = names
         self.kind = np.empty(0, dtype=np.int8)
         self.slot = np.empty(0, dtype=np.intp)
         self.device = np.empty(0, dtype=np.intp)
         self.metric = np.empty(0, dtype=np.intp)
         self.scored = np.empty(0, dtype=np.bool_)
-        self._known = np.empty(0, dtype=np.bool_)
+        self._resolved = np.empty(0, dtype=np.bool_)
 
-    def unknown(self, metric: Numbers) -> Iterator[tuple[int, str]]:
+    def unresolved(self, metric: Numbers) -> Iterator[tuple[int, str]]:
         """The (number, name) of metrics not resolved yet, in the order of names; each is expected to be `put`."""
         top = int(metric.max()) + 1
-        if top > self._known.size:
-            self._grow(max(top, 2 * self._known.size))
-        new = metric[~self._known[metric]]
+        if top > self._resolved.size:
+            self._grow(max(top, 2 * self._resolved.size))
+        new = metric[~self._resolved[metric]]
         if new.size:
             named = sorted((self._names.name(number), number) for number in np.unique(new).tolist())
             yield from ((number, name) for name, number in named)
 
-    def put(self, number: int, *, kind: int, slot: int, device: int, metric: int, scored: bool) -> None:
+    def upsert(self, number: int, *, kind: int, slot: int, device: int, metric: int, scored: bool) -> None:
         """Says where a metric goes."""
-        self._known[number] = True
+        self._resolved[number] = True
         self.kind[number], self.slot[number], self.device[number] = kind, slot, device
         self.metric[number], self.scored[number] = metric, scored
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Every metric is to be resolved again: the fleet changed."""
-        self._known[:] = False
+        self._resolved[:] = False
 
     def name(self, number: int) -> str:
         """The name of a metric."""
@@ -63,10 +63,10 @@ class Routes:
 
         self.kind, self.slot, self.device = grown(self.kind, 0), grown(self.slot, -1), grown(self.device, -1)  # type: ignore[assignment]
         self.metric, self.scored = grown(self.metric, -1), grown(self.scored, 0)  # type: ignore[assignment]
-        self._known = grown(self._known, 0)  # type: ignore[assignment]
+        self._resolved = grown(self._resolved, 0)  # type: ignore[assignment]
 
 
-def rounds(rows: Rows) -> Iterator[Rows | slice]:
+def unique_batches(rows: Rows) -> Iterator[Rows | slice]:
     """Places of `rows` in rounds: in each every row at most once, an item's readings in their order over the rounds."""
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from star.times import DAY_MS
-from stream.transports.client import TopicSpec
+from stream.transports.log_client import TopicSpec
 
 INPUT = "input"
 """Everything the service is a function of, in one order a partition: `star.records.encode`."""
@@ -18,23 +18,23 @@ FACTS = "facts"
 REACTIONS = "reactions"
 """Every reaction, as a CloudEvents event in JSON, key: the device. Endpoints publish them from here."""
 QUARANTINE = "quarantine"
-"""What can't be read, whole, with the reason: `stream.inlet.encode_quarantined`."""
+"""What can't be read, whole, with the reason: `stream.partition.partitioner.encode_quarantined`."""
 FORECASTS = "forecasts"
 """The forecasts of the items looked at in a tick, a JSON list. Nothing rests on it, nor on the topics that follow."""
 SCORES = "scores"
 """The latest score of each part scored since the last tick, a JSON list."""
-HONESTY = "honesty"
+CALIBRATION = "honesty"
 """Forecasts that came true or did not: at which of their levels the truth fell, a JSON list."""
 DECISIONS = "decisions"
 """What the reactor decided in a step, and the outcomes it heard, a JSON object."""
 SERVICE = "service"
 """Every ten seconds the figures of each role, a JSON object."""
-BLOCKS = "blocks"
+STATE_SHARDS = "blocks"
 """The table of state blocks; its changelog topic is `<app>-blocks-changelog`."""
 
-CHANGELOG = TopicSpec(name=f"{BLOCKS}-changelog", per_customer=True, compacted=True)
+CHANGELOG = TopicSpec(name=f"{STATE_SHARDS}-changelog", per_customer=True, compacted=True)
 """That topic on Kafka, where it wants its configuration; an embedded log makes it when it is first written to."""
-WATCHED = (FORECASTS, SCORES, HONESTY, DECISIONS, SERVICE)
+TELEMETRY_TOPICS = (FORECASTS, SCORES, CALIBRATION, DECISIONS, SERVICE)
 """Topics for those who watch."""
 
 
@@ -49,8 +49,8 @@ class Retention:
     facts_ms: int = 7 * DAY_MS
     facts_bytes: int = 1 << 30
     reactions_ms: int = 30 * DAY_MS
-    watched_ms: int = 3 * DAY_MS
-    watched_bytes: int = 1 << 30
+    telemetry_ms: int = 3 * DAY_MS
+    telemetry_bytes: int = 1 << 30
 
 
 def topic_specs(retention: Retention | None = None) -> tuple[TopicSpec, ...]:
@@ -61,7 +61,7 @@ def topic_specs(retention: Retention | None = None) -> tuple[TopicSpec, ...]:
         FACTS: (keep.facts_ms, keep.facts_bytes),
         REACTIONS: (keep.reactions_ms, None),
         QUARANTINE: (keep.quarantine_ms, keep.quarantine_bytes),
-        **dict.fromkeys(WATCHED, (keep.watched_ms, keep.watched_bytes)),
+        **dict.fromkeys(TELEMETRY_TOPICS, (keep.telemetry_ms, keep.telemetry_bytes)),
     }
     return tuple(
         TopicSpec(name=name, per_customer=name not in (QUARANTINE, SERVICE), retain_ms=ms, retain_bytes=size)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import server_process
-from tests.server_process import find_program, served
-from tests.servers import Influx, InfluxOfTest, Kafka, Mosquitto, Postgres, PostgresOfTest
+from tests.support import server_process
+from tests.support.server_process import find_program, served
+from tests.support.servers import Influx, InfluxOfTest, Kafka, Mosquitto, Postgres, PostgresOfTest
 
 ROOT = Path(__file__).parents[1]
 

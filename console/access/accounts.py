@@ -18,7 +18,7 @@ from star.errors import ConfigError, Problem
 
 _hasher = PasswordHasher()
 # Verifying against this takes as long as against a real one, so that a name's existence can't be timed.
-_NOBODY = _hasher.hash("nobody has this password")
+_DUMMY_HASH = _hasher.hash("nobody has this password")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Account:
         """The customers they see; None: all."""
         return None if self.customer is None else frozenset({self.customer})
 
-    def sees(self, customer: str) -> bool:
+    def can_see(self, customer: str) -> bool:
         """Whether this customer's things are theirs to see and change."""
         return self.customer is None or self.customer == customer
 
@@ -82,16 +82,16 @@ class Users:
         self._users: tuple[User, ...] = ()
         self._all()
 
-    def by_password(self, name: str, password: str) -> Account | None:
+    def authenticate_password(self, name: str, password: str) -> Account | None:
         """The account whose password this is. Takes as long for a name that does not exist."""
         user = next((user for user in self._all() if user.name == name and user.password), None)
         try:
-            _hasher.verify(user.password if user is not None and user.password else _NOBODY, password)
+            _hasher.verify(user.password if user is not None and user.password else _DUMMY_HASH, password)
         except (VerificationError, InvalidHashError):
             return None
         return None if user is None else user.account()
 
-    def by_token(self, token: str) -> Account | None:
+    def authenticate_token(self, token: str) -> Account | None:
         """The account whose API token this is."""
         digest = hashlib.sha256(token.encode()).hexdigest()
         for user in self._all():
@@ -99,11 +99,11 @@ class Users:
                 return user.account()
         return None
 
-    def any(self) -> bool:
+    def has_passwords(self) -> bool:
         """Whether anyone can sign in with a password."""
         return any(user.password for user in self._all())
 
-    def named(self, name: str) -> Account | None:
+    def find(self, name: str) -> Account | None:
         """The account of that name, or None when it is gone."""
         return next((user.account() for user in self._all() if user.name == name), None)
 

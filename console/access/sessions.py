@@ -13,8 +13,8 @@ from pathlib import Path
 
 from console.access.accounts import OWNER, Account, Users
 
-LINK_S = 15 * 60
-SESSION_S = 14 * 24 * 3600
+LINK_LIFETIME_S = 15 * 60
+SESSION_LIFETIME_S = 14 * 24 * 3600
 SESSIONS_MAX = 1_000
 """The oldest sessions end when there are more."""
 
@@ -26,7 +26,7 @@ create table if not exists session (
 """
 
 
-def secret_file(path: Path) -> str:
+def load_or_create_secret(path: Path) -> str:
     """The secret in `path`, made with mode 0600 when it is not there."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -45,7 +45,7 @@ class Sessions:
 
     def __init__(self, folder: Path, users: Users, now_s: Callable[[], float] = time.time) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._secret = secret_file(folder / "console.secret").encode()
+        self._secret = load_or_create_secret(folder / "console.secret").encode()
         self._users = users
         self._now_s = now_s
         self._lock = threading.Lock()
@@ -55,26 +55,28 @@ class Sessions:
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._db.executescript(f"pragma journal_mode=wal; {_SCHEMA}")
         # Cookies do not tell ports apart: two services on one host must not end each other's sessions.
-        self.cookie = f"starloop_{self.keyed('cookie', '')[:10]}"
+        self.cookie = f"starloop_{self.keyed_hash('cookie', '')[:10]}"
 
     def close(self) -> None:
         """Closes the file."""
         with self._lock:
             self._db.close()
 
-    def new_link(self) -> str:
+    def create_link(self) -> str:
         """A token that signs its holder in as the owner, once, within LINK_S."""
         token = secrets.token_urlsafe(24)
         with self._lock:
             self._db.execute("delete from link where expires_s < ?", (self._now_s(),))
-            self._db.execute("insert into link values (?, ?)", (self.keyed("link", token), self._now_s() + LINK_S))
+            self._db.execute(
+                "insert into link values (?, ?)", (self.keyed_hash("link", token), self._now_s() + LINK_LIFETIME_S)
+            )
         return token
 
-    def use_link(self, token: str) -> Account | None:
+    def redeem_link(self, token: str) -> Account | None:
         """The owner, if the token is a link not yet used or run out; it is used then."""
         with self._lock:
             used = self._db.execute(
-                "delete from link where hash = ? and expires_s >= ?", (self.keyed("link", token), self._now_s())
+                "delete from link where hash = ? and expires_s >= ?", (self.keyed_hash("link", token), self._now_s())
             )
             return OWNER if used.rowcount == 1 else None
 
@@ -90,27 +92,27 @@ class Sessions:
             )
             self._db.execute(
                 "insert into session values (?, ?, ?, ?)",
-                (self.keyed("session", session), account.name, now_s + SESSION_S, now_s),
+                (self.keyed_hash("session", session), account.name, now_s + SESSION_LIFETIME_S, now_s),
             )
         return session
 
-    def account(self, session: str | None) -> Account | None:
+    def find_account(self, session: str | None) -> Account | None:
         """Who this session is; None when it has ended, was revoked, or its user is gone from the users file."""
         if not session:
             return None
         with self._lock:
             row = self._db.execute(
                 "select account from session where hash = ? and expires_s >= ?",
-                (self.keyed("session", session), self._now_s()),
+                (self.keyed_hash("session", session), self._now_s()),
             ).fetchone()
         if row is None:
             return None
-        return OWNER if row[0] == OWNER.name else self._users.named(row[0])
+        return OWNER if row[0] == OWNER.name else self._users.find(row[0])
 
     def end(self, session: str) -> None:
         """Ends one session."""
         with self._lock:
-            self._db.execute("delete from session where hash = ?", (self.keyed("session", session),))
+            self._db.execute("delete from session where hash = ?", (self.keyed_hash("session", session),))
 
     def revoke(self, account: str) -> int:
         """Ends every session of this account; how many."""
@@ -119,8 +121,8 @@ class Sessions:
 
     def form_token(self, session: str) -> str:
         """The token that forms of this session carry."""
-        return self.keyed("form", session)
+        return self.keyed_hash("form", session)
 
-    def keyed(self, purpose: str, text: str) -> str:
+    def keyed_hash(self, purpose: str, text: str) -> str:
         """A keyed hash, in hexadecimal: what is stored of a secret, useless without the secret file."""
         return hmac.digest(self._secret, f"{purpose}\n{text}".encode(), "sha256").hex()

@@ -8,12 +8,12 @@ from itertools import groupby
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from console.backend import ASKS, items_of
-from console.figures import Figures, figures, summary
-from console.web import OwnPage, Page
+from console.backend import ASKING_REACTIONS, items_of
+from console.item_summary import ItemSummary, summarize_fleet, summarize_item
+from console.page_context import Page, SignedInPage
 
 ROWS_PER_PAGE = 40
-SHOWS = ("all", "needs", "below")
+FILTERS = ("all", "needs", "below")
 NEEDS_MAX = 10_000
 """Living needs counted for "needs you"."""
 
@@ -21,25 +21,27 @@ router = APIRouter()
 
 
 @router.get("/")
-def fleet(page: OwnPage, show: str = "all", q: str = "", customer: str = "", at: int = 1) -> Response:
+def fleet(page: SignedInPage, show: str = "all", q: str = "", customer: str = "", at: int = 1) -> Response:
     """The fleet: cards, and a table by customer. show: one of SHOWS; q: a search; at: the page, from 1."""
     formats = page.formats()
     backend = page.backend
     items = items_of(page.catalogue, page.account.customers)
-    latest = backend.latest(None if page.account.operator else [item.key for item in items])
-    rows = [figures(item, latest.get(item.key), backend.order_point(item.key), formats) for item in items]
+    latest = backend.latest_forecasts(None if page.account.operator else [item.key for item in items])
+    rows = [summarize_item(item, latest.get(item.key), backend.reorder_point(item.key), formats) for item in items]
     asking = {
-        need.item for need in backend.needs(customers=page.account.customers, limit=NEEDS_MAX) if need.state in ASKS
+        need.item
+        for need in backend.needs(customers=page.account.customers, limit=NEEDS_MAX)
+        if need.state in ASKING_REACTIONS
     }
-    shown = [row for row in rows if _matches(page, row, show, q, customer, asking)]
+    shown = [row for row in rows if _matches_filter(page, row, show, q, customer, asking)]
     pages = max(1, -(-len(shown) // ROWS_PER_PAGE))
     at = min(max(1, at), pages)
     return page.render(
         "fleet.html",
-        cards=summary(rows, len(asking), formats),
+        cards=summarize_fleet(rows, len(asking), formats),
         groups=_groups(shown[(at - 1) * ROWS_PER_PAGE : at * ROWS_PER_PAGE]),
         asking=asking,
-        show=show if show in SHOWS else "all",
+        show=show if show in FILTERS else "all",
         q=q,
         customer=customer,
         at=at,
@@ -49,7 +51,7 @@ def fleet(page: OwnPage, show: str = "all", q: str = "", customer: str = "", at:
     )
 
 
-def _matches(page: Page, row: Figures, show: str, q: str, customer: str, asking: set[str]) -> bool:
+def _matches_filter(page: Page, row: ItemSummary, show: str, q: str, customer: str, asking: set[str]) -> bool:
     if (show == "needs" and row.item.key not in asking) or (show == "below" and not row.below):
         return False
     if customer and row.item.customer != customer:
@@ -58,5 +60,5 @@ def _matches(page: Page, row: Figures, show: str, q: str, customer: str, asking:
     return all(word in words.casefold() for word in q.casefold().split())
 
 
-def _groups(rows: Sequence[Figures]) -> list[tuple[str, list[Figures]]]:
+def _groups(rows: Sequence[ItemSummary]) -> list[tuple[str, list[ItemSummary]]]:
     return [(customer, list(group)) for customer, group in groupby(rows, key=lambda row: row.item.customer)]

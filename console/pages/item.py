@@ -10,37 +10,39 @@ from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
-from config.resolve import SlotItem
-from console.backend import ASKS, OUTSTANDING, Backend, Item, ReactionShown
+from config.catalogue import SlotItem
+from console.backend import ASKING_REACTIONS, OUTSTANDING_STATES, Backend, Item, ReactionView
 from console.chart import Mark, fan_chart
-from console.figures import Figures, figures, quantile_rows
-from console.format import Formats
-from console.web import OwnPage, Page, Refused, back_to, form_values, item_url
+from console.formatting import Formatter
+from console.item_summary import ItemSummary, quantile_rows, summarize_item
+from console.page_context import Page, RequestRefused, SignedInPage, form_reader, item_url, redirect_back
 from star.analyse import QUANTILES, NeedKind
 from star.errors import BadPayload
 from star.react import Option, ReactionType
 from star.repeat import NeedState
-from star.times import DAY_MS, seconds
+from star.times import DAY_MS, epoch_seconds
 
 SPANS_DAYS = (7, 30, 90, 365)
 SPAN_DEFAULT_DAYS = 30
 REACTIONS_SHOWN = 12
 MARKS_MAX = 100
 TABLE_ROWS = 10
-CARRIED_OUT = frozenset({ReactionType.ORDER_REQUESTED, ReactionType.MAINTENANCE_BOOKED})
+FULFILLED_TYPES = frozenset({ReactionType.ORDER_REQUESTED, ReactionType.MAINTENANCE_BOOKED})
 """Reactions that someone carries out: they can be under way."""
 
 router = APIRouter()
 
 
 @router.get("/items/{device}/{name}")
-def item(page: OwnPage, device: str, name: str, days: int = SPAN_DEFAULT_DAYS) -> Response:
+def item(page: SignedInPage, device: str, name: str, days: int = SPAN_DEFAULT_DAYS) -> Response:
     """The page of an item; days: how much of its past is drawn."""
     item = page.item(f"{device}/{name}")
     days = days if days in SPANS_DAYS else SPAN_DEFAULT_DAYS
     formats = page.formats(item.customer)
     backend = page.backend
-    row = figures(item, backend.latest([item.key]).get(item.key), backend.order_point(item.key), formats)
+    row = summarize_item(
+        item, backend.latest_forecasts([item.key]).get(item.key), backend.reorder_point(item.key), formats
+    )
     reactions = backend.reactions(item=item.key, limit=MARKS_MAX)
     return page.render(
         "item.html",
@@ -54,22 +56,22 @@ def item(page: OwnPage, device: str, name: str, days: int = SPAN_DEFAULT_DAYS) -
         quantiles=quantile_rows(row.forecast, formats) if row.forecast is not None else [],
         reactions=reactions[:REACTIONS_SHOWN],
         **_charts(page, item, row, reactions, days, formats),
-        **_now(backend, item, reactions),
+        **_open_reactions(backend, item, reactions),
         once=secrets.token_urlsafe(9),
     )
 
 
-def _now(backend: Backend, item: Item, reactions: Sequence[ReactionShown]) -> dict[str, Any]:
+def _open_reactions(backend: Backend, item: Item, reactions: Sequence[ReactionView]) -> dict[str, Any]:
     """What is asked, what is under way, and what may be told of the last delivery."""
     needs = {need.id: need for need in backend.needs(item=item.key)}
     asked = ordered = last = cancelling = None
     for shown in reactions:
         need, kind = needs.get(shown.reaction.need), shown.reaction.type
-        if need is not None and shown.result is None and asked is None and ASKS.get(need.state) == kind:
+        if need is not None and shown.result is None and asked is None and ASKING_REACTIONS.get(need.state) == kind:
             asked = shown
-        if kind not in CARRIED_OUT:
+        if kind not in FULFILLED_TYPES:
             continue
-        under_way = need is not None and need.state in OUTSTANDING and shown.result in (None, "accepted")
+        under_way = need is not None and need.state in OUTSTANDING_STATES and shown.result in (None, "accepted")
         if under_way and need is not None and ordered is None:
             ordered, cancelling = shown, need.state is NeedState.CANCELLING
         # A need that closed with nothing said of its order was met by a rise of the level: it has come.
@@ -82,7 +84,7 @@ def _now(backend: Backend, item: Item, reactions: Sequence[ReactionShown]) -> di
         expected = tuple(ordered.reaction.at_ms + round(days * DAY_MS) for days in lead_time)
     return {
         "asked": asked,
-        "choices": choices(asked),
+        "choices": selectable_options(asked),
         "ordered": ordered,
         "booked": ordered is not None and ordered.reaction.type is ReactionType.MAINTENANCE_BOOKED,
         "cancelling": cancelling,
@@ -92,7 +94,7 @@ def _now(backend: Backend, item: Item, reactions: Sequence[ReactionShown]) -> di
     }
 
 
-def choices(asked: ReactionShown | None) -> list[tuple[int, Option]]:
+def selectable_options(asked: ReactionView | None) -> list[tuple[int, Option]]:
     """The options that can be chosen, by their place in the offer.
 
     An acceptance names its option by quantity, so of several with one quantity only the first can be meant.
@@ -104,11 +106,11 @@ def choices(asked: ReactionShown | None) -> list[tuple[int, Option]]:
 
 
 def _charts(
-    page: Page, item: Item, row: Figures, reactions: Sequence[ReactionShown], days: int, formats: Formats
+    page: Page, item: Item, row: ItemSummary, reactions: Sequence[ReactionView], days: int, formats: Formatter
 ) -> dict[str, Any]:
     """The chart, wide and narrow (the style sheet shows one), and its table."""
     now_ms = page.now_ms
-    points = page.backend.history(item.key, now_ms - days * DAY_MS, now_ms)
+    points = page.backend.level_history(item.key, now_ms - days * DAY_MS, now_ms)
     if row.forecast is None and not points:
         return {"chart": None, "chart_narrow": None, "table": []}
     texts = formats.texts
@@ -135,8 +137,8 @@ def _charts(
             capacity=capacity,
             now_ms=now_ms,
             formats=formats,
-            order_point=page.backend.order_point(item.key) if isinstance(item, SlotItem) else None,
-            marks=marks_of(reactions, formats),
+            reorder_point=page.backend.reorder_point(item.key) if isinstance(item, SlotItem) else None,
+            marks=chart_marks(reactions, formats),
             title=f"{page.item_title(item)}: {texts('item.chart' if isinstance(item, SlotItem) else 'item.chart_part')}",
             description=description,
             name=name,
@@ -149,7 +151,7 @@ def _charts(
     return {"chart": drawn("fan", 980, 330), "chart_narrow": drawn("fan-narrow", 340, 290), "table": table}
 
 
-def marks_of(reactions: Sequence[ReactionShown], formats: Formats) -> list[Mark]:
+def chart_marks(reactions: Sequence[ReactionView], formats: Formatter) -> list[Mark]:
     """Orders and deliveries as marks on the chart."""
     marks = []
     for shown in reactions:
@@ -165,76 +167,78 @@ def marks_of(reactions: Sequence[ReactionShown], formats: Formats) -> list[Mark]
 
 
 @router.post("/items/{device}/{name}/say")
-async def say(page: OwnPage, device: str, name: str) -> Response:
+async def declare(page: SignedInPage, device: str, name: str) -> Response:
     """ "I refilled it" (or serviced), and "order now"."""
     item = page.item(f"{device}/{name}")
-    value = form_values(await page.request.form())
+    value = form_reader(await page.request.form())
     what, once = value("what"), value("once")
     if not once or len(once) > 64:
-        raise Refused(400)
-    quantity = quantity_of(value("quantity"))
+        raise RequestRefused(400)
+    quantity = parse_quantity(value("quantity"))
     body: dict[str, Any] = {"id": f"console:{once}", "item": item.key}
     if quantity is not None:
         body["quantity"] = quantity
     if what == "request":
-        await told(page.backend.submit_request(body))
-        return back_to(item_url(item.key), "requested")
+        await await_submission(page.backend.submit_request(body))
+        return redirect_back(item_url(item.key), "requested")
     if what not in ("refilled", "serviced"):
-        raise Refused(400)
-    await told(page.backend.submit_outcome({**body, "result": what}))
-    return back_to(item_url(item.key), what)
+        raise RequestRefused(400)
+    await await_submission(page.backend.submit_outcome({**body, "result": what}))
+    return redirect_back(item_url(item.key), what)
 
 
 @router.post("/answers/{id:path}")
-async def answer(page: OwnPage, id: str) -> Response:
+async def answer(page: SignedInPage, id: str) -> Response:
     """An answer to a reaction: accepted, declined, cancelled, done, or what its timing was like."""
     shown = await run_in_threadpool(page.reaction, id)
-    value = form_values(await page.request.form())
+    value = form_reader(await page.request.form())
     result, timing = value("result"), value("timing")
     back = item_url(f"{shown.reaction.device}/{shown.reaction.item}")
     if timing in ("early", "right", "late"):
         outcome: dict[str, Any] = {"id": f"console:{value('once')[:64]}:{id}", "reaction": id, "result": "delivered"}
         if shown.result_ms is not None:
-            outcome["at"] = seconds(shown.result_ms)  # what is said now must not move the delivery to now
-        await told(page.backend.submit_outcome({**outcome, "feedback": {"timing": timing}}))
-        return back_to(back, "feedback")
+            outcome["at"] = epoch_seconds(shown.result_ms)  # what is said now must not move the delivery to now
+        await await_submission(page.backend.submit_outcome({**outcome, "feedback": {"timing": timing}}))
+        return redirect_back(back, "feedback")
     if result not in ("accepted", "declined", "cancelled", "done"):
-        raise Refused(400)
+        raise RequestRefused(400)
     if result == "accepted" and not page.account.spends:
-        raise Refused(403, page.formats().texts("item.spend_note"))
+        raise RequestRefused(403, page.formats().texts("item.spend_note"))
     # The id is made of the answer itself, so a form sent twice is one answer.
     outcome = {"id": f"console:{id}:{result}", "reaction": id, "result": result}
     quantity = _chosen_quantity(shown, value("option")) if result == "accepted" else None
-    await told(page.backend.submit_outcome(outcome if quantity is None else {**outcome, "quantity": quantity}))
-    return back_to(back, result)
+    await await_submission(
+        page.backend.submit_outcome(outcome if quantity is None else {**outcome, "quantity": quantity})
+    )
+    return redirect_back(back, result)
 
 
-def _chosen_quantity(shown: ReactionShown, option: str) -> float | None:
+def _chosen_quantity(shown: ReactionView, option: str) -> float | None:
     """The quantity of the option chosen of an offer; None where there was no choice."""
     if not shown.reaction.options:
         return None
-    chosen = {str(place): one for place, one in choices(shown)}.get(option)
+    chosen = {str(place): one for place, one in selectable_options(shown)}.get(option)
     if chosen is None:
-        raise Refused(400)
+        raise RequestRefused(400)
     return chosen.quantity
 
 
-def quantity_of(text: str) -> float | None:
+def parse_quantity(text: str) -> float | None:
     """A quantity as people write it, with a comma or a point; None for nothing."""
     if not text:
         return None
     try:
         quantity = float(text.replace("\u202f", "").replace(" ", "").replace(",", "."))
     except ValueError:
-        raise Refused(400) from None
+        raise RequestRefused(400) from None
     if not 0 <= quantity < 1e12:
-        raise Refused(400)
+        raise RequestRefused(400)
     return quantity
 
 
-async def told(saying: Any) -> None:
+async def await_submission(submission: Any) -> None:
     """Waits until it is on disk; what the service can't take is said to the person."""
     try:
-        await saying
+        await submission
     except BadPayload as error:
-        raise Refused(422, str(error)) from error
+        raise RequestRefused(422, str(error)) from error

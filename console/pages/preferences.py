@@ -10,8 +10,8 @@ from fastapi.responses import RedirectResponse, Response
 
 from config.fleet import Customer
 from console.backend import items_of
-from console.preferences import change_of, own_experience, version
-from console.web import OwnPage, Page, Refused
+from console.page_context import Page, RequestRefused, SignedInPage
+from console.preference_form import form_version, own_experience, parse_preferences
 from star.errors import ConfigError
 
 CUSTOMERS_SHOWN = 500
@@ -20,7 +20,7 @@ router = APIRouter()
 
 
 @router.get("/preferences")
-def preferences(page: OwnPage, q: str = "") -> Response:
+def preferences(page: SignedInPage, q: str = "") -> Response:
     """A customer's own, or for an operator the choice of whose."""
     if page.account.customer is not None:
         return RedirectResponse(f"/preferences/{page.account.customer}", 303)
@@ -32,21 +32,21 @@ def preferences(page: OwnPage, q: str = "") -> Response:
 
 
 @router.get("/preferences/{customer}")
-def preferences_of(page: OwnPage, customer: str) -> Response:
+def preferences_of(page: SignedInPage, customer: str) -> Response:
     """The form of one customer."""
     return _form(page, _customer(page, customer))
 
 
 @router.post("/preferences/{customer}")
-async def save(page: OwnPage, customer: str) -> Response:
+async def save(page: SignedInPage, customer: str) -> Response:
     """Writes the change into the log; the form comes back with what is wrong, and then nothing is changed."""
     before = _customer(page, customer)
     form = await page.request.form()
     given: dict[str, Any] = {**form, "away_from": form.getlist("away_from"), "away_to": form.getlist("away_to")}
     texts = page.formats(before.id).texts
-    if given.get("version") != version(page.catalogue, before):
+    if given.get("version") != form_version(page.catalogue, before):
         return _form(page, before, mistakes=[texts("prefs.changed_meanwhile")], status=409)
-    change = change_of(page.catalogue, before, given, texts)
+    change = parse_preferences(page.catalogue, before, given, texts)
     if change.mistakes:
         return _form(page, before, given=given, mistakes=change.mistakes, status=422)
     try:
@@ -54,7 +54,7 @@ async def save(page: OwnPage, customer: str) -> Response:
     except ConfigError as error:
         sentences = [f"{problem.field}: {problem.message}" for problem in error.problems]
         return _form(page, before, given=given, mistakes=sentences, status=422)
-    page.console.hub.everything_changed()
+    page.console.notifier.notify_all()
     lowered = ", ".join(page.title(key) for key in change.lowered)
     page = Page(page.console, page.request, page.account, page.session)
     texts = page.formats(before.id).texts
@@ -64,8 +64,8 @@ async def save(page: OwnPage, customer: str) -> Response:
 
 def _customer(page: Page, id: str) -> Customer:
     customer = page.catalogue.customers.get(id)
-    if customer is None or not page.account.sees(id):
-        raise Refused(404)
+    if customer is None or not page.account.can_see(id):
+        raise RequestRefused(404)
     return customer
 
 
@@ -79,7 +79,7 @@ def _form(
     status: int = 200,
 ) -> Response:
     items = items_of(page.catalogue, {customer.id})
-    value = given or _values(page, customer)
+    value = given or _form_fields(page, customer)
     return page.render(
         "preferences.html",
         status,
@@ -88,14 +88,14 @@ def _form(
         value=value,
         away_rows=[*zip(value["away_from"], value["away_to"], strict=False), ("", "")],
         own=[item.key for item in items if value.get(f"item:{item.key}", "same") != "same"],
-        version=version(page.catalogue, customer),
+        version=form_version(page.catalogue, customer),
         items=[(item, page.item_title(item)) for item in items],
         mistakes=mistakes,
         saved=saved,
     )
 
 
-def _values(page: Page, customer: Customer) -> dict[str, Any]:
+def _form_fields(page: Page, customer: Customer) -> dict[str, Any]:
     """The form's fields, filled from what is in force, by the same names as they come back."""
     items = items_of(page.catalogue, {customer.id})
     budget = customer.budget_per_month

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from console.backend import QuarantineShown
-from console.web import OwnPage, Refused
+from console.backend import QuarantineView
+from console.page_context import RequestRefused, SignedInPage
 
 ROWS = 30
 SHOWN_BYTES_MAX = 600
@@ -15,17 +15,17 @@ router = APIRouter()
 
 
 @router.get("/quarantine")
-def quarantine(page: OwnPage, before: int | None = None) -> Response:
+def quarantine(page: SignedInPage, before: int | None = None) -> Response:
     """Payloads in quarantine, newest first."""
     if not page.account.operator:
-        raise Refused(404)
+        raise RequestRefused(404)
     rows = page.backend.quarantine(before=before, limit=ROWS + 1)
     older = rows[ROWS - 1].offset if len(rows) > ROWS else None
     shown = [(row, *readable(row)) for row in rows[:ROWS]]
     return page.render("quarantine.html", rows=shown, older=older, before=before)
 
 
-def readable(row: QuarantineShown) -> tuple[str, bool, int]:
+def readable(row: QuarantineView) -> tuple[str, bool, int]:
     """The payload's beginning as text or, where it is none, in hexadecimal; whether it is that; bytes not shown."""
     begun = row.row.payload[:SHOWN_BYTES_MAX]
     left = len(row.row.payload) - len(begun)

@@ -7,12 +7,12 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from config.resolve import SlotItem
+from config.catalogue import SlotItem
 from console.backend import Item, find_item
-from console.figures import quantile_rows
-from console.format import Formats
-from console.web import OwnPage, Page, Refused
-from reactor.routes import customer_of, supplier_of
+from console.formatting import Formatter
+from console.item_summary import quantile_rows
+from console.page_context import Page, RequestRefused, SignedInPage
+from reactor.delivery.routes import customer_of_target, supplier_of_target
 from star.react import Decision
 
 ROWS = 40
@@ -21,7 +21,7 @@ router = APIRouter()
 
 
 @router.get("/reactions")
-def reactions(page: OwnPage, before: int | None = None) -> Response:
+def reactions(page: SignedInPage, before: int | None = None) -> Response:
     """Reactions of all that is theirs; before: milliseconds since the epoch, only earlier ones."""
     rows = page.backend.reactions(customers=page.account.customers, before_ms=before, limit=ROWS + 1)
     older = rows[ROWS - 1].reaction.at_ms if len(rows) > ROWS else None
@@ -29,7 +29,7 @@ def reactions(page: OwnPage, before: int | None = None) -> Response:
 
 
 @router.get("/why/{id:path}")
-def why(page: OwnPage, id: str) -> Response:
+def why(page: SignedInPage, id: str) -> Response:
     """The receipt of a reaction, or all decisions of a need."""
     backend = page.backend
     if backend.reaction(id) is not None:
@@ -45,12 +45,12 @@ def why(page: OwnPage, id: str) -> Response:
             item=item,
             key=f"{shown.reaction.device}/{shown.reaction.item}",
             deliveries=[(delivery, target_name(page, delivery.target, formats)) for delivery in backend.deliveries(id)],
-            **receipt(decision, item, formats),
+            **receipt_context(decision, item, formats),
         )
     need = backend.need(id)
     owner = None if need is None else find_item(page.catalogue, need.item)
-    if need is None or owner is None or not page.account.sees(owner.customer):
-        raise Refused(404)
+    if need is None or owner is None or not page.account.can_see(owner.customer):
+        raise RequestRefused(404)
     return page.render(
         "need.html",
         formats=page.formats(owner.customer),
@@ -61,7 +61,7 @@ def why(page: OwnPage, id: str) -> Response:
     )
 
 
-def receipt(decision: Decision | None, item: Item | None, formats: Formats) -> dict[str, Any]:
+def receipt_context(decision: Decision | None, item: Item | None, formats: Formatter) -> dict[str, Any]:
     """What the receipt's tables show."""
     forecast = decision.forecast if decision is not None else None
     unit = item.unit if isinstance(item, SlotItem) else ""
@@ -73,7 +73,7 @@ def receipt(decision: Decision | None, item: Item | None, formats: Formats) -> d
     }
 
 
-def figure_rows(decision: Decision, formats: Formats) -> list[tuple[str, str]]:
+def figure_rows(decision: Decision, formats: Formatter) -> list[tuple[str, str]]:
     """The figures by what they are called here, or by their own name where the texts do not know it."""
     texts = formats.texts
     return [
@@ -82,10 +82,10 @@ def figure_rows(decision: Decision, formats: Formats) -> list[tuple[str, str]]:
     ]
 
 
-def target_name(page: Page, target: str, formats: Formats) -> str:
+def target_name(page: Page, target: str, formats: Formatter) -> str:
     """Where an outbox row goes, in words."""
     texts = formats.texts
-    supplier, customer = supplier_of(target), customer_of(target)
+    supplier, customer = supplier_of_target(target), customer_of_target(target)
     if supplier is not None:
         return texts("why.targets.supplier", name=supplier)
     if customer is not None:

@@ -18,12 +18,12 @@ from star.sense import NO_BOOT, NO_SEQ
 VALUES_MAX = 256
 """Value names on one device, and so in one message of it."""
 INT64_MAX = 2**63 - 1
-SHOWN_CHARS_MAX = 60
+ABBREVIATED_CHARS_MAX = 60
 """Of a value in a reason: the payload itself is kept beside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decoded:
+class DecodedReading:
     """The values that one device measured at one moment.
 
     at_ms: as measured, or None where the payload does not say. values: name -> finite number, at least one. units: name ->
@@ -48,7 +48,7 @@ class Adapter(Protocol):
         """As `starloop decode --adapter` names it."""
         ...
 
-    def decode(self, topic: str, payload: bytes, arrived_ms: int) -> list[Decoded] | None:
+    def decode(self, topic: str, payload: bytes, arrived_ms: int) -> list[DecodedReading] | None:
         """The payload's readings in its order, or None where topic or payload are not this adapter's.
 
         Raises BadPayload where they are, and can't be read.
@@ -72,27 +72,27 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON number")
 
 
-def number(value: object, place: str) -> float:
+def number(value: object, path: str) -> float:
     """`value` as a finite float64. Raises BadPayload, naming `place`."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadPayload(f"{place} is {shown(value)}: expected a number")
+        raise BadPayload(f"{path} is {abbreviate(value)}: expected a number")
     try:
         result = float(value)
     except OverflowError:
         result = math.inf
     if not math.isfinite(result):
-        raise BadPayload(f"{place} is {shown(value)}: expected a finite number")
+        raise BadPayload(f"{path} is {abbreviate(value)}: expected a finite number")
     return result
 
 
-def counter(value: object, place: str, missing: int = -1) -> int:
+def counter(value: object, path: str, missing: int = -1) -> int:
     """`value` as a counter of 0 to 2^63 - 1; `missing` where it is None. Raises BadPayload, naming `place`."""
     if value is None:
         return missing
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= INT64_MAX:
-        raise BadPayload(f"{place} is {shown(value)}: expected an integer from 0 to 2^63 - 1")
+        raise BadPayload(f"{path} is {abbreviate(value)}: expected an integer from 0 to 2^63 - 1")
     return value
 
 
@@ -100,11 +100,11 @@ def check_value_name(name: str) -> None:
     """Raises BadPayload where `name` can't name a value: it becomes a part of `device/name` and of topics."""
     if not 1 <= len(name) <= 128 or name[0] == "$" or not name.isprintable() or any(c in " /+#" for c in name):
         raise BadPayload(
-            f"values has the name {shown(name)}: expected 1 to 128 printable characters without space, /, + and #, not starting with $"
+            f"values has the name {abbreviate(name)}: expected 1 to 128 printable characters without space, /, + and #, not starting with $"
         )
 
 
-def shown(value: object) -> str:
+def abbreviate(value: object) -> str:
     """A value as a reason shows it: short, on one line."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**40:
         return f"an integer of {value.bit_length()} bits"
@@ -112,4 +112,4 @@ def shown(value: object) -> str:
         text = json.dumps(value)
     else:
         text = "an object" if isinstance(value, dict) else "a list" if isinstance(value, list) else type(value).__name__
-    return text if len(text) <= SHOWN_CHARS_MAX else text[: SHOWN_CHARS_MAX - 1] + "…"
+    return text if len(text) <= ABBREVIATED_CHARS_MAX else text[: ABBREVIATED_CHARS_MAX - 1] + "…"

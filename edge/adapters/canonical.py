@@ -10,7 +10,16 @@ from typing import Annotated, Any
 
 import msgspec
 
-from edge.adapters.base import INT64_MAX, VALUES_MAX, Decoded, check_value_name, counter, number, parse_json, shown
+from edge.adapters.base import (
+    INT64_MAX,
+    VALUES_MAX,
+    DecodedReading,
+    abbreviate,
+    check_value_name,
+    counter,
+    number,
+    parse_json,
+)
 from star.errors import BadPayload
 from star.times import parse_time_ms
 
@@ -19,7 +28,7 @@ TELEMETRY = "/telemetry"
 Counter = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
 
 
-class Message(msgspec.Struct):
+class TelemetryMessage(msgspec.Struct):
     """One message as it is on the wire."""
 
     values: dict[str, float]
@@ -28,9 +37,9 @@ class Message(msgspec.Struct):
     boot: Counter | None = None
 
 
-decode_fast = msgspec.json.Decoder(Message).decode
+decode_fast = msgspec.json.Decoder(TelemetryMessage).decode
 """bytes -> Message. Raises msgspec.MsgspecError, UnicodeDecodeError or RecursionError."""
-decode_fast_list = msgspec.json.Decoder(list[Message]).decode
+decode_fast_list = msgspec.json.Decoder(list[TelemetryMessage]).decode
 """The same for a list of messages."""
 
 
@@ -47,38 +56,38 @@ class Canonical:
 
     name = "canonical"
 
-    def decode(self, topic: str, payload: bytes, arrived_ms: int) -> list[Decoded] | None:
+    def decode(self, topic: str, payload: bytes, arrived_ms: int) -> list[DecodedReading] | None:
         """See edge.adapters.base.Adapter."""
         device = device_of(topic)
-        return None if device is None else readings_of(device, parse_json(payload))
+        return None if device is None else parse_readings(device, parse_json(payload))
 
 
-def readings_of(device: str, said: Any) -> list[Decoded]:
+def parse_readings(device: str, body: Any) -> list[DecodedReading]:
     """The readings of one message, or of a list of them, already parsed. Raises BadPayload."""
-    if not isinstance(said, list):
-        return [_reading_of(device, said, "")]
-    if not said:
+    if not isinstance(body, list):
+        return [_parse_reading(device, body, "")]
+    if not body:
         raise BadPayload("the payload is an empty list: expected an object with values, or a list of such")
-    return [_reading_of(device, entry, f"[{place}].") for place, entry in enumerate(said)]
+    return [_parse_reading(device, entry, f"[{place}].") for place, entry in enumerate(body)]
 
 
-def _reading_of(device: str, said: Any, place: str) -> Decoded:
-    if not isinstance(said, dict):
-        where = place.rstrip(".") or "the payload"
-        raise BadPayload(f"{where} is {shown(said)}: expected an object with values, or a list of such")
-    values = said.get("values")
+def _parse_reading(device: str, body: Any, path: str) -> DecodedReading:
+    if not isinstance(body, dict):
+        where = path.rstrip(".") or "the payload"
+        raise BadPayload(f"{where} is {abbreviate(body)}: expected an object with values, or a list of such")
+    values = body.get("values")
     if not isinstance(values, dict) or not values:
-        found = "missing" if "values" not in said else "empty" if values == {} else shown(values)
-        raise BadPayload(f"{place}values is {found}: expected an object of names and numbers")
+        found = "missing" if "values" not in body else "empty" if values == {} else abbreviate(values)
+        raise BadPayload(f"{path}values is {found}: expected an object of names and numbers")
     if len(values) > VALUES_MAX:
-        raise BadPayload(f"{place}values has {len(values)} names: expected at most {VALUES_MAX}")
+        raise BadPayload(f"{path}values has {len(values)} names: expected at most {VALUES_MAX}")
     for name in values:
         check_value_name(name)
-    at = said.get("at")
-    return Decoded(
+    at = body.get("at")
+    return DecodedReading(
         device=device,
-        at_ms=None if at is None else parse_time_ms(at, f"{place}at"),
-        values={name: number(value, f"{place}values.{name}") for name, value in values.items()},
-        boot=counter(said.get("boot"), f"{place}boot"),
-        seq=counter(said.get("seq"), f"{place}seq"),
+        at_ms=None if at is None else parse_time_ms(at, f"{path}at"),
+        values={name: number(value, f"{path}values.{name}") for name, value in values.items()},
+        boot=counter(body.get("boot"), f"{path}boot"),
+        seq=counter(body.get("seq"), f"{path}seq"),
     )

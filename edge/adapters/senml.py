@@ -16,7 +16,7 @@ from typing import Any
 
 import cbor2
 
-from edge.adapters.base import Decoded, number, parse_json, shown
+from edge.adapters.base import DecodedReading, abbreviate, number, parse_json
 from edge.adapters.canonical import device_of
 from star.errors import BadPayload
 from star.times import SECOND_MS, parse_time_ms
@@ -45,7 +45,7 @@ LABELS = {
 }
 """The labels of the CBOR form."""
 BASES = ("bver", "bn", "bt", "bu", "bv", "bs")
-NO_NUMBERS = ("vs", "vb", "vd")
+NON_NUMERIC_LABELS = ("vs", "vb", "vd")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,20 +66,20 @@ class SenML:
 
     name = "senml"
 
-    def decode(self, topic: str, payload: bytes, arrived_ms: int) -> list[Decoded] | None:
+    def decode(self, topic: str, payload: bytes, arrived_ms: int) -> list[DecodedReading] | None:
         """See edge.adapters.base.Adapter. A list of JSON objects without any SenML label is not a pack."""
         device = device_of(topic)
         if device is None or not payload:
             return None
         if 0x80 <= payload[0] <= 0x9F:  # a CBOR array; no JSON text starts so
-            pack = _labelled(_cbor(payload))
+            pack = _with_json_labels(_cbor(payload))
         elif payload.lstrip(b" \t\r\n")[:1] == b"[" and _may_be_pack(payload):
             pack = parse_json(payload)
             if not _is_pack(pack):
                 return None
         else:
             return None
-        return _readings(device, _resolved(pack), arrived_ms)
+        return _to_readings(device, _resolve_records(pack), arrived_ms)
 
 
 def _may_be_pack(payload: bytes) -> bool:
@@ -87,25 +87,25 @@ def _may_be_pack(payload: bytes) -> bool:
     return b'"values"' not in payload or b'"v"' in payload or b'"s"' in payload
 
 
-def _is_pack(said: Any) -> bool:
+def _is_pack(body: Any) -> bool:
     labels = set(LABELS.values())
-    return isinstance(said, list) and any(isinstance(r, dict) and "values" not in r and labels & r.keys() for r in said)
+    return isinstance(body, list) and any(isinstance(r, dict) and "values" not in r and labels & r.keys() for r in body)
 
 
 def _cbor(payload: bytes) -> Any:
     stream = BytesIO(payload)
     try:
-        said = cbor2.CBORDecoder(stream).decode()
+        body = cbor2.CBORDecoder(stream).decode()
     except RecursionError:
         raise BadPayload("nested too deep: expected a list of records") from None
     except (cbor2.CBORDecodeError, ValueError, OverflowError, MemoryError) as error:
         raise BadPayload(f"not CBOR: {error}") from None
     if stream.tell() != len(payload) and stream.read(1):
         raise BadPayload("not CBOR: there is more after the pack: expected its end")
-    return said
+    return body
 
 
-def _labelled(pack: Any) -> Any:
+def _with_json_labels(pack: Any) -> Any:
     """The CBOR pack with the labels of the JSON form."""
     if not isinstance(pack, list):
         return pack
@@ -117,14 +117,14 @@ def _labelled(pack: Any) -> Any:
     ]
 
 
-def _resolved(pack: Sequence[Any]) -> list[_Record]:
+def _resolve_records(pack: Sequence[Any]) -> list[_Record]:
     if len(pack) > RECORDS_MAX:
         raise BadPayload(f"the pack has {len(pack)} records: expected at most {RECORDS_MAX}")
     base: dict[str, Any] = {"bn": "", "bt": None, "bu": None, "bv": None, "bs": None}
     found: list[_Record] = []
     for place, record in enumerate(pack):
         if not isinstance(record, dict):
-            raise BadPayload(f"[{place}] is {shown(record)}: expected a record")
+            raise BadPayload(f"[{place}] is {abbreviate(record)}: expected a record")
         _check_labels(record, place)
         for label in ("bt", "bv", "bs"):
             if label in record:
@@ -133,37 +133,37 @@ def _resolved(pack: Sequence[Any]) -> list[_Record]:
             if label in record:
                 base[label] = _text(record[label], f"[{place}].{label}")
         if any(label not in BASES for label in record):
-            found.append(_one(record, base, place))
+            found.append(_resolve_record(record, base, place))
     return found
 
 
 def _check_labels(record: Mapping[Any, Any], place: int) -> None:
     version = record.get("bver", VERSION_MAX)
     if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version <= VERSION_MAX:
-        raise BadPayload(f"[{place}].bver is {shown(version)}: expected a version of at most {VERSION_MAX}")
+        raise BadPayload(f"[{place}].bver is {abbreviate(version)}: expected a version of at most {VERSION_MAX}")
     for label in record:
         if isinstance(label, str) and label.endswith("_"):
-            raise BadPayload(f"[{place}] has the label {shown(label)}, which must be understood, and is not")
+            raise BadPayload(f"[{place}] has the label {abbreviate(label)}, which must be understood, and is not")
 
 
-def _one(record: Mapping[Any, Any], base: Mapping[str, Any], place: int) -> _Record:
+def _resolve_record(record: Mapping[Any, Any], base: Mapping[str, Any], place: int) -> _Record:
     own = _text(record["n"], f"[{place}].n") if "n" in record else ""
     if not base["bn"] + own:
         raise BadPayload(f"[{place}] has no name: expected n, bn, or both")
-    other = any(label in record for label in NO_NUMBERS)
+    other = any(label in record for label in NON_NUMERIC_LABELS)
     unit = _text(record["u"], f"[{place}].u") if "u" in record else base["bu"]
     return _Record(
         base=base["bn"],
         own=own,
         unit=unit,
-        at_s=_sum(base["bt"], record, "t", place),
-        value=None if other else _sum(base["bv"], record, "v", place),
-        total=_sum(base["bs"], record, "s", place),
+        at_s=_with_base(base["bt"], record, "t", place),
+        value=None if other else _with_base(base["bv"], record, "v", place),
+        total=_with_base(base["bs"], record, "s", place),
         other=other,
     )
 
 
-def _sum(base: float | None, record: Mapping[Any, Any], label: str, place: int) -> float | None:
+def _with_base(base: float | None, record: Mapping[Any, Any], label: str, place: int) -> float | None:
     """The field and its base together; a missing one counts as nothing, and None where both are missing."""
     own = _number(record[label], f"[{place}].{label}") if label in record else None
     if own is None or base is None:
@@ -177,11 +177,11 @@ def _number(value: object, place: str) -> float:
 
 def _text(value: object, place: str) -> str:
     if not isinstance(value, str):
-        raise BadPayload(f"{place} is {shown(value)}: expected a text")
+        raise BadPayload(f"{place} is {abbreviate(value)}: expected a text")
     return value
 
 
-def _readings(device: str, records: Sequence[_Record], arrived_ms: int) -> list[Decoded]:
+def _to_readings(device: str, records: Sequence[_Record], arrived_ms: int) -> list[DecodedReading]:
     names = _value_names(device, records)
     rows: list[tuple[int | None, dict[str, float], dict[str, str]]] = []
     ignored: list[str] = []
@@ -189,7 +189,7 @@ def _readings(device: str, records: Sequence[_Record], arrived_ms: int) -> list[
         if record.other:
             ignored.append(name)
         at_ms = _at_ms(record.at_s, arrived_ms)
-        for one, value, unit in _measured(record, name):
+        for one, value, unit in _values_of(record, name):
             if not rows or rows[-1][0] != at_ms or one in rows[-1][1]:
                 rows.append((at_ms, {}, {}))
             rows[-1][1][one] = value
@@ -198,21 +198,23 @@ def _readings(device: str, records: Sequence[_Record], arrived_ms: int) -> list[
     if not rows:
         raise BadPayload("the pack holds no number: expected at least one record with v or s")
     return [
-        Decoded(device=device, at_ms=at_ms, values=values, units=units, ignored=tuple(ignored) if not place else ())
+        DecodedReading(
+            device=device, at_ms=at_ms, values=values, units=units, ignored=tuple(ignored) if not place else ()
+        )
         for place, (at_ms, values, units) in enumerate(rows)
     ]
 
 
-def _measured(record: _Record, name: str) -> list[tuple[str, float, str | None]]:
+def _values_of(record: _Record, name: str) -> list[tuple[str, float, str | None]]:
     found: list[tuple[str, float, str | None]] = []
     if record.value is not None:
         found.append((name, record.value, record.unit))
     if record.total is not None:
-        found.append((f"{name}_total", record.total, _integrated(record.unit)))
+        found.append((f"{name}_total", record.total, _integrated_unit(record.unit)))
     return found
 
 
-def _integrated(unit: str | None) -> str | None:
+def _integrated_unit(unit: str | None) -> str | None:
     """The unit of a sum over seconds: l/s gives l, W gives W.s."""
     if unit is None:
         return None
@@ -227,7 +229,7 @@ def _at_ms(at_s: float | None, arrived_ms: int) -> int | None:
 
 def _value_names(device: str, records: Sequence[_Record]) -> list[str]:
     """A value name for each record; sensors that would share one keep their whole name, or their unit."""
-    short = [_short(device, record) for record in records]
+    short = [_short_name(device, record) for record in records]
     sensors: dict[str, set[str]] = {}
     units: dict[str, set[str | None]] = {}
     for name, record in zip(short, records, strict=True):
@@ -243,7 +245,7 @@ def _value_names(device: str, records: Sequence[_Record]) -> list[str]:
     return names
 
 
-def _short(device: str, record: _Record) -> str:
+def _short_name(device: str, record: _Record) -> str:
     whole = record.own if record.base and record.own else record.base + record.own
     for head in (rf"^.*?(?:^|[:/]){re.escape(device)}[:/._-](?=.)", r"^urn:dev:[^:]+:[0-9A-Za-z.\-]+[:/_](?=.)"):
         whole = re.sub(head, "", whole)

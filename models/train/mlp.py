@@ -18,7 +18,7 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-Report = Callable[[int, int, float], None]
+ProgressCallback = Callable[[int, int, float], None]
 """Told (epoch, epochs, mean loss) after each epoch."""
 
 _GAP_MIN = 0.02  # a calibrated gap is at least this share of the fitted one
@@ -33,7 +33,7 @@ class Batch:
     censored: Bools
     weight: Float64
 
-    def take(self, rows: NDArray[np.intp] | Bools) -> Batch:
+    def select(self, rows: NDArray[np.intp] | Bools) -> Batch:
         """The examples at `rows`."""
         return Batch(x=self.x[rows], y=self.y[rows], censored=self.censored[rows], weight=self.weight[rows])
 
@@ -50,7 +50,7 @@ def data_sha256(*batches: Batch) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class TrainingConfig:
     """How to fit: sizes, passes, step length (from high to low along half a cosine), seed.
 
     tails_alike: the pinball loss hardly sees levels near 0 and 1; where decisions live there, every level is made to count alike.
@@ -61,7 +61,7 @@ class Plan:
     batch_rows: int = 1024
     rate_high: float = 4e-3
     rate_low: float = 2e-5
-    tails_alike: bool = False
+    equal_quantile_weight: bool = False
     seed: int = 1
 
 
@@ -79,12 +79,14 @@ def gaps_matrix(quantiles: int) -> Float32:
 class QuantileNet:
     """features -> quantiles in ascending order. The number of quantiles is odd; the middle one is the median."""
 
-    def __init__(self, x: Float32, y: Float64, quantiles: tuple[float, ...], plan: Plan) -> None:
+    def __init__(self, x: Float32, y: Float64, quantiles: tuple[float, ...], plan: TrainingConfig) -> None:
         """x, y: training data, for the scaling of inputs and the first guess of the head."""
         rng = np.random.default_rng(plan.seed)
         self.levels = np.array(quantiles, dtype=np.float32)
-        counts = 1.0 / np.sqrt(self.levels * (1.0 - self.levels)) if plan.tails_alike else np.ones(len(quantiles))
-        self.counts = (counts / counts.mean()).astype(np.float32)
+        counts = (
+            1.0 / np.sqrt(self.levels * (1.0 - self.levels)) if plan.equal_quantile_weight else np.ones(len(quantiles))
+        )
+        self.level_weights = (counts / counts.mean()).astype(np.float32)
         self.mean = x.mean(axis=0, dtype=np.float64).astype(np.float32)
         self.spread = np.maximum(x.std(axis=0, dtype=np.float64), 1e-3).astype(np.float32)
         self.matrix = gaps_matrix(len(quantiles))
@@ -114,7 +116,7 @@ class QuantileNet:
         out = (head[:, :1] + self.shift) + (gaps * self.stretch) @ self.matrix
         return scaled, first, second, head, gaps, out
 
-    def fit(self, data: Batch, plan: Plan, report: Report | None = None) -> None:
+    def fit(self, data: Batch, plan: TrainingConfig, report: ProgressCallback | None = None) -> None:
         """Fits by Adam. Deterministic for one build of numpy on one kind of processor."""
         rng = np.random.default_rng(plan.seed + 1)
         parameters = [*self.weights, *self.biases]
@@ -125,7 +127,7 @@ class QuantileNet:
             order = rng.permutation(len(data.y))
             losses = 0.0
             for start in range(0, len(order), plan.batch_rows):
-                loss, gradients = self._gradients(data.take(order[start : start + plan.batch_rows]))
+                loss, gradients = self._gradients(data.select(order[start : start + plan.batch_rows]))
                 losses += loss
                 step += 1
                 pace = plan.rate_low + (plan.rate_high - plan.rate_low) * 0.5 * (1.0 + np.cos(np.pi * step / steps))
@@ -143,7 +145,7 @@ class QuantileNet:
         below = y < out
         slope = np.where(below, 1.0 - self.levels, -self.levels)
         slope[batch.censored] = np.where(below[batch.censored], 0.0, -self.levels)
-        slope *= self.counts
+        slope *= self.level_weights
         loss = float((slope * (out - y) * weight).sum())
         d_out = (slope * weight).astype(np.float32)
         d_head = np.empty_like(head)
@@ -175,7 +177,7 @@ class QuantileNet:
                 self.stretch[gap] = max(stretch, _GAP_MIN) if np.isfinite(stretch) else 1.0
                 inner = inner + sign * float(self.stretch[gap]) * gaps[:, gap]
 
-    def calibrated_like(self, others: Sequence[QuantileNet]) -> None:
+    def average_calibration(self, others: Sequence[QuantileNet]) -> None:
         """Takes the mean calibration of `others`, each calibrated on data that it was not fitted on."""
         self.shift = np.float32(np.mean([other.shift for other in others]))
         self.stretch = np.mean([other.stretch for other in others], axis=0).astype(np.float32)

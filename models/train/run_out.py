@@ -1,7 +1,7 @@
 """Trains the run-out model: how long a level lasts, as quantiles - data, fit, calibration, export, parity, card.
 
 Repeatable from its seeds in about two minutes on one core. Household data that may be redistributed is added where it is at
-hand (real_use.py); the card says whether it was.
+hand (real_consumption.py); the card says whether it was.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from models.cards import MODEL_FILE, Card, write_model
-from models.features import FEATURES, FEATURES_COUNT
-from models.runtime import OnnxScorer, load_scorer
-from models.train.measure import measured
-from models.train.mlp import Plan, QuantileNet, data_sha256
+from models.features import FEATURE_NAMES, FEATURES_COUNT
+from models.onnx_scorer import OnnxScorer, load_scorer
+from models.train.forecast_metrics import compute_metrics
+from models.train.mlp import QuantileNet, TrainingConfig, data_sha256
 from models.train.onnx_export import check_parity, to_onnx
-from models.train.real_use import real_use
-from models.train.run_out_examples import Examples, simulated
+from models.train.real_consumption import load_real_consumption
+from models.train.run_out_examples import Examples, simulate_examples
 from star.analyse import QUANTILES
 
 NAME = "run-out"
@@ -28,63 +28,70 @@ SEED = 20_260_301
 HOMES_PER_KIND = 2_400
 EXAMPLES_PER_HOME = 24
 HOMES_TESTED = 200
-COMPOUND = 0.2
+COMPOUND_DEMAND_SHARE = 0.2
 """The share of homes trained on whose demand is of two kinds at once: life is less stationary than one kind of demand."""
 EPOCHS = 30
 
-Say = Callable[[str], None]
+ProgressReporter = Callable[[str], None]
 
 
-def train(out: Path, *, seed: int = SEED, data_dir: Path | None = None, quick: bool = False, say: Say = print) -> Card:
+def train(
+    out: Path, *, seed: int = SEED, data_dir: Path | None = None, quick: bool = False, report: ProgressReporter = print
+) -> Card:
     """Trains and writes `out`/model.onnx and `out`/card.toml; gives the card.
 
     data_dir: the folder of real data sets, used where it has them. quick: a twentieth of the data, for tests.
     """
     homes, epochs = (HOMES_PER_KIND // 20, 6) if quick else (HOMES_PER_KIND, EPOCHS)
-    say(f"simulating {homes} homes of each kind of demand")
-    examples = simulated(seed, homes, EXAMPLES_PER_HOME, COMPOUND)
-    real = real_use(seed, data_dir)
-    part = split(examples, seed)
-    fitted = examples.take(part == 0)
+    report(f"simulating {homes} homes of each kind of demand")
+    examples = simulate_examples(seed, homes, EXAMPLES_PER_HOME, COMPOUND_DEMAND_SHARE)
+    real = load_real_consumption(seed, data_dir)
+    part = split_by_home(examples, seed)
+    fitted = examples.select(part == 0)
     if real.fitted is not None:
-        fitted = Examples.joined([fitted, real.fitted])
-    plan = Plan(epochs=epochs, tails_alike=True, seed=seed)
+        fitted = Examples.concatenate([fitted, real.fitted])
+    plan = TrainingConfig(epochs=epochs, equal_quantile_weight=True, seed=seed)
     batch = fitted.batch()
     net = QuantileNet(batch.x, batch.y, QUANTILES, plan)
-    say(f"fitting on {len(fitted)} examples")
-    net.fit(batch, plan, lambda epoch, epochs, loss: say(f"epoch {epoch}/{epochs} loss {loss:.4f}"))
-    calibrated = examples.take(part == 1).batch()
+    report(f"fitting on {len(fitted)} examples")
+    net.fit(batch, plan, lambda epoch, epochs, loss: report(f"epoch {epoch}/{epochs} loss {loss:.4f}"))
+    calibrated = examples.select(part == 1).batch()
     net.calibrate(calibrated)
 
-    held_out = examples.take(part == 2)
+    held_out = examples.select(part == 2)
     body = to_onnx(net, NAME)
     card = _card(seed, net, fitted, real.names)
     card["training"]["data_sha256"] = data_sha256(batch, calibrated)
     write_model(out, body, card)
     scorer = OnnxScorer(body, card | {"sha256": "0" * 64}, out / MODEL_FILE)
     card["training"]["parity_max"] = check_parity(net, scorer.score(held_out.x), held_out.x)
-    card["metrics"] = measured(held_out, scorer.score(held_out.x))
+    card["metrics"] = compute_metrics(held_out, scorer.score(held_out.x))
     if real.held_out is not None:
-        card["metrics"]["real_held_out"] = measured(real.held_out, scorer.score(real.held_out.x))["all"]
+        card["metrics"]["real_held_out"] = compute_metrics(real.held_out, scorer.score(real.held_out.x))["all"]
     return write_model(out, body, card)
 
 
 def evaluate(
-    folder: Path, *, seed: int = SEED + 1, data_dir: Path | None = None, quick: bool = False, say: Say = print
+    folder: Path,
+    *,
+    seed: int = SEED + 1,
+    data_dir: Path | None = None,
+    quick: bool = False,
+    report: ProgressReporter = print,
 ) -> dict[str, Any]:
     """The metrics of the model in `folder` on lives simulated from another seed, and on real use held out of training."""
     scorer = load_scorer(NAME, folder.parent.parent, int(folder.name))
     homes = HOMES_TESTED // 10 if quick else HOMES_TESTED
-    say(f"simulating {homes} homes of each kind of demand from seed {seed}")
-    examples = simulated(seed, homes, EXAMPLES_PER_HOME)
-    metrics = measured(examples, scorer.score(examples.x))
-    real = real_use(seed, data_dir)
+    report(f"simulating {homes} homes of each kind of demand from seed {seed}")
+    examples = simulate_examples(seed, homes, EXAMPLES_PER_HOME)
+    metrics = compute_metrics(examples, scorer.score(examples.x))
+    real = load_real_consumption(seed, data_dir)
     if real.held_out is not None:
-        metrics["real_held_out"] = measured(real.held_out, scorer.score(real.held_out.x))["all"]
+        metrics["real_held_out"] = compute_metrics(real.held_out, scorer.score(real.held_out.x))["all"]
     return metrics
 
 
-def split(examples: Examples, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def split_by_home(examples: Examples, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """0 fit, 1 calibrate, 2 test; all examples of a home on one side."""
     homes, place = np.unique(examples.home, return_inverse=True)
     draw = np.random.default_rng([seed, 99]).random(len(homes))
@@ -97,7 +104,7 @@ def _card(seed: int, net: QuantileNet, fitted: Examples, sources: tuple[str, ...
         "version": VERSION,
         "what": "The time until a level is used up, as quantiles in spreads of a first guess (models/features.py).",
         "licence": "Apache-2.0",
-        "input": {"columns": FEATURES_COUNT, "names": list(FEATURES)},
+        "input": {"columns": FEATURES_COUNT, "names": list(FEATURE_NAMES)},
         "output": {"columns": len(QUANTILES), "quantiles": list(QUANTILES)},
         "training": {
             "command": "starloop models train run-out --out DIR",

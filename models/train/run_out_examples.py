@@ -1,7 +1,7 @@
 """Examples for the run-out model: moments in lives whose future use is known, seen the way a detector would see them.
 
 From daily use (simulated by kind of demand, or real) come: a history and level as seen through a gauge or a counter
-(as_seen.py), a prior that may be wrong, and the true time to empty, or that it lies beyond what is known (censored).
+(sensor_simulation.py), a prior that may be wrong, and the true time to empty, or that it lies beyond what is known (censored).
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features import DAYS, LONG_KEPT, Known, run_out_features
-from models.guess import Guess, deviates
-from models.train.as_seen import Lives, Seen, counted, gauged, troubled
+from models.features import HISTORY_DAYS, LONG_DAILY_DECAY, ConsumptionHistory, run_out_features
+from models.gamma_baseline import BaselineForecast, target_deviates
 from models.train.mlp import Batch
-from simulators.physics.demand import Kind, daily_use
+from models.train.sensor_simulation import ObservedUsage, TrueUsage, drop_days, simulate_counter, simulate_gauge
+from simulators.physics.demand import DemandKind, daily_use
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -23,11 +23,11 @@ Int64 = NDArray[np.int64]
 
 DAYS_SIMULATED = 1000
 """Length of a simulated life."""
-AHEAD_DAYS_MIN = 420
+FUTURE_DAYS_MIN = 420
 """Every simulated example knows at least this much of the future."""
 FIRST_DAY = 18_262
 """2020-01-01, in days since the epoch: lives begin in the three years after it."""
-_HOMES_TOGETHER = 50
+_HOMES_PER_BATCH = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +37,9 @@ class Examples:
     forecast; level: (n,) as estimated now."""
 
     x: Float32
-    centre: Float64
-    early: Float64
-    late: Float64
+    median_days: Float64
+    early_spread: Float64
+    late_spread: Float64
     time_days: Float64
     censored: NDArray[np.bool_]
     kind: NDArray[np.str_]
@@ -51,40 +51,40 @@ class Examples:
     def __len__(self) -> int:
         return len(self.time_days)
 
-    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Examples:
+    def select(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Examples:
         """The examples at `rows`."""
         return Examples(**{name: getattr(self, name)[rows] for name in Examples.__slots__})
 
     @classmethod
-    def joined(cls, parts: list[Examples]) -> Examples:
+    def concatenate(cls, parts: list[Examples]) -> Examples:
         """All of `parts`, one after the other."""
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__})
 
     @property
-    def guess(self) -> Guess:
+    def baseline(self) -> BaselineForecast:
         """What arithmetic alone says."""
-        return Guess(self.centre, self.early, self.late)
+        return BaselineForecast(self.median_days, self.early_spread, self.late_spread)
 
     def batch(self) -> Batch:
         """As the network takes them: the target is how many spreads the truth is from the guess."""
-        y = deviates(self.time_days, self.guess)
+        y = target_deviates(self.time_days, self.baseline)
         return Batch(x=self.x, y=y, censored=self.censored, weight=np.ones(len(self)))
 
 
-def simulated(seed: int, homes_per_kind: int, examples_per_home: int, compound: float = 0.0) -> Examples:
+def simulate_examples(seed: int, homes_per_kind: int, examples_per_home: int, compound: float = 0.0) -> Examples:
     """Examples of every kind of demand. compound: the share of homes in which a slow change comes on top."""
     parts = []
-    for number, kind in enumerate(Kind):
+    for number, kind in enumerate(DemandKind):
         rng = np.random.default_rng([seed, number])
-        for start in range(0, homes_per_kind, _HOMES_TOGETHER):
-            homes = min(_HOMES_TOGETHER, homes_per_kind - start)
+        for start in range(0, homes_per_kind, _HOMES_PER_BATCH):
+            homes = min(_HOMES_PER_BATCH, homes_per_kind - start)
             first_day = FIRST_DAY + int(rng.integers(0, 1096))
             use = daily_use(kind, rng, homes, DAYS_SIMULATED, first_day)
             if compound:
                 use = np.where(rng.random((homes, 1)) < compound, use * _slow_change(rng, homes, first_day), use)
             ids = number * 1_000_000 + start + np.arange(homes)
-            parts.append(examples_of(rng, use, first_day, examples_per_home, kind.value, ids, AHEAD_DAYS_MIN))
-    return Examples.joined(parts)
+            parts.append(examples_of(rng, use, first_day, examples_per_home, kind.value, ids, FUTURE_DAYS_MIN))
+    return Examples.concatenate(parts)
 
 
 def examples_of(
@@ -94,38 +94,38 @@ def examples_of(
     per_home: int,
     kind: str,
     home_ids: Int64,
-    ahead_days_min: int,
+    future_days_min: int,
 ) -> Examples:
     """`per_home` examples of each row of (homes, days) daily use, with at least `ahead_days_min` days ahead of them."""
     homes, days = use.shape
-    latest = days - 1 - ahead_days_min
+    latest = days - 1 - future_days_min
     home = np.repeat(np.arange(homes), per_home)
-    day = rng.integers(min(DAYS, latest - 1), latest, home.size)
+    day = rng.integers(min(HISTORY_DAYS, latest - 1), latest, home.size)
     fraction = rng.random(home.size)
     actual = use[home, day]
-    lumps = np.exp(rng.uniform(np.log(0.5), np.log(30.0), home.size))
-    so_far = actual * rng.beta(lumps * fraction + 1e-3, lumps * (1.0 - fraction) + 1e-3)
+    concentration = np.exp(rng.uniform(np.log(0.5), np.log(30.0), home.size))
+    used_today = actual * rng.beta(concentration * fraction + 1e-3, concentration * (1.0 - fraction) + 1e-3)
 
     history = _window(use, home, day)
     local = np.maximum(0.5 * history.mean(axis=1) + 0.5 * use.mean(axis=1)[home], 1e-3)
     level = local * _supply_days(rng, home.size)
-    time_days, censored = _times(use, home, day, fraction, so_far, level)
+    time_days, censored = _times_to_empty(use, home, day, fraction, used_today, level)
 
-    lives = Lives(history=history, so_far=so_far, fraction=fraction, level=level)
+    usage = TrueUsage(history=history, used_today=used_today, day_fraction=fraction, level=level)
     sensed = rng.random(home.size) < 0.5  # a gauge; the others count use
-    seen = _merged(sensed, gauged(rng, lives.take(sensed)), counted(rng, lives.take(~sensed)))
-    daily = troubled(rng, seen.daily).astype(np.float32)
+    seen = _merge_rows(sensed, simulate_gauge(rng, usage.select(sensed)), simulate_counter(rng, usage.select(~sensed)))
+    daily = drop_days(rng, seen.daily).astype(np.float32)
     today = np.where(rng.random(home.size) < 0.05, np.nan, seen.today).astype(np.float32)
     prior, prior_spread = _prior(rng, use.mean(axis=1)[home])
-    long_days, long_use, long_squares = _long(rng, use, home, day, daily, history)
-    x, guess = run_out_features(
-        Known(
+    long_days, long_use, long_squares = _long_history(rng, use, home, day, daily, history)
+    x, baseline = run_out_features(
+        ConsumptionHistory(
             daily=daily,
             today=today,
             today_fraction=fraction.astype(np.float32),
             level=seen.level,
-            noise=seen.deviation,
-            silent_days=seen.silent,
+            noise=seen.level_deviation,
+            silent_days=seen.silent_days,
             prior_rate=prior,
             prior_spread=prior_spread,
             long_days=long_days,
@@ -136,20 +136,20 @@ def examples_of(
     mean_28, deviation_28 = _reference(daily, prior)
     return Examples(
         x=x,
-        centre=guess.centre,
-        early=guess.early,
-        late=guess.late,
+        median_days=baseline.median_days,
+        early_spread=baseline.early_spread,
+        late_spread=baseline.late_spread,
         time_days=time_days,
         censored=censored,
         kind=np.full(home.size, kind),
         home=home_ids[home],
-        level=np.maximum(seen.level - mean_28 * seen.silent, 0.0),
+        level=np.maximum(seen.level - mean_28 * seen.silent_days, 0.0),
         mean_28=mean_28,
         deviation_28=deviation_28,
     )
 
 
-def _long(
+def _long_history(
     rng: np.random.Generator, use: Float64, home: Int64, day: Int64, daily: Float32, history: Float64
 ) -> tuple[Float64, Float64, Float64]:
     """(n,) days, use and squares of use before `day`, forgotten slowly, of as many days as the item has been watched.
@@ -157,29 +157,33 @@ def _long(
     daily: (n, DAYS) as seen: its age is the item's, where it does not go back all of them; its noise is in the squares too.
     """
     known = ~np.isnan(daily)
-    oldest = np.where(known.any(axis=1), DAYS - np.argmax(known[:, ::-1], axis=1), 0)
-    watched = np.where(oldest < DAYS, oldest, DAYS + rng.integers(0, np.maximum(day - DAYS, 0) + 1))
+    oldest = np.where(known.any(axis=1), HISTORY_DAYS - np.argmax(known[:, ::-1], axis=1), 0)
+    watched = np.where(
+        oldest < HISTORY_DAYS, oldest, HISTORY_DAYS + rng.integers(0, np.maximum(day - HISTORY_DAYS, 0) + 1)
+    )
     watched = np.minimum(watched, day)
     seen = np.where(known, daily, 0.0).astype(np.float64)
     of_truth = (seen * seen).sum(axis=1) / np.maximum((np.where(known, history, 0.0) ** 2).sum(axis=1), 1e-12)
-    sums = [_kept(part)[home] for part in (np.ones_like(use), use, use * use)]
+    sums = [_decayed_sums(part)[home] for part in (np.ones_like(use), use, use * use)]
     before = [part[np.arange(len(day)), day] for part in sums]
-    older = [part[np.arange(len(day)), day - watched] * LONG_KEPT**watched for part in sums]
+    older = [part[np.arange(len(day)), day - watched] * LONG_DAILY_DECAY**watched for part in sums]
     days, used, squares = (one - other for one, other in zip(before, older, strict=True))
     return days, used, squares * np.clip(of_truth, 0.3, 30.0)
 
 
-def _kept(values: Float64) -> Float64:
+def _decayed_sums(values: Float64) -> Float64:
     """(homes, days + 1) sums of the days before each, LONG_KEPT of them kept from day to day."""
     out = np.zeros((values.shape[0], values.shape[1] + 1))
     for day in range(values.shape[1]):
-        out[:, day + 1] = LONG_KEPT * out[:, day] + values[:, day]
+        out[:, day + 1] = LONG_DAILY_DECAY * out[:, day] + values[:, day]
     return out
 
 
 def _slow_change(rng: np.random.Generator, homes: int, first_day: int) -> Float64:
     """(homes, DAYS_SIMULATED) factors: another process, its days smoothed over a week."""
-    kind = (Kind.HEATING, Kind.YEARLY, Kind.SHIFTING, Kind.VACATIONS, Kind.TRENDING)[int(rng.integers(5))]
+    kind = (DemandKind.HEATING, DemandKind.YEARLY, DemandKind.SHIFTING, DemandKind.VACATIONS, DemandKind.TRENDING)[
+        int(rng.integers(5))
+    ]
     other = daily_use(kind, rng, homes, DAYS_SIMULATED, first_day)
     sums = np.cumsum(np.concatenate([other[:, :7], other], axis=1), axis=1)
     return np.asarray((sums[:, 7:] - sums[:, :-7]) / 7.0)
@@ -187,7 +191,7 @@ def _slow_change(rng: np.random.Generator, homes: int, first_day: int) -> Float6
 
 def _window(use: Float64, home: Int64, day: Int64) -> Float64:
     """(n, DAYS) use before `day`, newest first; before the life began it is unknown."""
-    back = day[:, None] - 1 - np.arange(DAYS)
+    back = day[:, None] - 1 - np.arange(HISTORY_DAYS)
     known = use[home[:, None], np.maximum(back, 0)]
     return np.asarray(np.where(back >= 0, known, use[home, :].mean(axis=1, keepdims=True)))
 
@@ -199,20 +203,20 @@ def _supply_days(rng: np.random.Generator, count: int) -> Float64:
     return np.where(rng.random(count) < 0.7, near, far)
 
 
-def _times(
-    use: Float64, home: Int64, day: Int64, fraction: Float64, so_far: Float64, level: Float64
+def _times_to_empty(
+    use: Float64, home: Int64, day: Int64, fraction: Float64, used_today: Float64, level: Float64
 ) -> tuple[Float64, NDArray[np.bool_]]:
     """Days from the moment `day` + `fraction` until `level` is used up, and whether that lies beyond the life known."""
     days = use.shape[1]
     total = np.concatenate([np.zeros((len(use), 1)), np.cumsum(use, axis=1)], axis=1)
-    goal = total[home, day] + so_far + level
+    goal = total[home, day] + used_today + level
     end = np.empty(len(home), dtype=np.int64)
     for one in range(len(use)):
         rows = home == one
         end[rows] = np.searchsorted(total[one], goal[rows])
     censored = end > days
     last = np.clip(end, 1, days) - 1  # the day in which it runs out
-    used_before = np.where(last == day, total[home, day] + so_far, total[home, last])
+    used_before = np.where(last == day, total[home, day] + used_today, total[home, last])
     left_of_day = np.where(last == day, 1.0 - fraction, 1.0)
     used_in_day = np.maximum(total[home, last + 1] - used_before, 1e-12)
     begin = np.where(last == day, day + fraction, last)
@@ -220,15 +224,15 @@ def _times(
     return np.where(censored, days - day - fraction, moment - day - fraction), censored
 
 
-def _merged(first: NDArray[np.bool_], yes: Seen, no: Seen) -> Seen:
+def _merge_rows(first: NDArray[np.bool_], yes: ObservedUsage, no: ObservedUsage) -> ObservedUsage:
     """One table of two, rows where they were."""
     found = {}
-    for name in Seen.__slots__:
+    for name in ObservedUsage.__slots__:
         part = getattr(yes, name)
         whole = np.empty((len(first), *part.shape[1:]))
         whole[first], whole[~first] = part, getattr(no, name)
         found[name] = whole
-    return Seen(**found)
+    return ObservedUsage(**found)
 
 
 def _prior(rng: np.random.Generator, rate: Float64) -> tuple[Float64, Float64]:

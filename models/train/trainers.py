@@ -14,7 +14,7 @@ from star.errors import UsageError
 TRAINERS: dict[str, str] = {"run-out": "models.train.run_out", "turbofan-rul": "models.train.turbofan_rul"}
 """Model name -> module."""
 
-Say = Callable[[str], None]
+ProgressReporter = Callable[[str], None]
 
 
 class Trainer(Protocol):
@@ -22,11 +22,13 @@ class Trainer(Protocol):
 
     SEED: int
 
-    def train(self, out: Path, *, seed: int, data_dir: Path | None, quick: bool, say: Say) -> Card:
+    def train(self, out: Path, *, seed: int, data_dir: Path | None, quick: bool, report: ProgressReporter) -> Card:
         """Trains and writes model and card into `out`; gives the card. Raises ModelError, UsageError."""
         ...
 
-    def evaluate(self, folder: Path, *, seed: int, data_dir: Path | None, quick: bool, say: Say) -> dict[str, Any]:
+    def evaluate(
+        self, folder: Path, *, seed: int, data_dir: Path | None, quick: bool, report: ProgressReporter
+    ) -> dict[str, Any]:
         """Metrics of the model in `folder` on data that it was not trained on."""
         ...
 

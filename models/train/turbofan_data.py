@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.life import SENSORS, Scaling, life_features, life_step, new_life_state
+from models.remaining_useful_life import SENSORS, Scaling, life_features, new_life_state, update_life_state
 from star.errors import UsageError
 
 Float32 = NDArray[np.float32]
@@ -21,8 +21,8 @@ Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 FOLDER = "predictive_maintenance/cmapss"
-SETS = ("FD001", "FD002", "FD003", "FD004")
-POINTS = np.array(
+DATA_SETS = ("FD001", "FD002", "FD003", "FD004")
+OPERATING_POINTS = np.array(
     [[0, 0, 100], [10, 0.25, 100], [20, 0.7, 100], [25, 0.62, 60], [35, 0.84, 100], [42, 0.84, 100]], dtype=np.float64
 )
 """The six operating points of the simulation."""
@@ -35,13 +35,13 @@ class Engines:
     settings: (n, 3); sensors: (n, 21); left: (n,) cycles until failure."""
 
     engine: Int64
-    group: Int64
+    data_set: Int64
     cycle: Int64
     settings: Float64
     sensors: Float64
-    left: Float64
+    cycles_left: Float64
 
-    def take(self, rows: NDArray[np.bool_]) -> Engines:
+    def select(self, rows: NDArray[np.bool_]) -> Engines:
         """The readings at `rows`; whole engines, so that order stays."""
         return Engines(**{name: getattr(self, name)[rows] for name in Engines.__slots__})
 
@@ -49,7 +49,7 @@ class Engines:
 def read_engines(data_dir: Path | None) -> Engines:
     """All training sets. Raises UsageError where they are not at hand."""
     folder = (data_dir or Path()) / FOLDER
-    paths = [folder / f"train_{name}.txt.gz" for name in SETS]
+    paths = [folder / f"train_{name}.txt.gz" for name in DATA_SETS]
     missing = [path.name for path in paths if not path.is_file()]
     if data_dir is None or missing:
         raise UsageError(
@@ -69,11 +69,11 @@ def read_engines(data_dir: Path | None) -> Engines:
     np.maximum.at(last, engines, table[:, 1])
     return Engines(
         engine=engines,
-        group=np.concatenate(group),
+        data_set=np.concatenate(group),
         cycle=table[:, 1].astype(np.int64),
         settings=table[:, 2:5],
         sensors=table[:, 5 : 5 + len(SENSORS)],
-        left=last[engines] - table[:, 1],
+        cycles_left=last[engines] - table[:, 1],
     )
 
 
@@ -84,14 +84,14 @@ def read_table(path: Path) -> Float64:
 
 def scaling_of(engines: Engines) -> Scaling:
     """Means and spreads of every sensor at every operating point."""
-    off = (engines.settings[:, None, :] - POINTS) / np.array([5.0, 0.1, 10.0])
+    off = (engines.settings[:, None, :] - OPERATING_POINTS) / np.array([5.0, 0.1, 10.0])
     nearest = np.argmin((off * off).sum(axis=2), axis=1)
-    means, spreads = np.zeros((len(POINTS), len(SENSORS))), np.zeros((len(POINTS), len(SENSORS)))
-    for point in range(len(POINTS)):
+    means, spreads = np.zeros((len(OPERATING_POINTS), len(SENSORS))), np.zeros((len(OPERATING_POINTS), len(SENSORS)))
+    for point in range(len(OPERATING_POINTS)):
         some = engines.sensors[nearest == point]
         means[point], spreads[point] = some.mean(axis=0), some.std(axis=0)
     spreads[spreads < _SPREAD_MIN * np.abs(means)] = 0.0
-    return Scaling(centres=POINTS, means=means, spreads=spreads)
+    return Scaling(centres=OPERATING_POINTS, means=means, spreads=spreads)
 
 
 def features_of(engines: Engines, scaling: Scaling) -> Float32:
@@ -102,7 +102,7 @@ def features_of(engines: Engines, scaling: Scaling) -> Float32:
     for cycle in range(1, int(engines.cycle.max()) + 1):
         rows = np.flatnonzero(engines.cycle == cycle)
         alive = place[rows]
-        state[alive] = life_step(state[alive], engines.settings[rows], engines.sensors[rows], scaling)
+        state[alive] = update_life_state(state[alive], engines.settings[rows], engines.sensors[rows], scaling)
         found = life_features(state[alive])
         if out is None:
             out = np.empty((len(engines.cycle), found.shape[1]), dtype=np.float32)
@@ -122,9 +122,9 @@ def read_test(data_dir: Path | None, name: str) -> Engines:
     np.maximum.at(last, engine, table[:, 1])
     return Engines(
         engine=engine,
-        group=np.full(len(table), SETS.index(name)),
+        data_set=np.full(len(table), DATA_SETS.index(name)),
         cycle=table[:, 1].astype(np.int64),
         settings=table[:, 2:5],
         sensors=table[:, 5 : 5 + len(SENSORS)],
-        left=left_at_end[engine] + last[engine] - table[:, 1],
+        cycles_left=left_at_end[engine] + last[engine] - table[:, 1],
     )

@@ -14,70 +14,85 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.cards import MODEL_FILE, Card, write_model
-from models.life import LIFE_FEATURES, LIFE_QUANTILES, METADATA, Scaling, remaining_life
-from models.runtime import OnnxScorer, load_scorer
-from models.train.mlp import Batch, Float32, Plan, QuantileNet, data_sha256, pinball
+from models.onnx_scorer import OnnxScorer, load_scorer
+from models.remaining_useful_life import (
+    LIFE_FEATURES_COUNT,
+    LIFE_QUANTILES,
+    SCALING_METADATA_KEY,
+    Scaling,
+    remaining_life,
+)
+from models.train.mlp import Batch, Float32, QuantileNet, TrainingConfig, data_sha256, pinball
 from models.train.onnx_export import check_parity, to_onnx
-from models.train.turbofan_data import FOLDER, SETS, Engines, features_of, read_engines, read_test, scaling_of
+from models.train.turbofan_data import DATA_SETS, FOLDER, Engines, features_of, read_engines, read_test, scaling_of
 
 NAME = "turbofan-rul"
 VERSION = 1
 SEED = 20_260_302
 FOLDS = 5
-PLAN = Plan(hidden=64, epochs=7, batch_rows=512, rate_high=2e-3)
+PLAN = TrainingConfig(hidden=64, epochs=7, batch_rows=512, rate_high=2e-3)
 TEST_SETS = ("FD001", "FD003")
 """Sets whose truncated test engines and true lives are public; never fitted."""
 
 Float64 = NDArray[np.float64]
-Say = Callable[[str], None]
+ProgressReporter = Callable[[str], None]
 
 
-def train(out: Path, *, seed: int = SEED, data_dir: Path | None = None, quick: bool = False, say: Say = print) -> Card:
+def train(
+    out: Path, *, seed: int = SEED, data_dir: Path | None = None, quick: bool = False, report: ProgressReporter = print
+) -> Card:
     """Trains and writes `out`/model.onnx and `out`/card.toml; gives the card. Raises UsageError without the data."""
     engines = read_engines(data_dir)
     if quick:
-        engines = engines.take(engines.engine % 10 == 0)
+        engines = engines.select(engines.engine % 10 == 0)
     scaling = scaling_of(engines)
     x = features_of(engines, scaling)
     fold = np.random.default_rng([seed, 1]).integers(0, FOLDS, int(engines.engine.max()) + 1)[engines.engine]
-    nets = [_fitted(engines, x, fold != one, seed + one, say) for one in range(FOLDS)]
+    nets = [_fit(engines, x, fold != one, seed + one, report) for one in range(FOLDS)]
     for one, net in enumerate(nets):
         net.calibrate(_batch(engines, x, fold == one))
     left = _out_of_fold(nets, x, fold)
-    net = _fitted(engines, x, np.ones(len(x), dtype=np.bool_), seed, say)
-    net.calibrated_like(nets)
+    net = _fit(engines, x, np.ones(len(x), dtype=np.bool_), seed, report)
+    net.average_calibration(nets)
 
-    body = to_onnx(net, NAME, {METADATA: scaling.to_text()})
+    body = to_onnx(net, NAME, {SCALING_METADATA_KEY: scaling.to_json()})
     card = _card(seed, engines, net)
     card["training"]["data_sha256"] = data_sha256(_batch(engines, x, np.ones(len(x), dtype=np.bool_)))
-    card["metrics"] = _measured(engines, left)
+    card["metrics"] = _fold_metrics(engines, left)
     write_model(out, body, card)
     scorer = OnnxScorer(body, card | {"sha256": "0" * 64}, out / MODEL_FILE)
     card["training"]["parity_max"] = check_parity(net, scorer.score(x), x)
     if data_dir is not None:
-        card["metrics"] |= _tested(scorer, data_dir)
+        card["metrics"] |= _test_metrics(scorer, data_dir)
     return write_model(out, body, card)
 
 
 def evaluate(
-    folder: Path, *, seed: int = SEED, data_dir: Path | None = None, quick: bool = False, say: Say = print
+    folder: Path,
+    *,
+    seed: int = SEED,
+    data_dir: Path | None = None,
+    quick: bool = False,
+    report: ProgressReporter = print,
 ) -> dict[str, Any]:
     """The metrics of the model in `folder` on the public test engines, each cut off before its failure."""
-    say(f"reading the test engines of {' and '.join(TEST_SETS)}")
-    return _tested(load_scorer(NAME, folder.parent.parent, int(folder.name)), data_dir)
+    report(f"reading the test engines of {' and '.join(TEST_SETS)}")
+    return _test_metrics(load_scorer(NAME, folder.parent.parent, int(folder.name)), data_dir)
 
 
-def _fitted(engines: Engines, x: Float32, rows: NDArray[np.bool_], seed: int, say: Say) -> QuantileNet:
+def _fit(engines: Engines, x: Float32, rows: NDArray[np.bool_], seed: int, report: ProgressReporter) -> QuantileNet:
     batch = _batch(engines, x, rows)
-    plan = Plan(hidden=PLAN.hidden, epochs=PLAN.epochs, batch_rows=PLAN.batch_rows, rate_high=PLAN.rate_high, seed=seed)
+    plan = TrainingConfig(
+        hidden=PLAN.hidden, epochs=PLAN.epochs, batch_rows=PLAN.batch_rows, rate_high=PLAN.rate_high, seed=seed
+    )
     net = QuantileNet(batch.x, batch.y, LIFE_QUANTILES, plan)
     net.fit(batch, plan)
-    say(f"fitted on {len(batch.y)} readings of {len(np.unique(engines.engine[rows]))} engines")
+    report(f"fitted on {len(batch.y)} readings of {len(np.unique(engines.engine[rows]))} engines")
     return net
 
 
 def _batch(engines: Engines, x: Float32, rows: NDArray[np.bool_]) -> Batch:
-    left = engines.left[rows]
+    left = engines.cycles_left[rows]
     return Batch(x=x[rows], y=np.sqrt(left), censored=np.zeros(len(left), dtype=np.bool_), weight=np.ones(len(left)))
 
 
@@ -86,27 +101,27 @@ def _out_of_fold(nets: list[QuantileNet], x: Float32, fold: NDArray[np.int64]) -
     left = np.empty((len(x), len(LIFE_QUANTILES)))
     own = [(net.shift, net.stretch) for net in nets]
     for one, net in enumerate(nets):
-        net.calibrated_like([other for number, other in enumerate(nets) if number != one])
+        net.average_calibration([other for number, other in enumerate(nets) if number != one])
         left[fold == one] = remaining_life(net.predict(x[fold == one]))
         net.shift, net.stretch = own[one]
     return left
 
 
-def _measured(engines: Engines, left: Float64) -> dict[str, Any]:
+def _fold_metrics(engines: Engines, left: Float64) -> dict[str, Any]:
     """Overall, in the last 125 cycles, and by set; from the second reading on, as it is served."""
     served = engines.cycle >= 2
-    metrics: dict[str, Any] = {"all": _row(engines.left[served], left[served])}
-    near = served & (engines.left < 125)
-    metrics["last_125_cycles"] = _row(engines.left[near], left[near])
+    metrics: dict[str, Any] = {"all": _metric_row(engines.cycles_left[served], left[served])}
+    near = served & (engines.cycles_left < 125)
+    metrics["last_125_cycles"] = _metric_row(engines.cycles_left[near], left[near])
     metrics["by_set"] = {
-        name: _row(engines.left[rows], left[rows])
-        for number, name in enumerate(SETS)
-        if (rows := served & (engines.group == number)).any()
+        name: _metric_row(engines.cycles_left[rows], left[rows])
+        for number, name in enumerate(DATA_SETS)
+        if (rows := served & (engines.data_set == number)).any()
     }
     return metrics
 
 
-def _row(truth: Float64, left: Float64) -> dict[str, float]:
+def _metric_row(truth: Float64, left: Float64) -> dict[str, float]:
     return {
         "readings": len(truth),
         "covered_5_95": round(float(((truth >= left[:, 0]) & (truth <= left[:, 2])).mean()), 4),
@@ -116,7 +131,7 @@ def _row(truth: Float64, left: Float64) -> dict[str, float]:
     }
 
 
-def _tested(scorer: OnnxScorer, data_dir: Path | None) -> dict[str, Any]:
+def _test_metrics(scorer: OnnxScorer, data_dir: Path | None) -> dict[str, Any]:
     """On the test engines of the public sets: at all their readings, and at their last one."""
     scaling = Scaling.from_metadata(scorer.metadata)
     metrics = {}
@@ -125,8 +140,8 @@ def _tested(scorer: OnnxScorer, data_dir: Path | None) -> dict[str, Any]:
         left = remaining_life(scorer.score(features_of(engines, scaling)))
         last = np.append(np.diff(engines.engine) != 0, True)
         served = engines.cycle >= 2
-        metrics[f"test_{name}"] = _row(engines.left[served], left[served])
-        metrics[f"test_{name}_last"] = _row(engines.left[last], left[last])
+        metrics[f"test_{name}"] = _metric_row(engines.cycles_left[served], left[served])
+        metrics[f"test_{name}_last"] = _metric_row(engines.cycles_left[last], left[last])
     return metrics
 
 
@@ -136,14 +151,17 @@ def _card(seed: int, engines: Engines, net: QuantileNet) -> Card:
         "version": VERSION,
         "what": "Cycles left in a turbofan's life, as quantiles of their square root.",
         "licence": "Apache-2.0",
-        "input": {"columns": LIFE_FEATURES, "made_by": "models/life.py: life_step, life_features"},
+        "input": {
+            "columns": LIFE_FEATURES_COUNT,
+            "made_by": "models/remaining_useful_life.py: life_step, life_features",
+        },
         "output": {"columns": len(LIFE_QUANTILES), "quantiles": list(LIFE_QUANTILES)},
         "training": {
             "command": f"starloop models train {NAME} --data DIR --out DIR",
             "seed": seed,
-            "data": f"NASA C-MAPSS {', '.join(SETS)} training sets (CC0), {FOLDER}",
+            "data": f"NASA C-MAPSS {', '.join(DATA_SETS)} training sets (CC0), {FOLDER}",
             "engines": len(np.unique(engines.engine)),
-            "examples": len(engines.left),
+            "examples": len(engines.cycles_left),
             "folds": FOLDS,
             "parameters": int(sum(w.size for w in (*net.weights, *net.biases))),
         },

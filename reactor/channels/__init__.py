@@ -1,1 +1,1 @@
-"""The ways out: one file a way, each a `star.ports.Sender`. None of them retries: that is reactor/sender.py's."""
+"""The ways out: one file a way, each a `star.ports.Sender`. None of them retries: that is reactor/delivery/outbox_dispatcher.py's."""

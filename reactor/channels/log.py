@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from reactor.cloudevents import event_bytes
+from reactor.delivery.cloudevents import event_bytes
 from star.errors import LogError, Unavailable
 from star.react import Reaction
-from stream.partitions import partition_of
+from stream.partition.partition_hash import partition_of
 from stream.topics import REACTIONS
-from stream.transports.client import Entry, LogClient
+from stream.transports.log_client import Entry, LogClient
 
 
 class LogChannel:

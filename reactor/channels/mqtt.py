@@ -12,7 +12,7 @@ AT_LEAST_ONCE = 1
 """The quality of service of every reaction."""
 
 
-class Publish(Protocol):
+class MqttPublisher(Protocol):
     """Publishes one message. It returns when the message is in safe hands: on disk, or acknowledged by the broker."""
 
     async def __call__(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import apprise
 
 from config.fleet import Customer
-from reactor.routes import pushed_channels
+from reactor.delivery.routes import pushed_channels
 from star.errors import InputError, Unavailable
 from star.react import Reaction, ReactionType
 
@@ -35,7 +35,7 @@ TITLES: dict[str, dict[ReactionType, str]] = {
     },
 }
 """By language: what each kind of contact is called."""
-_ANSWER_HERE = {"en": "Answer here:", "fr": "Répondre ici :"}
+_ANSWER_LABEL = {"en": "Answer here:", "fr": "Répondre ici :"}
 _COLON = {"en": ": ", "fr": " : "}
 
 
@@ -63,22 +63,22 @@ class NotifyChannel:
         channels = () if customer is None else pushed_channels(customer)
         if customer is None or not channels:
             raise InputError(f"{reaction.id}: customer {reaction.customer!r} has no channel to be reached on any more")
-        title, body = self.words(reaction, customer)
+        title, body = self.compose(reaction, customer)
         failed: list[str] = []
         unreadable: list[str] = []
         for channel in channels:
             person = apprise.Apprise()
             if not person.add(channel):
-                unreadable.append(_kind(channel))
-            elif await _taken(person, title, body):
+                unreadable.append(_url_scheme(channel))
+            elif await _notify_within_timeout(person, title, body):
                 return
             else:
-                failed.append(_kind(channel))
+                failed.append(_url_scheme(channel))
         if failed:
             raise Unavailable(f"none of {customer.id}'s channels took it: {', '.join(failed)}")
         raise InputError(f"{customer.id}'s channels are no Apprise URLs: {', '.join(unreadable)}")
 
-    def words(self, reaction: Reaction, customer: Customer) -> tuple[str, str]:
+    def compose(self, reaction: Reaction, customer: Customer) -> tuple[str, str]:
         """The title and the body of a contact, in the customer's language."""
         language = customer.language
         label = self._label_of(f"{reaction.device}/{reaction.item}", language)
@@ -88,10 +88,10 @@ class NotifyChannel:
         link = (
             f"{self._console_url.rstrip('/')}/items/{quote(reaction.device, safe='')}/{quote(reaction.item, safe='')}"
         )
-        return title, f"{reaction.because}\n\n{_ANSWER_HERE[language]} {link}"
+        return title, f"{reaction.because}\n\n{_ANSWER_LABEL[language]} {link}"
 
 
-async def _taken(person: apprise.Apprise, title: str, body: str) -> bool:
+async def _notify_within_timeout(person: apprise.Apprise, title: str, body: str) -> bool:
     try:
         async with asyncio.timeout(CHANNEL_TIMEOUT_S):
             return bool(await person.async_notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT))
@@ -99,5 +99,5 @@ async def _taken(person: apprise.Apprise, title: str, body: str) -> bool:
         return False
 
 
-def _kind(channel: str) -> str:
+def _url_scheme(channel: str) -> str:
     return channel.partition(":")[0][:20]

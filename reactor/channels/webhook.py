@@ -1,6 +1,6 @@
 """Reactions to suppliers over HTTPS: a CloudEvents body, signed by Standard Webhooks.
 
-One `send` is one request; what its answer means is one table here, when to try again is reactor/sender.py's. Redirects
+One `send` is one request; what its answer means is one table here, when to try again is reactor/delivery/outbox_dispatcher.py's. Redirects
 are not followed and no proxy is taken from the environment: an order goes to the address in the fleet file or nowhere.
 Source: Standard Webhooks 1.0 (headers webhook-id, webhook-timestamp, webhook-signature).
 """
@@ -18,8 +18,8 @@ import httpx
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from config.fleet import Supplier
-from reactor.cloudevents import CONTENT_TYPE, event_bytes
-from reactor.routes import MQTT, RECORDED
+from reactor.delivery.cloudevents import CONTENT_TYPE, event_bytes
+from reactor.delivery.routes import MQTT, RECORD_ONLY
 from star.errors import InputError, Unavailable
 from star.ports import Clock
 from star.react import Reaction
@@ -29,13 +29,13 @@ CONNECT_TIMEOUT_S = 5.0
 TIMEOUT_S = 20.0
 """Unless set otherwise: a whole request, answer included: a supplier who answers more slowly is asked again."""
 CONNECTIONS_MAX = 32
-ANSWER_BYTES_MAX = 300
+RESPONSE_BYTES_MAX = 300
 """How much of a refusal's body is kept for the person who reads it."""
 RETRY_AFTER_S_MAX = 86_400.0
 """A longer wait asked for by a supplier is cut to this."""
 
-_LATER = frozenset({408, 425, 429})
-_HAS_IT = frozenset({409})
+_RETRYABLE_STATUSES = frozenset({408, 425, 429})
+_DUPLICATE_STATUSES = frozenset({409})
 """Conflict: the supplier already has this id, which is all that a retry wants to know."""
 
 
@@ -50,12 +50,12 @@ class WebhookChannel:
         self,
         supplier_of: Callable[[str], Supplier | None],
         *,
-        own_secret: str,
+        default_secret: str,
         clock: Clock,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._supplier_of = supplier_of
-        self._own_secret = own_secret
+        self._default_secret = default_secret
         self._clock = clock
         self._timeout_s = timeout_s
         self._client = httpx.AsyncClient(
@@ -74,7 +74,7 @@ class WebhookChannel:
         supplier = None if reaction.supplier is None else self._supplier_of(reaction.supplier)
         if supplier is None:
             raise InputError(f"{reaction.id}: supplier {reaction.supplier!r} is not in the fleet any more")
-        if supplier.endpoint in (MQTT, RECORDED):
+        if supplier.endpoint in (MQTT, RECORD_ONLY):
             return  # changed since: the reactions topic, or the record alone, is this supplier's way now
         check_endpoint(supplier)
         body = event_bytes(reaction)
@@ -87,17 +87,17 @@ class WebhookChannel:
         except httpx.InvalidURL as error:
             raise InputError(f"{supplier.id}'s endpoint is not a URL: {error}") from error
         except httpx.RequestError as error:
-            raise Unavailable(f"{supplier.id} can't be reached: {_named(error)}") from error
-        judge(supplier.id, status, said, retry_after_s(after, self._clock.now_ms()))
+            raise Unavailable(f"{supplier.id} can't be reached: {_describe_error(error)}") from error
+        raise_for_response(supplier.id, status, said, retry_after_s(after, self._clock.now_ms()))
 
     async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> tuple[int, str, str | None]:
         async with self._client.stream("POST", url, content=body, headers=headers) as answer:
             said = b""
-            async for chunk in answer.aiter_raw(ANSWER_BYTES_MAX):
+            async for chunk in answer.aiter_raw(RESPONSE_BYTES_MAX):
                 said += chunk
-                if len(said) >= ANSWER_BYTES_MAX:
+                if len(said) >= RESPONSE_BYTES_MAX:
                     break
-            text = " ".join(said[:ANSWER_BYTES_MAX].decode("utf-8", "replace").split())
+            text = " ".join(said[:RESPONSE_BYTES_MAX].decode("utf-8", "replace").split())
             return answer.status_code, text, answer.headers.get("retry-after")
 
     def _headers(self, reaction: str, body: bytes, supplier: Supplier) -> dict[str, str]:
@@ -109,7 +109,7 @@ class WebhookChannel:
             "user-agent": "starloop",
             "webhook-id": name,
             "webhook-timestamp": str(int(at.timestamp())),
-            "webhook-signature": _webhook(supplier, self._own_secret).sign(name, at, body.decode()),
+            "webhook-signature": _signer(supplier, self._default_secret).sign(name, at, body.decode()),
         }
 
 
@@ -134,12 +134,12 @@ def check_endpoint(supplier: Supplier) -> None:
     )
 
 
-def judge(supplier: str, status: int, said: str, after_s: float | None) -> None:
+def raise_for_response(supplier: str, status: int, said: str, after_s: float | None) -> None:
     """What an answer means: returns for "they have it"; raises Unavailable for "later", InputError for "never"."""
-    if 200 <= status < 300 or status in _HAS_IT:
+    if 200 <= status < 300 or status in _DUPLICATE_STATUSES:
         return
     detail = f": {said}" if said else ""
-    if status in _LATER or status >= 500:
+    if status in _RETRYABLE_STATUSES or status >= 500:
         raise Unavailable(f"{supplier} answers {status}{detail}", retry_after_s=after_s)
     if status < 400:
         raise InputError(f"{supplier} answers {status}, a redirect: set the endpoint to where it has moved")
@@ -162,7 +162,7 @@ def retry_after_s(header: str | None, now_ms: int) -> float | None:
     return min(max(wait_s, 0.0), RETRY_AFTER_S_MAX)
 
 
-def _webhook(supplier: Supplier, own_secret: str) -> Webhook:
+def _signer(supplier: Supplier, own_secret: str) -> Webhook:
     try:
         return Webhook(supplier.secret or own_secret)
     except (ValueError, EmptyWebhookSecretError) as error:
@@ -176,5 +176,5 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _named(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     return f"{type(error).__name__} {error}".strip()

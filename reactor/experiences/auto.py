@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from config.resolve import SlotItem
-from reactor import acts
-from reactor.curve import TimeToEmpty
-from reactor.experiences import asking, coach, offer
-from reactor.experiences.case import Case, slot_timing
-from reactor.experiences.choice import best_order
-from reactor.policy import Timing
-from reactor.quotes import Quote
-from reactor.rules.away import away
-from reactor.rules.budget import budget
-from reactor.rules.consent import consent
-from reactor.rules.experience import experience
-from reactor.rules.price import price_mandate, within_price
+from config.catalogue import SlotItem
+from reactor import commands
+from reactor.decision.decision_context import DecisionContext, evaluate_slot
+from reactor.decision.quotes import Quote
+from reactor.decision.reorder_policy import Timing
+from reactor.decision.sourcing import best_order
+from reactor.decision.time_to_empty import TimeToEmpty
+from reactor.experiences import coach, contact_policy, offer
+from reactor.rules.absence import check_absence
+from reactor.rules.budget import check_budget
+from reactor.rules.consent import check_consent
+from reactor.rules.experience import check_experience
+from reactor.rules.price_limit import check_price_limit, within_price
 from reactor.state import TimerKind
 from star.react import ReactionType, RuleVerdict
 from star.repeat import NeedState
@@ -30,77 +30,86 @@ NEXT_MONTH_RISK = 0.05
 """With the budget used up, an order waits for the next month when it is so near and the risk of running out so small."""
 
 
-def decide(case: Case[SlotItem]) -> None:
+def decide(context: DecisionContext[SlotItem]) -> None:
     """Orders when waiting would cost more."""
-    quotes = case.turn.quotes(case.item)
+    quotes = context.unit.quotes(context.item)
     if not quotes:
-        coach.decide(case)
+        coach.decide(context)
         return
-    if asking.said_no(case.need, case.at_ms):
-        offer.decide(case)
+    if contact_policy.has_declined(context.need, context.at_ms):
+        offer.decide(context)
         return
-    priced = tuple(quote for quote in quotes if within_price(case.item, quote))
-    early = [slot_timing(case, quote, asking.ANSWER_DAYS) for quote in priced or quotes]
+    priced = tuple(quote for quote in quotes if within_price(context.item, quote))
+    early = [evaluate_slot(context, quote, contact_policy.RESPONSE_DAYS) for quote in priced or quotes]
     if not any(timing.act for timing in early):
-        asking.passed(case)
+        contact_policy.close_if_resolved(context)
         return
-    spent = case.spent()
-    payable = tuple(quote for quote in priced if budget(case.customer, spent, quote.price, case.at_ms).allowed)
+    spent = context.spent_this_month()
+    payable = tuple(
+        quote for quote in priced if check_budget(context.customer, spent, quote.price, context.at_ms).allowed
+    )
     if not payable:
         if early[0].act:
-            _unpayable(case, priced or quotes, spent, early[0])
+            _handle_over_limit(context, priced or quotes, spent, early[0])
         return
 
     def allowed(quote: Quote) -> bool:
-        return within_price(case.item, quote) and budget(case.customer, spent, quote.price, case.at_ms).allowed
+        return (
+            within_price(context.item, quote)
+            and check_budget(context.customer, spent, quote.price, context.at_ms).allowed
+        )
 
-    open_now = tuple(q for q in payable if away(case.customer, case.at_ms, q.widest_days()).allowed)
-    quote, timing = best_order(case, open_now or payable, allowed)
+    open_now = tuple(
+        q for q in payable if check_absence(context.customer, context.at_ms, q.arrival_window_days()).allowed
+    )
+    quote, timing = best_order(context, open_now or payable, allowed)
     if timing.act:
-        _order(case, quote, spent, timing)
+        _order(context, quote, spent, timing)
 
 
-def _order(case: Case[SlotItem], quote: Quote, spent: float, timing: Timing) -> None:
-    refusal = asking.standing(case)
+def _order(context: DecisionContext[SlotItem], quote: Quote, spent: float, timing: Timing) -> None:
+    refusal = contact_policy.blocking_verdict(context)
     if refusal is not None:
-        acts.hold(case, refusal, (refusal,), kind=TimerKind.AGAIN)
+        commands.hold_decision(context, refusal, (refusal,), kind=TimerKind.REEVALUATE)
         return
-    absent = away(case.customer, case.at_ms, quote.widest_days())
+    absent = check_absence(context.customer, context.at_ms, quote.arrival_window_days())
     rules = (
-        consent(case.customer, case.kind),
-        experience(case.customer, case.item.experience, ReactionType.ORDER_REQUESTED),
-        price_mandate(case.customer, case.item, quote),
-        budget(case.customer, spent, quote.price, case.at_ms),
+        check_consent(context.customer, context.kind),
+        check_experience(context.customer, context.item.experience, ReactionType.ORDER_REQUESTED),
+        check_price_limit(context.customer, context.item, quote),
+        check_budget(context.customer, spent, quote.price, context.at_ms),
         absent,
     )
     if not absent.allowed:
-        acts.hold(case, absent, rules, kind=TimerKind.HOLD)
+        commands.hold_decision(context, absent, rules, kind=TimerKind.HOLD)
         return
-    again = case.need is not None and case.need.failures > 0
-    because = case.say("order_again" if again else "order", **case.words(quote))
-    acts.order(case, quote, because, rules=rules, timing=timing, cancellable=True)
+    again = context.need is not None and context.need.failures > 0
+    because = context.translate("order_again" if again else "order", **context.message_fields(quote))
+    commands.place_order(context, quote, because, rules=rules, timing=timing, cancellable=True)
 
 
-def _unpayable(case: Case[SlotItem], quotes: tuple[Quote, ...], spent: float, timing: Timing) -> None:
+def _handle_over_limit(
+    context: DecisionContext[SlotItem], quotes: tuple[Quote, ...], spent: float, timing: Timing
+) -> None:
     """Price or budget forbid the order: wait for a near month, or offer."""
-    if asking.waits_for_its_time(case):
+    if contact_policy.is_on_hold(context):
         return
     quote = quotes[0]
-    price = price_mandate(case.customer, case.item, quote)
-    money = budget(case.customer, spent, quote.price, case.at_ms)
-    rules: tuple[RuleVerdict, ...] = (consent(case.customer, case.kind), price, money)
-    if price.allowed and money.until_ms is not None and _can_wait(case, quote, money.until_ms):
-        if case.need is None or case.need.state is NeedState.OPEN:
-            acts.hold(case, money, rules, kind=TimerKind.AGAIN)
+    price = check_price_limit(context.customer, context.item, quote)
+    money = check_budget(context.customer, spent, quote.price, context.at_ms)
+    rules: tuple[RuleVerdict, ...] = (check_consent(context.customer, context.kind), price, money)
+    if price.allowed and money.until_ms is not None and _can_wait_for_budget(context, quote, money.until_ms):
+        if context.need is None or context.need.state is NeedState.OPEN:
+            commands.hold_decision(context, money, rules, kind=TimerKind.REEVALUATE)
         return
-    offer.propose(case, timing, rules)
+    offer.propose(context, timing, rules)
 
 
-def _can_wait(case: Case[SlotItem], quote: Quote, until_ms: int) -> bool:
+def _can_wait_for_budget(context: DecisionContext[SlotItem], quote: Quote, until_ms: int) -> bool:
     """Whether an order at until_ms, soon, would hardly come too late."""
-    assert case.forecast is not None
-    wait_days = (until_ms - case.at_ms) / DAY_MS
+    assert context.forecast is not None
+    wait_days = (until_ms - context.at_ms) / DAY_MS
     if wait_days > NEXT_MONTH_DAYS:
         return False
     latest = np.array([wait_days + quote.lead_days[1]])
-    return float(TimeToEmpty(case.forecast, case.at_ms).empty_by(latest)[0]) < NEXT_MONTH_RISK
+    return float(TimeToEmpty(context.forecast, context.at_ms).p_empty_by(latest)[0]) < NEXT_MONTH_RISK

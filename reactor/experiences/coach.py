@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-from config.resolve import SlotItem
-from reactor.experiences import asking
-from reactor.experiences.case import Case, slot_timing
-from reactor.policy import Timing
-from reactor.quotes import option_of
-from reactor.rules.consent import consent
-from reactor.rules.experience import experience
+from config.catalogue import SlotItem
+from reactor.decision.decision_context import DecisionContext, evaluate_slot
+from reactor.decision.quotes import option_of
+from reactor.decision.reorder_policy import Timing
+from reactor.experiences import contact_policy
+from reactor.rules.consent import check_consent
+from reactor.rules.experience import check_experience
 from star.react import ReactionType, RuleVerdict
 
 
-def decide(case: Case[SlotItem]) -> None:
+def decide(context: DecisionContext[SlotItem]) -> None:
     """Reminds when ordering should be thought of."""
-    if not asking.may_ask(case.need, ReactionType.REMINDER_SENT, case.at_ms, imminent=True):
+    if not contact_policy.may_prompt(context.need, ReactionType.REMINDER_SENT, context.at_ms, imminent=True):
         return
-    if asking.waits_for_its_time(case):
+    if contact_policy.is_on_hold(context):
         return
-    quotes = case.turn.quotes(case.item)
-    timing = slot_timing(case, quotes[0] if quotes else None, asking.ANSWER_DAYS)
+    quotes = context.unit.quotes(context.item)
+    timing = evaluate_slot(context, quotes[0] if quotes else None, contact_policy.RESPONSE_DAYS)
     if not timing.act:
-        asking.passed(case)
+        contact_policy.close_if_resolved(context)
         return
-    remind(case, timing, (consent(case.customer, case.kind),))
+    remind(context, timing, (check_consent(context.customer, context.kind),))
 
 
-def remind(case: Case[SlotItem], timing: Timing, rules: tuple[RuleVerdict, ...]) -> None:
+def remind(context: DecisionContext[SlotItem], timing: Timing, rules: tuple[RuleVerdict, ...]) -> None:
     """Reminds, within the contact rules."""
-    quotes = case.turn.quotes(case.item)
+    quotes = context.unit.quotes(context.item)
     quote = quotes[0] if quotes else None
     kind = ReactionType.REMINDER_SENT
     ways = ("remind", "ready") if quote else ("remind_only", "ready_only")
-    asking.put(
-        case,
+    contact_policy.prompt_or_hold(
+        context,
         kind,
-        lambda way: case.say(ways[0] if way is kind else ways[1], **case.words(quote)),
-        () if quote is None else (option_of(quote, case.language),),
-        rules=(*rules, experience(case.customer, case.item.experience, kind)),
+        lambda way: context.translate(ways[0] if way is kind else ways[1], **context.message_fields(quote)),
+        () if quote is None else (option_of(quote, context.language),),
+        rules=(*rules, check_experience(context.customer, context.item.experience, kind)),
         timing=timing,
-        leads=asking.leads_of(quotes),
+        arrival_windows_days=contact_policy.arrival_windows(quotes),
     )

@@ -2,46 +2,46 @@
 
 from __future__ import annotations
 
-from config.resolve import SlotItem
-from reactor.experiences import asking, coach, respond
-from reactor.experiences.case import Case, slot_timing
-from reactor.policy import Timing
-from reactor.quotes import options_of
-from reactor.rules.consent import consent
-from reactor.rules.experience import experience
+from config.catalogue import SlotItem
+from reactor.decision.decision_context import DecisionContext, evaluate_slot
+from reactor.decision.quotes import options_of
+from reactor.decision.reorder_policy import Timing
+from reactor.experiences import coach, contact_policy, respond
+from reactor.rules.consent import check_consent
+from reactor.rules.experience import check_experience
 from star.react import ReactionType, RuleVerdict
 
 
-def decide(case: Case[SlotItem]) -> None:
+def decide(context: DecisionContext[SlotItem]) -> None:
     """Makes an offer when ordering should be thought of."""
-    quotes = case.turn.quotes(case.item)
+    quotes = context.unit.quotes(context.item)
     if not quotes:
-        respond.decide(case)
+        respond.decide(context)
         return
-    if not asking.may_ask(case.need, ReactionType.OFFER_MADE, case.at_ms, imminent=True):
+    if not contact_policy.may_prompt(context.need, ReactionType.OFFER_MADE, context.at_ms, imminent=True):
         return
-    if asking.waits_for_its_time(case):
+    if contact_policy.is_on_hold(context):
         return
-    timing = slot_timing(case, quotes[0], asking.ANSWER_DAYS)
+    timing = evaluate_slot(context, quotes[0], contact_policy.RESPONSE_DAYS)
     if not timing.act:
-        asking.passed(case)
+        contact_policy.close_if_resolved(context)
         return
-    propose(case, timing, (consent(case.customer, case.kind),))
+    propose(context, timing, (check_consent(context.customer, context.kind),))
 
 
-def propose(case: Case[SlotItem], timing: Timing, rules: tuple[RuleVerdict, ...]) -> None:
+def propose(context: DecisionContext[SlotItem], timing: Timing, rules: tuple[RuleVerdict, ...]) -> None:
     """Makes the offer, within the contact rules."""
-    quotes = case.turn.quotes(case.item)
+    quotes = context.unit.quotes(context.item)
     if not quotes:
-        coach.remind(case, timing, rules)
+        coach.remind(context, timing, rules)
         return
     kind = ReactionType.OFFER_MADE
-    asking.put(
-        case,
+    contact_policy.prompt_or_hold(
+        context,
         kind,
-        lambda way: case.say("offer" if way is kind else "ready", **case.words(quotes[0])),
-        options_of(case.item, quotes, case.turn.catalogue, case.language),
-        rules=(*rules, experience(case.customer, case.item.experience, kind)),
+        lambda way: context.translate("offer" if way is kind else "ready", **context.message_fields(quotes[0])),
+        options_of(context.item, quotes, context.unit.catalogue, context.language),
+        rules=(*rules, check_experience(context.customer, context.item.experience, kind)),
         timing=timing,
-        leads=asking.leads_of(quotes),
+        arrival_windows_days=contact_policy.arrival_windows(quotes),
     )

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-from config.resolve import SlotItem
-from reactor.experiences import asking
-from reactor.experiences.case import Case, slot_timing
-from reactor.quotes import option_of
-from reactor.rules.consent import consent
-from reactor.rules.experience import experience
+from config.catalogue import SlotItem
+from reactor.decision.decision_context import DecisionContext, evaluate_slot
+from reactor.decision.quotes import option_of
+from reactor.experiences import contact_policy
+from reactor.rules.consent import check_consent
+from reactor.rules.experience import check_experience
 from star.react import ReactionType
 
 
-def decide(case: Case[SlotItem]) -> None:
+def decide(context: DecisionContext[SlotItem]) -> None:
     """Makes a request ready when ordering should be thought of."""
-    quotes = case.turn.quotes(case.item)
+    quotes = context.unit.quotes(context.item)
     quote = quotes[0] if quotes else None
     kind = ReactionType.REQUEST_READY
-    if not asking.may_ask(case.need, kind, case.at_ms, imminent=True) or asking.waits_for_its_time(case):
+    if not contact_policy.may_prompt(context.need, kind, context.at_ms, imminent=True) or contact_policy.is_on_hold(
+        context
+    ):
         return
-    timing = slot_timing(case, quote, asking.LOOKING_DAYS)
+    timing = evaluate_slot(context, quote, contact_policy.UNNOTIFIED_RESPONSE_DAYS)
     if not timing.act:
-        asking.passed(case)
+        contact_policy.close_if_resolved(context)
         return
-    asking.put(
-        case,
+    contact_policy.prompt_or_hold(
+        context,
         kind,
-        lambda _: case.say("ready" if quote else "ready_only", **case.words(quote)),
-        () if quote is None else (option_of(quote, case.language),),
-        rules=(consent(case.customer, case.kind), experience(case.customer, case.item.experience, kind)),
+        lambda _: context.translate("ready" if quote else "ready_only", **context.message_fields(quote)),
+        () if quote is None else (option_of(quote, context.language),),
+        rules=(
+            check_consent(context.customer, context.kind),
+            check_experience(context.customer, context.item.experience, kind),
+        ),
         timing=timing,
-        leads=asking.leads_of(quotes),
+        arrival_windows_days=contact_policy.arrival_windows(quotes),
     )

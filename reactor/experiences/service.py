@@ -7,120 +7,139 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from config.catalogue import PartItem
 from config.fleet import Experience
-from config.resolve import PartItem
-from reactor import acts
-from reactor.experiences import asking
-from reactor.experiences.case import Case, part_timing
-from reactor.policy import Timing
-from reactor.quotes import LEAD_DAYS_DEFAULT, stated_lead_days
-from reactor.rules.away import away
-from reactor.rules.budget import budget
-from reactor.rules.consent import consent
-from reactor.rules.experience import experience
-from reactor.rules.quiet_hours import quiet_hours
-from reactor.state import Mandate, TimerKind
+from reactor import commands
+from reactor.decision.decision_context import DecisionContext, evaluate_part
+from reactor.decision.quotes import LEAD_DAYS_DEFAULT, stated_lead_days
+from reactor.decision.reorder_policy import Timing
+from reactor.experiences import contact_policy
+from reactor.rules.absence import check_absence
+from reactor.rules.budget import check_budget
+from reactor.rules.consent import check_consent
+from reactor.rules.experience import check_experience
+from reactor.rules.quiet_hours import check_quiet_hours
+from reactor.state import Authorization, TimerKind
 from star.react import Option, ReactionType, RuleVerdict
 
-SKU = "service"
-ASKED_BY = {
+SERVICE_SKU = "service"
+PROPOSAL_TYPE = {
     Experience.RESPOND: ReactionType.REQUEST_READY,
     Experience.OFFER: ReactionType.OFFER_MADE,
     Experience.COACH: ReactionType.REMINDER_SENT,
     Experience.AUTO: ReactionType.OFFER_MADE,
 }
 """How a service is proposed under each experience; auto proposes only what it may not book."""
-_SENTENCES = {
+_MESSAGE_KEYS = {
     ReactionType.REQUEST_READY: "ready_service",
     ReactionType.OFFER_MADE: "offer_service",
     ReactionType.REMINDER_SENT: "remind_service",
 }
 
 
-def decide(case: Case[PartItem]) -> None:
+def decide(context: DecisionContext[PartItem]) -> None:
     """Books or proposes the service when waiting would cost more."""
-    kind = ASKED_BY[case.item.experience]
-    if asking.waits_for_its_time(case):
+    kind = PROPOSAL_TYPE[context.item.experience]
+    if contact_policy.is_on_hold(context):
         return
-    automatic = case.item.experience is Experience.AUTO and not asking.said_no(case.need, case.at_ms)
-    if not automatic and not asking.may_ask(case.need, kind, case.at_ms, imminent=True):
+    automatic = context.item.experience is Experience.AUTO and not contact_policy.has_declined(
+        context.need, context.at_ms
+    )
+    if not automatic and not contact_policy.may_prompt(context.need, kind, context.at_ms, imminent=True):
         return
-    answer_days = asking.LOOKING_DAYS if kind is ReactionType.REQUEST_READY else asking.ANSWER_DAYS
-    timing = part_timing(case, lead_days(case), answer_days)
+    answer_days = (
+        contact_policy.UNNOTIFIED_RESPONSE_DAYS if kind is ReactionType.REQUEST_READY else contact_policy.RESPONSE_DAYS
+    )
+    timing = evaluate_part(context, service_lead_days(context), answer_days)
     if not timing.act:
-        asking.passed(case)
+        contact_policy.close_if_resolved(context)
         return
-    money = budget(case.customer, case.spent(), case.item.service_cost, case.at_ms)
-    rules: tuple[RuleVerdict, ...] = (consent(case.customer, case.kind), money)
+    money = check_budget(context.customer, context.spent_this_month(), context.item.service_cost, context.at_ms)
+    rules: tuple[RuleVerdict, ...] = (check_consent(context.customer, context.kind), money)
     if automatic and money.allowed:
-        _book(case, timing, rules)
+        _book(context, timing, rules)
         return
-    asking.put(
-        case,
+    contact_policy.prompt_or_hold(
+        context,
         kind,
-        lambda way: case.say(_SENTENCES[way], **case.words(price=case.item.service_cost)),
-        (option(case),),
-        rules=(*rules, experience(case.customer, case.item.experience, kind)),
+        lambda way: context.translate(_MESSAGE_KEYS[way], **context.message_fields(price=context.item.service_cost)),
+        (service_option(context),),
+        rules=(*rules, check_experience(context.customer, context.item.experience, kind)),
         timing=timing,
-        leads=(lead_days(case),),
+        arrival_windows_days=(service_lead_days(context),),
     )
 
 
-def _book(case: Case[PartItem], timing: Timing, rules: tuple[RuleVerdict, ...]) -> None:
-    refusal = asking.standing(case)
+def _book(context: DecisionContext[PartItem], timing: Timing, rules: tuple[RuleVerdict, ...]) -> None:
+    refusal = contact_policy.blocking_verdict(context)
     if refusal is not None:
-        acts.hold(case, refusal, (*rules, refusal), kind=TimerKind.AGAIN)
+        commands.hold_decision(context, refusal, (*rules, refusal), kind=TimerKind.REEVALUATE)
         return
-    quiet = quiet_hours(case.customer, case.at_ms)
-    absent = away(case.customer, case.at_ms, lead_days(case))
-    rules = (*rules, experience(case.customer, case.item.experience, ReactionType.MAINTENANCE_BOOKED), quiet, absent)
+    quiet = check_quiet_hours(context.customer, context.at_ms)
+    absent = check_absence(context.customer, context.at_ms, service_lead_days(context))
+    rules = (
+        *rules,
+        check_experience(context.customer, context.item.experience, ReactionType.MAINTENANCE_BOOKED),
+        quiet,
+        absent,
+    )
     for rule in (absent, quiet):
         if not rule.allowed:
-            acts.hold(case, rule, rules, kind=TimerKind.HOLD)
+            commands.hold_decision(context, rule, rules, kind=TimerKind.HOLD)
             return
-    acts.book(
-        case, case.say("book", **case.words(price=case.item.service_cost)), option(case), rules=rules, timing=timing
+    commands.book_service(
+        context,
+        context.translate("book", **context.message_fields(price=context.item.service_cost)),
+        service_option(context),
+        rules=rules,
+        timing=timing,
     )
 
 
-def carry_out(case: Case[PartItem], mandate: Mandate) -> None:
+def execute(context: DecisionContext[PartItem], authorization: Authorization) -> None:
     """Books what was accepted, or asked for within the budget; else a booking is made ready that states its price."""
-    refusal = asking.standing(case)
+    refusal = contact_policy.blocking_verdict(context)
     if refusal is not None:
-        acts.hold(case, refusal, (refusal,), kind=TimerKind.AGAIN)
+        commands.hold_decision(context, refusal, (refusal,), kind=TimerKind.REEVALUATE)
         return
-    price = case.item.service_cost if mandate.price is None else mandate.price
-    money = budget(case.customer, case.spent(), price, case.at_ms)
-    absent = away(case.customer, case.at_ms, lead_days(case))
-    rules: tuple[RuleVerdict, ...] = (consent(case.customer, case.kind), money, absent)
+    price = context.item.service_cost if authorization.price is None else authorization.price
+    money = check_budget(context.customer, context.spent_this_month(), price, context.at_ms)
+    absent = check_absence(context.customer, context.at_ms, service_lead_days(context))
+    rules: tuple[RuleVerdict, ...] = (check_consent(context.customer, context.kind), money, absent)
     if not absent.allowed:
-        acts.hold(case, absent, rules, kind=TimerKind.HOLD)
+        commands.hold_decision(context, absent, rules, kind=TimerKind.HOLD)
         return
-    if mandate.price is None and not money.allowed:
-        _make_ready(case, rules)
+    if authorization.price is None and not money.allowed:
+        _make_ready(context, rules)
         return
-    said = RuleVerdict(rule="mandate", allowed=True, reason=case.say("mandate_yes"))
-    because = case.say(f"book_{mandate.reason}", **case.words(price=price))
-    acts.book(case, because, replace(option(case), price=price), rules=(*rules, said))
+    said = RuleVerdict(rule="mandate", allowed=True, reason=context.translate("mandate_yes"))
+    because = context.translate(f"book_{authorization.reason}", **context.message_fields(price=price))
+    commands.book_service(context, because, replace(service_option(context), price=price), rules=(*rules, said))
 
 
-def _make_ready(case: Case[PartItem], rules: tuple[RuleVerdict, ...]) -> None:
-    need = replace(case.opened(), mandate=None)
-    case.turn.put(need)
-    case.need = need
-    because = case.say("ready_service", **case.words(price=case.item.service_cost))
-    acts.ask(case, ReactionType.REQUEST_READY, because, (option(case),), rules=rules)
+def _make_ready(context: DecisionContext[PartItem], rules: tuple[RuleVerdict, ...]) -> None:
+    need = replace(context.ensure_need(), mandate=None)
+    context.unit.upsert(need)
+    context.need = need
+    because = context.translate("ready_service", **context.message_fields(price=context.item.service_cost))
+    commands.prompt_customer(context, ReactionType.REQUEST_READY, because, (service_option(context),), rules=rules)
 
 
-def option(case: Case[PartItem]) -> Option:
+def service_option(context: DecisionContext[PartItem]) -> Option:
     """The service, by the customer's first supplier where one is named."""
-    supplier = next((name for name in case.item.suppliers if name in case.turn.catalogue.suppliers), "")
-    return Option(sku=SKU, supplier=supplier, quantity=1.0, price=case.item.service_cost, why=case.say("why_best"))
+    supplier = next((name for name in context.item.suppliers if name in context.unit.catalogue.suppliers), "")
+    return Option(
+        sku=SERVICE_SKU,
+        supplier=supplier,
+        quantity=1.0,
+        price=context.item.service_cost,
+        why=context.translate("why_best"),
+    )
 
 
-def lead_days(case: Case[PartItem]) -> tuple[float, float]:
+def service_lead_days(context: DecisionContext[PartItem]) -> tuple[float, float]:
     """When somebody could come, 10 % and 90 %."""
-    supplier = case.turn.catalogue.suppliers.get(option(case).supplier)
+    supplier = context.unit.catalogue.suppliers.get(service_option(context).supplier)
     if supplier is None:
         return LEAD_DAYS_DEFAULT
-    return stated_lead_days(supplier, case.turn.state.suppliers.get(supplier.id))
+    return stated_lead_days(supplier, context.unit.state.suppliers.get(supplier.id))

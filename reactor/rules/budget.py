@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable
 
 from config.fleet import Customer
-from reactor.rules.local_time import month_of, month_start
-from reactor.state import RELEASED, Order
-from reactor.texts import money, say
+from reactor.i18n import format_money, translate
+from reactor.rules.local_time import month_of, next_month_start
+from reactor.state import BUDGET_RELEASED_STATES, Order
 from star.react import RuleVerdict
 
 
@@ -16,17 +16,19 @@ def spent_in_month(customer: Customer, orders: Iterable[Order], at_ms: int) -> f
     """What the customer's orders of the month of at_ms take, whole prices; exact whatever their order."""
     month = month_of(at_ms, customer)
     return math.fsum(
-        order.price for order in orders if order.state not in RELEASED and month_of(order.at_ms, customer) == month
+        order.price
+        for order in orders
+        if order.state not in BUDGET_RELEASED_STATES and month_of(order.at_ms, customer) == month
     )
 
 
-def budget(customer: Customer, spent: float, price: float, at_ms: int) -> RuleVerdict:
+def check_budget(customer: Customer, spent: float, price: float, at_ms: int) -> RuleVerdict:
     """The rule, for an order of `price` when `spent` is taken already. until_ms: the next month."""
     most = customer.budget_per_month
     if most is None:
-        return RuleVerdict(rule="budget", allowed=True, reason=say(customer.language, "budget_any"))
+        return RuleVerdict(rule="budget", allowed=True, reason=translate(customer.language, "budget_any"))
     allowed = spent + price <= most + 1e-9
-    figures = {"spent": money(spent + price, customer.language), "most": money(most, customer.language)}
-    reason = say(customer.language, "budget_yes" if allowed else "budget_no", **figures)
-    until_ms = None if allowed else month_start(at_ms, customer)
+    figures = {"spent": format_money(spent + price, customer.language), "most": format_money(most, customer.language)}
+    reason = translate(customer.language, "budget_yes" if allowed else "budget_no", **figures)
+    until_ms = None if allowed else next_month_start(at_ms, customer)
     return RuleVerdict(rule="budget", allowed=allowed, reason=reason, until_ms=until_ms)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from config.fleet import Customer
-from reactor.texts import say
+from reactor.i18n import translate
 from star.analyse import NeedKind
 from star.react import RuleVerdict
 
@@ -16,9 +16,9 @@ def has_consent(customer: Customer, kind: NeedKind) -> bool:
     return PURPOSES[kind] in customer.consents
 
 
-def consent(customer: Customer, kind: NeedKind) -> RuleVerdict:
+def check_consent(customer: Customer, kind: NeedKind) -> RuleVerdict:
     """The rule."""
     allowed = has_consent(customer, kind)
-    purpose = say(customer.language, PURPOSES[kind])
-    reason = say(customer.language, "consent_yes" if allowed else "consent_no", purpose=purpose)
+    purpose = translate(customer.language, PURPOSES[kind])
+    reason = translate(customer.language, "consent_yes" if allowed else "consent_no", purpose=purpose)
     return RuleVerdict(rule="consent", allowed=allowed, reason=reason)

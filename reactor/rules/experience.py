@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from config.fleet import Customer, Experience
-from reactor.texts import say
+from reactor.i18n import translate
 from star.react import ReactionType, RuleVerdict
 
-LEAST: dict[ReactionType, Experience] = {
+LEAST_EXPERIENCE: dict[ReactionType, Experience] = {
     ReactionType.REQUEST_READY: Experience.RESPOND,
     ReactionType.OFFER_MADE: Experience.OFFER,
     ReactionType.REMINDER_SENT: Experience.COACH,
@@ -17,7 +17,7 @@ LEAST: dict[ReactionType, Experience] = {
 """The least experience that allows a reaction that nobody asked for or accepted."""
 
 
-def experience(customer: Customer, allowed: Experience, reaction: ReactionType) -> RuleVerdict:
+def check_experience(customer: Customer, allowed: Experience, reaction: ReactionType) -> RuleVerdict:
     """The rule, for an unasked reaction."""
-    reason = say(customer.language, "experience_yes", experience=str(allowed))
-    return RuleVerdict(rule="experience", allowed=allowed.rank >= LEAST[reaction].rank, reason=reason)
+    reason = translate(customer.language, "experience_yes", experience=str(allowed))
+    return RuleVerdict(rule="experience", allowed=allowed.rank >= LEAST_EXPERIENCE[reaction].rank, reason=reason)

@@ -4,7 +4,7 @@ sql.py keeps it in SQLite or PostgreSQL, memory.py in memory with the same calls
 """
 
 from reactor.store.memory import MemoryStore
-from reactor.store.rows import Delivery, OutboxRow, QuarantineRow, ReactionRow
+from reactor.store.rows import DeliveryStatus, OutboxRow, QuarantineRow, ReactionRow
 from reactor.store.sql import SqlStore
 
-__all__ = ["Delivery", "MemoryStore", "OutboxRow", "QuarantineRow", "ReactionRow", "SqlStore"]
+__all__ = ["DeliveryStatus", "MemoryStore", "OutboxRow", "QuarantineRow", "ReactionRow", "SqlStore"]

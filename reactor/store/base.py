@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from reactor.store.database import open_database, snapshot, writing
-from reactor.store.problems import problem, shown
+from reactor.store.database import open_database, snapshot_engine, write_engine
+from reactor.store.error_translation import redacted_url, translate_error
 
-Work = Callable[[], AbstractContextManager[Connection]]
+TransactionFactory = Callable[[], AbstractContextManager[Connection]]
 """Begins a transaction, or a read, that ends with its block."""
 
 
@@ -26,36 +26,36 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._engine = open_database(url)
-        self._place = shown(self._engine.url)
-        self._in_turn: AbstractContextManager[object] = (
+        self._shown_url = redacted_url(self._engine.url)
+        self._write_lock: AbstractContextManager[object] = (
             threading.Lock() if self._engine.dialect.name == "sqlite" else nullcontext()
         )
-        self._writer = writing(self._engine)
-        self._snapshot = snapshot(self._engine)
+        self._write_engine = write_engine(self._engine)
+        self._snapshot_engine = snapshot_engine(self._engine)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         """A write, whole or not at all; on disk when the block has ended. PostgreSQL: READ COMMITTED."""
         try:
-            with self._in_turn, self._writer.begin() as connection:
+            with self._write_lock, self._write_engine.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            raise problem(self._engine.url, error) from error
+            raise translate_error(self._engine.url, error) from error
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def _read(self) -> Iterator[Connection]:
         """Reads; each statement of what is committed when it begins."""
         try:
             with self._engine.connect() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            raise problem(self._engine.url, error) from error
+            raise translate_error(self._engine.url, error) from error
 
     @contextmanager
-    def _reading_at_once(self) -> Iterator[Connection]:
+    def _snapshot_read(self) -> Iterator[Connection]:
         """Reads; all statements of the same moment (PostgreSQL: REPEATABLE READ; SQLite: a read of its WAL)."""
         try:
-            with self._snapshot.connect() as connection:
+            with self._snapshot_engine.connect() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            raise problem(self._engine.url, error) from error
+            raise translate_error(self._engine.url, error) from error

@@ -21,34 +21,34 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
-from reactor.store.problems import RESTORE, masked, one_line, problem, shown
+from reactor.store.error_translation import RESTORE, one_line, redact_unparsed, redacted_url, translate_error
 from star.errors import ConfigError, Problem, StoreDamaged, StoreError
 
-CHECK_BYTES_MAX = 256 * 1024 * 1024
+QUICK_CHECK_BYTES_MAX = 256 * 1024 * 1024
 """A larger file is not read through when it is opened; damage shows when it is met."""
-BUSY_MS = 10_000
+LOCK_TIMEOUT_MS = 10_000
 """How long a statement waits for another process to let go: of SQLite's file, of a row or lock in PostgreSQL."""
-MIGRATE_S = 300
+MIGRATION_LOCK_TIMEOUT_S = 300
 """How long a start waits for another process that brings the tables up to date."""
-CONNECT_S = 5
+CONNECT_TIMEOUT_S = 5
 """How long a connection to PostgreSQL may take."""
-SILENCE_MS = 15_000
+TCP_USER_TIMEOUT_MS = 15_000
 """A PostgreSQL that has not even confirmed what it was sent for so long is taken for gone."""
-CONNECTIONS_KEPT, CONNECTIONS_MORE = 8, 8
+POOL_SIZE, POOL_OVERFLOW_MAX = 8, 8
 """Connections that one process keeps open to PostgreSQL, and how many more it opens for a moment."""
 ROWS_MAX = 1_000
 """Rows in one statement."""
-COPY_ROWS = 1_000
+COPY_ROWS_MIN = 1_000
 """From so many rows on they go to PostgreSQL as a stream."""
-POSTGRES_MIN = 14
+POSTGRES_VERSION_MIN = 14
 """The oldest PostgreSQL that is served; tested on 15."""
-WRITES = "starloop_writes"
+WRITE_OPTION = "starloop_writes"
 """The option of a connection whose transaction is going to write."""
-LOCK_SPACE = 0x57A7
+ADVISORY_LOCK_NAMESPACE = 0x57A7
 """Starloop's among the advisory locks of a database."""
 
 
-class Lock(IntEnum):
+class AdvisoryLock(IntEnum):
     """What only one process of all may do at a time."""
 
     MIGRATE = 1
@@ -56,13 +56,13 @@ class Lock(IntEnum):
     FLEET = 3
 
 
-def address_of(url: str) -> URL:
+def parse_url(url: str) -> URL:
     """The URL read; psycopg is the driver where none is named. Raises ConfigError."""
     try:
         address = make_url(url)
     except (ArgumentError, ValueError):
         # The library's words may hold a piece of the password.
-        raise _unusable(masked(url), "it can't be read") from None
+        raise _url_error(redact_unparsed(url), "it can't be read") from None
     if address.drivername in ("postgres", "postgresql"):
         address = address.set(drivername="postgresql+psycopg")
     return address
@@ -73,26 +73,26 @@ def make_engine(address: URL) -> Engine:
     try:
         return _sqlite(address) if address.get_backend_name() == "sqlite" else _postgres(address)
     except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
-        raise _unusable(shown(address), one_line(error)) from error
+        raise _url_error(redacted_url(address), one_line(error)) from error
 
 
 def open_database(url: str) -> Engine:
     """The database, whole and with today's tables. Raises ConfigError, StoreDamaged, StoreError."""
-    address = address_of(url)
+    address = parse_url(url)
     engine = make_engine(address)
     try:
         if address.get_backend_name() == "sqlite":
             _check_file(engine, address.database)
         else:
             with engine.connect() as connection:
-                check_version(connection.dialect.server_version_info or (), shown(address))
+                check_version(connection.dialect.server_version_info or (), redacted_url(address))
         _migrate(engine)
     except SQLAlchemyError as error:
         engine.dispose()
-        raise problem(address, error, "can't be opened") from error
+        raise translate_error(address, error, "can't be opened") from error
     except StoreDamaged as error:
         engine.dispose()
-        raise StoreDamaged(f"{shown(address)}: {error}") from None
+        raise StoreDamaged(f"{redacted_url(address)}: {error}") from None
     except StoreError:
         engine.dispose()
         raise
@@ -101,32 +101,32 @@ def open_database(url: str) -> Engine:
 
 def check_version(version: tuple[int | str, ...], place: str) -> None:
     """Raises StoreError for a PostgreSQL that is too old."""
-    if version and int(version[0]) < POSTGRES_MIN:
+    if version and int(version[0]) < POSTGRES_VERSION_MIN:
         found = ".".join(str(part) for part in version)
         raise StoreError(
-            f"{place}: PostgreSQL {found} is too old: expected {POSTGRES_MIN} or newer; upgrade the server"
+            f"{place}: PostgreSQL {found} is too old: expected {POSTGRES_VERSION_MIN} or newer; upgrade the server"
         )
 
 
-def writing(engine: Engine) -> Engine:
+def write_engine(engine: Engine) -> Engine:
     """The same connections, for transactions that write."""
-    return engine.execution_options(**{WRITES: True})
+    return engine.execution_options(**{WRITE_OPTION: True})
 
 
-def snapshot(engine: Engine) -> Engine:
+def snapshot_engine(engine: Engine) -> Engine:
     """The same connections, for reads of one moment, however many statements they are."""
     if engine.dialect.name == "sqlite":
         return engine
     return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
-def only_one(connection: Connection, lock: Lock) -> None:
+def advisory_lock(connection: Connection, lock: AdvisoryLock) -> None:
     """From here to the end of this transaction, no other process is past this line with the same lock.
 
     SQLite: a writing transaction is alone anyway.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(LOCK_SPACE, int(lock))))
+        connection.execute(select(func.pg_advisory_xact_lock(ADVISORY_LOCK_NAMESPACE, int(lock))))
 
 
 def upsert(connection: Connection, table: Table, key: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
@@ -140,7 +140,7 @@ def upsert(connection: Connection, table: Table, key: Sequence[str], rows: Seque
         connection.execute(statement, list(rows[start : start + ROWS_MAX]))
 
 
-def insert_new(connection: Connection, table: Table, key: Sequence[str], row: dict[str, Any]) -> bool:
+def insert_if_absent(connection: Connection, table: Table, key: Sequence[str], row: dict[str, Any]) -> bool:
     """Inserts the row; False, and nothing is changed, where there is one with its key."""
     statement = _insert(connection, table).values(**row).on_conflict_do_nothing(index_elements=list(key))
     return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount > 0
@@ -148,7 +148,7 @@ def insert_new(connection: Connection, table: Table, key: Sequence[str], row: di
 
 def insert_many(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Inserts rows of the same columns; a million of them within seconds."""
-    if connection.dialect.name != "postgresql" or len(rows) < COPY_ROWS:
+    if connection.dialect.name != "postgresql" or len(rows) < COPY_ROWS_MIN:
         if rows:
             connection.execute(insert(table), list(rows))
         return
@@ -169,7 +169,7 @@ def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.
     return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
-def _unusable(place: str, why: str) -> ConfigError:
+def _url_error(place: str, why: str) -> ConfigError:
     expected = "expected a URL such as sqlite:////data/store.db or postgresql+psycopg://user@host:5432/database"
     return ConfigError([Problem(file="settings", line=None, field="store", message=f"is {place!r}: {why}: {expected}")])
 
@@ -182,7 +182,7 @@ def _postgres(address: URL) -> Engine:
     if address.get_backend_name() != "postgresql":
         raise ArgumentError(f"{address.get_backend_name()} is not a kind of store")
     options = {
-        "lock_timeout": f"{BUSY_MS}ms",
+        "lock_timeout": f"{LOCK_TIMEOUT_MS}ms",
         "idle_in_transaction_session_timeout": "60s",
         "tcp_keepalives_idle": "30",
         "tcp_keepalives_interval": "10",
@@ -190,12 +190,12 @@ def _postgres(address: URL) -> Engine:
     }
     theirs = address.query.get("options", "")
     arguments: dict[str, object] = {
-        "connect_timeout": CONNECT_S,
+        "connect_timeout": CONNECT_TIMEOUT_S,
         "application_name": "starloop",
-        "keepalives_idle": SILENCE_MS // 1000,
+        "keepalives_idle": TCP_USER_TIMEOUT_MS // 1000,
         "keepalives_interval": 5,
         "keepalives_count": 3,
-        "tcp_user_timeout": SILENCE_MS,
+        "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
     }
     chosen = {name: value for name, value in arguments.items() if name not in address.query}
     chosen["options"] = " ".join([*(f"-c {name}={value}" for name, value in options.items()), str(theirs)]).strip()
@@ -203,9 +203,9 @@ def _postgres(address: URL) -> Engine:
         address,
         connect_args=chosen,
         pool_pre_ping=True,
-        pool_size=CONNECTIONS_KEPT,
-        max_overflow=CONNECTIONS_MORE,
-        pool_timeout=CONNECT_S,
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_OVERFLOW_MAX,
+        pool_timeout=CONNECT_TIMEOUT_S,
         hide_parameters=True,
     )
 
@@ -213,9 +213,11 @@ def _postgres(address: URL) -> Engine:
 def _sqlite(address: URL) -> Engine:
     in_memory = address.database in (None, "", ":memory:")
     pool: dict[str, Any] = {"poolclass": StaticPool} if in_memory else {}
-    engine = create_engine(address, connect_args={"check_same_thread": False, "timeout": BUSY_MS / 1000}, **pool)
+    engine = create_engine(
+        address, connect_args={"check_same_thread": False, "timeout": LOCK_TIMEOUT_MS / 1000}, **pool
+    )
     event.listen(engine, "connect", _set_up_sqlite)
-    event.listen(engine, "begin", _begin)
+    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -231,12 +233,12 @@ def _set_up_sqlite(connection: Any, _: object) -> None:
     cursor.close()
 
 
-def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get(WRITES) else "BEGIN")
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get(WRITE_OPTION) else "BEGIN")
 
 
 def _check_file(engine: Engine, path: str | None) -> None:
-    if not path or path == ":memory:" or not Path(path).exists() or Path(path).stat().st_size > CHECK_BYTES_MAX:
+    if not path or path == ":memory:" or not Path(path).exists() or Path(path).stat().st_size > QUICK_CHECK_BYTES_MAX:
         return
     with engine.connect() as connection:
         found = connection.execute(text("PRAGMA quick_check(1)")).scalar()
@@ -256,17 +258,17 @@ def _migrate(engine: Engine) -> None:
     with engine.connect() as connection:
         if MigrationContext.configure(connection).get_current_revision() == head:
             return
-    with writing(engine).begin() as connection:
+    with write_engine(engine).begin() as connection:
         if connection.dialect.name == "postgresql":
-            connection.execute(text(f"SET LOCAL lock_timeout = '{MIGRATE_S}s'"))
-        only_one(connection, Lock.MIGRATE)
+            connection.execute(text(f"SET LOCAL lock_timeout = '{MIGRATION_LOCK_TIMEOUT_S}s'"))
+        advisory_lock(connection, AdvisoryLock.MIGRATE)
         version = MigrationContext.configure(connection).get_current_revision()
         if version == head:
             return
         known = {script.revision for script in scripts.walk_revisions()}
         if version is not None and version not in known:
             raise StoreError(
-                f"{shown(engine.url)}: has tables of version {version}: expected at most {head}: it was used by a newer"
+                f"{redacted_url(engine.url)}: has tables of version {version}: expected at most {head}: it was used by a newer"
                 " Starloop; install that one, or restore the backup made before it"
             )
         config.attributes["connection"] = connection

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from config.resolve import Catalogue
-from reactor.routes import routes
-from reactor.state import TABLES, Entity, Lesson, Need, Reached, State, SupplierMemory
-from reactor.store.rows import Delivery, OutboxRow, QuarantineRow, ReactionRow, SendState
-from reactor.turn import Step
+from config.catalogue import Catalogue
+from reactor.delivery.routes import targets_of
+from reactor.state import ENTITY_TABLES, Entity, LeadTimeSample, Need, State, SupplierRecord, Watermark
+from reactor.store.rows import DeliveryState, DeliveryStatus, OutboxRow, QuarantineRow, ReactionRow
+from reactor.unit_of_work import StepResult
 from star.errors import StoreAhead
 from star.react import Decision
 from star.records import Quarantined
@@ -21,13 +21,13 @@ from star.times import DAY_MS
 
 
 @dataclass(slots=True)
-class _Sending:
+class _OutboxEntry:
     row: OutboxRow
-    state: SendState
+    state: DeliveryState
     due_ms: int
 
 
-class MemoryNames:
+class MemoryMetricRegistry:
     """The registry in memory."""
 
     def __init__(self) -> None:
@@ -56,13 +56,13 @@ class MemoryStore:
     """See SqlStore for what each call means."""
 
     def __init__(self) -> None:
-        self.names = MemoryNames()
+        self.names = MemoryMetricRegistry()
         self._consumed: dict[int, tuple[int, int]] = {}
         self._entities: dict[int, dict[tuple[str, str], Entity]] = {}
         self._needs: dict[str, Need] = {}
         self._reactions: dict[str, ReactionRow] = {}
         self._decisions: list[Decision] = []
-        self._outbox: list[_Sending] = []
+        self._outbox: list[_OutboxEntry] = []
         self._quarantine: dict[tuple[str, int, int], QuarantineRow] = {}
 
     def load(self, partition: int = 0, *, log_end: int | None = None) -> State:
@@ -74,7 +74,7 @@ class MemoryStore:
             )
         return State(self._entities.get(partition, {}).values(), offset=offset, at_ms=at_ms)
 
-    def commit(self, step: Step, catalogue: Catalogue, partition: int = 0) -> None:
+    def commit(self, step: StepResult, catalogue: Catalogue, partition: int = 0) -> None:
         """Keeps a step whole."""
         self._consumed[partition] = (step.offset, step.at_ms)
         entities = self._entities.setdefault(partition, {})
@@ -88,30 +88,30 @@ class MemoryStore:
         self._decisions += step.decisions
         for reaction in step.reactions:
             self._reactions[reaction.id] = ReactionRow(reaction=reaction)
-            for target in routes(reaction, catalogue):
+            for target in targets_of(reaction, catalogue):
                 row = OutboxRow(
                     id=len(self._outbox), need=reaction.need, target=target, reaction=reaction, partition=partition
                 )
-                self._outbox.append(_Sending(row, "waiting", reaction.at_ms))
-        for id_, outcome in step.said:
+                self._outbox.append(_OutboxEntry(row, "waiting", reaction.at_ms))
+        for id_, outcome in step.outcomes:
             if id_ in self._reactions:
-                self._reactions[id_] = self._reactions[id_].with_said(outcome)
+                self._reactions[id_] = self._reactions[id_].with_outcome(outcome)
         for number, reason in enumerate(step.unmatched):
             source = "facts" if partition == 0 else f"facts/{partition}"
-            self._put_aside((source, step.offset, number), step.at_ms, reason, None, b"")
+            self._insert_quarantined((source, step.offset, number), step.at_ms, reason, None, b"")
 
-    def lessons(self, day: int, *, except_partition: int, partitions: int) -> list[Lesson] | None:
+    def lead_time_samples(self, day: int, *, except_partition: int, partitions: int) -> list[LeadTimeSample] | None:
         """The lessons of days up to `day` of all partitions but one; None while one of these may still add to them."""
-        found: list[Lesson] = []
+        found: list[LeadTimeSample] = []
         for partition in range(partitions):
             if partition == except_partition:
                 continue
             entities = self._entities.get(partition, {})
-            reached = entities.get((TABLES[Reached], "day"))
+            reached = entities.get((ENTITY_TABLES[Watermark], "day"))
             _, at_ms = self._consumed.get(partition, (-1, 0))
-            if at_ms < (day + 1) * DAY_MS and not (isinstance(reached, Reached) and reached.day > day):
+            if at_ms < (day + 1) * DAY_MS and not (isinstance(reached, Watermark) and reached.day > day):
                 return None
-            found += [one for one in entities.values() if isinstance(one, Lesson) and one.day <= day]
+            found += [one for one in entities.values() if isinstance(one, LeadTimeSample) and one.day <= day]
         return found
 
     def flush(self, partition: int | None = None) -> None:
@@ -124,12 +124,12 @@ class MemoryStore:
         """How far each partition is consumed: partition -> offset, and the time of its facts."""
         return dict(self._consumed)
 
-    def suppliers(self) -> dict[str, SupplierMemory]:
+    def supplier_records(self) -> dict[str, SupplierRecord]:
         """What is remembered of each supplier, of the partition furthest in time."""
-        found: dict[str, SupplierMemory] = {}
+        found: dict[str, SupplierRecord] = {}
         for partition in sorted(self._entities, key=lambda number: (self._consumed[number][1], -number)):
             entities = self._entities[partition].values()
-            found |= {one.supplier: one for one in entities if isinstance(one, SupplierMemory)}
+            found |= {one.supplier: one for one in entities if isinstance(one, SupplierRecord)}
         return found
 
     def close(self) -> None:
@@ -137,7 +137,7 @@ class MemoryStore:
 
     def due(self, now_ms: int, limit: int, partitions: Collection[int] | None = None) -> list[OutboxRow]:
         """Rows whose time has come, of each line the first."""
-        heads: dict[tuple[str, str], _Sending] = {}
+        heads: dict[tuple[str, str], _OutboxEntry] = {}
         for sending in self._outbox:
             if sending.state == "waiting" and (partitions is None or sending.row.partition in partitions):
                 heads.setdefault((sending.row.need, sending.row.target), sending)
@@ -159,16 +159,19 @@ class MemoryStore:
         else:
             sending.due_ms = next_try_ms
 
-    def deliveries(self, reaction: str) -> list[Delivery]:
+    def deliveries(self, reaction: str) -> list[DeliveryStatus]:
         """How far the sending of a reaction has come."""
         found = [sending for sending in self._outbox if sending.row.reaction.id == reaction]
-        return [Delivery(target=s.row.target, state=s.state, tries=s.row.tries, error=s.row.error or "") for s in found]
+        return [
+            DeliveryStatus(target=s.row.target, state=s.state, tries=s.row.tries, error=s.row.error or "")
+            for s in found
+        ]
 
-    def waiting(self) -> int:
+    def waiting_count(self) -> int:
         """How many rows wait to be sent."""
-        return self.outbox_waiting()[0]
+        return self.outbox_backlog()[0]
 
-    def outbox_waiting(self, partitions: Collection[int] | None = None) -> tuple[int, int | None, int]:
+    def outbox_backlog(self, partitions: Collection[int] | None = None) -> tuple[int, int | None, int]:
         """How many rows wait, since when the longest waiting of them is due, how many were given up."""
         found = [sending for sending in self._outbox if partitions is None or sending.row.partition in partitions]
         due_ms = [sending.due_ms for sending in found if sending.state == "waiting"]
@@ -232,17 +235,19 @@ class MemoryStore:
         """Receipts, newest first: of a need, a reaction, or the one with this id."""
         return [d for d in reversed(self._decisions) if id_ in (d.id, d.need, d.reaction)][:limit]
 
-    def put_quarantined(self, rows: Sequence[tuple[int, Quarantined]]) -> None:
+    def record_quarantined(self, rows: Sequence[tuple[int, Quarantined]]) -> None:
         """Shows what the log's quarantine holds."""
         for offset, row in rows:
-            self._put_aside(("input", offset, 0), row.at_ms, row.reason, row.topic, row.payload)
+            self._insert_quarantined(("input", offset, 0), row.at_ms, row.reason, row.topic, row.payload)
 
     def quarantine(self, *, before: int | None = None, limit: int = 50) -> list[QuarantineRow]:
         """What could not be read or placed, newest first."""
         rows = [row for row in self._quarantine.values() if before is None or row.id < before]
         return sorted(rows, key=lambda row: -row.id)[:limit]
 
-    def _put_aside(self, key: tuple[str, int, int], at_ms: int, reason: str, topic: str | None, payload: bytes) -> None:
+    def _insert_quarantined(
+        self, key: tuple[str, int, int], at_ms: int, reason: str, topic: str | None, payload: bytes
+    ) -> None:
         id_ = len(self._quarantine) + 1
         row = QuarantineRow(id=id_, at_ms=at_ms, reason=reason, topic=topic, payload=payload)
         self._quarantine.setdefault(key, row)

@@ -1,4 +1,4 @@
-"""The store's outbox: what is decided and still to be brought to its targets, by reactor/sender.py."""
+"""The store's outbox: what is decided and still to be brought to its targets, by reactor/delivery/outbox_dispatcher.py."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from sqlalchemy import exists, func, select, update
 
 from reactor.store import schema
 from reactor.store.base import Database
-from reactor.store.rows import Delivery, OutboxRow, clean, read
+from reactor.store.rows import DeliveryStatus, OutboxRow, from_json, storable_text
 from star.react import Reaction
 
 
-class OutboxCalls(Database):
+class OutboxRepository(Database):
     """The calls about it. A row is marked only by those who sent it: of two that send it, the later mark stands."""
 
     def due(self, now_ms: int, limit: int, partitions: Collection[int] | None = None) -> list[OutboxRow]:
@@ -38,13 +38,13 @@ class OutboxCalls(Database):
         )
         if partitions is not None:
             query = query.where(box.c.partition.in_(sorted(partitions)))
-        with self._reading() as connection:
+        with self._read() as connection:
             return [
                 OutboxRow(
                     id=row.id,
                     need=row.need,
                     target=row.target,
-                    reaction=read(Reaction, row.body),
+                    reaction=from_json(Reaction, row.body),
                     tries=row.tries,
                     error=row.error,
                     partition=row.partition,
@@ -62,27 +62,28 @@ class OutboxCalls(Database):
     def mark_failed(self, row: int, error: str, *, next_try_ms: int | None) -> None:
         """A try failed: counts it. next_try_ms None: no more tries. What another process has brought meanwhile stays brought."""
         box = schema.outbox
-        values: dict[str, Any] = {"tries": box.c.tries + 1, "error": clean(error)}
+        values: dict[str, Any] = {"tries": box.c.tries + 1, "error": storable_text(error)}
         values |= {"state": "given-up"} if next_try_ms is None else {"due_ms": next_try_ms}
         with self._transaction() as connection:
             connection.execute(update(box).where(box.c.id == row, box.c.state == "waiting").values(**values))
 
-    def deliveries(self, reaction: str) -> list[Delivery]:
+    def deliveries(self, reaction: str) -> list[DeliveryStatus]:
         """How far the sending of a reaction has come, by target."""
         box = schema.outbox
-        with self._reading() as connection:
+        with self._read() as connection:
             rows = connection.execute(select(box).where(box.c.reaction == reaction).order_by(box.c.id))
             return [
-                Delivery(target=row.target, state=row.state, tries=row.tries, error=row.error or "") for row in rows
+                DeliveryStatus(target=row.target, state=row.state, tries=row.tries, error=row.error or "")
+                for row in rows
             ]
 
-    def waiting(self) -> int:
+    def waiting_count(self) -> int:
         """How many rows wait to be sent."""
         box = schema.outbox
-        with self._reading() as connection:
+        with self._read() as connection:
             return connection.execute(select(func.count()).where(box.c.state == "waiting")).scalar_one()
 
-    def outbox_waiting(self, partitions: Collection[int] | None = None) -> tuple[int, int | None, int]:
+    def outbox_backlog(self, partitions: Collection[int] | None = None) -> tuple[int, int | None, int]:
         """How many rows wait, when the longest waiting of them was or is due (None: none waits), how many were given up."""
         box = schema.outbox
         query = select(box.c.state, func.count(), func.min(box.c.due_ms)).where(
@@ -90,7 +91,7 @@ class OutboxCalls(Database):
         )
         if partitions is not None:
             query = query.where(box.c.partition.in_(sorted(partitions)))
-        with self._reading() as connection:
+        with self._read() as connection:
             found = {state: (count, due_ms) for state, count, due_ms in connection.execute(query.group_by(box.c.state))}
         waiting, due_ms = found.get("waiting", (0, None))
         return waiting, due_ms, found.get("given-up", (0, None))[0]

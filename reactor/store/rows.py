@@ -8,35 +8,35 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from reactor.state import (
-    Contacts,
+    ContactHistory,
     Entity,
-    ItemMemory,
-    Lesson,
+    FleetOverride,
+    ItemRecord,
+    LeadTimeSample,
     Need,
     Order,
-    Question,
-    Reached,
-    Setting,
-    SupplierMemory,
+    PendingPrompt,
+    SupplierRecord,
     Timer,
+    Watermark,
 )
 from star.errors import StoreDamaged
 from star.react import Decision, Reaction
 from star.repeat import Outcome, Result
 
-Timing = Literal["early", "right", "late"]
-SendState = Literal["waiting", "sent", "given-up"]
+TimingFeedback = Literal["early", "right", "late"]
+DeliveryState = Literal["waiting", "sent", "given-up"]
 
-KINDS: dict[str, type[Entity]] = {
+ENTITY_TYPES: dict[str, type[Entity]] = {
     "needs": Need,
     "orders": Order,
-    "questions": Question,
-    "contacts": Contacts,
-    "items": ItemMemory,
-    "suppliers": SupplierMemory,
-    "lessons": Lesson,
-    "reached": Reached,
-    "settings": Setting,
+    "questions": PendingPrompt,
+    "contacts": ContactHistory,
+    "items": ItemRecord,
+    "suppliers": SupplierRecord,
+    "lessons": LeadTimeSample,
+    "reached": Watermark,
+    "settings": FleetOverride,
     "timers": Timer,
 }
 """The kind of entity of each table."""
@@ -49,9 +49,9 @@ class ReactionRow:
     reaction: Reaction
     result: Result | None = None
     result_ms: int | None = None
-    timing: Timing | None = None
+    timing: TimingFeedback | None = None
 
-    def with_said(self, outcome: Outcome) -> ReactionRow:
+    def with_outcome(self, outcome: Outcome) -> ReactionRow:
         """After an outcome."""
         return ReactionRow(
             reaction=self.reaction,
@@ -75,11 +75,11 @@ class OutboxRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class DeliveryStatus:
     """How far the sending of a reaction to one target has come."""
 
     target: str
-    state: SendState
+    state: DeliveryState
     tries: int
     error: str = ""
 
@@ -99,21 +99,21 @@ _T = TypeVar("_T")
 _encoder = msgspec.json.Encoder()
 # All are made here, in one thread: made when they are first needed, by several threads at once, they crash the process.
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (*KINDS.values(), Need, Reaction, Decision)
+    kind: msgspec.json.Decoder(kind) for kind in (*ENTITY_TYPES.values(), Need, Reaction, Decision)
 }
 
 
-def clean(said: str) -> str:
+def storable_text(said: str) -> str:
     """A text of others as a column can hold it: PostgreSQL keeps no NUL, and no database half a surrogate pair."""
     return said.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def write(value: object) -> str:
+def to_json(value: object) -> str:
     """The value as JSON text."""
     return _encoder.encode(value).decode()
 
 
-def read(kind: type[_T], text: str) -> _T:
+def from_json(kind: type[_T], text: str) -> _T:
     """The value of `write`'s text. Raises StoreDamaged where it is not one."""
     try:
         found: _T = _decoders[kind].decode(text)

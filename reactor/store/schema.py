@@ -1,7 +1,7 @@
 """The store's tables. They change by migrations (migrations/), run when a store is opened.
 
 Columns are what is looked for; the whole of a fact is its `body`, JSON. `partition` keeps customers of different partitions of
-the log apart, so that each is consumed by itself; `writer` is the instance that consumed it last (fence.py).
+the log apart, so that each is consumed by itself; `writer` is the instance that consumed it last (partition_fencing.py).
 """
 
 from __future__ import annotations

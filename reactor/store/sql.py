@@ -3,8 +3,8 @@
 One transaction a step: the offset consumed, what is remembered, needs, receipts, reactions and what is to be sent. SQLite runs
 in WAL mode with a full flush, so a commit that has returned survives a power cut, and PostgreSQL as its server is set up. Calls
 block: live, they run in a thread. A step in which nothing happened is not committed by itself; its offset goes with the next
-one, or after OFFSET_WAIT_S. Several processes may use one database: fence.py says how a step stays one process's, names.py how
-names stay one numbering, fleet_book.py how they agree on the fleet.
+one, or after OFFSET_WAIT_S. Several processes may use one database: partition_fencing.py says how a step stays one process's, names.py how
+names stay one numbering, fleet_repository.py how they agree on the fleet.
 """
 
 from __future__ import annotations
@@ -15,27 +15,33 @@ from typing import Self
 
 from sqlalchemy import Connection, and_, select
 
-from config.resolve import Catalogue
-from reactor.state import TABLES, Entity, Lesson, Need, Reached, State, SupplierMemory
+from config.catalogue import Catalogue
+from reactor.state import ENTITY_TABLES, Entity, LeadTimeSample, Need, State, SupplierRecord, Watermark
 from reactor.store import schema
-from reactor.store.erasure import ErasureCalls
-from reactor.store.fence import Fence
-from reactor.store.fleet_book import FleetBook
-from reactor.store.history import HistoryCalls
-from reactor.store.names import SqlNames
-from reactor.store.outbox import OutboxCalls
-from reactor.store.rows import KINDS, read
-from reactor.store.writing import put_changes, put_decisions, put_notices, put_reactions, put_said
-from reactor.turn import Step
+from reactor.store.erasure import CustomerErasure
+from reactor.store.fleet_repository import FleetRepository
+from reactor.store.metric_registry import SqlMetricRegistry
+from reactor.store.outbox import OutboxRepository
+from reactor.store.partition_fencing import PartitionFence
+from reactor.store.queries import HistoryQueries
+from reactor.store.rows import ENTITY_TYPES, from_json
+from reactor.store.step_writer import (
+    insert_decisions,
+    insert_reactions,
+    insert_unmatched,
+    record_outcomes,
+    write_entities,
+)
+from reactor.unit_of_work import StepResult
 from star.errors import StoreAhead, StoreError, StoreFenced
 from star.repeat import NeedState
 from star.times import DAY_MS
 
-OFFSET_WAIT_S = 1.0
+OFFSET_FLUSH_S = 1.0
 """An offset behind which nothing happened is written at latest with the first call after so long."""
 
 
-class SqlStore(OutboxCalls, HistoryCalls, ErasureCalls):
+class SqlStore(OutboxRepository, HistoryQueries, CustomerErasure):
     """The store behind a URL, such as `sqlite:////data/store.db` or `postgresql+psycopg://starloop@db.example/starloop`.
 
     Migrations are run when it is opened. Safe to use from several threads: reads side by side, one step of a partition at a time,
@@ -45,9 +51,9 @@ class SqlStore(OutboxCalls, HistoryCalls, ErasureCalls):
 
     def __init__(self, url: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__(url)
-        self._fence = Fence(self._transaction, self._place, monotonic, OFFSET_WAIT_S)
-        self.names = SqlNames(self._transaction, self._reading)
-        self.fleet = FleetBook(self._engine, self._transaction, self._reading)
+        self._fence = PartitionFence(self._transaction, self._shown_url, monotonic, OFFSET_FLUSH_S)
+        self.names = SqlMetricRegistry(self._transaction, self._read)
+        self.fleet = FleetRepository(self._engine, self._transaction, self._read)
 
     def __enter__(self) -> Self:
         return self
@@ -58,7 +64,7 @@ class SqlStore(OutboxCalls, HistoryCalls, ErasureCalls):
     def close(self) -> None:
         """Writes the offsets that wait, and lets the database go. What was taken over by others is theirs."""
         try:
-            self._flush_mine()
+            self._flush_ignoring_fenced()
         finally:
             self._engine.dispose()
 
@@ -71,19 +77,19 @@ class SqlStore(OutboxCalls, HistoryCalls, ErasureCalls):
         log_end: the offset that the input log's next record will get. Raises StoreAhead where the store has consumed more
         than that: one of the two was restored from an older backup.
         """
-        with self._fence.holding(partition) as found, self._reading_at_once() as connection:
+        with self._fence.claim(partition) as found, self._snapshot_read() as connection:
             at = connection.execute(select(schema.consumed).where(schema.consumed.c.partition == partition)).first()
-            entities = _remembered(connection, partition)
+            entities = _load_entities(connection, partition)
             found(None if at is None else at.input_offset)
         offset, at_ms = (-1, 0) if at is None else (at.input_offset, at.at_ms)
         if log_end is not None and offset >= log_end:
             raise StoreAhead(
-                f"{self._place}: has consumed the input log up to offset {offset}, but the log ends before {log_end}: one of "
+                f"{self._shown_url}: has consumed the input log up to offset {offset}, but the log ends before {log_end}: one of "
                 "the two comes from an older backup. Restore both of the same moment"
             )
         return State(entities, offset=offset, at_ms=at_ms)
 
-    def commit(self, step: Step, catalogue: Catalogue, partition: int = 0) -> None:
+    def commit(self, step: StepResult, catalogue: Catalogue, partition: int = 0) -> None:
         """Keeps a step whole, with its offset, or nothing of it. catalogue: says where its reactions go.
 
         On return it is on disk, unless the step is empty: then nothing is lost with its offset but the time to take its facts
@@ -92,20 +98,20 @@ class SqlStore(OutboxCalls, HistoryCalls, ErasureCalls):
         a partition that was never loaded here is expected to be new.
         """
         if step.is_empty:
-            self._fence.wait_with(partition, step.offset, step.at_ms)
+            self._fence.defer_offset(partition, step.offset, step.at_ms)
             if self._fence.is_flush_due:
-                self._flush_beside(partition)
+                self._flush_after(partition)
             return
-        with self._fence.step(partition, step.offset, step.at_ms) as connection:
+        with self._fence.step_transaction(partition, step.offset, step.at_ms) as connection:
             if connection is not None:
-                put_changes(connection, partition, step.changed)
-                put_decisions(connection, step.decisions)
-                put_reactions(connection, partition, step, catalogue)
-                put_said(connection, step.said)
-                put_notices(connection, partition, step)
+                write_entities(connection, partition, step.changed)
+                insert_decisions(connection, step.decisions)
+                insert_reactions(connection, partition, step, catalogue)
+                record_outcomes(connection, step.outcomes)
+                insert_unmatched(connection, partition, step)
         if self._fence.is_flush_due:
             try:
-                self._flush_mine()
+                self._flush_ignoring_fenced()
             except StoreError:  # The step is kept; these offsets wait for the next time.
                 return
 
@@ -120,16 +126,16 @@ class SqlStore(OutboxCalls, HistoryCalls, ErasureCalls):
         except StoreFenced:
             pass
         finally:
-            self._fence.forget(partition)
+            self._fence.release(partition)
 
-    def _flush_mine(self) -> None:
+    def _flush_ignoring_fenced(self) -> None:
         """Writes what waits. Who was fenced off is told at its own next step."""
         try:
             self._fence.flush()
         except StoreFenced:
             return
 
-    def _flush_beside(self, partition: int) -> None:
+    def _flush_after(self, partition: int) -> None:
         try:
             self._fence.flush()
         except StoreFenced as error:
@@ -141,51 +147,53 @@ class SqlStore(OutboxCalls, HistoryCalls, ErasureCalls):
     def progress(self) -> dict[int, tuple[int, int]]:
         """How far each partition is consumed, by all processes: partition -> offset, and the time of its facts."""
         table = schema.consumed
-        with self._reading() as connection:
+        with self._read() as connection:
             rows = connection.execute(select(table.c.partition, table.c.input_offset, table.c.at_ms))
             written = {partition: (offset, at_ms) for partition, offset, at_ms in rows}
-        return written | self._fence.pending()
+        return written | self._fence.pending_offsets()
 
-    def lessons(self, day: int, *, except_partition: int, partitions: int) -> list[Lesson] | None:
+    def lead_time_samples(self, day: int, *, except_partition: int, partitions: int) -> list[LeadTimeSample] | None:
         """The lessons of days up to `day` of all partitions but one; None while one of these may still add to them.
 
         day: UTC, counted from 1970. A partition is past it when it has consumed facts of the day after, or says that it has
         reached that day. Offsets that wait here are written first, for the others, who may wait for them in the same way.
         """
-        self._flush_mine()
+        self._flush_ignoring_fenced()
         memory, consumed = schema.memory, schema.consumed
-        with self._reading_at_once() as connection:
+        with self._snapshot_read() as connection:
             passed = set(
                 connection.execute(select(consumed.c.partition).where(consumed.c.at_ms >= (day + 1) * DAY_MS)).scalars()
             )
-            reached = select(memory.c.partition, memory.c.body).where(memory.c.kind == TABLES[Reached])
-            passed |= {number for number, body in connection.execute(reached) if read(Reached, body).day > day}
+            reached = select(memory.c.partition, memory.c.body).where(memory.c.kind == ENTITY_TABLES[Watermark])
+            passed |= {number for number, body in connection.execute(reached) if from_json(Watermark, body).day > day}
             if not passed >= set(range(partitions)) - {except_partition}:
                 return None
             others = (memory.c.partition != except_partition) & (memory.c.partition < partitions)
-            query = select(memory.c.body).where(memory.c.kind == TABLES[Lesson], others)
+            query = select(memory.c.body).where(memory.c.kind == ENTITY_TABLES[LeadTimeSample], others)
             query = query.order_by(memory.c.partition, memory.c.key)
-            found = [read(Lesson, body) for body in connection.execute(query).scalars()]
-        return [lesson for lesson in found if lesson.day <= day]
+            found = [from_json(LeadTimeSample, body) for body in connection.execute(query).scalars()]
+        return [sample for sample in found if sample.day <= day]
 
-    def suppliers(self) -> dict[str, SupplierMemory]:
+    def supplier_records(self) -> dict[str, SupplierRecord]:
         """What is remembered of each supplier: the partitions agree but for their pace, so of the one furthest in time."""
         memory, consumed = schema.memory, schema.consumed
         query = (
             select(memory.c.key, memory.c.body)
             .join(consumed, consumed.c.partition == memory.c.partition)
-            .where(memory.c.kind == TABLES[SupplierMemory])
+            .where(memory.c.kind == ENTITY_TABLES[SupplierRecord])
             .order_by(consumed.c.at_ms, consumed.c.partition.desc())
         )
-        with self._reading() as connection:
+        with self._read() as connection:
             newest = {row.key: row.body for row in connection.execute(query)}
-        return {key: read(SupplierMemory, body) for key, body in newest.items()}
+        return {key: from_json(SupplierRecord, body) for key, body in newest.items()}
 
 
-def _remembered(connection: Connection, partition: int) -> list[Entity]:
+def _load_entities(connection: Connection, partition: int) -> list[Entity]:
     """Living needs and all other entities of a partition."""
     needs, memory = schema.needs, schema.memory
     living = and_(needs.c.partition == partition, needs.c.state != NeedState.CLOSED)
-    entities: list[Entity] = [read(Need, body) for (body,) in connection.execute(select(needs.c.body).where(living))]
+    entities: list[Entity] = [
+        from_json(Need, body) for (body,) in connection.execute(select(needs.c.body).where(living))
+    ]
     found = connection.execute(select(memory.c.kind, memory.c.body).where(memory.c.partition == partition))
-    return entities + [read(KINDS[kind], body) for kind, body in found]
+    return entities + [from_json(ENTITY_TYPES[kind], body) for kind, body in found]

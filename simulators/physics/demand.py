@@ -12,12 +12,12 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from simulators.physics.weather import YEAR_DAYS, daily_temperature_c, persistent
+from simulators.physics.weather import YEAR_DAYS, ar1_process, daily_temperature_c
 
 Float64 = NDArray[np.float64]
 
 
-class Kind(StrEnum):
+class DemandKind(StrEnum):
     """Kinds of demand."""
 
     STEADY = "steady"
@@ -32,7 +32,7 @@ class Kind(StrEnum):
     EVENTS = "events"
 
 
-HEATS_BELOW_C = 15.5
+HEATING_BASE_C = 15.5
 """Heating starts below this mean temperature of a day."""
 
 
@@ -42,13 +42,18 @@ def weekday_of(day: int | NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def daily_use(
-    kind: Kind, rng: np.random.Generator, homes: int, days: int, first_day: int, temperature_c: Float64 | None = None
+    kind: DemandKind,
+    rng: np.random.Generator,
+    homes: int,
+    days: int,
+    first_day: int,
+    temperature_c: Float64 | None = None,
 ) -> Float64:
     """(homes, days) of use, never negative, mean near 1.
 
     first_day: days since the epoch. temperature_c: (homes, days), for heating; drawn where it is not given.
     """
-    if kind is Kind.HEATING:
+    if kind is DemandKind.HEATING:
         if temperature_c is None:
             temperature_c = daily_temperature_c(rng, homes, days, first_day)
         return _heating(rng, homes, days, temperature_c)
@@ -61,7 +66,7 @@ def _noise(rng: np.random.Generator, homes: int, days: int, low: float = 0.08, h
     shape = 1.0 / variation**2
     independent = rng.gamma(shape, 1.0 / shape, (homes, days))
     spread = np.where(rng.random((homes, 1)) < 0.5, rng.uniform(0.05, 0.35, (homes, 1)), 0.0)
-    return np.asarray(independent * np.exp(spread * persistent(rng, homes, days, 1.0, 0.95) - spread**2 / 2.0))
+    return np.asarray(independent * np.exp(spread * ar1_process(rng, homes, days, 1.0, 0.95) - spread**2 / 2.0))
 
 
 def _week(rng: np.random.Generator, homes: int, days: int, first_day: int, strength: float) -> Float64:
@@ -89,7 +94,7 @@ def _yearly(rng: np.random.Generator, homes: int, days: int, first_day: int) -> 
 
 
 def _heating(rng: np.random.Generator, homes: int, days: int, temperature_c: Float64) -> Float64:
-    degrees = np.maximum(HEATS_BELOW_C + rng.normal(0.0, 1.0, (homes, 1)) - temperature_c, 0.0)
+    degrees = np.maximum(HEATING_BASE_C + rng.normal(0.0, 1.0, (homes, 1)) - temperature_c, 0.0)
     hot_water = rng.uniform(0.2, 1.2, (homes, 1))
     use = (degrees + hot_water) / 5.5
     return np.asarray(use * _noise(rng, homes, days, high=0.3))
@@ -139,14 +144,14 @@ def _events(rng: np.random.Generator, homes: int, days: int, first_day: int) -> 
     return rng.poisson(lively) * sizes / mean
 
 
-_PROCESSES: dict[Kind, Callable[[np.random.Generator, int, int, int], Float64]] = {
-    Kind.STEADY: _steady,
-    Kind.WEEKLY: _weekly,
-    Kind.YEARLY: _yearly,
-    Kind.TRENDING: _trending,
-    Kind.SHIFTING: _shifting,
-    Kind.VACATIONS: _vacations,
-    Kind.INTERMITTENT: _intermittent,
-    Kind.LUMPY: _lumpy,
-    Kind.EVENTS: _events,
+_PROCESSES: dict[DemandKind, Callable[[np.random.Generator, int, int, int], Float64]] = {
+    DemandKind.STEADY: _steady,
+    DemandKind.WEEKLY: _weekly,
+    DemandKind.YEARLY: _yearly,
+    DemandKind.TRENDING: _trending,
+    DemandKind.SHIFTING: _shifting,
+    DemandKind.VACATIONS: _vacations,
+    DemandKind.INTERMITTENT: _intermittent,
+    DemandKind.LUMPY: _lumpy,
+    DemandKind.EVENTS: _events,
 }

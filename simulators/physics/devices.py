@@ -1,6 +1,6 @@
 """Devices with ground truth: what is really in each slot, and what the device reports of it.
 
-One class serves all kinds: what differs (which slots, how each is sensed, how often the device speaks) is data; kinds.py has
+One class serves all kinds: what differs (which slots, how each is sensed, how often the device speaks) is data; device_kinds.py has
 the everyday ones. Faults on the way are simulators/faults.py's; a device here speaks the truth as well as its sensor can.
 """
 
@@ -15,18 +15,18 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from simulators.physics.draws import Draws
-from star.times import DAY_MS, seconds
+from simulators.physics.draws import DrawStream
+from star.times import DAY_MS, epoch_seconds
 
 Float64 = NDArray[np.float64]
 Values = dict[str, float]
 
-EMPTY = 1e-9
+EMPTY_SHARE = 1e-9
 """A level under this share of the capacity is empty."""
-_SENSOR_DRIFT_FROM_C = 15.0
+_DRIFT_REFERENCE_C = 15.0
 
 
-class Sensing(StrEnum):
+class SensingMode(StrEnum):
     """What a device says of a slot."""
 
     LEVEL = "level"  # the level, with the sensor's noise, resolution and drift with temperature
@@ -37,7 +37,7 @@ class Sensing(StrEnum):
 class Physical(Protocol):
     """Something that has a true state, moves on in time, and reports."""
 
-    def step(self, to_ms: int) -> list[tuple[int, Values]]:
+    def advance(self, to_ms: int) -> list[tuple[int, Values]]:
         """Moves on to `to_ms`; gives the reports made on the way, as (at_ms, values), in order."""
         ...
 
@@ -54,23 +54,23 @@ class Physical(Protocol):
 class Sensor:
     """noise: standard deviation, in the unit. step: resolution, 0 for none. drift_per_c: change of a level with temperature."""
 
-    sensing: Sensing
+    sensing: SensingMode
     noise: float = 0.0
     step: float = 0.0
     drift_per_c: float = 0.0
 
 
 @dataclass(slots=True, kw_only=True)
-class PhysicalSlot:
+class SimulatedSlot:
     """What is in one slot. spares: what does not fit waits unopened, and counts in the level."""
 
     name: str
     capacity: float
     level: float
-    draws: Draws
+    draws: DrawStream
     sensor: Sensor
     spares: bool = False
-    taken: int = 0  # draws taken so far
+    draws_applied: int = 0  # draws taken so far
     counter: float = 0.0
     since_report: float = 0.0
     unmet: float = 0.0
@@ -80,19 +80,19 @@ class PhysicalSlot:
     lowest: float = field(default=math.inf)
     lowest_before_refills: list[float] = field(default_factory=list)
 
-    def take(self, at_ms: int, amount: float) -> float:
+    def withdraw(self, at_ms: int, amount: float) -> float:
         """Takes `amount` out, or what is there; gives what was taken."""
-        got = min(amount, self.level)
-        self.level -= got
-        self.counter += got
-        self.since_report += got
-        self.unmet += amount - got
+        withdrawn = min(amount, self.level)
+        self.level -= withdrawn
+        self.counter += withdrawn
+        self.since_report += withdrawn
+        self.unmet += amount - withdrawn
         self.lowest = min(self.lowest, self.level)
-        if self.level <= EMPTY * self.capacity and self.empty_since_ms is None:
+        if self.level <= EMPTY_SHARE * self.capacity and self.empty_since_ms is None:
             self.level = 0.0
             self.empty_since_ms = at_ms
             self.run_outs += 1
-        return got
+        return withdrawn
 
     def refill(self, at_ms: int, quantity: float) -> float:
         """Adds `quantity`; gives what was lost."""
@@ -107,13 +107,13 @@ class PhysicalSlot:
         return quantity - fits
 
 
-class Device:
+class SimulatedDevice:
     """A device: slots, and reports every `every_ms`, at each use, or both. Implements `Physical`."""
 
     def __init__(
         self,
         rng: np.random.Generator,
-        slots: Sequence[PhysicalSlot],
+        slots: Sequence[SimulatedSlot],
         start_ms: int,
         *,
         every_ms: int | None = None,
@@ -125,7 +125,7 @@ class Device:
         at_use: reports each use as it happens. temperature_c: by day from the day of start_ms on; reported where given.
         """
         self._rng = rng
-        self.slots: Mapping[str, PhysicalSlot] = {slot.name: slot for slot in slots}
+        self.slots: Mapping[str, SimulatedSlot] = {slot.name: slot for slot in slots}
         self.now_ms = start_ms
         self._every_ms = every_ms
         self._at_use = at_use
@@ -133,14 +133,14 @@ class Device:
         self._first_day = start_ms // DAY_MS
         self._next_report_ms = start_ms + int(rng.integers(1, every_ms)) if every_ms is not None else None
 
-    def step(self, to_ms: int) -> list[tuple[int, Values]]:
+    def advance(self, to_ms: int) -> list[tuple[int, Values]]:
         """Moves on to `to_ms`; gives the reports made on the way, as (at_ms, values), in order."""
         reports: list[tuple[int, Values]] = []
         while self._next_report_ms is not None and self._next_report_ms <= to_ms:
-            self._use(self._next_report_ms, reports)
-            reports.append((self._next_report_ms, self._report(self._next_report_ms)))
+            self._apply_draws(self._next_report_ms, reports)
+            reports.append((self._next_report_ms, self._periodic_report(self._next_report_ms)))
             self._next_report_ms += self._every_ms or 0
-        self._use(to_ms, reports)
+        self._apply_draws(to_ms, reports)
         self.now_ms = to_ms
         return reports
 
@@ -154,54 +154,54 @@ class Device:
 
     def empty_days(self, slot: str) -> float:
         """Days that the slot has been empty, up to now."""
-        of = self.slots[slot]
-        open_ms = 0 if of.empty_since_ms is None else self.now_ms - of.empty_since_ms
-        return (of.empty_ms + open_ms) / DAY_MS
+        state = self.slots[slot]
+        open_ms = 0 if state.empty_since_ms is None else self.now_ms - state.empty_since_ms
+        return (state.empty_ms + open_ms) / DAY_MS
 
     def days_to_empty(self, slot: str, horizon_days: float) -> float:
         """The true days from now until the slot is empty, without refills; `horizon_days` where it is longer."""
-        of = self.slots[slot]
-        if of.level <= 0:
+        state = self.slots[slot]
+        if state.level <= 0:
             return 0.0
         horizon_ms = self.now_ms + int(horizon_days * DAY_MS)
-        used = of.draws.used_at(self.now_ms)
-        when = of.draws.when_used(used + of.level * (1.0 - EMPTY), horizon_ms)
+        used = state.draws.cumulative_use_at(self.now_ms)
+        when = state.draws.time_of_cumulative_use(used + state.level * (1.0 - EMPTY_SHARE), horizon_ms)
         return horizon_days if when is None else (when - self.now_ms) / DAY_MS
 
-    def _use(self, to_ms: int, reports: list[tuple[int, Values]]) -> None:
+    def _apply_draws(self, to_ms: int, reports: list[tuple[int, Values]]) -> None:
         """Takes every draw up to `to_ms`; where uses are reported, all draws of one moment make one report."""
-        said: dict[int, Values] = {}
+        reports_by_time: dict[int, Values] = {}
         for slot in self.slots.values():
-            end = slot.draws.upto(to_ms)
-            for place in range(slot.taken, end):
+            end = slot.draws.count_until(to_ms)
+            for place in range(slot.draws_applied, end):
                 at_ms = slot.draws.at_ms[place]
-                if slot.take(at_ms, slot.draws.amount[place]) > 0 and self._at_use:
-                    said.setdefault(at_ms, {}).update(self._used(slot))
-            slot.taken = end
-        reports.extend(sorted(said.items()))
+                if slot.withdraw(at_ms, slot.draws.amount[place]) > 0 and self._at_use:
+                    reports_by_time.setdefault(at_ms, {}).update(self._usage_values(slot))
+            slot.draws_applied = end
+        reports.extend(sorted(reports_by_time.items()))
 
-    def _used(self, slot: PhysicalSlot) -> Values:
-        if slot.sensor.sensing is Sensing.TOTAL:
+    def _usage_values(self, slot: SimulatedSlot) -> Values:
+        if slot.sensor.sensing is SensingMode.TOTAL:
             return {f"{slot.name}_total": round(slot.counter, 6)}
         used, slot.since_report = slot.since_report, 0.0
         return {f"{slot.name}_used": round(used, 6)}
 
-    def _report(self, at_ms: int) -> Values:
+    def _periodic_report(self, at_ms: int) -> Values:
         values: Values = {}
         day = (at_ms // DAY_MS - self._first_day) % len(self._temperature) if self._temperature is not None else 0
-        temperature = float(self._temperature[day]) if self._temperature is not None else _SENSOR_DRIFT_FROM_C
+        temperature = float(self._temperature[day]) if self._temperature is not None else _DRIFT_REFERENCE_C
         for slot in self.slots.values():
-            if slot.sensor.sensing is Sensing.LEVEL:
+            if slot.sensor.sensing is SensingMode.LEVEL:
                 values[slot.name] = self._sensed(slot, temperature)
             else:
-                values |= self._used(slot)
+                values |= self._usage_values(slot)
         if self._temperature is not None:
             values["temperature"] = round(temperature, 1)
         return values
 
-    def _sensed(self, slot: PhysicalSlot, temperature: float) -> float:
+    def _sensed(self, slot: SimulatedSlot, temperature: float) -> float:
         sensor = slot.sensor
-        value = min(slot.level, slot.capacity) + sensor.drift_per_c * (temperature - _SENSOR_DRIFT_FROM_C)
+        value = min(slot.level, slot.capacity) + sensor.drift_per_c * (temperature - _DRIFT_REFERENCE_C)
         if sensor.noise:
             value += sensor.noise * float(self._rng.standard_normal())
         if sensor.step:
@@ -209,6 +209,6 @@ class Device:
         return round(min(max(value, 0.0), slot.capacity), 3)
 
 
-def telemetry(at_ms: int, seq: int, boot: int, values: Mapping[str, float]) -> dict[str, Any]:
+def telemetry_payload(at_ms: int, seq: int, boot: int, values: Mapping[str, float]) -> dict[str, Any]:
     """The canonical payload of one report."""
-    return {"at": seconds(at_ms), "seq": seq, "boot": boot, "values": dict(values)}
+    return {"at": epoch_seconds(at_ms), "seq": seq, "boot": boot, "values": dict(values)}

@@ -11,7 +11,7 @@ from bisect import bisect_right
 import numpy as np
 from numpy.typing import NDArray
 
-from simulators.physics.demand import Kind, daily_use
+from simulators.physics.demand import DemandKind, daily_use
 from star.times import DAY_MS
 
 Float64 = NDArray[np.float64]
@@ -26,13 +26,13 @@ BURNER_HOURS = np.array([4, 3, 3, 3, 4, 7, 9, 8, 6, 5, 4, 4, 4, 4, 4, 4, 5, 6, 7
 """How a burner's work spreads over the day."""
 
 
-class Draws:
+class DrawStream:
     """What is taken out, as (at_ms, amount) in order of time from `start_ms` on."""
 
     def __init__(
         self,
         rng: np.random.Generator,
-        kind: Kind,
+        kind: DemandKind,
         rate_per_day: float,
         start_ms: int,
         *,
@@ -53,27 +53,27 @@ class Draws:
         self._first_day = start_ms // DAY_MS
         self._start_ms = start_ms
         self._days = 0
-        self._owed = float(rng.random())
+        self._deficit = float(rng.random())
         self.at_ms: list[int] = []
         self.amount: list[float] = []
-        self.used: list[float] = []  # running sum up to and including each draw
+        self.cumulative_use: list[float] = []  # running sum up to and including each draw
 
-    def upto(self, to_ms: int) -> int:
+    def count_until(self, to_ms: int) -> int:
         """The number of draws at or before `to_ms`, made if need be."""
         while (self._first_day + self._days) * DAY_MS <= to_ms:
             self._extend()
         return bisect_right(self.at_ms, to_ms)
 
-    def used_at(self, to_ms: int) -> float:
+    def cumulative_use_at(self, to_ms: int) -> float:
         """All that was asked for at or before `to_ms`."""
-        count = self.upto(to_ms)
-        return self.used[count - 1] if count else 0.0
+        count = self.count_until(to_ms)
+        return self.cumulative_use[count - 1] if count else 0.0
 
-    def when_used(self, total: float, horizon_ms: int) -> int | None:
+    def time_of_cumulative_use(self, total: float, horizon_ms: int) -> int | None:
         """The moment at which the running sum passes `total`; None where that lies beyond `horizon_ms`."""
-        self.upto(horizon_ms)
-        place = bisect_right(self.used, total)
-        if place == len(self.used) or self.at_ms[place] > horizon_ms:
+        self.count_until(horizon_ms)
+        place = bisect_right(self.cumulative_use, total)
+        if place == len(self.cumulative_use) or self.at_ms[place] > horizon_ms:
             return None
         return self.at_ms[place]
 
@@ -84,10 +84,10 @@ class Draws:
         at_ms = (day * DAY_MS + moments * DAY_MS).astype(np.int64)
         later = at_ms > self._start_ms
         at_ms, amounts = at_ms[later], amounts[later]
-        before = self.used[-1] if self.used else 0.0
+        before = self.cumulative_use[-1] if self.cumulative_use else 0.0
         self.at_ms.extend(at_ms.tolist())
         self.amount.extend(amounts.tolist())
-        self.used.extend((before + np.cumsum(amounts)).tolist())
+        self.cumulative_use.extend((before + np.cumsum(amounts)).tolist())
         self._days += SPAN_DAYS
 
     def _weather(self) -> Float64 | None:
@@ -107,10 +107,10 @@ class Draws:
 
     def _counted(self, daily: Float64, unit: float) -> tuple[Float64, Float64]:
         """Moments and amounts of whole units; what is less than a unit is owed to the days that follow."""
-        wanted = self._owed + np.cumsum(daily / unit)
+        wanted = self._deficit + np.cumsum(daily / unit)
         whole = np.floor(wanted)
         counts = np.diff(whole, prepend=0.0).astype(np.int64)
-        self._owed = float(wanted[-1] - whole[-1])
+        self._deficit = float(wanted[-1] - whole[-1])
         day = np.repeat(np.arange(SPAN_DAYS), counts)
         hour = self._rng.choice(24, day.size, p=self._hours)
         moments = np.sort(day + (hour + self._rng.random(day.size)) / 24.0)

@@ -19,10 +19,10 @@ def daily_temperature_c(
     day = first_day + np.arange(days)
     season = -swing_c * np.cos(2.0 * np.pi * (day - _COLDEST_DAY) / YEAR_DAYS)
     climate = mean_c + rng.normal(0.0, 1.5, (places, 1)) + rng.uniform(0.8, 1.2, (places, 1)) * season
-    return np.asarray(climate + persistent(rng, places, days, 3.0, _PERSISTENCE))
+    return np.asarray(climate + ar1_process(rng, places, days, 3.0, _PERSISTENCE))
 
 
-def persistent(rng: np.random.Generator, rows: int, days: int, spread: float, persistence: float) -> Float64:
+def ar1_process(rng: np.random.Generator, rows: int, days: int, spread: float, persistence: float) -> Float64:
     """(rows, days) of a normal process with mean 0 and standard deviation `spread`, correlated by `persistence` a day."""
     shocks = rng.normal(0.0, spread * np.sqrt(1.0 - persistence**2), (days, rows))
     out = np.empty((days, rows))

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from config.catalogue import Catalogue, resolve_catalogue
 from config.fleet import Customer, Device, Experience, Fleet, Slot, Supplier
 from config.profile_file import load_profiles
-from config.resolve import Catalogue, resolve
-from models.runtime import load_scorer
-from reactor.store.memory import MemoryNames
+from models.onnx_scorer import load_scorer
+from reactor.store.memory import MemoryMetricRegistry
 from star.records import Tick
 from star.sense import NO_BOOT, NO_SEQ, Readings
-from starloop.bench.figures import Figure
+from starloop.bench.measurements import Measurement
 from stream.analysis import Analysis
 
 Float64 = NDArray[np.float64]
@@ -34,7 +34,7 @@ _DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class DetectorLoad:
     """items report a level every `every_s` seconds, in turn. warm_up: readings before those that are measured."""
 
     name: str
@@ -43,43 +43,45 @@ class Load:
     warm_up: int
 
 
-QUARTERS = Load(name="a level each 15 minutes", items=2_000, every_s=900.0, warm_up=400_000)
-SECONDS = Load(name="a level each 2 seconds", items=20_000, every_s=2.0, warm_up=400_000)
+EVERY_15_MIN = DetectorLoad(name="a level each 15 minutes", items=2_000, every_s=900.0, warm_up=400_000)
+EVERY_2_S = DetectorLoad(name="a level each 2 seconds", items=20_000, every_s=2.0, warm_up=400_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """Microseconds of CPU a reading: to take it in, and for the looks of the ticks; looks: of items, a reading."""
 
-    take_us: float
-    look_us: float
-    looks: float
+    ingest_us: float
+    evaluation_us: float
+    evaluations: float
 
 
-def run(readings: int, runs: int) -> list[Figure]:
+def run(readings: int, runs: int) -> list[Measurement]:
     """The figures of both loads, each run in a process of its own."""
     figures = []
-    for load in (QUARTERS, SECONDS):
+    for load in (EVERY_15_MIN, EVERY_2_S):
         costs = []
         for number in range(runs):
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
                 costs.append(process.submit(measure, load, readings, number).result())
         figures += [
-            Figure(
+            Measurement(
                 name=f"detector, {load.name}, in all",
                 unit="µs/reading",
-                runs=tuple(one.take_us + one.look_us for one in costs),
+                runs=tuple(one.ingest_us + one.evaluation_us for one in costs),
             ),
-            Figure(name="  readings taken in", unit="µs/reading", runs=tuple(one.take_us for one in costs)),
-            Figure(name="  looks, model included", unit="µs/reading", runs=tuple(one.look_us for one in costs)),
-            Figure(name="  looks at items", unit="1/reading", runs=tuple(one.looks for one in costs)),
+            Measurement(name="  readings taken in", unit="µs/reading", runs=tuple(one.ingest_us for one in costs)),
+            Measurement(
+                name="  looks, model included", unit="µs/reading", runs=tuple(one.evaluation_us for one in costs)
+            ),
+            Measurement(name="  looks at items", unit="1/reading", runs=tuple(one.evaluations for one in costs)),
         ]
     return figures
 
 
-def measure(load: Load, readings: int, seed: int) -> Cost:
+def measure(load: DetectorLoad, readings: int, seed: int) -> Cost:
     """One run: so many readings after the warm-up."""
-    catalogue, names = _catalogue(load.items), MemoryNames()
+    catalogue, names = _catalogue(load.items), MemoryMetricRegistry()
     analysis = Analysis(catalogue, names, load_scorer("run-out"))
     metrics = np.array([names.number(f"tank-{item}/oil") for item in range(load.items)], dtype=np.int32)
     tanks = _Tanks(load, seed)
@@ -88,22 +90,22 @@ def measure(load: Load, readings: int, seed: int) -> Cost:
     while taken < load.warm_up + readings:
         batch, at_ms = tanks.batch(metrics)
         begun_s = time.process_time()
-        analysis.take(offset + 1, batch)
+        analysis.ingest(offset + 1, batch)
         took_s = time.process_time()
-        analysis.take(offset + 2, Tick(at_ms=at_ms))
+        analysis.ingest(offset + 2, Tick(at_ms=at_ms))
         offset += 2
         if taken >= load.warm_up:
             take_s += took_s - begun_s
             look_s += time.process_time() - took_s
-            looks += 0 if analysis.run_out.last is None else analysis.run_out.last.rows.size
+            looks += 0 if analysis.run_out.last_forecasts is None else analysis.run_out.last_forecasts.rows.size
         taken += BATCH
-    return Cost(take_us=take_s / readings * 1e6, look_us=look_s / readings * 1e6, looks=looks / readings)
+    return Cost(ingest_us=take_s / readings * 1e6, evaluation_us=look_s / readings * 1e6, evaluations=looks / readings)
 
 
 class _Tanks:
     """Tanks that last two to six weeks from pack to pack, read with a little noise, filled when they are low."""
 
-    def __init__(self, load: Load, seed: int) -> None:
+    def __init__(self, load: DetectorLoad, seed: int) -> None:
         self._load = load
         self._rng = np.random.default_rng(seed)
         self._rate: Float64 = PACK / self._rng.uniform(14.0, 42.0, load.items)
@@ -136,4 +138,4 @@ def _catalogue(items: int) -> Catalogue:
     customer = Customer(id="c", experience=Experience.AUTO, consents=("replenishment",))
     devices = tuple(Device(id=f"tank-{n}", customer="c", profile="level-tank", slots=slots) for n in range(items))
     acme = Supplier(id="acme", lead_time_days=(2.0, 5.0), price=100.0)
-    return resolve(Fleet(customers=(customer,), devices=devices, suppliers=(acme,)), load_profiles())
+    return resolve_catalogue(Fleet(customers=(customer,), devices=devices, suppliers=(acme,)), load_profiles())

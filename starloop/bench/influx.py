@@ -20,30 +20,30 @@ from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.rest import ApiException
 from urllib3.exceptions import HTTPError
 
+from config.catalogue import resolve_catalogue
 from config.profile_file import load_profiles
-from config.profiles import RawReadings
-from config.resolve import resolve
+from config.profile_schema import RawReadingsMode
 from simulators.load import SLOT, device_name, load_fleet
 from star.errors import StarloopError
 from star.records import encode
 from star.sense import NO_BOOT, NO_SEQ, Readings
-from starloop.bench.figures import Figure
-from stream.sinks.influx import TOPICS, InfluxSink
+from starloop.bench.measurements import Measurement
+from stream.sinks.influx_sink import TOPICS, InfluxSink
 from stream.sinks.options import GROUP, InfluxOptions
 from stream.topics import INPUT, topic_specs
-from stream.transports.embedded_client import EmbeddedClient
-from stream.transports.log import SqliteLog
+from stream.transports.embedded_log.client import EmbeddedClient
+from stream.transports.embedded_log.sqlite_log import SqliteLog
 
 DEVICES = 2_000
 READINGS_A_RECORD = 1_000
 STEP_MS = 60_000
 FIRST_MS = 1_764_000_000_000
 RUN_S_MAX = 600.0
-_LOOK_S = 0.05
+_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class SinkRun:
     """One run: points that InfluxDB took, seconds from the first look at the log to its commit, and the sink's own CPU."""
 
     points: int
@@ -61,20 +61,20 @@ class _Names:
         return f"{device_name(number)}/{SLOT}"
 
 
-def run(folder: Path, options: InfluxOptions, readings: int, runs: int) -> list[Figure]:
+def run(folder: Path, options: InfluxOptions, readings: int, runs: int) -> list[Measurement]:
     """The figures of `runs` runs. Raises StarloopError where the server does not take what is written."""
-    done: list[Run] = []
+    done: list[SinkRun] = []
     spawning = multiprocessing.get_context("spawn")
     for number in range(runs):
         with (
             _bucket(options, f"starloop-bench-{time.time_ns()}") as bucket,
             ProcessPoolExecutor(1, mp_context=spawning) as process,
         ):
-            mine = replace(options, bucket=bucket, readings=RawReadings.ALL)
-            done.append(process.submit(_one, folder / str(number), mine, readings).result())
+            mine = replace(options, bucket=bucket, readings=RawReadingsMode.ALL)
+            done.append(process.submit(_run_once, folder / str(number), mine, readings).result())
     return [
-        Figure(name="influx, points a second", unit="1/s", runs=tuple(one.points / one.wall_s for one in done)),
-        Figure(
+        Measurement(name="influx, points a second", unit="1/s", runs=tuple(one.points / one.wall_s for one in done)),
+        Measurement(
             name="influx, points a CPU-second of the sink",
             unit="1/s",
             runs=tuple(one.points / one.cpu_s for one in done),
@@ -97,18 +97,18 @@ def _bucket(options: InfluxOptions, name: str) -> Iterator[str]:
             buckets.delete_bucket(made)
 
 
-def _one(folder: Path, options: InfluxOptions, readings: int) -> Run:
+def _run_once(folder: Path, options: InfluxOptions, readings: int) -> SinkRun:
     folder.mkdir(parents=True)
     with SqliteLog(folder / "log.db") as log:
         client = EmbeddedClient(log, topic_specs())
         for first in range(0, readings, READINGS_A_RECORD):
             log.append(INPUT, [encode(_record(first, min(READINGS_A_RECORD, readings - first)))])
-        catalogue = resolve(load_fleet(DEVICES), load_profiles())
+        catalogue = resolve_catalogue(load_fleet(DEVICES), load_profiles())
         sink = InfluxSink(client, options, names=_Names(), catalogue=lambda: catalogue)
         return asyncio.run(_timed(client, sink, readings))
 
 
-async def _timed(client: EmbeddedClient, sink: InfluxSink, readings: int) -> Run:
+async def _timed(client: EmbeddedClient, sink: InfluxSink, readings: int) -> SinkRun:
     await client.start()
     begun_s, cpu_s = time.perf_counter(), time.process_time()
     task = asyncio.create_task(sink.run())
@@ -117,7 +117,7 @@ async def _timed(client: EmbeddedClient, sink: InfluxSink, readings: int) -> Run
             while not task.done() and any((await client.lag(GROUP, TOPICS)).values()):
                 if sink.status().reachable is False:
                     raise StarloopError(f"the server does not take points: {sink.status().last_error}")
-                await asyncio.sleep(_LOOK_S)
+                await asyncio.sleep(_POLL_S)
         wall_s, cpu_s = time.perf_counter() - begun_s, time.process_time() - cpu_s
     finally:
         task.cancel()
@@ -125,7 +125,7 @@ async def _timed(client: EmbeddedClient, sink: InfluxSink, readings: int) -> Run
     points = sink.status().written_points
     if points != readings:
         raise StarloopError(f"{points} of {readings} points were written: {sink.status().last_error}")
-    return Run(points=points, wall_s=wall_s, cpu_s=cpu_s)
+    return SinkRun(points=points, wall_s=wall_s, cpu_s=cpu_s)
 
 
 def _record(first: int, count: int) -> Readings:

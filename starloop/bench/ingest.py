@@ -20,17 +20,17 @@ from pathlib import Path
 
 import numpy as np
 
+from runtime.data_dir import LOG_FILE, SERVICE_FILE
 from simulators.load import load_fleet
 from star.analyse import Facts
 from star.errors import StarloopError
 from star.records import decode
 from star.sense import Readings
-from starloop.bench.figures import Figure
-from starloop.commands.simulate import fleet_text
-from starloop.data_dir import LOG, SERVICE
+from starloop.bench.measurements import Measurement
+from starloop.commands.service.simulate import fleet_toml
+from stream.partition.partition_processor import facts_end_in_log
 from stream.topics import FACTS, INPUT
-from stream.transports.log import LogRecord, SqliteLog
-from stream.worker import facts_end_of
+from stream.transports.embedded_log.sqlite_log import LogRecord, SqliteLog
 
 WARM_UP_ROUNDS = 10
 """Readings of each device before those that count: every item has been seen, and its first look is behind it."""
@@ -43,7 +43,7 @@ _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class MqttLoad:
     """What is sent. rate_per_s None: as fast as it is taken."""
 
     messages: int
@@ -54,43 +54,51 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class IngestRun:
     """One run. cpu_s: of the service. latency_ms: one for each reading, from its arrival to the facts behind it."""
 
-    taken: int
+    readings: int
     wall_s: float
     cpu_s: float
     latency_ms: tuple[float, float]
 
 
-def run(folder: Path, load: Load, runs: int, name: str) -> list[Figure]:
+def run(folder: Path, load: MqttLoad, runs: int, name: str) -> list[Measurement]:
     """The figures of `runs` runs, each with a fresh service."""
-    done = [_one(folder / f"{name}-{number}", load) for number in range(runs)]
-    lost = [load.messages - one.taken for one in done]
+    done = [_run_once(folder / f"{name}-{number}", load) for number in range(runs)]
+    lost = [load.messages - one.readings for one in done]
     if any(lost):
         raise StarloopError(f"{name}: the service took fewer readings than were sent, by run: {lost}")
     return [
-        Figure(name=f"{name}, readings a second", unit="1/s", runs=tuple(one.taken / one.wall_s for one in done)),
-        Figure(name=f"{name}, readings a CPU-second", unit="1/s", runs=tuple(one.taken / one.cpu_s for one in done)),
-        Figure(name=f"{name}, arrival to decision, median", unit="ms", runs=tuple(one.latency_ms[0] for one in done)),
-        Figure(name=f"{name}, arrival to decision, 99 %", unit="ms", runs=tuple(one.latency_ms[1] for one in done)),
+        Measurement(
+            name=f"{name}, readings a second", unit="1/s", runs=tuple(one.readings / one.wall_s for one in done)
+        ),
+        Measurement(
+            name=f"{name}, readings a CPU-second", unit="1/s", runs=tuple(one.readings / one.cpu_s for one in done)
+        ),
+        Measurement(
+            name=f"{name}, arrival to decision, median", unit="ms", runs=tuple(one.latency_ms[0] for one in done)
+        ),
+        Measurement(
+            name=f"{name}, arrival to decision, 99 %", unit="ms", runs=tuple(one.latency_ms[1] for one in done)
+        ),
     ]
 
 
-def _one(folder: Path, load: Load) -> Run:
+def _run_once(folder: Path, load: MqttLoad) -> IngestRun:
     folder.mkdir(parents=True)
     fleet = folder / "fleet.toml"
-    fleet.write_text(fleet_text(load_fleet(load.devices)))
+    fleet.write_text(fleet_toml(load_fleet(load.devices)))
     warm_up = replace(load, messages=WARM_UP_ROUNDS * load.devices, rate_per_s=None)
-    with _service(folder, fleet) as (process, port), SqliteLog(folder / "data" / LOG, read_only=True) as log:
+    with _service(folder, fleet) as (process, port), SqliteLog(folder / "data" / LOG_FILE, read_only=True) as log:
         _send(warm_up, port, 0)
-        _drained(log, 0, warm_up.messages)
+        _wait_drained(log, 0, warm_up.messages)
         cpu_before, begin = _cpu_s(process.pid), log.end(INPUT)
         _send(load, port, WARM_UP_ROUNDS)
-        _drained(log, begin, load.messages)
+        _wait_drained(log, begin, load.messages)
         cpu_s = _cpu_s(process.pid) - cpu_before
         taken, wall_s, latency_ms = _latencies(log, begin)
-    return Run(taken=taken, wall_s=wall_s, cpu_s=cpu_s, latency_ms=latency_ms)
+    return IngestRun(readings=taken, wall_s=wall_s, cpu_s=cpu_s, latency_ms=latency_ms)
 
 
 @contextmanager
@@ -101,17 +109,17 @@ def _service(folder: Path, fleet: Path) -> Iterator[tuple[subprocess.Popen[bytes
         process = subprocess.Popen([*command, "--mqtt-port", "0", "--http-port", "0"], stdout=log, stderr=log)
     try:
         until_s = time.monotonic() + START_S_MAX
-        while not (data / SERVICE).exists():
+        while not (data / SERVICE_FILE).exists():
             if process.poll() is not None or time.monotonic() > until_s:
                 raise StarloopError(f"the service did not start: {(folder / 'log').read_text()[-500:]}")
             time.sleep(0.05)
-        yield process, json.loads((data / SERVICE).read_text())["mqtt_port"]
+        yield process, json.loads((data / SERVICE_FILE).read_text())["mqtt_port"]
     finally:
         process.terminate()
         process.wait(timeout=40)
 
 
-def _send(load: Load, port: int, rounds_before: int) -> None:
+def _send(load: MqttLoad, port: int, rounds_before: int) -> None:
     arguments = ["--port", port, "--messages", load.messages, "--devices", load.devices, "--qos", load.qos]
     arguments += ["--connections", load.connections, "--step", STEP_S]
     arguments += ["--at", _FIRST_S + rounds_before * STEP_S]
@@ -122,14 +130,14 @@ def _send(load: Load, port: int, rounds_before: int) -> None:
     )
 
 
-def _drained(log: SqliteLog, begin: int, readings: int) -> None:
+def _wait_drained(log: SqliteLog, begin: int, readings: int) -> None:
     """Waits until the input holds so many readings from `begin` on, and the facts are behind them all."""
     until_s, taken, place = time.monotonic() + DRAIN_S_MAX, 0, begin
     while time.monotonic() < until_s:
         for record in _records(log, INPUT, place):
             taken += _count(record)
             place = record.offset + 1
-        if taken >= readings and facts_end_of(log) >= place:
+        if taken >= readings and facts_end_in_log(log) >= place:
             return
         time.sleep(0.2)
     raise StarloopError(f"the analysis did not catch up with the input: {taken} of {readings} readings are there")

@@ -23,18 +23,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from config.settings import Settings
 from star.errors import InputError, StarloopError
-from stream.transports.kafka_options import kafka_options
+from stream.transports.kafka_log.options import kafka_options
 
 READY_S_MAX = 120.0
 STOP_S_MAX = 40.0
-LOOK_S = 0.02
+POLL_S = 0.02
 """Between looks at a process or at the log."""
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _log = structlog.get_logger("bench")
 
 
 @dataclass(slots=True, kw_only=True)
-class Worker:
+class WorkerProcess:
     """A role's process. started_s: by the monotonic clock."""
 
     process: asyncio.subprocess.Process
@@ -51,7 +51,7 @@ class Worker:
         """kill -9."""
         self.process.send_signal(signal.SIGKILL)
 
-    def check(self) -> None:
+    def raise_if_ended(self) -> None:
         """Raises StarloopError where the process has ended."""
         if self.process.returncode is not None:
             raise StarloopError(f"a worker ended, status {self.process.returncode}: {self.log.read_text()[-500:]}")
@@ -74,9 +74,9 @@ class Installation:
     folder: Path
     settings: Settings
     variables: dict[str, str] = field(default_factory=dict)
-    workers: list[Worker] = field(default_factory=list)
+    workers: list[WorkerProcess] = field(default_factory=list)
 
-    async def run(self, role: str) -> Worker:
+    async def run(self, role: str) -> WorkerProcess:
         """Starts a role; returns when it says that it is ready."""
         name = f"{role}-{len(self.workers)}"
         log = self.folder / f"{name}.log"
@@ -87,7 +87,7 @@ class Installation:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=said,
             )
-        worker = Worker(process=process, log=log, started_s=time.monotonic())
+        worker = WorkerProcess(process=process, log=log, started_s=time.monotonic())
         self.workers.append(worker)
         assert process.stdout is not None
         try:
@@ -102,7 +102,7 @@ class Installation:
 
 
 @asynccontextmanager
-async def installed(folder: Path, settings: Settings, **variables: str) -> AsyncIterator[Installation]:
+async def temporary_installation(folder: Path, settings: Settings, **variables: str) -> AsyncIterator[Installation]:
     """An installation while the block runs. Raises InputError where the settings name no Kafka or no PostgreSQL, StarloopError
     where one of them does not let us."""
     if settings.log == "embedded" or not settings.store.startswith("postgresql"):
@@ -133,11 +133,11 @@ async def installed(folder: Path, settings: Settings, **variables: str) -> Async
     finally:
         for worker in found.workers:
             await worker.stop()
-        await _forgotten(mine)
+        await _delete_topics(mine)
         _administer(settings.store, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-async def _forgotten(settings: Settings) -> None:
+async def _delete_topics(settings: Settings) -> None:
     """Deletes the topics."""
     async with kafka_options(settings).admin() as admin:
         topics = [name for name in await admin.list_topics() if name.startswith(settings.log_prefix)]

@@ -17,17 +17,17 @@ import numpy as np
 import orjson
 
 from config.settings import Settings
+from runtime.clock import WallClock
 from star.errors import StarloopError
 from star.records import decode
 from star.sense import Readings
-from starloop.bench.figures import Figure
-from starloop.bench.installation import LOOK_S, Worker, installed
-from starloop.bench.kafka_load import Tanks, fill, loading
-from starloop.bench.replay import fleet_of
-from starloop.clock import WallClock
-from starloop.roles.base import Base, opened
+from starloop.bench.installation import POLL_S, WorkerProcess, temporary_installation
+from starloop.bench.kafka_load import TankReadings, run_load, write_history
+from starloop.bench.measurements import Measurement
+from starloop.bench.replay import fleet_toml
+from starloop.roles.context import RoleContext, open_context
 from stream.topics import FACTS, INPUT
-from stream.transports.client import Fetched
+from stream.transports.log_client import FetchedRecord
 
 CATCH_UP_S_MAX = 600.0
 WARM_UP_S = 5.0
@@ -36,7 +36,7 @@ DRAIN_S_MAX = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class KafkaLoad:
     """What is offered. rate_per_s: readings a second of event time; in a live run, of the clock."""
 
     devices: int = 20_000
@@ -65,17 +65,21 @@ class Live:
     behind_s: float
 
 
-def run(folder: Path, settings: Settings, load: Load, runs: int) -> list[Figure]:
+def run(folder: Path, settings: Settings, load: KafkaLoad, runs: int) -> list[Measurement]:
     """Catch-up: the figures of `runs` runs, each on topics of its own. Raises StarloopError."""
     done = [asyncio.run(_catch_up(folder / str(number), settings, load)) for number in range(runs)]
     return [
-        Figure(name="kafka, readings a second", unit="1/s", runs=tuple(one.readings / one.wall_s for one in done)),
-        Figure(name="kafka, readings a CPU-second", unit="1/s", runs=tuple(one.readings / one.cpu_s for one in done)),
-        Figure(name="kafka, start of the process to first facts", unit="s", runs=tuple(one.start_s for one in done)),
+        Measurement(name="kafka, readings a second", unit="1/s", runs=tuple(one.readings / one.wall_s for one in done)),
+        Measurement(
+            name="kafka, readings a CPU-second", unit="1/s", runs=tuple(one.readings / one.cpu_s for one in done)
+        ),
+        Measurement(
+            name="kafka, start of the process to first facts", unit="s", runs=tuple(one.start_s for one in done)
+        ),
     ]
 
 
-def run_live(folder: Path, settings: Settings, load: Load, seconds: int, runs: int) -> list[Figure]:
+def run_live(folder: Path, settings: Settings, load: KafkaLoad, seconds: int, runs: int) -> list[Measurement]:
     """Live at a rate: the figures of `runs` runs. Raises StarloopError."""
     name = f"kafka at {load.rate_per_s:,}/s"
     done = [
@@ -83,66 +87,66 @@ def run_live(folder: Path, settings: Settings, load: Load, seconds: int, runs: i
         for number in range(runs)
     ]
     return [
-        Figure(name=f"{name}, taken a second", unit="1/s", runs=tuple(one.readings / one.wall_s for one in done)),
-        Figure(name=f"{name}, CPU-seconds a second", unit="", runs=tuple(one.cpu_s / one.wall_s for one in done)),
-        Figure(name=f"{name}, arrival to facts, median", unit="ms", runs=tuple(one.latency_ms[0] for one in done)),
-        Figure(name=f"{name}, arrival to facts, 99 %", unit="ms", runs=tuple(one.latency_ms[1] for one in done)),
-        Figure(name=f"{name}, behind at the end", unit="s", runs=tuple(one.behind_s for one in done)),
+        Measurement(name=f"{name}, taken a second", unit="1/s", runs=tuple(one.readings / one.wall_s for one in done)),
+        Measurement(name=f"{name}, CPU-seconds a second", unit="", runs=tuple(one.cpu_s / one.wall_s for one in done)),
+        Measurement(name=f"{name}, arrival to facts, median", unit="ms", runs=tuple(one.latency_ms[0] for one in done)),
+        Measurement(name=f"{name}, arrival to facts, 99 %", unit="ms", runs=tuple(one.latency_ms[1] for one in done)),
+        Measurement(name=f"{name}, behind at the end", unit="s", runs=tuple(one.behind_s for one in done)),
     ]
 
 
-async def _catch_up(folder: Path, settings: Settings, load: Load) -> CatchUp:
+async def _catch_up(folder: Path, settings: Settings, load: KafkaLoad) -> CatchUp:
     async with (
-        installed(folder, settings, STARLOOP_TICKS="log") as place,
-        opened(place.settings, WallClock(), "bench", fleet_file(folder, load.devices)) as base,
+        temporary_installation(folder, settings, STARLOOP_TICKS="log") as installation,
+        open_context(installation.settings, WallClock(), "bench", write_fleet_file(folder, load.devices)) as context,
     ):
-        ticks = await fill(base, Tanks(load.devices, base), load.readings, load.rate_per_s)
-        worker = await place.run("stream")
-        first = await _facts(base, worker, 1)
+        ticks = await write_history(context, TankReadings(load.devices, context), load.readings, load.rate_per_s)
+        worker = await installation.run("stream")
+        first = await _wait_for_facts(context, worker, 1)
         cpu_s, begun_s = worker.cpu_s(), time.monotonic()
-        await _facts(base, worker, ticks * base.log.partitions)
+        await _wait_for_facts(context, worker, ticks * context.log.partitions)
         cpu_s, wall_s = worker.cpu_s() - cpu_s, time.monotonic() - begun_s
     # What was handled before the first look is as much as these facts stand for.
-    counted = round(load.readings * (1.0 - first / (ticks * base.log.partitions)))
+    counted = round(load.readings * (1.0 - first / (ticks * context.log.partitions)))
     return CatchUp(readings=counted, wall_s=wall_s, cpu_s=cpu_s, start_s=begun_s - worker.started_s)
 
 
-async def _facts(base: Base, worker: Worker, count: int) -> int:
+async def _wait_for_facts(context: RoleContext, worker: WorkerProcess, count: int) -> int:
     """Waits until the facts of `count` ticks are in the log; how many are."""
     until_s = time.monotonic() + CATCH_UP_S_MAX
-    while (found := sum((await base.log.ends(FACTS)).values())) < count:
-        worker.check()
+    while (found := sum((await context.log.end_offsets(FACTS)).values())) < count:
+        worker.raise_if_ended()
         if time.monotonic() > until_s:
             raise StarloopError(f"facts of {found} of {count} ticks came in {CATCH_UP_S_MAX:g} s")
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(POLL_S)
     return found
 
 
-async def _live(folder: Path, settings: Settings, load: Load, seconds: int) -> Live:
+async def _live(folder: Path, settings: Settings, load: KafkaLoad, seconds: int) -> Live:
     async with (
-        installed(folder, settings) as place,
-        opened(place.settings, WallClock(), "bench", fleet_file(folder, load.devices)) as base,
+        temporary_installation(folder, settings) as installation,
+        open_context(installation.settings, WallClock(), "bench", write_fleet_file(folder, load.devices)) as context,
     ):
-        Tanks(load.devices, base)
-        worker = await place.run("stream")
-        await _facts(base, worker, base.log.partitions)
-        async with loading(place, load.devices, load.rate_per_s, WARM_UP_S + seconds) as load_process:
-            first_ms = base.clock.now_ms() + round(WARM_UP_S * 1000)
+        TankReadings(load.devices, context)
+        worker = await installation.run("stream")
+        await _wait_for_facts(context, worker, context.log.partitions)
+        async with run_load(installation, load.devices, load.rate_per_s, WARM_UP_S + seconds) as load_process:
+            first_ms = context.clock.now_ms() + round(WARM_UP_S * 1000)
             await asyncio.sleep(WARM_UP_S)
             cpu_s, begun_s = worker.cpu_s(), time.monotonic()
-            await load_process.ended()
+            await load_process.wait()
             cpu_a_second = (worker.cpu_s() - cpu_s) / (time.monotonic() - begun_s)
-        rows = await _drained(base)
+        rows = await _read_when_drained(context)
     readings, wall_s, latency_ms, behind_s = _latencies(rows, first_ms)
     return Live(readings=readings, cpu_s=cpu_a_second * wall_s, wall_s=wall_s, latency_ms=latency_ms, behind_s=behind_s)
 
 
-async def _drained(base: Base) -> list[Fetched]:
+async def _read_when_drained(context: RoleContext) -> list[FetchedRecord]:
     """The whole input and all facts, once the facts are behind the last reading of every partition."""
-    ends = await base.log.ends(INPUT)
-    follower = base.log.follow([INPUT, FACTS])
+    ends = await context.log.end_offsets(INPUT)
+    follower = context.log.subscribe([INPUT, FACTS])
     await follower.start()
-    rows: list[Fetched] = []
+    rows: list[FetchedRecord] = []
     wanted = dict.fromkeys(ends, -1)
     told = dict.fromkeys(ends, -1)
     unread = {partition for partition, end in ends.items() if end}
@@ -167,7 +171,7 @@ async def _drained(base: Base) -> list[Fetched]:
         await follower.close()
 
 
-def _latencies(rows: list[Fetched], first_ms: int) -> tuple[int, float, tuple[float, float], float]:
+def _latencies(rows: list[FetchedRecord], first_ms: int) -> tuple[int, float, tuple[float, float], float]:
     """Of readings that arrived from `first_ms` on: how many, over how many seconds they came, median and 99 % of the time to
     the facts behind them in ms, and the same of the last one in s."""
     facts: dict[int, tuple[list[int], list[int]]] = {}
@@ -195,8 +199,8 @@ def _latencies(rows: list[Fetched], first_ms: int) -> tuple[int, float, tuple[fl
     return all_ms.size, float(span_s), (float(p50_ms), float(p99_ms)), (last[1] - last[0]) / 1000
 
 
-def fleet_file(folder: Path, devices: int) -> Path:
+def write_fleet_file(folder: Path, devices: int) -> Path:
     """A fleet of so many tanks, each of a customer of its own."""
     file = folder / "fleet.toml"
-    file.write_text(fleet_of(devices))
+    file.write_text(fleet_toml(devices))
     return file

@@ -16,31 +16,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from config.settings import Settings
+from runtime.clock import WallClock
 from star.errors import StarloopError
 from star.records import Record, Tick
 from star.sense import Readings
 from star.times import DAY_MS
 from starloop.bench.installation import Installation
-from starloop.clock import WallClock
-from starloop.roles.base import Base, opened
-from stream.inlet import Sorter
+from starloop.roles.context import RoleContext, open_context
+from stream.partition.partitioner import Partitioner
 
 STEP_MS = 100
 """Between ticks of the history, in each partition: as often as a worker ticks while readings arrive."""
 FIRST_MS = 1_764_000_000_000
 READINGS_A_RECORD_MAX = 2_000
-GATHER_S = 0.003
+BATCH_S = 0.003
 """How long a gate gathers readings before it writes them."""
 
 
-class Tanks:
+class TankReadings:
     """Levels that fall, with a sensor's noise: reading k is of tank k modulo their number. Numbers its metrics at the store."""
 
-    def __init__(self, devices: int, base: Base) -> None:
+    def __init__(self, devices: int, context: RoleContext) -> None:
         self.devices = devices
-        self._base = base
-        self._metric = np.array(base.store.names.add(f"tank-{n}/oil" for n in range(devices)), dtype=np.int32)
-        self._sorter = Sorter(base.log.partitions, base.store.names, lambda: base.fleet.current)
+        self._context = context
+        self._metric = np.array(context.store.names.add(f"tank-{n}/oil" for n in range(devices)), dtype=np.int32)
+        self._partitioner = Partitioner(context.log.partitions, context.store.names, lambda: context.fleet.current)
         number = np.arange(devices)
         self._full = 200.0 + number * 7 % 750
         self._use_per_ms = (2.0 + number % 29) / DAY_MS
@@ -62,10 +62,10 @@ class Tanks:
 
     async def append(self, records: list[Record]) -> None:
         """Into the log; durable on return."""
-        await self._base.log.append(self._sorter.entries(records))
+        await self._context.log.append(self._partitioner.entries(records))
 
 
-async def fill(base: Base, tanks: Tanks, readings: int, rate_per_s: int) -> int:
+async def write_history(context: RoleContext, tanks: TankReadings, readings: int, rate_per_s: int) -> int:
     """Writes a history of so many readings, evenly `rate_per_s` a second of its time; how many ticks each partition has."""
     each = max(1, rate_per_s * STEP_MS // 1000)
     steps = -(-readings // each)
@@ -75,19 +75,21 @@ async def fill(base: Base, tanks: Tanks, readings: int, rate_per_s: int) -> int:
         at_ms = start_ms + np.arange(count, dtype=np.int64) * STEP_MS // each
         batch = tanks.readings(step * each, at_ms, FIRST_MS)
         # A batch is sorted as a whole, so each partition's share of it must fit into a record.
-        pieces = max(1, count // (READINGS_A_RECORD_MAX * base.log.partitions // 2))
+        pieces = max(1, count // (READINGS_A_RECORD_MAX * context.log.partitions // 2))
         places = np.array_split(np.arange(count), pieces)
-        await tanks.append([*(batch.take(rows) for rows in places), Tick(at_ms=start_ms + STEP_MS)])
+        await tanks.append([*(batch.select(rows) for rows in places), Tick(at_ms=start_ms + STEP_MS)])
     return steps
 
 
 @asynccontextmanager
-async def loading(place: Installation, devices: int, rate_per_s: int, seconds: float) -> AsyncIterator[LoadProcess]:
+async def run_load(
+    installation: Installation, devices: int, rate_per_s: int, seconds: float
+) -> AsyncIterator[LoadProcess]:
     """The load as a process of its own, which has begun when the block starts and ends with it. Raises StarloopError."""
     numbers = (str(devices), str(rate_per_s), str(seconds))
-    settings = place.settings.model_dump_json(include={"log", "log_prefix", "store", "partitions"})
+    settings = installation.settings.model_dump_json(include={"log", "log_prefix", "store", "partitions"})
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "starloop.bench.kafka_load", settings, str(place.folder / "load"), *numbers),
+        *(sys.executable, "-m", "starloop.bench.kafka_load", settings, str(installation.folder / "load"), *numbers),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -95,7 +97,7 @@ async def loading(place: Installation, devices: int, rate_per_s: int, seconds: f
     try:
         assert process.stdout is not None
         if not await process.stdout.readline():
-            await load.ended()
+            await load.wait()
         yield load
     finally:
         if process.returncode is None:
@@ -109,7 +111,7 @@ class LoadProcess:
 
     process: asyncio.subprocess.Process
 
-    async def ended(self) -> None:
+    async def wait(self) -> None:
         """Waits until it has written all. Raises StarloopError where it could not."""
         _, said = await self.process.communicate()
         if self.process.returncode != 0:
@@ -118,14 +120,14 @@ class LoadProcess:
 
 async def _load(settings: Settings, devices: int, rate_per_s: int, seconds: float) -> None:
     """At the rate until the time is over: what fell due since the last append goes with the next one."""
-    async with opened(settings, WallClock(), "load") as base:
-        tanks = Tanks(devices, base)
+    async with open_context(settings, WallClock(), "load") as context:
+        tanks = TankReadings(devices, context)
         loop = asyncio.get_running_loop()
         sys.stdout.write("begins\n")
         sys.stdout.flush()
-        begun_s, begun_ms, sent = loop.time(), base.clock.now_ms(), 0
+        begun_s, begun_ms, sent = loop.time(), context.clock.now_ms(), 0
         while loop.time() - begun_s < seconds:
-            await asyncio.sleep(GATHER_S)
+            await asyncio.sleep(BATCH_S)
             due = int((loop.time() - begun_s) * rate_per_s)
             if due <= sent:
                 continue
@@ -138,8 +140,8 @@ async def _load(settings: Settings, devices: int, rate_per_s: int, seconds: floa
 def main(arguments: list[str]) -> None:
     """Settings as JSON, a folder, devices, readings a second, seconds."""
     settings, folder, devices, rate_per_s, seconds = arguments
-    place = Settings.model_validate_json(settings).model_copy(update={"data_dir": Path(folder)})
-    asyncio.run(_load(place, int(devices), int(rate_per_s), float(seconds)))
+    installation = Settings.model_validate_json(settings).model_copy(update={"data_dir": Path(folder)})
+    asyncio.run(_load(installation, int(devices), int(rate_per_s), float(seconds)))
 
 
 if __name__ == "__main__":

@@ -8,20 +8,20 @@ import sys
 import time
 from pathlib import Path
 
-from starloop.bench.figures import Figure
+from starloop.bench.measurements import Measurement
 
 DEVICES = 2_000
 TICK_EVERY_READINGS = 48_000
 _START_S = 1_767_225_600
 
 
-def run(folder: Path, readings: int, runs: int) -> list[Figure]:
+def run(folder: Path, readings: int, runs: int) -> list[Measurement]:
     """Readings a second of `starloop replay`, start of the process included, over `runs` runs.
 
     The load: 2,000 tanks, one level a line each quarter of an hour, a tick every six hours of theirs.
     """
     fleet, lines = folder / "fleet.toml", folder / "readings.jsonl"
-    fleet.write_text(fleet_of(DEVICES))
+    fleet.write_text(fleet_toml(DEVICES))
     _write(lines, readings)
     walls, cpus = [], []
     for _ in range(runs):
@@ -38,12 +38,12 @@ def run(folder: Path, readings: int, runs: int) -> list[Figure]:
         used_s = after.children_user + after.children_system - before.children_user - before.children_system
         cpus.append(readings / used_s)
     return [
-        Figure(name="replay, readings a second", unit="1/s", runs=tuple(walls)),
-        Figure(name="replay, readings a CPU-second", unit="1/s", runs=tuple(cpus)),
+        Measurement(name="replay, readings a second", unit="1/s", runs=tuple(walls)),
+        Measurement(name="replay, readings a CPU-second", unit="1/s", runs=tuple(cpus)),
     ]
 
 
-def fleet_of(devices: int, supplier_days: tuple[float, float] = (2.0, 5.0)) -> str:
+def fleet_toml(devices: int, supplier_days: tuple[float, float] = (2.0, 5.0)) -> str:
     """A fleet file with `devices` tanks of as many customers."""
     head = f'[[suppliers]]\nid = "acme"\nlead_time_days = [{supplier_days[0]}, {supplier_days[1]}]\nprice = 100.0\n'
     return head + "".join(

@@ -8,43 +8,43 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from console.app import create_app, create_console
-from console.server import link, serving
-from console.views import Projection
-from starloop.backend import ServiceBackend
-from starloop.data_dir import CONSOLE
-from starloop.roles.base import Base
-from starloop.roles.door import Door
-from starloop.watching.health import add_metrics, read_token
+from console.read_model import ReadModel
+from console.server import serving, sign_in_link
+from operations.observability.health import add_metrics, read_metrics_token
+from runtime.data_dir import CONSOLE_FILE
+from starloop.console_backend import ServiceBackend
+from starloop.roles.context import RoleContext
+from starloop.roles.ingest_gateway import IngestGateway
 
 
-class ConsolePart:
+class ConsoleRole:
     """The console over a door; `serving` opens it."""
 
-    def __init__(self, base: Base, door: Door) -> None:
-        self._base = base
-        self.projection = Projection(base.folder / CONSOLE)
-        self.console = create_console(ServiceBackend(base, door, self.projection), base.folder)
-        base.fleet.on_change(lambda _: self.console.hub.everything_changed())
+    def __init__(self, context: RoleContext, gateway: IngestGateway) -> None:
+        self._context = context
+        self.projection = ReadModel(context.folder / CONSOLE_FILE)
+        self.console = create_console(ServiceBackend(context, gateway, self.projection), context.folder)
+        context.fleet.on_change(lambda _: self.console.notifier.notify_all())
 
-    def say_changed(self, items: set[str]) -> None:
+    def notify_changed(self, items: set[str]) -> None:
         """Tells the pages which items have news."""
-        known = self._base.fleet.current
+        known = self._context.fleet.current
         found = ((known.slots.get(item) or known.parts.get(item), item) for item in items)
-        self.console.hub.changed((one.customer, item) for one, item in found if one is not None)
+        self.console.notifier.notify_items((one.customer, item) for one, item in found if one is not None)
 
     def app(self) -> FastAPI:
         """The application, with /metrics."""
-        settings = self._base.settings
+        settings = self._context.settings
         app = create_app(self.console, body_bytes_max=settings.payload_bytes_max)
-        add_metrics(app, self._base.meters, read_token(settings.metrics_token_file))
+        add_metrics(app, self._context.meters, read_metrics_token(settings.metrics_token_file))
         return app
 
     @asynccontextmanager
-    async def serving(self, free_ports: bool = False) -> AsyncIterator[tuple[int, str]]:
+    async def serve(self, free_ports: bool = False) -> AsyncIterator[tuple[int, str]]:
         """Serves while the block runs; gives the port and a link that signs its holder in, once."""
-        settings = self._base.settings
-        following = self._base.group.create_task(
-            self.projection.follow(self._base.log, self.say_changed), name="projection"
+        settings = self._context.settings
+        following = self._context.group.create_task(
+            self.projection.follow(self._context.log, self.notify_changed), name="projection"
         )
         try:
             async with serving(
@@ -57,10 +57,10 @@ class ConsolePart:
             ) as port:
                 yield (
                     port,
-                    link(
+                    sign_in_link(
                         settings.http_host,
                         port,
-                        self.console.sessions.new_link(),
+                        self.console.sessions.create_link(),
                         tls=settings.tls_cert is not None,
                         public_url=settings.public_url,
                     ),

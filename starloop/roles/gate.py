@@ -11,59 +11,59 @@ from contextlib import asynccontextmanager
 import structlog
 
 from config.settings import Settings
-from edge.gate.access import Access, load_credentials
-from edge.gate.hub import Hub
-from edge.gate.server import GateServer
-from edge.gate.server import Limits as GateLimits
-from edge.gate.store import SqliteSessions
-from edge.gather import WAITING_MESSAGES_MAX
+from edge.ingest_batcher import WAITING_MESSAGES_MAX
+from edge.mqtt_broker.authorization import Authenticator, load_credentials
+from edge.mqtt_broker.broker import Broker
+from edge.mqtt_broker.server import BrokerServer
+from edge.mqtt_broker.server import Limits as GateLimits
+from edge.mqtt_broker.session_store import SqliteSessionStore
+from operations.observability.logging import edge_event_logger
+from operations.observability.probes import watch_gate
 from star.errors import InputError
-from starloop.logging import saying
-from starloop.roles.announcer import Announcer
-from starloop.roles.base import Base
-from starloop.roles.door import Door
-from starloop.watching.probes import watch_gate
+from starloop.roles.context import RoleContext
+from starloop.roles.ingest_gateway import IngestGateway
+from starloop.roles.reaction_publisher import ReactionPublisher
 
 PORTS_TRIED_MAX = 50
 _log = structlog.get_logger("gate")
-_say = saying("gate")
+_say = edge_event_logger("gate")
 
 
-class Gate:
+class GateRole:
     """The endpoint over a door; `serving` opens it."""
 
-    def __init__(self, base: Base, door: Door) -> None:
-        self._base = base
-        settings = base.settings
-        self.sessions = SqliteSessions(base.folder / "gate.db", _say)
-        hub = Hub(time.time, self.sessions)
+    def __init__(self, context: RoleContext, gateway: IngestGateway) -> None:
+        self._context = context
+        settings = context.settings
+        self.sessions = SqliteSessionStore(context.folder / "gate.db", _say)
+        hub = Broker(time.time, self.sessions)
         hub.restore(*self.sessions.load(time.time()))
-        hub.ingest = door.inlet
-        self.server = GateServer(hub, self._access(), _say, limits_of(settings))
+        hub.ingest = gateway.ingest
+        self.server = BrokerServer(hub, self._access(), _say, broker_limits(settings))
         # Each gate follows the reactions by itself: it knows only the devices that come to it.
-        group = base.group_name("gate" if base.embedded is not None else f"gate-{base.instance}")
-        self.announcer = Announcer(base.log, group, self.publish)
-        base.fleet.on_change(lambda _: self.server.fleet_changed())
+        group = context.group_name("gate" if context.embedded is not None else f"gate-{context.instance}")
+        self.reaction_publisher = ReactionPublisher(context.log, group, self.publish)
+        context.fleet.on_change(lambda _: self.server.reauthorize_all())
         watch_gate(
-            base.meters,
+            context.meters,
             self.server,
-            door.inlet,
-            messages=lambda: door.kept,
-            waiting_bytes=door.inlet.waiting_bytes,
+            gateway.ingest,
+            messages=lambda: gateway.records_written,
+            waiting_bytes=gateway.ingest.waiting_bytes,
             waiting_messages_max=WAITING_MESSAGES_MAX,
         )
-        base.checks["reactions"] = lambda: self.announcer.trouble
+        context.checks["reactions"] = lambda: self.reaction_publisher.last_error
 
     async def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
         """Publishes to the clients of this endpoint; on disk for those with a session when it returns."""
         await self.server.publish(topic, payload, qos=qos, retain=retain)
 
     @asynccontextmanager
-    async def serving(self, free_ports: bool = False) -> AsyncIterator[int]:
+    async def serve(self, free_ports: bool = False) -> AsyncIterator[int]:
         """Listens while the block runs; gives the port."""
         try:
-            port = await listen(self.server, self._base.settings, free_ports)
-            announcing = self._base.group.create_task(self.announcer.run(), name="announcer")
+            port = await listen(self.server, self._context.settings, free_ports)
+            announcing = self._context.group.create_task(self.reaction_publisher.run(), name="announcer")
             try:
                 yield port
             finally:
@@ -72,18 +72,18 @@ class Gate:
             await self.server.stop()
             await self.sessions.close()
 
-    def _access(self) -> Access:
-        path = self._base.settings.mqtt_credentials
+    def _access(self) -> Authenticator:
+        path = self._context.settings.mqtt_credentials
         known = None if path is None else load_credentials(path)
 
         def customer_of(device: str) -> str | None:
-            devices = self._base.fleet.current.devices
+            devices = self._context.fleet.current.devices
             return devices[device].customer if device in devices else None
 
-        return Access(known, customer_of)
+        return Authenticator(known, customer_of)
 
 
-def limits_of(settings: Settings) -> GateLimits:
+def broker_limits(settings: Settings) -> GateLimits:
     """The endpoint's limits that this installation is set to."""
     return GateLimits(
         packet_bytes_max=settings.packet_bytes_max,
@@ -97,7 +97,7 @@ def limits_of(settings: Settings) -> GateLimits:
     )
 
 
-async def listen(gate: GateServer, settings: Settings, free_ports: bool) -> int:
+async def listen(gate: BrokerServer, settings: Settings, free_ports: bool) -> int:
     """Opens the port; gives its number. free_ports: the next free one where it is taken. Raises InputError."""
     context = None
     if settings.tls_cert is not None:

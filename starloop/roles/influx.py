@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-from config.profiles import RawReadings
+from config.profile_schema import RawReadingsMode
+from operations.observability.probes import watch_sink
 from star.errors import InputError
-from starloop.roles.base import Base
-from starloop.watching.probes import watch_sink
-from stream.sinks.influx import InfluxSink
+from starloop.roles.context import RoleContext
+from stream.sinks.influx_sink import InfluxSink
 from stream.sinks.options import InfluxOptions
 
 
-def sink_of(base: Base) -> InfluxSink:
+def build_sink(context: RoleContext) -> InfluxSink:
     """The sink that the settings tell of. Raises InputError where they name no server."""
-    settings = base.settings
+    settings = context.settings
     if settings.influx_url is None:
         raise InputError(
             "STARLOOP_INFLUX_URL is not set: expected the address of InfluxDB, such as http://localhost:8086"
         )
     token = settings.influx_token
     sink = InfluxSink(
-        base.log,
+        context.log,
         InfluxOptions(
             url=settings.influx_url,
             org=settings.influx_org,
             bucket=settings.influx_bucket,
             token="" if token is None else token.get_secret_value(),
             token_file=settings.influx_token_file,
-            readings=None if settings.influx_readings == "profile" else RawReadings(settings.influx_readings),
-            group=base.group_name("influx"),
+            readings=None if settings.influx_readings == "profile" else RawReadingsMode(settings.influx_readings),
+            group=context.group_name("influx"),
         ),
-        names=base.store.names,
-        catalogue=lambda: base.fleet.current,
+        names=context.store.names,
+        catalogue=lambda: context.fleet.current,
     )
-    watch_sink(base.meters, sink)
+    watch_sink(context.meters, sink)
     return sink
 
 
-def why_not(sink: InfluxSink) -> str | None:
+def sink_problem(sink: InfluxSink) -> str | None:
     """Why the sink does not write now."""
     status = sink.status()
     return None if status.reachable is not False else status.last_error or "InfluxDB can't be reached"

@@ -10,78 +10,78 @@ import numpy as np
 import orjson
 import structlog
 
-from models.champion import in_force
-from models.runtime import load_run_out
+from models.champion import champion_dir
+from models.onnx_scorer import load_run_out
+from operations.observability.probes import watch_stream
 from star.errors import StoreDamaged, StoreError
-from starloop.roles.base import Base
-from starloop.watching.probes import watch_stream
+from starloop.roles.context import RoleContext
 from stream.analysis import Analysis
 from stream.app import StreamApp, StreamHooks, StreamOptions, build_app
-from stream.checkpoint import Policy
-from stream.media import EmbeddedMedium, KafkaMedium, Medium
-from stream.partitions import partition_of
-from stream.ticker import Rhythm
-from stream.topics import HONESTY, INPUT
-from stream.transports.client import LogClient
-from stream.transports.kafka_client import KafkaClient
+from stream.log_backend import EmbeddedLogBackend, KafkaLogBackend, LogBackend
+from stream.partition.partition_hash import partition_of
+from stream.partition.ticker import PartitionTickSchedule
+from stream.state.checkpoint import CheckpointPolicy
+from stream.topics import CALIBRATION, INPUT
+from stream.transports.kafka_log.client import KafkaClient
+from stream.transports.log_client import LogClient
 
 NAMES_RETRY_S = 0.5
 _HEAD = struct.Struct("<BI")
 _log = structlog.get_logger("stream")
 
 
-class Stream:
+class StreamRole:
     """The Faust application over the base's log, and what is told of it."""
 
-    def __init__(self, base: Base) -> None:
-        self._base = base
-        self._scorer = load_run_out(in_force("run-out", base.settings.models_dir))
+    def __init__(self, context: RoleContext) -> None:
+        self._context = context
+        self._scorer = load_run_out(champion_dir("run-out", context.settings.models_dir))
         self._oldest_ms: dict[int, int] = {}
         self._checkpoint_s: dict[int, float] = {}
-        settings = base.settings
+        settings = context.settings
         rhythm = None
-        if base.embedded is None and settings.ticks == "service":
-            rhythm = Rhythm(settings.tick_busy_ms / 1000, settings.tick_idle_ms / 1000)
+        if context.embedded is None and settings.ticks == "service":
+            rhythm = PartitionTickSchedule(settings.tick_busy_ms / 1000, settings.tick_idle_ms / 1000)
         self.app: StreamApp = build_app(
-            medium_of(base),
-            base.log,
+            log_backend_of(context),
+            context.log,
             self._analysis,
             StreamOptions(
-                checkpoint=Policy(every_s=settings.checkpoint_s),
-                rhythm=rhythm,
-                clock=base.clock,
+                checkpoint=CheckpointPolicy(every_s=settings.checkpoint_s),
+                tick_schedule=rhythm,
+                clock=context.clock,
             ),
             StreamHooks(
                 ready=self._names_known,
-                wait=self._learn_names,
-                took=self._took,
+                wait=self._refresh_names,
+                record_taken=self._record_arrived,
                 facts_written=self._facts_written,
                 checkpointed=self._checkpointed,
             ),
         )
         watch_stream(
-            base.meters,
-            lag=lambda: base.log.lag(self.app.medium.app_id, [INPUT]),
+            context.meters,
+            lag=lambda: context.log.lag(self.app.backend.app_id, [INPUT]),
             checkpoint_age_s=self._checkpoint_ages,
         )
 
     def _analysis(self, partition: int) -> Analysis:
-        base = self._base
-        partitions = base.log.partitions
+        context = self._context
+        partitions = context.log.partitions
         self._checkpoint_s[partition] = time.monotonic()
         mine = None if partitions == 1 else lambda customer: partition_of(customer, partitions) == partition
-        return Analysis(base.fleet.base, base.store.names, self._scorer, mine=mine)
+        return Analysis(context.fleet.initial, context.store.names, self._scorer, owns_customer=mine)
 
     def _names_known(self, wire: bytes) -> bool:
         """Whether every metric of a record of readings has a name here: another process may have numbered it just now."""
         if wire[:1] != b"R":
             return True
-        return _metrics_end(wire) <= len(self._base.store.names)
+        return _metrics_end(wire) <= len(self._context.store.names)
 
-    async def _learn_names(self, wire: bytes) -> None:
+    async def _refresh_names(self, wire: bytes) -> None:
         while not self._names_known(wire):
             try:
-                await asyncio.to_thread(self._base.store.names.refresh)
+                await asyncio.to_thread(self._context.store.names.refresh)
             except StoreDamaged:
                 raise
             except StoreError as error:
@@ -91,7 +91,7 @@ class Stream:
                 if not self._names_known(wire):
                     await asyncio.sleep(NAMES_RETRY_S)
 
-    def _took(self, partition: int, wire: bytes) -> None:
+    def _record_arrived(self, partition: int, wire: bytes) -> None:
         if wire[:1] == b"R" and len(wire) > 1 + _HEAD.size and partition not in self._oldest_ms:
             self._oldest_ms[partition] = _first_arrival_ms(wire)
 
@@ -99,7 +99,7 @@ class Stream:
         """A tick's facts are in the log."""
         oldest_ms = self._oldest_ms.pop(partition, None)
         if oldest_ms is not None:
-            self._base.meters.decision_seconds.observe(max(0, self._base.clock.now_ms() - oldest_ms) / 1000)
+            self._context.meters.decision_seconds.observe(max(0, self._context.clock.now_ms() - oldest_ms) / 1000)
 
     def _checkpointed(self, partition: int) -> None:
         self._checkpoint_s[partition] = time.monotonic()
@@ -109,23 +109,25 @@ class Stream:
         return {partition: now_s - at_s for partition, at_s in self._checkpoint_s.items()}
 
 
-def medium_of(base: Base) -> Medium:
+def log_backend_of(context: RoleContext) -> LogBackend:
     """The base's log as Faust sees it."""
-    if base.embedded is not None:
-        return EmbeddedMedium(base.embedded)
-    if not isinstance(base.log, KafkaClient):
-        raise TypeError(f"{type(base.log).__name__}: expected the embedded log or Kafka's client")
-    return KafkaMedium(base.log.options, base.log.partitions, base.settings.standbys)
+    if context.embedded is not None:
+        return EmbeddedLogBackend(context.embedded)
+    if not isinstance(context.log, KafkaClient):
+        raise TypeError(f"{type(context.log).__name__}: expected the embedded log or Kafka's client")
+    return KafkaLogBackend(context.log.options, context.log.partitions, context.settings.standbys)
 
 
-async def judged(log: LogClient, base: Base) -> None:
+async def follow_calibration(log: LogClient, context: RoleContext) -> None:
     """Follows what became of forecasts, for the figures of their honesty; until cancelled."""
-    follower = log.follow([HONESTY], start={(HONESTY, p): end for p, end in (await log.ends(HONESTY)).items()})
+    follower = log.subscribe(
+        [CALIBRATION], start_offsets={(CALIBRATION, p): end for p, end in (await log.end_offsets(CALIBRATION)).items()}
+    )
     await follower.start()
     try:
         while True:
             for row in await follower.fetch():
-                base.meters.honesty.judged(one["level"] for one in orjson.loads(row.value))
+                context.meters.calibration.add(one["level"] for one in orjson.loads(row.value))
     finally:
         await follower.close()
 

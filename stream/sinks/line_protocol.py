@@ -37,12 +37,12 @@ def number(value: float | None) -> bytes | None:
     return None if value is None or not math.isfinite(value) else repr(float(value)).encode()
 
 
-def whole(value: int) -> bytes:
+def integer(value: int) -> bytes:
     """A field's value that is an integer."""
     return b"%di" % value
 
 
-def line(measurement: bytes, tagged: bytes, fields: Iterable[Field], at_ms: int) -> bytes | None:
+def line(measurement: bytes, tag_set: bytes, fields: Iterable[Field], at_ms: int) -> bytes | None:
     """A point's line, without its end; None where no field has a value. tagged: from `tags`."""
     given = b",".join(tag(key) + b"=" + value for key, value in fields if value is not None)
-    return b"%b%b %b %d" % (measurement, tagged, given, at_ms) if given else None
+    return b"%b%b %b %d" % (measurement, tag_set, given, at_ms) if given else None

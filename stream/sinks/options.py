@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from config.profiles import RawReadings
+from config.profile_schema import RawReadingsMode
 from star.errors import Unavailable
 
 GROUP = "starloop-influx"
@@ -31,9 +31,9 @@ class InfluxOptions:
     bucket: str = "starloop"
     token: str = field(default="", repr=False)
     token_file: Path | None = None
-    readings: RawReadings | None = None
+    readings: RawReadingsMode | None = None
     group: str = GROUP
-    gather_s: float = 1.0
+    flush_interval_s: float = 1.0
     batch_points: int = 10_000
     batch_bytes_max: int = 4 << 20
     gzip: bool | None = None
@@ -46,7 +46,7 @@ class InfluxOptions:
     refused_max: int = 20
 
     @property
-    def packed(self) -> bool:
+    def compress(self) -> bool:
         """Whether bodies are packed: unless told, not on the way to this very machine, where it only costs time."""
         if self.gzip is not None:
             return self.gzip

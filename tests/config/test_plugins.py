@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from config.fleet_file import load_catalogue
-from config.plugins import ADAPTERS, plugins, profile_dirs
+from config.plugins import ADAPTERS_GROUP, load_plugins, profile_dirs
 from config.profile_file import load_profiles
 from star.errors import ConfigError
 
@@ -36,9 +36,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 def test_a_plug_in_brings_an_adapter_and_profiles(installed: Path) -> None:
     """Both are found through entry points, with the distribution's name."""
-    ours = [plugin for plugin in plugins(ADAPTERS) if plugin.name == "zz-salt"]
+    ours = [plugin for plugin in load_plugins(ADAPTERS_GROUP) if plugin.name == "zz-salt"]
     assert [plugin.distribution for plugin in ours] == ["acme-salt"]
-    assert callable(ours[0].thing)
+    assert callable(ours[0].loaded)
     assert load_profiles(*profile_dirs())["salt"].slots["salt"].capacity == 25.0
     fleet = installed.parent / "fleet.toml"
     fleet.write_text("[[customers]]\nid = 'c'\n[[devices]]\nid = 'd'\ncustomer = 'c'\nprofile = 'salt'\n")
@@ -51,6 +51,6 @@ def test_a_plug_in_that_can_t_be_loaded_is_named(installed: Path) -> None:
         "[starloop.adapters]\nzz-salt = acme_salt:gone\n[starloop.profiles]\nsalt = acme_gone\n"
     )
     with pytest.raises(ConfigError, match=r"acme-salt: starloop\.adapters\.zz-salt: can't be loaded"):
-        list(plugins(ADAPTERS))
+        list(load_plugins(ADAPTERS_GROUP))
     with pytest.raises(ConfigError, match=r"acme-salt: starloop\.profiles\.salt: can't be found"):
         profile_dirs()

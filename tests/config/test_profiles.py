@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-import config.profiles
+from config.catalogue import resolve_catalogue
 from config.fleet import Customer, Device, Fleet, Slot
-from config.profile_file import SHIPPED, load_profile, load_profiles
-from config.profiles import RawReadings, Signal
-from config.resolve import resolve
+from config.profile_file import SHIPPED_PROFILES_DIR, load_profile, load_profiles
+from config.profile_schema import RawReadingsMode, SlotSignal
 from star.errors import ConfigError
 
 FOR_HARNESSES = {"level-tank", "usage-counter", "generic-monitor", "turbofan"}
@@ -31,27 +30,21 @@ def test_the_profiles_that_the_contract_names_and_the_everyday_ones_ship() -> No
     """Each is one TOML file, named after it, and reads without a problem."""
     profiles = load_profiles()
     assert profiles.keys() >= FOR_HARNESSES | EVERYDAY
-    assert {path.stem for path in SHIPPED.glob("*.toml")} == profiles.keys()
-
-
-def test_the_module_wins_over_the_folder_of_the_same_name() -> None:
-    """`config.profiles` is the module of models, though config/profiles/ is there; the folder must stay plain data."""
-    assert config.profiles.__file__ == str(SHIPPED) + ".py"
-    assert not (SHIPPED / "__init__.py").exists()
+    assert {path.stem for path in SHIPPED_PROFILES_DIR.glob("*.toml")} == profiles.keys()
 
 
 def test_a_harness_names_its_own_slots() -> None:
     """level-tank and usage-counter take any slot that a device names; the capacity is the device's."""
     profiles = load_profiles()
-    assert profiles["level-tank"].slots["*"].signal is Signal.LEVEL
-    assert profiles["usage-counter"].slots["*"].signal is Signal.USAGE
+    assert profiles["level-tank"].slots["*"].signal is SlotSignal.LEVEL
+    assert profiles["usage-counter"].slots["*"].signal is SlotSignal.USAGE
     devices = (
         Device(
             id="a", customer="c", profile="level-tank", slots={"oil": Slot(capacity=10.0), "gas": Slot(capacity=5.0)}
         ),
         Device(id="b", customer="c", profile="usage-counter", slots={"salt": Slot(capacity=3.0)}),
     )
-    catalogue = resolve(Fleet(customers=(Customer(id="c"),), devices=devices), profiles)
+    catalogue = resolve_catalogue(Fleet(customers=(Customer(id="c"),), devices=devices), profiles)
     assert {key: item.pack for key, item in catalogue.slots.items()} == {"a/oil": 10.0, "a/gas": 5.0, "b/salt": 3.0}
 
 
@@ -71,7 +64,7 @@ def test_everyday_devices_need_no_numbers_from_their_owner() -> None:
     """A coffee machine, tank, filter and printer resolve without a capacity in the fleet file, labels in both languages."""
     profiles = load_profiles()
     devices = tuple(Device(id=name, customer="c", profile=name) for name in sorted(EVERYDAY))
-    catalogue = resolve(Fleet(customers=(Customer(id="c"),), devices=devices), profiles)
+    catalogue = resolve_catalogue(Fleet(customers=(Customer(id="c"),), devices=devices), profiles)
     assert set(catalogue.slots) == {
         "coffee-machine/beans", "heating-oil/oil", "water-filter/filter",
         "printer/black", "printer/cyan", "printer/magenta", "printer/yellow",
@@ -109,7 +102,9 @@ def test_every_mistake_of_every_profile_is_named_at_once(tmp_path: Path) -> None
 
 def test_a_profile_says_which_raw_readings_are_kept(tmp_path: Path) -> None:
     """Samples unless said otherwise; a word or a span that does not fit is named with its line."""
-    assert {(one.readings, one.readings_every_s) for one in load_profiles().values()} == {(RawReadings.SAMPLED, 900.0)}
+    assert {(one.readings, one.readings_every_s) for one in load_profiles().values()} == {
+        (RawReadingsMode.SAMPLED, 900.0)
+    }
     text = 'name = "own"\ndescription = "x"\nreadings = "some"\nreadings_every_s = 0\n[slots.a]\nsignal = "level"\n'
     found = mistakes(text, tmp_path)
     assert [(line, field) for line, field, _ in found] == [(3, "readings"), (4, "readings_every_s")]

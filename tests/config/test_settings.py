@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import Settings, settings_rows, settings_table, unknown_names
+from config.settings import Settings, settings_rows, settings_table, unknown_variables
 from star.errors import ConfigError
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
@@ -63,4 +63,4 @@ def test_a_token_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_operator_is_told_of_variables_that_are_no_settings() -> None:
     """A misspelt variable is found, with what may have been meant."""
     given = {"STARLOOP_MQTT_PROT": "1", "STARLOOP_DATA": "/x", "STARLOOP_HTTP_PORT": "1", "PATH": "/bin"}
-    assert unknown_names(given) == ['STARLOOP_MQTT_PROT (did you mean "STARLOOP_MQTT_PORT"?)']
+    assert unknown_variables(given) == ['STARLOOP_MQTT_PROT (did you mean "STARLOOP_MQTT_PORT"?)']

@@ -13,8 +13,8 @@ from fastapi import FastAPI
 
 from console.access.accounts import hash_password
 from console.app import create_app, create_console
-from console.web import Console
-from tests.console.neighbourhood import Neighbourhood
+from console.page_context import Console
+from tests.support.console.fake_backend import FakeBackend
 
 BASE = "http://console.example"
 PASSWORD = "correct horse"
@@ -31,20 +31,20 @@ def password_hash() -> str:
 def past(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The read model of the neighbourhood, made once and copied for each test."""
     folder = tmp_path_factory.mktemp("past")
-    Neighbourhood(folder, days=30).close()
+    FakeBackend(folder, days=30).close()
     return folder / "console.db"
 
 
 @pytest.fixture
-def world(tmp_path: Path, past: Path) -> Iterator[Neighbourhood]:
+def world(tmp_path: Path, past: Path) -> Iterator[FakeBackend]:
     shutil.copy(past, tmp_path / "console.db")
-    made = Neighbourhood(tmp_path)
+    made = FakeBackend(tmp_path)
     yield made
     made.close()
 
 
 @pytest.fixture
-def console(world: Neighbourhood, tmp_path: Path, password_hash: str) -> Iterator[Console]:
+def console(world: FakeBackend, tmp_path: Path, password_hash: str) -> Iterator[Console]:
     (tmp_path / "users.toml").write_text(
         f"""
 [[users]]
@@ -91,7 +91,7 @@ def signed_in(app: FastAPI, console: Console) -> Callable[[str], httpx.AsyncClie
     """Makes a browser signed in as a user of the users file."""
 
     def made(name: str) -> httpx.AsyncClient:
-        account = console.users.named(name)
+        account = console.users.find(name)
         assert account is not None
         client = browser(app)
         client.cookies.set(console.sessions.cookie, console.sessions.start(account))
@@ -103,7 +103,7 @@ def signed_in(app: FastAPI, console: Console) -> Callable[[str], httpx.AsyncClie
 @pytest.fixture
 async def owner(anyone: httpx.AsyncClient, console: Console) -> httpx.AsyncClient:
     """A browser signed in by a printed link."""
-    answer = await anyone.get(f"/login?token={console.sessions.new_link()}")
+    answer = await anyone.get(f"/login?token={console.sessions.create_link()}")
     assert answer.status_code == 303
     return anyone
 

@@ -12,9 +12,9 @@ import pytest
 from fastapi import FastAPI
 
 from config.fleet import Experience
-from console.web import Console
+from console.page_context import Console
 from tests.console.conftest import BASE, MARIA_TOKEN, OPS_TOKEN
-from tests.console.neighbourhood import Neighbourhood
+from tests.support.console.fake_backend import FakeBackend
 
 
 def caller(app: FastAPI, token: str | None) -> httpx.AsyncClient:
@@ -47,7 +47,7 @@ def is_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     return body
 
 
-async def test_telemetry_is_taken_as_over_mqtt(service: httpx.AsyncClient, world: Neighbourhood) -> None:
+async def test_telemetry_is_taken_as_over_mqtt(service: httpx.AsyncClient, world: FakeBackend) -> None:
     """202 after it is on disk, the payload handed on byte for byte, CBOR too."""
     payload = b'{"at": 1764000000.0, "seq": 17, "boot": 3, "values": {"oil": 812.5}}'
     answer = await service.post("devices/tank-7/telemetry", content=payload)
@@ -55,7 +55,7 @@ async def test_telemetry_is_taken_as_over_mqtt(service: httpx.AsyncClient, world
     cbor = b"\x81\xa2\x00coil\x02\xf9"
     headers = {"Content-Type": "application/senml+cbor"}
     assert (await service.post("devices/tank-7/telemetry", content=cbor, headers=headers)).status_code == 202
-    assert world.said == [("telemetry", ("tank-7", payload)), ("telemetry", ("tank-7", cbor))]
+    assert world.submissions == [("telemetry", ("tank-7", payload)), ("telemetry", ("tank-7", cbor))]
 
 
 @pytest.mark.parametrize(
@@ -77,15 +77,15 @@ async def test_telemetry_is_taken_as_over_mqtt(service: httpx.AsyncClient, world
     ],
 )
 async def test_what_cant_be_taken_is_refused_with_the_exact_reason(
-    service: httpx.AsyncClient, world: Neighbourhood, path: str, body: bytes, status: int, reason: str
+    service: httpx.AsyncClient, world: FakeBackend, path: str, body: bytes, status: int, reason: str
 ) -> None:
     """As problem details; nothing of it is taken."""
     assert reason in is_problem(await service.post(path, content=body), status)["detail"]
-    assert world.said == []
+    assert world.submissions == []
 
 
 async def test_requests_and_outcomes_name_the_item_as_on_the_device(
-    service: httpx.AsyncClient, world: Neighbourhood
+    service: httpx.AsyncClient, world: FakeBackend
 ) -> None:
     """One or several at once; `oil` and `tank-7/oil` are the same item."""
     await service.post("devices/tank-7/requests", json={"id": "r1", "item": "oil", "quantity": 5})
@@ -96,7 +96,7 @@ async def test_requests_and_outcomes_name_the_item_as_on_the_device(
             {"id": "o2", "item": "oil", "result": "refilled"},
         ],
     )
-    assert [said for _, said in world.said] == [
+    assert [said for _, said in world.submissions] == [
         {"id": "r1", "item": "tank-7/oil", "quantity": 5},
         {"id": "o1", "item": "tank-7/oil", "result": "refilled"},
         {"id": "o2", "item": "tank-7/oil", "result": "refilled"},
@@ -104,14 +104,14 @@ async def test_requests_and_outcomes_name_the_item_as_on_the_device(
 
 
 async def test_accepting_takes_the_customers_own_token(
-    app: FastAPI, marias: httpx.AsyncClient, world: Neighbourhood
+    app: FastAPI, marias: httpx.AsyncClient, world: FakeBackend
 ) -> None:
     """An operator's does not spend Maria's money; hers does, and a list with one acceptance in it is refused whole."""
     accepted = {"id": "a", "reaction": "brew-1/beans/4/offer/1", "result": "accepted", "quantity": 100.0}
     async with caller(app, OPS_TOKEN) as ops:
         told = [{"id": "b", "item": "beans", "result": "refilled"}, accepted]
         assert "spends money" in is_problem(await ops.post("devices/brew-1/outcomes", json=told), 403)["detail"]
-    assert world.said == []
+    assert world.submissions == []
     assert (await marias.post("devices/brew-1/outcomes", json=accepted)).status_code == 202
 
 
@@ -171,7 +171,7 @@ async def test_quarantine_is_given_whole_to_operators(service: httpx.AsyncClient
     is_problem(await marias.get("quarantine"), 404)
 
 
-async def test_a_customers_token_opens_their_own_things_only(marias: httpx.AsyncClient, world: Neighbourhood) -> None:
+async def test_a_customers_token_opens_their_own_things_only(marias: httpx.AsyncClient, world: FakeBackend) -> None:
     """Lists are theirs, everything else is not there."""
     assert {row["customer"] for row in (await marias.get("items")).json()["items"]} == {"maria"}
     assert [row["id"] for row in (await marias.get("customers")).json()["customers"]] == ["maria"]
@@ -193,11 +193,11 @@ async def test_a_customers_token_opens_their_own_things_only(marias: httpx.Async
     is_problem(await marias.patch("devices/new-device", json={"profile": "printer"}), 404)
     is_problem(await marias.patch("suppliers/acme", json={"price": 1}), 403)
     is_problem(await marias.patch("devices/tank-7", json={"customer": "tom"}), 403)
-    assert world.said == []
+    assert world.submissions == []
 
 
 async def test_a_patch_changes_what_it_names_and_null_takes_it_back(
-    marias: httpx.AsyncClient, world: Neighbourhood
+    marias: httpx.AsyncClient, world: FakeBackend
 ) -> None:
     """In force when answered; what it does not name stays."""
     answer = await marias.patch("customers/maria", json={"experience": "offer", "budget_per_month": None})
@@ -212,7 +212,7 @@ async def test_a_patch_changes_what_it_names_and_null_takes_it_back(
     assert world.catalogue().devices["tank-7"].slots["oil"].price_max is None
 
 
-async def test_an_operator_adds_devices_and_suppliers(service: httpx.AsyncClient, world: Neighbourhood) -> None:
+async def test_an_operator_adds_devices_and_suppliers(service: httpx.AsyncClient, world: FakeBackend) -> None:
     """An unknown id is a new row; suppliers' secrets are never given back."""
     device = {"customer": "tom", "profile": "printer", "slots": {"black": {"suppliers": ["papers"]}}}
     assert (await service.patch("devices/inkjet-9", json=device)).status_code == 200
@@ -234,7 +234,7 @@ async def test_an_operator_adds_devices_and_suppliers(service: httpx.AsyncClient
     ],
 )
 async def test_a_change_with_a_mistake_names_the_field_and_changes_nothing(
-    service: httpx.AsyncClient, world: Neighbourhood, path: str, patch: dict[str, Any], field: str
+    service: httpx.AsyncClient, world: FakeBackend, path: str, patch: dict[str, Any], field: str
 ) -> None:
     """Also where the mistake is of one table against another (an item that would be allowed more than its customer)."""
     before = world.catalogue()
@@ -249,7 +249,7 @@ async def test_a_patch_that_is_no_patch_is_refused(service: httpx.AsyncClient, b
     is_problem(await service.patch("customers/maria", content=body), status)
 
 
-async def test_errors_outside_the_routes_are_problems_too(service: httpx.AsyncClient, world: Neighbourhood) -> None:
+async def test_errors_outside_the_routes_are_problems_too(service: httpx.AsyncClient, world: FakeBackend) -> None:
     """Unknown paths, wrong methods, wrong parameters, and our own failures without their text."""
     is_problem(await service.get("nothing"), 404)
     is_problem(await service.delete("items"), 405)

@@ -15,11 +15,11 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from console.app import create_app, create_console
-from console.server import link, serving
-from console.web import Console
+from console.page_context import Console
+from console.server import serving, sign_in_link
 from star.times import HOUR_MS
-from tests.console.neighbourhood import Neighbourhood
-from tests.console.street import NOW_MS, forecast_of
+from tests.support.console.fake_backend import FakeBackend
+from tests.support.console.sample_fleet import NOW_MS, forecast_of
 
 CHROMIUM = Path("/usr/bin/chromium")
 PAGES = (
@@ -49,14 +49,14 @@ class Site:
     """A console served in a thread of its own, as its own process would."""
 
     base: str
-    world: Neighbourhood
+    world: FakeBackend
     console: Console
     call: Callable[[Callable[[], None]], None]
 
     def link(self) -> str:
         port = urlsplit(self.base).port
         assert port is not None
-        return link("127.0.0.1", port, self.console.sessions.new_link())
+        return sign_in_link("127.0.0.1", port, self.console.sessions.create_link())
 
 
 @dataclass
@@ -97,7 +97,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     found: list[Site] = []
 
     async def serve() -> None:
-        world = Neighbourhood(tmp_path, days=30)
+        world = FakeBackend(tmp_path, days=30)
         console = create_console(world, tmp_path)
         loop = asyncio.get_running_loop()
 
@@ -154,7 +154,7 @@ def test_a_customer_follows_the_link_and_orders_and_reads_why(site: Site, contex
     expect(page.get_by_role("heading", name="Préférences")).to_be_visible()
     page.get_by_role("link", name="Parc").click()
     expect(page.get_by_role("link", name="Café en grains")).to_be_visible()
-    assert [said["result"] for kind, said in site.world.said if kind == "outcome"] == ["accepted"]
+    assert [said["result"] for kind, said in site.world.submissions if kind == "outcome"] == ["accepted"]
     assert seen.hosts == {urlsplit(site.base).netloc}
     assert seen.complaints == []
 
@@ -171,7 +171,7 @@ def test_everything_works_without_a_script(site: Site, chromium: Browser) -> Non
     page.get_by_role("button", name="Cancel the order").click()
     page.get_by_label("Quantity (cups)").first.fill("50")
     page.get_by_role("button", name="I refilled it").click()
-    assert [said["result"] for _, said in site.world.said] == ["accepted", "cancelled", "refilled"]
+    assert [said["result"] for _, said in site.world.submissions] == ["accepted", "cancelled", "refilled"]
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     context.close()
@@ -186,13 +186,13 @@ def test_an_open_page_shows_a_new_level_by_itself(site: Site, context: BrowserCo
     second.goto(f"{site.base}/items/tank-7/oil")
     for one in (page, second):
         expect(one.locator(".live")).to_have_text("Live")
-    assert len(site.console.hub._streams) == 1
+    assert len(site.console.notifier._streams) == 1
     second.get_by_label("Quantity (litres)").first.fill("12")
 
     def fall() -> None:
         later = forecast_of(site.world.catalogue(), "tank-7/oil", NOW_MS + HOUR_MS, 0.51)
-        site.world.projection.take([later])
-        site.console.hub.changed([("maria", "tank-7/oil")])
+        site.world.projection.apply_forecasts([later])
+        site.console.notifier.notify_items([("maria", "tank-7/oil")])
 
     site.call(fall)
     expect(second.locator(".cards b").first).to_contain_text("51.0")
@@ -209,9 +209,13 @@ def test_another_tab_takes_the_stream_over(site: Site, context: BrowserContext) 
     second.goto(site.base)
     expect(second.locator(".live")).to_have_text("Live")
     first.close()
-    site.call(lambda: site.world.projection.take([forecast_of(site.world.catalogue(), "tank-7/oil", NOW_MS + 1, 0.33)]))
+    site.call(
+        lambda: site.world.projection.apply_forecasts(
+            [forecast_of(site.world.catalogue(), "tank-7/oil", NOW_MS + 1, 0.33)]
+        )
+    )
     second.wait_for_timeout(500)
-    site.call(lambda: site.console.hub.changed([("maria", "tank-7/oil")]))
+    site.call(lambda: site.console.notifier.notify_items([("maria", "tank-7/oil")]))
     expect(second.get_by_role("row", name="Heating oil")).to_contain_text("33.0")
 
 

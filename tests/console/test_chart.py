@@ -10,19 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from console.backend import Point
-from console.chart import POINTS_MAX, Mark, fan_chart, thinned
-from console.format import Formats
+from console.backend import LevelPoint
+from console.chart import POINTS_MAX, Mark, downsample, fan_chart
+from console.formatting import Formatter
 from star.analyse import DAYS_MAX, Forecast
 from star.times import DAY_MS, HOUR_MS
-from tests.console.street import NOW_MS, catalogue_of, forecast_of, past_shares
+from tests.support.console.sample_fleet import NOW_MS, catalogue_of, forecast_of, past_shares
 
-EN = Formats("en", "Europe/Paris")
+EN = Formatter("en", "Europe/Paris")
 OIL = forecast_of(catalogue_of(), "tank-7/oil")
-PAST = [Point(at_ms=at, level=share * 1500) for at, share in past_shares("tank-7/oil", 30)]
+PAST = [LevelPoint(at_ms=at, level=share * 1500) for at, share in past_shares("tank-7/oil", 30)]
 
 
-def drawn(history: list[Point], forecast: Forecast | None, **given: object) -> ElementTree.Element:
+def drawn(history: list[LevelPoint], forecast: Forecast | None, **given: object) -> ElementTree.Element:
     values: dict[str, object] = {
         "capacity": 1500.0,
         "now_ms": NOW_MS,
@@ -70,7 +70,7 @@ def test_the_fan_opens_at_now_and_the_wide_band_holds_the_narrow_one() -> None:
 
 
 @pytest.mark.parametrize(("history", "forecast"), [([], OIL), (PAST, None), ([], None), (PAST[-1:], OIL)])
-def test_a_chart_draws_what_there_is(history: list[Point], forecast: Forecast | None) -> None:
+def test_a_chart_draws_what_there_is(history: list[LevelPoint], forecast: Forecast | None) -> None:
     """Without a past only the fan, without a forecast only the past, and nothing breaks with neither."""
     chart = drawn(history, forecast)
     assert bool(paths(chart, "measured")) == bool(history)
@@ -79,8 +79,8 @@ def test_a_chart_draws_what_there_is(history: list[Point], forecast: Forecast | 
 
 def test_a_long_past_is_drawn_in_few_points_that_keep_its_peaks() -> None:
     """A year of quarters of an hour is thinned to about POINTS_MAX, and its highest and lowest stay."""
-    points = [Point(at_ms=n * HOUR_MS, level=float((n * 37) % 1000)) for n in range(9000)]
-    kept = thinned(points)
+    points = [LevelPoint(at_ms=n * HOUR_MS, level=float((n * 37) % 1000)) for n in range(9000)]
+    kept = downsample(points)
     assert len(kept) <= POINTS_MAX + 2
     assert {p.level for p in (min(points, key=lambda p: p.level), max(points, key=lambda p: p.level))} <= {
         p.level for p in kept
@@ -98,7 +98,7 @@ def test_no_reading_however_odd_breaks_the_chart(
     level: float, days: list[float], past: list[tuple[int, float]]
 ) -> None:
     """Any level and any quantiles give well-formed markup whose every coordinate is on the canvas."""
-    history = [Point(at_ms=at, level=value) for at, value in sorted(past)]
+    history = [LevelPoint(at_ms=at, level=value) for at, value in sorted(past)]
     chart = drawn(history, replace(OIL, level=level, days=tuple(days)), order_point=165.0)
     for one in chart.iter("path"):
         assert "nan" not in one.attrib["d"]

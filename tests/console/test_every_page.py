@@ -7,10 +7,10 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from console.access.guard import BODY_BYTES_MAX, POLICY
+from console.access.http_guards import BODY_BYTES_MAX, CONTENT_SECURITY_POLICY
 from console.texts import texts
 from star.errors import StoreError
-from tests.console.neighbourhood import Neighbourhood
+from tests.support.console.fake_backend import FakeBackend
 
 FIRST_PAGES_BYTES_MAX = 40_000
 
@@ -35,8 +35,8 @@ async def test_a_script_whose_session_ended_is_told_so(anyone: httpx.AsyncClient
 async def test_every_answer_carries_the_security_headers(owner: httpx.AsyncClient, path: str) -> None:
     """A strict policy, no sniffing, and no caching of what is not a static file."""
     headers = (await owner.get(path)).headers
-    assert headers["content-security-policy"] == POLICY
-    assert POLICY.startswith("default-src 'self';")
+    assert headers["content-security-policy"] == CONTENT_SECURITY_POLICY
+    assert CONTENT_SECURITY_POLICY.startswith("default-src 'self';")
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["cache-control"] == (
         "public, max-age=31536000, immutable" if path.startswith("/static") else "no-store"
@@ -74,7 +74,7 @@ async def test_a_customer_reads_their_own_language_and_a_stranger_the_browsers(
     assert '<html lang="en"' in (await anyone.get("/login", headers={"Accept-Language": "de"})).text
 
 
-async def test_an_error_is_a_page_that_leads_back(maria: httpx.AsyncClient, world: Neighbourhood) -> None:
+async def test_an_error_is_a_page_that_leads_back(maria: httpx.AsyncClient, world: FakeBackend) -> None:
     """404 and 500 in the console's own look; an unexpected error is named by a reference, not by its text."""
     assert texts("fr")("error.404") in (await maria.get("/nowhere")).text
 
@@ -88,7 +88,7 @@ async def test_an_error_is_a_page_that_leads_back(maria: httpx.AsyncClient, worl
     assert "secret detail" not in answer.text
 
 
-async def test_a_store_that_is_away_is_said_to_be(owner: httpx.AsyncClient, world: Neighbourhood) -> None:
+async def test_a_store_that_is_away_is_said_to_be(owner: httpx.AsyncClient, world: FakeBackend) -> None:
     """503, with what the store says."""
 
     def away() -> None:
@@ -100,11 +100,11 @@ async def test_a_store_that_is_away_is_said_to_be(owner: httpx.AsyncClient, worl
     assert "be reached" in answer.text
 
 
-async def test_health_is_open_and_readiness_says_why_not(anyone: httpx.AsyncClient, world: Neighbourhood) -> None:
+async def test_health_is_open_and_readiness_says_why_not(anyone: httpx.AsyncClient, world: FakeBackend) -> None:
     """For probes: no sign-in; not ready is 503 with the reason."""
     assert (await anyone.get("/healthz")).text == "ok\n"
     assert (await anyone.get("/readyz")).text == "ready\n"
-    world.trouble = "the log's disk is full"
+    world.unready = "the log's disk is full"
     answer = await anyone.get("/readyz")
     assert (answer.status_code, answer.text) == (503, "the log's disk is full\n")
 

@@ -9,13 +9,13 @@ import pytest
 
 import console
 from config.fleet import Experience
-from console.format import Formats
-from console.names import item_title, type_key
+from console.display_names import item_title, type_key
+from console.formatting import Formatter
 from console.texts import LANGUAGES, Texts, texts
 from star.react import ReactionType
 from star.repeat import RESULTS, NeedState
 from star.times import DAY_MS, HOUR_MS
-from tests.console.street import NOW_MS, catalogue_of
+from tests.support.console.sample_fleet import NOW_MS, catalogue_of
 
 ROOM = Path(console.__file__).parent
 MADE = (
@@ -89,7 +89,7 @@ def test_plurals_follow_the_language() -> None:
 )
 def test_a_time_to_empty_is_said_in_the_unit_that_fits(language: str, days: float, expected: str) -> None:
     """Hours, days or years."""
-    assert Formats(language).days(days).replace("\u00a0", " ") == expected
+    assert Formatter(language).days(days).replace("\u00a0", " ") == expected
 
 
 @pytest.mark.parametrize(
@@ -105,24 +105,24 @@ def test_a_time_to_empty_is_said_in_the_unit_that_fits(language: str, days: floa
 )
 def test_a_span_is_said_once_with_its_unit(low: float, high: float, expected: str) -> None:
     """And a span that ends beyond what is known says so instead of naming an end."""
-    assert Formats("en").range_days(low, high).replace("\u00a0", " ") == expected
+    assert Formatter("en").range_days(low, high).replace("\u00a0", " ") == expected
 
 
 def test_moments_are_in_the_customers_zone_and_language() -> None:
     """16:00 UTC is 17:00 in Paris."""
-    assert Formats("fr", "Europe/Paris").moment(NOW_MS) == "24 nov. 2025, 17:00"
-    assert Formats("en", "no/such_zone").moment(NOW_MS) == "24 Nov 2025, 16:00"
-    assert Formats("fr").ago(NOW_MS - 3 * HOUR_MS, NOW_MS) == "il y a 3 heures"
-    assert Formats("en").ago(NOW_MS + 2 * DAY_MS, NOW_MS) == "in 2 days"
-    assert Formats("en").ago(NOW_MS - 5_000, NOW_MS) == "just now"
+    assert Formatter("fr", "Europe/Paris").moment(NOW_MS) == "24 nov. 2025, 17:00"
+    assert Formatter("en", "no/such_zone").moment(NOW_MS) == "24 Nov 2025, 16:00"
+    assert Formatter("fr").ago(NOW_MS - 3 * HOUR_MS, NOW_MS) == "il y a 3 heures"
+    assert Formatter("en").ago(NOW_MS + 2 * DAY_MS, NOW_MS) == "in 2 days"
+    assert Formatter("en").ago(NOW_MS - 5_000, NOW_MS) == "just now"
 
 
 def test_units_and_amounts_are_translated() -> None:
     """Known units by name, unknown ones as the profile says them."""
-    assert Formats("fr").quantity(18, "cups") == "18\u00a0tasses"
-    assert Formats("fr").quantity(18, "bushels") == "18\u00a0bushels"
-    assert Formats("en").quantity(18, "") == "18"
-    assert Formats("fr").money(1234.5).replace("\u202f", " ") == "1 234,50"
+    assert Formatter("fr").quantity(18, "cups") == "18\u00a0tasses"
+    assert Formatter("fr").quantity(18, "bushels") == "18\u00a0bushels"
+    assert Formatter("en").quantity(18, "") == "18"
+    assert Formatter("fr").money(1234.5).replace("\u202f", " ") == "1 234,50"
 
 
 def test_an_item_is_called_by_its_label_or_by_its_own_name() -> None:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from console.texts import texts
-from tests.console.neighbourhood import Neighbourhood
+from tests.support.console.fake_backend import FakeBackend
 
 FIRST_PAGES_BYTES_MAX = 40_000
 
@@ -95,7 +95,7 @@ async def test_a_customer_sees_their_own_things_and_nothing_of_others(maria: htt
         assert "Harbour" not in answer.text
 
 
-async def test_a_customer_cannot_answer_for_another(maria: httpx.AsyncClient, world: Neighbourhood) -> None:
+async def test_a_customer_cannot_answer_for_another(maria: httpx.AsyncClient, world: FakeBackend) -> None:
     """Neither answers, nor sayings, nor preferences."""
     answers = [
         await maria.post("/answers/inkjet-3/black/2/request/1", data={"result": "accepted"}),
@@ -103,16 +103,16 @@ async def test_a_customer_cannot_answer_for_another(maria: httpx.AsyncClient, wo
         await maria.post("/preferences/harbour", data={"experience": "auto"}),
     ]
     assert [answer.status_code for answer in answers] == [404, 404, 404]
-    assert world.said == []
+    assert world.submissions == []
 
 
-async def test_accepting_an_offer_sends_the_chosen_option_once(maria: httpx.AsyncClient, world: Neighbourhood) -> None:
+async def test_accepting_an_offer_sends_the_chosen_option_once(maria: httpx.AsyncClient, world: FakeBackend) -> None:
     """The form sent twice carries the same id, so that it counts once; the page then shows the order."""
     form = {"result": "accepted", "option": "1"}
     first = await maria.post("/answers/brew-1/beans/4/offer/1", data=form)
     await maria.post("/answers/brew-1/beans/4/offer/1", data=form)
     assert first.headers["location"] == "/items/brew-1/beans"
-    outcomes = [said for kind, said in world.said if kind == "outcome"]
+    outcomes = [said for kind, said in world.submissions if kind == "outcome"]
     assert (
         outcomes[0]
         == outcomes[1]
@@ -128,7 +128,7 @@ async def test_accepting_an_offer_sends_the_chosen_option_once(maria: httpx.Asyn
     assert texts("fr")("item.cancel") in page
 
 
-async def test_an_order_can_be_cancelled_until_its_time_is_over(owner: httpx.AsyncClient, world: Neighbourhood) -> None:
+async def test_an_order_can_be_cancelled_until_its_time_is_over(owner: httpx.AsyncClient, world: FakeBackend) -> None:
     """After cancel_before the page offers it no more."""
     assert 'value="cancelled"' in (await owner.get("/items/filter-2/filter")).text
     world.now += 20 * 3_600_000
@@ -147,24 +147,24 @@ async def test_only_options_that_an_acceptance_can_name_are_offered(owner: httpx
     assert answer.status_code == 400
 
 
-async def test_a_booked_service_can_be_said_done_or_cancelled(maria: httpx.AsyncClient, world: Neighbourhood) -> None:
+async def test_a_booked_service_can_be_said_done_or_cancelled(maria: httpx.AsyncClient, world: FakeBackend) -> None:
     """It is shown as under way until then."""
     page = (await maria.get("/items/tank-7/burner")).text
     assert texts("fr")("item.booked") in page
     await maria.post("/answers/tank-7/burner/1/booking/1", data={"result": "done"})
-    assert world.said[0][1]["result"] == "done"
+    assert world.submissions[0][1]["result"] == "done"
 
 
 @pytest.mark.parametrize("timing", ["early", "right", "late"])
 async def test_a_customer_says_that_an_order_came_too_early_or_too_late(
-    maria: httpx.AsyncClient, world: Neighbourhood, timing: str
+    maria: httpx.AsyncClient, world: FakeBackend, timing: str
 ) -> None:
     """Said of the last delivered order, and shown as said."""
     order = next(shown for shown in world.reactions(item="tank-7/oil") if shown.result == "delivered").reaction.id
     await maria.post(f"/answers/{order}", data={"timing": timing, "once": "n1"})
     delivered_ms = world.reactions_by_id[order].result_ms
     assert delivered_ms is not None
-    assert world.said == [
+    assert world.submissions == [
         (
             "outcome",
             {
@@ -179,12 +179,12 @@ async def test_a_customer_says_that_an_order_came_too_early_or_too_late(
     assert f'value="{timing}" aria-pressed="true"' in (await maria.get("/items/tank-7/oil")).text
 
 
-async def test_what_people_tell_and_ask_goes_to_the_log(owner: httpx.AsyncClient, world: Neighbourhood) -> None:
+async def test_what_people_tell_and_ask_goes_to_the_log(owner: httpx.AsyncClient, world: FakeBackend) -> None:
     """A refill with a quantity as people write it, a service done, and a request."""
     await owner.post("/items/tank-7/oil/say", data={"what": "refilled", "quantity": "1 200,5", "once": "a"})
     await owner.post("/items/brew-1/descaling/say", data={"what": "serviced", "once": "b"})
     await owner.post("/items/tank-7/oil/say", data={"what": "request", "quantity": "", "once": "c"})
-    assert world.said == [
+    assert world.submissions == [
         ("outcome", {"id": "console:a", "item": "tank-7/oil", "quantity": 1200.5, "result": "refilled"}),
         ("outcome", {"id": "console:b", "item": "brew-1/descaling", "result": "serviced"}),
         ("request", {"id": "console:c", "item": "tank-7/oil"}),
@@ -206,13 +206,13 @@ async def test_what_people_tell_and_ask_goes_to_the_log(owner: httpx.AsyncClient
     ],
 )
 async def test_a_form_that_makes_no_sense_is_refused(
-    owner: httpx.AsyncClient, world: Neighbourhood, path: str, form: dict[str, str]
+    owner: httpx.AsyncClient, world: FakeBackend, path: str, form: dict[str, str]
 ) -> None:
     """With a page that says so, and nothing is sent on."""
     answer = await owner.post(path, data=form)
     assert answer.status_code == 400
     assert texts("en")("error.400") in answer.text
-    assert world.said == []
+    assert world.submissions == []
 
 
 async def test_after_a_form_the_next_page_says_what_was_done_once(owner: httpx.AsyncClient) -> None:
@@ -276,7 +276,7 @@ async def test_reactions_come_in_pages(owner: httpx.AsyncClient, monkeypatch: py
     assert (await owner.get(older[1])).text.count('class="event"') >= 1
 
 
-async def test_empty_rooms_say_what_will_be_in_them(owner: httpx.AsyncClient, world: Neighbourhood) -> None:
+async def test_empty_rooms_say_what_will_be_in_them(owner: httpx.AsyncClient, world: FakeBackend) -> None:
     """No items, no reactions, no quarantine: a sentence each instead of an empty table."""
     world.reactions_by_id.clear()
     world.quarantined.clear()

@@ -10,7 +10,7 @@ import pytest
 
 from config.fleet import Experience
 from console.texts import texts
-from tests.console.neighbourhood import Neighbourhood
+from tests.support.console.fake_backend import FakeBackend
 
 
 def fields(page: str) -> list[tuple[str, str]]:
@@ -46,17 +46,17 @@ async def sent(client: httpx.AsyncClient, customer: str, **changes: object) -> h
     return await client.post(f"/preferences/{customer}", data=data)
 
 
-async def test_saving_without_a_change_changes_nothing(maria: httpx.AsyncClient, world: Neighbourhood) -> None:
+async def test_saving_without_a_change_changes_nothing(maria: httpx.AsyncClient, world: FakeBackend) -> None:
     """What the form shows is what is in force: sent back as it is, every choice stays."""
     before = world.catalogue().customers["maria"]
     answer = await sent(maria, "maria")
     assert answer.status_code == 200
     assert world.catalogue().customers["maria"].model_dump() == before.model_dump()
-    assert [kind for kind, _ in world.said] == ["fleet"]
-    assert "devices" not in world.said[0][1]
+    assert [kind for kind, _ in world.submissions] == ["fleet"]
+    assert "devices" not in world.submissions[0][1]
 
 
-async def test_a_customers_choices_are_in_force_at_once(maria: httpx.AsyncClient, world: Neighbourhood) -> None:
+async def test_a_customers_choices_are_in_force_at_once(maria: httpx.AsyncClient, world: FakeBackend) -> None:
     """All of them: the next page shows what was chosen."""
     answer = await sent(
         maria,
@@ -82,7 +82,7 @@ async def test_a_customers_choices_are_in_force_at_once(maria: httpx.AsyncClient
     assert customer.experience is Experience.AUTO
 
 
-async def test_an_item_may_be_allowed_less(maria: httpx.AsyncClient, world: Neighbourhood) -> None:
+async def test_an_item_may_be_allowed_less(maria: httpx.AsyncClient, world: FakeBackend) -> None:
     """Only that item changes; the rest of its device stays as it was."""
     before = world.catalogue().devices["tank-7"].slots["oil"]
     await sent(maria, "maria", **{"item_tank-7__oil": "coach"})
@@ -93,7 +93,7 @@ async def test_an_item_may_be_allowed_less(maria: httpx.AsyncClient, world: Neig
     assert world.catalogue().devices["tank-7"].slots["oil"].experience is None
 
 
-async def test_letting_go_less_takes_items_along(maria: httpx.AsyncClient, world: Neighbourhood) -> None:
+async def test_letting_go_less_takes_items_along(maria: httpx.AsyncClient, world: FakeBackend) -> None:
     """An item that was allowed more than the new choice follows it, and the page says which."""
     await sent(maria, "maria", **{"item_tank-7__oil": "coach"})
     answer = await sent(maria, "maria", experience="respond")
@@ -118,7 +118,7 @@ async def test_letting_go_less_takes_items_along(maria: httpx.AsyncClient, world
     ],
 )
 async def test_a_mistake_is_said_and_changes_nothing(
-    maria: httpx.AsyncClient, world: Neighbourhood, changes: dict[str, object], said: str
+    maria: httpx.AsyncClient, world: FakeBackend, changes: dict[str, object], said: str
 ) -> None:
     """The form comes back with what was typed and one sentence a mistake."""
     before = world.catalogue()
@@ -130,7 +130,7 @@ async def test_a_mistake_is_said_and_changes_nothing(
 
 
 async def test_a_form_that_is_older_than_the_fleet_is_not_saved_over_it(
-    maria: httpx.AsyncClient, world: Neighbourhood
+    maria: httpx.AsyncClient, world: FakeBackend
 ) -> None:
     """Someone changed the customer meanwhile: the form shows what is in force now."""
     old = dict(fields((await maria.get("/preferences/maria")).text))

@@ -11,12 +11,12 @@ import pytest
 from fastapi import FastAPI
 
 from console.access.accounts import Account, Users, hash_password
-from console.access.attempts import ADDRESSES_MAX, ATTEMPTS_MAX, WITHIN_S, Attempts
-from console.access.sessions import LINK_S, SESSION_S, SESSIONS_MAX, Sessions, secret_file
-from console.web import Console, local_path
+from console.access.sessions import LINK_LIFETIME_S, SESSION_LIFETIME_S, SESSIONS_MAX, Sessions, load_or_create_secret
+from console.access.sign_in_throttle import ADDRESSES_MAX, ATTEMPTS_MAX, WINDOW_S, SignInThrottle
+from console.page_context import Console, local_path
 from star.errors import ConfigError
 from tests.console.conftest import BASE, PASSWORD, browser
-from tests.console.neighbourhood import Neighbourhood
+from tests.support.console.fake_backend import FakeBackend
 
 
 class HandClock:
@@ -31,7 +31,7 @@ class HandClock:
 
 async def test_a_printed_link_signs_in_once(anyone: httpx.AsyncClient, console: Console, app: FastAPI) -> None:
     """The first browser is in, with a cookie that scripts can't read; the second is told that the link was used."""
-    token = console.sessions.new_link()
+    token = console.sessions.create_link()
     answer = await anyone.get(f"/login?token={token}")
     cookie = answer.headers["set-cookie"]
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
@@ -48,7 +48,7 @@ async def test_looking_at_a_link_without_opening_it_does_not_use_it(
     anyone: httpx.AsyncClient, console: Console
 ) -> None:
     """A preview by HEAD leaves the link for the person."""
-    token = console.sessions.new_link()
+    token = console.sessions.create_link()
     assert (await anyone.head(f"/login?token={token}")).status_code == 405
     assert (await anyone.get(f"/login?token={token}")).status_code == 303
 
@@ -82,20 +82,20 @@ async def test_guessing_is_stopped_after_ten_attempts(anyone: httpx.AsyncClient,
     answer = await anyone.post("/login", data={"name": "maria", "password": PASSWORD})
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) > 0
-    assert (await anyone.get(f"/login?token={console.sessions.new_link()}")).status_code == 429
+    assert (await anyone.get(f"/login?token={console.sessions.create_link()}")).status_code == 429
 
 
 def test_attempts_are_counted_by_address_and_forgotten_in_time() -> None:
     """Another address is not held up, time frees the first, and the memory is bounded."""
     clock = HandClock()
-    attempts = Attempts(clock)
+    attempts = SignInThrottle(clock)
     for _ in range(ATTEMPTS_MAX):
         assert attempts.wait_s("a") == 0
-    assert attempts.wait_s("a") == WITHIN_S
+    assert attempts.wait_s("a") == WINDOW_S
     assert attempts.wait_s("b") == 0
-    clock.now_s += WITHIN_S
+    clock.now_s += WINDOW_S
     assert attempts.wait_s("a") == 0
-    attempts.forget("a")
+    attempts.reset("a")
     for number in range(ADDRESSES_MAX + 50):
         attempts.wait_s(f"address {number}")
     assert len(attempts._by_address) <= ADDRESSES_MAX
@@ -105,21 +105,21 @@ def test_links_and_sessions_run_out(tmp_path: Path) -> None:
     """A link after a quarter of an hour, a session after two weeks; both sooner when used or revoked."""
     clock = HandClock()
     sessions = Sessions(tmp_path, Users(tmp_path / "users.toml"), clock)
-    link, other = sessions.new_link(), sessions.new_link()
-    clock.now_s += LINK_S + 1
-    assert sessions.use_link(link) is None
-    fresh = sessions.new_link()
-    owner = sessions.use_link(fresh)
+    link, other = sessions.create_link(), sessions.create_link()
+    clock.now_s += LINK_LIFETIME_S + 1
+    assert sessions.redeem_link(link) is None
+    fresh = sessions.create_link()
+    owner = sessions.redeem_link(fresh)
     assert owner is not None
-    assert sessions.use_link(fresh) is None
-    assert sessions.use_link(other) is None
+    assert sessions.redeem_link(fresh) is None
+    assert sessions.redeem_link(other) is None
     session = sessions.start(owner)
-    assert sessions.account(session) == owner
-    clock.now_s += SESSION_S + 1
-    assert sessions.account(session) is None
+    assert sessions.find_account(session) == owner
+    clock.now_s += SESSION_LIFETIME_S + 1
+    assert sessions.find_account(session) is None
     again = sessions.start(owner)
     assert sessions.revoke(owner.name) >= 1
-    assert sessions.account(again) is None
+    assert sessions.find_account(again) is None
 
 
 def test_sessions_survive_a_restart_and_their_number_is_bounded(tmp_path: Path) -> None:
@@ -127,22 +127,22 @@ def test_sessions_survive_a_restart_and_their_number_is_bounded(tmp_path: Path) 
     clock = HandClock()
     users = Users(tmp_path / "users.toml")
     first = Sessions(tmp_path, users, clock)
-    owner = first.use_link(first.new_link())
+    owner = first.redeem_link(first.create_link())
     assert owner is not None
     kept = first.start(owner)
     first.close()
     second = Sessions(tmp_path, users, clock)
-    assert second.account(kept) == owner
+    assert second.find_account(kept) == owner
     for _ in range(SESSIONS_MAX):
         clock.now_s += 0.001
         second.start(owner)
-    assert second.account(kept) is None
+    assert second.find_account(kept) is None
 
 
 def test_secrets_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     """Mode 0600, made once; the session file holds no session that could be used."""
-    secret = secret_file(tmp_path / "secret")
-    assert secret_file(tmp_path / "secret") == secret
+    secret = load_or_create_secret(tmp_path / "secret")
+    assert load_or_create_secret(tmp_path / "secret") == secret
     assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
     sessions = Sessions(tmp_path, Users(tmp_path / "users.toml"))
     session = sessions.start(Account(name="(owner)"))
@@ -158,12 +158,12 @@ def test_a_user_who_is_taken_out_of_the_file_is_out_at_once(tmp_path: Path, pass
     path.write_text(f'[[users]]\nname = "ann"\ncustomer = "maria"\npassword = "{password_hash}"\n')
     users = Users(path)
     sessions = Sessions(tmp_path, users)
-    account = users.by_password("ann", PASSWORD)
+    account = users.authenticate_password("ann", PASSWORD)
     assert account == Account(name="ann", customer="maria", spends=True)
     session = sessions.start(account)
     path.unlink()
-    assert sessions.account(session) is None
-    assert not users.any()
+    assert sessions.find_account(session) is None
+    assert not users.has_passwords()
 
 
 @pytest.mark.parametrize("text", ["users = 3", '[[users]]\nname = "(owner)"', '[[users]]\nnam = "x"', "not toml ["])
@@ -195,14 +195,14 @@ def test_a_password_is_kept_as_an_argon2_hash() -> None:
     ],
 )
 async def test_a_form_counts_only_from_our_own_pages(
-    owner: httpx.AsyncClient, headers: dict[str, str], expected: int, world: Neighbourhood
+    owner: httpx.AsyncClient, headers: dict[str, str], expected: int, world: FakeBackend
 ) -> None:
     """Known by Sec-Fetch-Site, else by Origin; with neither the form's own token is needed."""
     del owner.headers["Sec-Fetch-Site"]
     form = {"what": "refilled", "once": "abc"}
     answer = await owner.post("/items/tank-7/oil/say", data=form, headers=headers)
     assert answer.status_code == expected
-    assert bool(world.said) == (expected == 303)
+    assert bool(world.submissions) == (expected == 303)
 
 
 async def test_a_browser_that_says_no_origin_needs_the_forms_token(owner: httpx.AsyncClient, console: Console) -> None:
@@ -216,7 +216,7 @@ async def test_a_browser_that_says_no_origin_needs_the_forms_token(owner: httpx.
 
 
 async def test_no_page_of_ours_can_be_changed_from_another_site(
-    owner: httpx.AsyncClient, app: FastAPI, world: Neighbourhood
+    owner: httpx.AsyncClient, app: FastAPI, world: FakeBackend
 ) -> None:
     """Every form of every page, found in the routes themselves, refuses a cross-site post."""
     posts = [route.path for route in _routes(app) if "POST" in route.methods and not route.path.startswith("/api/")]
@@ -226,7 +226,7 @@ async def test_no_page_of_ours_can_be_changed_from_another_site(
         filled = filled.replace("{id:path}", "filter-2/filter/1/order/1")
         answer = await owner.post(filled, data={"result": "cancelled"}, headers={"Sec-Fetch-Site": "cross-site"})
         assert answer.status_code == 403, path
-    assert world.said == []
+    assert world.submissions == []
 
 
 async def test_every_page_needs_a_sign_in(anyone: httpx.AsyncClient, app: FastAPI) -> None:
@@ -273,7 +273,7 @@ def test_a_sign_in_never_sends_anyone_to_another_host(path: str) -> None:
 
 
 async def test_an_operator_with_a_password_watches_but_does_not_spend(
-    signed_in: Callable[[str], httpx.AsyncClient], world: Neighbourhood
+    signed_in: Callable[[str], httpx.AsyncClient], world: FakeBackend
 ) -> None:
     """Accepting takes the customer's own credentials; the page says so instead of showing the button."""
     async with signed_in("ops") as ops:
@@ -282,4 +282,4 @@ async def test_an_operator_with_a_password_watches_but_does_not_spend(
         assert "own sign-in" in page.text
         answer = await ops.post("/answers/brew-1/beans/4/offer/1", data={"result": "accepted", "option": "0"})
         assert answer.status_code == 403
-    assert world.said == []
+    assert world.submissions == []

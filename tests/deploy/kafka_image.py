@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.server_process import absent, dies_with_its_parent, find_program
-from tests.servers import VERSIONS, servers_folder
+from tests.support.server_process import absent, dies_with_its_parent, find_program
+from tests.support.servers import VERSIONS, servers_folder
 
 
 @contextmanager

@@ -10,7 +10,17 @@ from click.testing import CliRunner
 
 from config.settings import Settings
 from starloop.cli import cli
-from tests.deploy.tools import CHART, DEPLOY, KUBERNETES, NOT_OURS, SETTINGS, check_object, helm, rendered, template
+from tests.deploy.deploy_tools import (
+    CHART,
+    DEPLOY,
+    KUBERNETES,
+    NOT_OURS,
+    SETTINGS,
+    check_object,
+    helm,
+    rendered,
+    template,
+)
 
 WORKLOADS = {"Deployment", "StatefulSet", "Job"}
 WHOLE = "full"

@@ -14,9 +14,19 @@ from click.testing import CliRunner
 
 from config.settings import Settings
 from starloop.cli import cli
-from tests.deploy.tools import COMPOSE, COMPOSE_TLS, DEPLOY, NOT_OURS, ROOT, SETTINGS, named_settings, ours, services
-from tests.server_process import free_port, until
-from tests.servers import VERSIONS, Mosquitto
+from tests.deploy.deploy_tools import (
+    COMPOSE,
+    COMPOSE_TLS,
+    DEPLOY,
+    NOT_OURS,
+    ROOT,
+    SETTINGS,
+    named_settings,
+    ours,
+    services,
+)
+from tests.support.server_process import free_port, until
+from tests.support.servers import VERSIONS, Mosquitto
 
 TEXTS = [
     path

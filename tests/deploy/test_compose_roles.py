@@ -22,9 +22,9 @@ import psycopg
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.deploy.tools import COMPOSE, DEPLOY, ours, services
-from tests.server_process import dies_with_its_parent, free_port, until
-from tests.servers import InfluxOfTest, Kafka, PostgresOfTest
+from tests.deploy.deploy_tools import COMPOSE, DEPLOY, ours, services
+from tests.support.server_process import dies_with_its_parent, free_port, until
+from tests.support.servers import InfluxOfTest, Kafka, PostgresOfTest
 
 READY_S_MAX = 90.0
 PARTITIONS = "4"

@@ -11,9 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.deploy.tools import ROOT, installed
-from tests.server_process import free_port
-from tests.servers import servers_folder
+from tests.deploy.deploy_tools import ROOT, installed
+from tests.support.server_process import free_port
+from tests.support.servers import servers_folder
 
 PAGE = ROOT / "docs" / "how-to" / "see-it-in-influxdb.md"
 SECONDS_MAX = 240

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from starloop.watching.health import health_app, serving_health
-from starloop.watching.metrics import Meters
-from tests.deploy.tools import DEPLOY, ROOT, deploy_check
+from operations.observability.health import health_app, serve_health
+from operations.observability.metrics import Meters
+from tests.deploy.deploy_tools import DEPLOY, ROOT, deploy_check
 from tests.test_house import ROOMS
 
 HEALTHCHECK = DEPLOY / "healthcheck.py"
@@ -34,8 +34,10 @@ def test_the_image_holds_every_room_and_only_locked_packages() -> None:
     copied = {one["Text"].split()[1] for one in build if one["Name"] == "COPY"}
     assert copied >= {*ROOMS, "requirements.lock", "pyproject.toml"}
     ran = " ".join(one["Text"] for one in build if one["Name"] == "RUN")
-    assert "--require-hashes -r requirements.lock" in ran
-    assert "--no-deps ." in ran
+    assert "--no-deps --require-hashes -r requirements.lock" in ran
+    assert "--no-deps --require-hashes -r requirements-build.lock" in ran
+    assert "--no-build-isolation --no-deps ." in ran
+    assert "--no-deps /wheel/*.whl" in ran
 
 
 def test_the_engine_is_sent_what_the_image_copies_and_no_more() -> None:
@@ -74,7 +76,7 @@ def lives(**environment: str) -> bool:
 
 async def test_the_health_check_asks_the_role() -> None:
     """A role that answers lives, wherever it listens; where nothing answers it does not."""
-    async with serving_health(health_app(Meters("stream"), {}), "0.0.0.0", 0) as port:
+    async with serve_health(health_app(Meters("stream"), {}), "0.0.0.0", 0) as port:
         given = {"STARLOOP_HEALTH_HOST": "0.0.0.0", "STARLOOP_HEALTH_PORT": str(port), "STARLOOP_HTTP_PORT": "9"}
         assert await asyncio.to_thread(lives, **given)
     assert not await asyncio.to_thread(lives, **given)

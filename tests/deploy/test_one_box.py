@@ -10,10 +10,10 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from stream.transports.log import SqliteLog
-from tests.deploy.tools import DEPLOY
-from tests.server_process import free_port
-from tests.system.service import Service
+from stream.transports.embedded_log.sqlite_log import SqliteLog
+from tests.deploy.deploy_tools import DEPLOY
+from tests.support.server_process import free_port
+from tests.support.service_process import ServiceUnderTest
 
 FLEET = (DEPLOY / "fleet" / "fleet.toml").read_text()
 BACKUP = DEPLOY / "backup"
@@ -38,7 +38,7 @@ def readings(folder: Path) -> int:
 
 def test_a_backup_taken_while_it_runs_can_be_put_back(tmp_path: Path) -> None:
     """Everything acknowledged before the copy is in it; the service starts on it, and goes on."""
-    service = Service(tmp_path, free_port(), FLEET)
+    service = ServiceUnderTest(tmp_path, free_port(), FLEET)
     for level in (900.0, 700.0, 92.5):
         publish(service.port, level)
     subprocess.run([BACKUP, service.data, tmp_path / "copy"], check=True)

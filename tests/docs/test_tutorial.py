@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import inspect
 import os
 import re
 import signal
@@ -11,6 +13,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+from starloop.cli import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "tutorial"
@@ -65,7 +69,7 @@ def test_a_newcomer_s_first_tank_is_ordered_for_delivered_and_replayed(
 
 def test_the_demo_says_what_the_page_shows() -> None:
     """The words of its first two lines are those in the code."""
-    source = "".join(path.read_text() for path in (ROOT / "starloop" / "commands").glob("demo.py"))
+    source = inspect.getsource(importlib.import_module(COMMANDS["demo"]))
     assert "starloop is ready: console " in source
     assert blocks("text")[0].count("starloop is ready: console http://127.0.0.1:8080/login?token=") == 1
 

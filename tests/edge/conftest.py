@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
+from config.catalogue import Catalogue, resolve_catalogue
 from config.fleet import Customer, Device, Fleet, Slot, Supplier
 from config.profile_file import load_profiles
-from config.resolve import Catalogue, resolve
-from edge.gate.access import Principal, operator
-from edge.gate.codec import Decoder
-from edge.gate.connection import Connection
-from edge.gate.encoder import encode
-from edge.gate.hub import Hub
-from edge.gate.packets import SUBACK, V5, Connect, Filter, Granted, Packet, Publish, Subscribe
-from edge.intake import Intake
+from edge.decoder import Decoder
+from edge.mqtt_broker.authorization import Principal, operator_principal
+from edge.mqtt_broker.broker import Broker
+from edge.mqtt_broker.connection import Connection
+from edge.mqtt_broker.protocol.packet_decoder import PacketDecoder
+from edge.mqtt_broker.protocol.packet_encoder import encode
+from edge.mqtt_broker.protocol.packets import SUBACK, V5, Connect, Packet, Publish, Subscribe, SubscribeAck, TopicFilter
 
 
 class NamesInMemory:
@@ -47,7 +47,7 @@ def catalogue() -> Catalogue:
         ),
         suppliers=(Supplier(id="acme"),),
     )
-    return resolve(fleet, load_profiles())
+    return resolve_catalogue(fleet, load_profiles())
 
 
 @pytest.fixture
@@ -56,8 +56,8 @@ def names() -> NamesInMemory:
 
 
 @pytest.fixture
-def intake(catalogue: Catalogue, names: NamesInMemory) -> Intake:
-    return Intake(catalogue, names)
+def decoder(catalogue: Catalogue, names: NamesInMemory) -> Decoder:
+    return Decoder(catalogue, names)
 
 
 class Peer:
@@ -68,9 +68,9 @@ class Peer:
         self.closed = False
         self.pauses = 0
         self.slow = 0
-        self._decoder = Decoder(2**28, version)
+        self._decoder = PacketDecoder(2**28, version)
         self._got: list[Packet] = []
-        self.connection = Connection(world.hub, self, world.authenticate, world.say)
+        self.connection = Connection(world.broker, self, world.authenticate, world.log_event)
 
     def write(self, data: bytes) -> None:
         self._got += self._decoder.feed(data)
@@ -79,13 +79,13 @@ class Peer:
     def close(self) -> None:
         self.closed = True
 
-    def backlog(self) -> int:
+    def unsent_bytes(self) -> int:
         return self.slow
 
-    def pause(self) -> None:
+    def pause_reading(self) -> None:
         self.pauses += 1
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         self.pauses -= 1
 
     def send(self, *packets: Packet) -> list[Packet]:
@@ -104,7 +104,7 @@ class Peer:
 
     def vanish(self) -> None:
         """The connection is gone, without a word."""
-        self.connection.lost()
+        self.connection.connection_lost()
 
 
 class World:
@@ -112,12 +112,12 @@ class World:
 
     def __init__(self) -> None:
         self.now_s = 1_764_000_000.0
-        self.hub = Hub(lambda: self.now_s)
-        self.said: list[tuple[str, dict[str, Any]]] = []
-        self.principals: dict[str | None, Principal | None] = {None: operator("anonymous")}
+        self.broker = Broker(lambda: self.now_s)
+        self.logged_events: list[tuple[str, dict[str, Any]]] = []
+        self.principals: dict[str | None, Principal | None] = {None: operator_principal("anonymous")}
 
-    def say(self, event: str, **fields: Any) -> None:
-        self.said.append((event, fields))
+    def log_event(self, event: str, **fields: Any) -> None:
+        self.logged_events.append((event, fields))
 
     def authenticate(self, packet: Connect, done: Callable[[Principal | None], None]) -> None:
         done(self.principals.get(packet.user))
@@ -131,13 +131,13 @@ class World:
     def subscribed(self, client_id: str, pattern: str, qos: int = 2, version: int = V5, **fields: Any) -> Peer:
         """A client that has subscribed; its SUBACK is taken away."""
         peer = self.peer(client_id, version, **fields)
-        assert peer.send(Subscribe(1, [Filter(pattern, qos)])) == [Granted(SUBACK, 1, [qos])]
+        assert peer.send(Subscribe(1, [TopicFilter(pattern, qos)])) == [SubscribeAck(SUBACK, 1, [qos])]
         return peer
 
     def later(self, delay_s: float) -> None:
         """Lets time pass."""
         self.now_s += delay_s
-        self.hub.tick()
+        self.broker.expire()
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.adapters import decode, installed
+from edge.adapters import decode, installed_adapters
 from edge.adapters.senml import LABELS
-from edge.intake import Intake
+from edge.decoder import Decoder
 from star.errors import BadPayload
 from star.records import Quarantined
 from star.sense import Readings
@@ -30,7 +30,7 @@ def cbor(pack: list[dict[str, Any]]) -> bytes:
 
 
 def read(payload: bytes) -> tuple[str, list[Any]]:
-    found = decode(installed(), TOPIC, payload, NOW_MS)
+    found = decode(installed_adapters(), TOPIC, payload, NOW_MS)
     assert found is not None
     return found[0].name, found[1]
 
@@ -103,13 +103,13 @@ def test_a_pack_that_cannot_be_read_says_where(payload: bytes, said: str) -> Non
     assert said in str(caught.value)
 
 
-def test_a_device_may_speak_both_dialects_on_one_topic(intake: Intake) -> None:
+def test_a_device_may_speak_both_dialects_on_one_topic(decoder: Decoder) -> None:
     """A list of canonical messages is not taken for a pack, nor a pack for canonical messages."""
-    intake.take(TOPIC, b'[{"values": {"oil": 1, "v": 2}}]', NOW_MS)
-    intake.take(TOPIC, b'[{"n": "oil", "v": 3}]', NOW_MS)
-    intake.take(TOPIC, cbor([{"n": "values", "v": 4}]), NOW_MS)
-    intake.take(TOPIC, b'[{"n": "values", "v": 5}]', NOW_MS)
-    (batch,) = intake.drain()
+    decoder.ingest(TOPIC, b'[{"values": {"oil": 1, "v": 2}}]', NOW_MS)
+    decoder.ingest(TOPIC, b'[{"n": "oil", "v": 3}]', NOW_MS)
+    decoder.ingest(TOPIC, cbor([{"n": "values", "v": 4}]), NOW_MS)
+    decoder.ingest(TOPIC, b'[{"n": "values", "v": 5}]', NOW_MS)
+    (batch,) = decoder.drain()
     assert isinstance(batch, Readings)
     assert batch.value.tolist() == [1, 2, 3, 4, 5]
 
@@ -139,9 +139,9 @@ def test_any_json_shaped_like_a_pack_is_read_or_refused(pack: list[Any]) -> None
             read(payload)
 
 
-def test_a_refused_pack_is_taken_not_at_all(intake: Intake) -> None:
+def test_a_refused_pack_is_taken_not_at_all(decoder: Decoder) -> None:
     """One bad record spoils the pack, and the pack only."""
-    intake.take(TOPIC, b'[{"n": "oil", "v": 1}, {"n": "oil", "v": "x"}]', NOW_MS)
-    (record,) = intake.drain()
+    decoder.ingest(TOPIC, b'[{"n": "oil", "v": 1}, {"n": "oil", "v": "x"}]', NOW_MS)
+    (record,) = decoder.drain()
     assert isinstance(record, Quarantined)
-    assert intake.taken == 0
+    assert decoder.ingested == 0

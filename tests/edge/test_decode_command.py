@@ -8,7 +8,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from starloop.commands.decode import command
+from starloop.commands.data.decode import command
 
 TOPIC = "starloop/v1/tank-7/telemetry"
 FLEET = """

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 from paho.mqtt.enums import CallbackAPIVersion
 
-from starloop.commands.run import command
+from starloop.commands.service.run import command
 
 
 def starloop(*arguments: str) -> list[str]:

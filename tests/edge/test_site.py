@@ -19,16 +19,16 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edge import gather
-from edge.adapters import installed
-from edge.agent import SiteAgent, parcels_of
-from edge.client import Subscriber, Uplink, parse_url
-from edge.gate.access import Access
-from edge.gate.hub import Arrival, Hub
-from edge.gate.server import GateServer
-from edge.outbox import Outbox, Parcel
+from edge import ingest_batcher
+from edge.adapters import installed_adapters
+from edge.mqtt_broker.authorization import Authenticator
+from edge.mqtt_broker.broker import Arrival, Broker
+from edge.mqtt_broker.server import BrokerServer
+from edge.mqtt_client import Subscriber, Uplink, parse_url
+from edge.outbox import Outbox, UplinkMessage
+from edge.site_agent import SiteAgent, to_uplink_messages
 from star.errors import BadPayload, DiskFull, LogDamaged, UsageError
-from tests.servers import Mosquitto
+from tests.support.servers import Mosquitto
 
 TOPIC = "starloop/v1/tank-7/telemetry"
 
@@ -60,9 +60,9 @@ class Centre:
         self.resumes: list[Callable[[], None]] = []
 
     async def start(self) -> None:
-        hub = Hub(time.time)
+        hub = Broker(time.time)
         hub.ingest = self
-        self.server = GateServer(hub, Access(None, lambda device: None), say)
+        self.server = BrokerServer(hub, Authenticator(None, lambda device: None), say)
         self.port = await self.server.start("127.0.0.1", self.port)
 
     async def stop(self) -> None:
@@ -74,7 +74,7 @@ class Centre:
             asyncio.get_running_loop().call_later(self.delay_s, done)
         return True
 
-    def when_room(self, resume: Callable[[], None]) -> None:
+    def when_ready(self, resume: Callable[[], None]) -> None:
         self.resumes.append(resume)
 
     def now_ms(self) -> int:
@@ -240,8 +240,8 @@ async def test_a_full_outbox_acknowledges_nothing_until_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And then everything, in order."""
-    monkeypatch.setattr(gather, "RETRY_MIN_S", 0.001)
-    monkeypatch.setattr(gather, "RETRY_MAX_S", 0.01)
+    monkeypatch.setattr(ingest_batcher, "RETRY_MIN_S", 0.001)
+    monkeypatch.setattr(ingest_batcher, "RETRY_MAX_S", 0.01)
     outbox = Outbox(tmp_path / "outbox.db", bytes_max=700)
     said: list[str] = []
     with ThreadPoolExecutor(1) as disk:
@@ -254,7 +254,7 @@ async def test_a_full_outbox_acknowledges_nothing_until_there_is_room(
             await asyncio.sleep(0.02)
         await until(lambda: "outbox_not_written" in said)
         assert 0 < len(acknowledged) < 6
-        outbox.drop([number for number, _ in outbox.read(0, 100)])
+        outbox.delete([number for number, _ in outbox.read(0, 100)])
         await until(lambda: len(acknowledged) == 6)
         agent.stop()
         await running
@@ -264,7 +264,7 @@ async def test_a_full_outbox_acknowledges_nothing_until_there_is_room(
 def test_an_outbox_keeps_what_it_took_and_knows_how_much(tmp_path: Path) -> None:
     """Over a restart; all or none of a batch; the number of refused payloads is bounded."""
     outbox = Outbox(tmp_path / "outbox.db", bytes_max=1_000)
-    parcels = [Parcel("t", b"x" * 100, number == 1) for number in range(5)]
+    parcels = [UplinkMessage("t", b"x" * 100, number == 1) for number in range(5)]
     outbox.append(parcels)
     with pytest.raises(DiskFull):
         outbox.append(parcels)
@@ -272,11 +272,11 @@ def test_an_outbox_keeps_what_it_took_and_knows_how_much(tmp_path: Path) -> None
     again = Outbox(tmp_path / "outbox.db", bytes_max=1_000)
     assert [parcel for _, parcel in again.read(0, 10)] == parcels
     assert len(again) == 5
-    again.drop([1, 2, 3, 77])
+    again.delete([1, 2, 3, 77])
     assert [number for number, _ in again.read(0, 10)] == [4, 5]
     again.append(parcels[:3])
-    again.refuse([(5, "home/x", b"?", "why")])
-    assert again.refused() == [(5, "home/x", b"?", "why")]
+    again.reject([(5, "home/x", b"?", "why")])
+    assert again.rejected() == [(5, "home/x", b"?", "why")]
     again.close()
 
 
@@ -292,7 +292,7 @@ def test_what_goes_to_the_centre_is_canonical_and_dated() -> None:
     """Readings and outcomes without a time get that of their arrival at the site; what can't be read goes on as it is."""
 
     def parcel(topic: str, payload: bytes) -> tuple[str, Any]:
-        (one,) = parcels_of(installed(), Arrival(topic, payload, 5_000, True))
+        (one,) = to_uplink_messages(installed_adapters(), Arrival(topic, payload, 5_000, True))
         return one.topic, one.payload
 
     assert parcel(TOPIC, b'[{"n": "oil", "v": 3}]') == (TOPIC, b'{"at": 5.0, "values": {"oil": 3.0}}')
@@ -303,23 +303,23 @@ def test_what_goes_to_the_centre_is_canonical_and_dated() -> None:
     for payload in (b'{"id": "o", "at": 7}', b"?", b"[1]"):
         assert parcel(outcomes, payload) == (outcomes, payload)
     assert parcel(TOPIC, b"?") == (TOPIC, b"?")
-    (status,) = parcels_of(installed(), Arrival("starloop/v1/tank-7/status", b"online", 1, True))
+    (status,) = to_uplink_messages(installed_adapters(), Arrival("starloop/v1/tank-7/status", b"online", 1, True))
     assert status.retain
     with pytest.raises(BadPayload, match="no adapter knows"):
-        parcels_of(installed(), Arrival("home/oil", b"1", 1, True))
+        to_uplink_messages(installed_adapters(), Arrival("home/oil", b"1", 1, True))
 
 
 async def test_a_parcel_that_the_centre_refuses_is_put_aside(tmp_path: Path, centre: Centre) -> None:
     """It does not stand in the way of those behind it."""
     outbox = Outbox(tmp_path / "outbox.db")
-    outbox.append([Parcel("$SYS/no", b"x"), Parcel(TOPIC, b'{"values": {"oil": 1}}')])
+    outbox.append([UplinkMessage("$SYS/no", b"x"), UplinkMessage(TOPIC, b'{"values": {"oil": 1}}')])
     with ThreadPoolExecutor(1) as disk:
         uplink = Uplink(parse_url(f"mqtt://127.0.0.1:{centre.port}"), outbox, disk, say, client_id="site")
         running = asyncio.create_task(uplink.run())
         await until(lambda: len(outbox) == 0)
         await uplink.stop()
         await running
-    assert [topic for _, topic, _, _ in outbox.refused()] == ["$SYS/no"]
+    assert [topic for _, topic, _, _ in outbox.rejected()] == ["$SYS/no"]
     assert centre.values() == [1]
     outbox.close()
 

@@ -8,29 +8,23 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.features import (
-    DAYS,
-    FEATURE_MAX,
-    FEATURES_COUNT,
-    Known,
-    run_out_features,
-)
-from models.guess import Guess, days_to_empty, deviates
+from models.features import FEATURE_MAX, FEATURES_COUNT, HISTORY_DAYS, ConsumptionHistory, run_out_features
+from models.gamma_baseline import BaselineForecast, days_to_empty, target_deviates
 from star.analyse import DAYS_MAX
 
 OF_QUANTITY = ("daily", "today", "level", "noise", "prior_rate", "long_use")
 
 
-def rows(count: int, seed: int = 0) -> Known:
+def rows(count: int, seed: int = 0) -> ConsumptionHistory:
     """What is known of `count` items, with gaps."""
     rng = np.random.default_rng(seed)
-    daily = rng.gamma(1.0, 2.0, (count, DAYS)).astype(np.float32)
-    daily[rng.random((count, DAYS)) < 0.2] = np.nan
+    daily = rng.gamma(1.0, 2.0, (count, HISTORY_DAYS)).astype(np.float32)
+    daily[rng.random((count, HISTORY_DAYS)) < 0.2] = np.nan
     daily[rng.random(count) < 0.1] = np.nan
     today = rng.gamma(1.0, 1.0, count).astype(np.float32)
     today[rng.random(count) < 0.2] = np.nan
     long_days = rng.uniform(0.0, 150.0, count)
-    return Known(
+    return ConsumptionHistory(
         daily=daily,
         today=today,
         today_fraction=rng.random(count).astype(np.float32),
@@ -45,17 +39,17 @@ def rows(count: int, seed: int = 0) -> Known:
     )
 
 
-def scaled(known: Known, factor: float) -> Known:
+def scaled(history: ConsumptionHistory, factor: float) -> ConsumptionHistory:
     """The same in another unit."""
-    changed = {name: getattr(known, name) * getattr(known, name).dtype.type(factor) for name in OF_QUANTITY}
-    return replace(known, **changed, long_squares=known.long_squares * factor * factor)
+    changed = {name: getattr(history, name) * getattr(history, name).dtype.type(factor) for name in OF_QUANTITY}
+    return replace(history, **changed, long_squares=history.long_squares * factor * factor)
 
 
-def nothing(level: float, **known: float) -> Known:
+def nothing(level: float, **history: float) -> ConsumptionHistory:
     """An item with a first reading and no history."""
-    rest = {"noise": 0.1, "silent_days": 0.0, "prior_rate": 2.0, "prior_spread": 3.0} | known
-    return Known(
-        daily=np.full((1, DAYS), np.nan, dtype=np.float32),
+    rest = {"noise": 0.1, "silent_days": 0.0, "prior_rate": 2.0, "prior_spread": 3.0} | history
+    return ConsumptionHistory(
+        daily=np.full((1, HISTORY_DAYS), np.nan, dtype=np.float32),
         today=np.array([np.nan], dtype=np.float32),
         today_fraction=np.array([0.4], dtype=np.float32),
         level=np.array([level]),
@@ -66,19 +60,19 @@ def nothing(level: float, **known: float) -> Known:
     )
 
 
-def used(daily: np.ndarray, level: float) -> Known:
+def used(daily: np.ndarray, level: float) -> ConsumptionHistory:
     """An item with 56 days of this use, newest first."""
     return replace(nothing(level), daily=daily.astype(np.float32)[None, :], prior_rate=np.array([float(daily.mean())]))
 
 
 def test_features_do_not_depend_on_the_unit() -> None:
     """Litres or gallons: a power of two changes no bit, any other factor nothing that matters."""
-    known = rows(300)
-    features, guess = run_out_features(known)
+    history = rows(300)
+    features, guess = run_out_features(history)
     for factor, tolerance in ((8.0, 0.0), (0.264, 1e-4)):
-        others, other_guess = run_out_features(scaled(known, factor))
+        others, other_guess = run_out_features(scaled(history, factor))
         assert np.abs(others - features).max() <= tolerance
-        assert np.allclose(other_guess.centre, guess.centre, rtol=1e-6 if tolerance else 0.0)
+        assert np.allclose(other_guess.median_days, guess.median_days, rtol=1e-6 if tolerance else 0.0)
 
 
 @settings(max_examples=40, deadline=None)
@@ -88,47 +82,47 @@ def test_an_items_features_are_the_same_whoever_is_looked_at_with_it(start: int,
     whole = rows(2600, 7)
     features, guess = run_out_features(whole)
     order = np.random.default_rng(seed).permutation(np.arange(start, min(start + count, 2600)))
-    part, part_guess = run_out_features(whole.take(order))
+    part, part_guess = run_out_features(whole.select(order))
     assert part.tobytes() == features[order].tobytes()
-    for name in ("centre", "early", "late"):
+    for name in ("median_days", "early_spread", "late_spread"):
         assert getattr(part_guess, name).tobytes() == getattr(guess, name)[order].tobytes()
 
 
 def test_an_item_of_which_nothing_is_known_yet_gets_its_profiles_rate() -> None:
     """A cold start: the level lasts about as long as the prior says, and nobody is sure of it."""
     features, guess = run_out_features(nothing(60.0))
-    assert abs(guess.centre[0] - 30.0) < 5.0
-    assert guess.early[0] > 0.5
+    assert abs(guess.median_days[0] - 30.0) < 5.0
+    assert guess.early_spread[0] > 0.5
     assert features.shape == (1, FEATURES_COUNT)
     assert np.isfinite(features).all()
 
 
 def test_what_is_used_evenly_is_guessed_narrowly_and_what_is_used_in_lumps_widely() -> None:
     """Ten days' use left: even days give a few per cent, a lump a week half of it; with a hundred days' left lumps even out."""
-    even, lumps = np.ones(DAYS), np.where(np.arange(DAYS) % 7 == 3, 7.0, 0.0)
-    lumps = lumps[np.random.default_rng(3).permutation(DAYS)]
+    even, lumps = np.ones(HISTORY_DAYS), np.where(np.arange(HISTORY_DAYS) % 7 == 3, 7.0, 0.0)
+    lumps = lumps[np.random.default_rng(3).permutation(HISTORY_DAYS)]
     narrow, wide = run_out_features(used(even, 10.0))[1], run_out_features(used(lumps, 10.0))[1]
-    assert abs(narrow.centre[0] - 10.0) < 0.5
-    assert narrow.early[0] < 0.15
-    assert wide.early[0] > 0.45
-    assert run_out_features(used(lumps, 100.0))[1].early[0] < 0.7 * wide.early[0]
+    assert abs(narrow.median_days[0] - 10.0) < 0.5
+    assert narrow.early_spread[0] < 0.15
+    assert wide.early_spread[0] > 0.45
+    assert run_out_features(used(lumps, 100.0))[1].early_spread[0] < 0.7 * wide.early_spread[0]
 
 
 def test_a_silence_makes_the_guess_shorter_and_less_sure() -> None:
     """The same level, read now or ten days ago."""
-    now = used(np.ones(DAYS), 20.0)
+    now = used(np.ones(HISTORY_DAYS), 20.0)
     then = replace(now, silent_days=np.array([10.0]))
     seen, silent = run_out_features(now)[1], run_out_features(then)[1]
-    assert abs(seen.centre[0] - silent.centre[0] - 10.0) < 1.0
-    assert silent.early[0] > 1.3 * seen.early[0]
+    assert abs(seen.median_days[0] - silent.median_days[0] - 10.0) < 1.0
+    assert silent.early_spread[0] > 1.3 * seen.early_spread[0]
 
 
 def test_weekdays_without_use_are_not_counted_on() -> None:
     """Five days a week: two days' use lasts from Friday to Monday."""
-    week = np.tile([0.0, 0.0, 1.4, 1.4, 1.4, 1.4, 1.4], DAYS // 7)  # newest first: yesterday was a Sunday
+    week = np.tile([0.0, 0.0, 1.4, 1.4, 1.4, 1.4, 1.4], HISTORY_DAYS // 7)  # newest first: yesterday was a Sunday
     monday = replace(used(week, 2.8), today_fraction=np.zeros(1, dtype=np.float32), today=np.zeros(1, dtype=np.float32))
     friday = replace(monday, daily=np.roll(week, 4).astype(np.float32)[None, :])
-    assert run_out_features(friday)[1].centre[0] > run_out_features(monday)[1].centre[0] + 0.8
+    assert run_out_features(friday)[1].median_days[0] > run_out_features(monday)[1].median_days[0] + 0.8
 
 
 def test_nonsense_readings_give_features_that_are_finite_and_bounded() -> None:
@@ -141,7 +135,7 @@ def test_nonsense_readings_give_features_that_are_finite_and_bounded() -> None:
     features, guess = run_out_features(odd)
     assert np.isfinite(features).all()
     assert np.abs(features).max() <= FEATURE_MAX
-    for values in (guess.centre, guess.early, guess.late):
+    for values in (guess.median_days, guess.early_spread, guess.late_spread):
         assert (np.isfinite(values) & (values > 0)).all()
 
 
@@ -149,14 +143,14 @@ def test_no_items_give_no_features() -> None:
     """An empty look is no mistake."""
     features, guess = run_out_features(rows(0))
     assert features.shape == (0, FEATURES_COUNT)
-    assert guess.centre.shape == (0,)
+    assert guess.median_days.shape == (0,)
 
 
 def test_days_to_empty_are_the_guess_moved_by_its_spreads_and_never_beyond_the_longest() -> None:
     """What the model says is in spreads, early or late; and `deviates` is its inverse."""
-    guess = Guess(np.array([2.0]), np.array([0.5]), np.array([0.25]))
+    guess = BaselineForecast(np.array([2.0]), np.array([0.5]), np.array([0.25]))
     days = days_to_empty(np.array([[-1.0, 0.0, 2.0]], dtype=np.float32), guess)
     assert np.allclose(days, [[2.0 * np.exp(-0.5), 2.0, 2.0 * np.exp(0.5)]])
-    assert np.allclose([deviates(days[0, at : at + 1], guess)[0] for at in range(3)], [-1.0, 0.0, 2.0])
-    far = Guess(np.array([3000.0]), np.array([1.0]), np.array([1.0]))
+    assert np.allclose([target_deviates(days[0, at : at + 1], guess)[0] for at in range(3)], [-1.0, 0.0, 2.0])
+    far = BaselineForecast(np.array([3000.0]), np.array([1.0]), np.array([1.0]))
     assert days_to_empty(np.array([[50.0]], dtype=np.float32), far).tolist() == [[DAYS_MAX]]

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from models.cards import read_card
-from models.train.mlp import Batch, Plan, QuantileNet, data_sha256, gaps_matrix, pinball
-from models.train.run_out_examples import Examples, examples_of, simulated
+from models.train.mlp import Batch, QuantileNet, TrainingConfig, data_sha256, gaps_matrix, pinball
+from models.train.run_out_examples import Examples, examples_of, simulate_examples
 from star.analyse import QUANTILES
 from starloop.cli import cli
 
@@ -20,7 +20,7 @@ from starloop.cli import cli
 @pytest.fixture(scope="module")
 def examples() -> Examples:
     """A few thousand, of every kind of demand."""
-    return simulated(5, 20, 10)
+    return simulate_examples(5, 20, 10)
 
 
 def test_the_time_to_empty_of_an_example_is_the_truth_of_its_life() -> None:
@@ -55,7 +55,7 @@ def test_examples_are_finite_and_of_every_kind(examples: Examples) -> None:
 
 def test_the_same_seed_gives_the_same_examples(examples: Examples) -> None:
     """And another one others."""
-    again, other = simulated(5, 20, 10), simulated(6, 20, 10)
+    again, other = simulate_examples(5, 20, 10), simulate_examples(6, 20, 10)
     assert again.x.tobytes() == examples.x.tobytes()
     assert other.x.tobytes() != examples.x.tobytes()
 
@@ -64,10 +64,10 @@ def test_a_card_tells_data_apart_by_their_hash(examples: Examples) -> None:
     """The same examples, the same hash; one value, one row or one part of them another, another."""
     batch = examples.batch()
     there = data_sha256(batch)
-    assert data_sha256(simulated(5, 20, 10).batch()) == there
-    changed = batch.take(np.arange(len(batch.y)))
+    assert data_sha256(simulate_examples(5, 20, 10).batch()) == there
+    changed = batch.select(np.arange(len(batch.y)))
     changed.y[7] += 1e-9
-    fewer = batch.take(np.arange(len(batch.y) - 1))
+    fewer = batch.select(np.arange(len(batch.y) - 1))
     assert len({there, data_sha256(changed), data_sha256(fewer), data_sha256(batch, batch)}) == 4
 
 
@@ -81,7 +81,7 @@ def test_gradients_are_those_of_the_loss() -> None:
     """Against differences, for a few weights of each layer."""
     rng = np.random.default_rng(3)
     batch = _batch(rng, 300)
-    net = QuantileNet(batch.x, batch.y, QUANTILES, Plan(hidden=8))
+    net = QuantileNet(batch.x, batch.y, QUANTILES, TrainingConfig(hidden=8))
     _, gradients = net._gradients(batch)
     for layer, gradient in zip([*net.weights, *net.biases], gradients, strict=True):
         place = np.unravel_index(np.argmax(np.abs(gradient)), gradient.shape)
@@ -97,7 +97,7 @@ def test_gradients_are_those_of_the_loss() -> None:
 def test_a_fitted_and_calibrated_net_covers_what_it_says() -> None:
     """On fresh data with a spread that differs by row; quantiles never cross."""
     rng = np.random.default_rng(4)
-    plan = Plan(hidden=16, epochs=15, batch_rows=256)
+    plan = TrainingConfig(hidden=16, epochs=15, batch_rows=256)
     data, other, fresh = (_batch(rng, 6000) for _ in range(3))
     data = Batch(x=data.x, y=data.y, censored=np.zeros(6000, dtype=bool), weight=np.ones(6000))
     net = QuantileNet(data.x, data.y, QUANTILES, plan)

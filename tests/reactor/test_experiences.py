@@ -9,12 +9,12 @@ import pytest
 from star.react import ReactionType
 from star.repeat import NeedState
 from star.times import DAY_MS, HOUR_MS, parse_time_ms
-from tests.reactor.homes import ACME, ITEM, START_MS, Home, catalogue_of, home_of
+from tests.support.household import ACME, ITEM, START_MS, Household, catalogue_of, household_of
 
 BOLT: dict[str, Any] = {"id": "bolt", "lead_time_days": [0.5, 1.0], "price": 640.0}
 
 
-def verbs_over(home: Home, days: list[float]) -> list[str]:
+def verbs_over(home: Household, days: list[float]) -> list[str]:
     """What happens, at looks a quarter of a day apart."""
     found: list[str] = []
     for left in days:
@@ -34,7 +34,7 @@ def verbs_over(home: Home, days: list[float]) -> list[str]:
 )
 def test_each_experience_does_its_own_once(experience: str, done: str) -> None:
     """Far from empty nothing; near it the one thing, and not again at the next looks."""
-    home = home_of(experience=experience)
+    home = household_of(experience=experience)
     assert verbs_over(home, [90.0, 60.0, 50.0]) == []
     assert verbs_over(home, [6.0, 5.8, 5.5]) == [done]
 
@@ -43,7 +43,7 @@ def test_people_are_asked_earlier_than_an_order_would_go_out() -> None:
     """An answer takes time: at some level of the tank the offer is out and the order not yet."""
     first: dict[str, float] = {}
     for experience in ("offer", "auto"):
-        home = home_of(experience=experience)
+        home = household_of(experience=experience)
         for tenth in range(400, 0, -1):
             home.passes(hours=2).sees(tenth / 10)
             if home.tick():
@@ -55,7 +55,7 @@ def test_people_are_asked_earlier_than_an_order_would_go_out() -> None:
 @pytest.mark.parametrize("result", ["offer", "respond", "coach"])
 def test_what_is_accepted_is_ordered_at_the_stated_price(result: str) -> None:
     """Although the supplier has raised its price since, over the customer's own limit."""
-    home = home_of(experience=result)
+    home = household_of(experience=result)
     asked = home.sees(6.0).tick()[0]
     assert asked.price == 610.0
     home.passes(hours=3).terms(price=700.0).tick()
@@ -74,7 +74,7 @@ def test_an_offer_is_a_choice_and_the_quantity_says_which() -> None:
             {"sku": "oil-1000", "quantity": 1000.0, "price": 1150.0},
         ]
     }
-    home = home_of(catalogue_of({"experience": "offer"}, {"suppliers": ["acme", "bolt"]}, [acme, BOLT]))
+    home = household_of(catalogue_of({"experience": "offer"}, {"suppliers": ["acme", "bolt"]}, [acme, BOLT]))
     offer = home.sees(6.0).tick()[0]
     assert [(o.sku, o.supplier, o.price) for o in offer.options] == [
         ("oil-500", "acme", 610.0),
@@ -88,7 +88,7 @@ def test_an_offer_is_a_choice_and_the_quantity_says_which() -> None:
 
 def test_quiet_hours_hold_a_contact_until_they_end() -> None:
     """It is then decided again, with the latest forecast, and carries the moment the quiet hours ended."""
-    home = home_of(experience="offer", quiet_hours=["22:00", "07:30"], start="2026-03-02T23:00:00Z")
+    home = household_of(experience="offer", quiet_hours=["22:00", "07:30"], start="2026-03-02T23:00:00Z")
     assert home.sees(6.0).tick() == ()
     assert home.steps[-1].decisions[0].verdict == "wait"
     offer = home.passes(hours=12).sees(5.5, level=250.0).tick()[0]
@@ -99,7 +99,7 @@ def test_quiet_hours_hold_a_contact_until_they_end() -> None:
 
 def test_quiet_hours_do_not_hold_an_automatic_order() -> None:
     """It disturbs nobody."""
-    home = home_of(quiet_hours=["22:00", "07:30"], start="2026-03-02T23:00:00Z")
+    home = household_of(quiet_hours=["22:00", "07:30"], start="2026-03-02T23:00:00Z")
     assert home.sees(6.0).tick()[0].type is ReactionType.ORDER_REQUESTED
 
 
@@ -117,7 +117,7 @@ def test_with_the_contacts_used_up_a_request_is_made_ready_and_the_offer_waits()
             },
         },
     )
-    home = home_of(catalogue)
+    home = household_of(catalogue)
     home.sees(6.0).tick()
     assert home.passes(days=1).sees(6.0, item="tank-7/salt").tick()[0].type is ReactionType.REQUEST_READY
     for _ in range(5):
@@ -133,13 +133,13 @@ def test_with_the_contacts_used_up_a_request_is_made_ready_and_the_offer_waits()
 
 def test_someone_who_allows_no_contact_finds_a_request_ready() -> None:
     """No contact, ever, and no need forgotten."""
-    home = home_of(experience="coach", contacts_per_week_max=0)
+    home = household_of(experience="coach", contacts_per_week_max=0)
     assert verbs_over(home, [6.0, 5.0, 4.0]) == ["oil/1/request/1"]
 
 
 def test_nothing_is_done_without_consent() -> None:
     """Not even a need is opened on the customer's data; with the consent given, it is acted on at the next look."""
-    home = home_of(consents=["maintenance"])
+    home = household_of(consents=["maintenance"])
     assert home.sees(3.0).tick() == ()
     assert home.steps[-1].is_empty
     home.passes(hours=1).asks().tick()
@@ -151,7 +151,7 @@ def test_nothing_is_done_without_consent() -> None:
 
 def test_over_the_price_an_offer_is_made_and_never_an_order() -> None:
     """Under auto; when the price falls again the order goes out at that tick, and the offer is over."""
-    home = home_of()
+    home = household_of()
     home.terms(price=651.0).sees(6.0)
     assert [r.type for r in home.tick()] == [ReactionType.OFFER_MADE]
     assert verbs_over(home, [5.5, 5.0]) == []
@@ -163,7 +163,7 @@ def test_over_the_price_an_offer_is_made_and_never_an_order() -> None:
 
 def test_over_the_budget_an_offer_is_made_and_its_acceptance_is_the_mandate() -> None:
     """The budget is of whole orders; what is accepted is ordered over it."""
-    home = home_of(budget_per_month=600.0)
+    home = household_of(budget_per_month=600.0)
     offer = home.sees(6.0).tick()[0]
     assert offer.type is ReactionType.OFFER_MADE
     refused = home.steps[-1].decisions[-1]
@@ -174,7 +174,7 @@ def test_over_the_budget_an_offer_is_made_and_its_acceptance_is_the_mandate() ->
 
 def test_with_the_next_month_at_hand_an_order_waits_for_its_budget() -> None:
     """Where hardly anything can run out until then, nobody is bothered with an offer."""
-    home = home_of(budget_per_month=700.0, start="2026-03-20T12:00:00Z")
+    home = household_of(budget_per_month=700.0, start="2026-03-20T12:00:00Z")
     order = home.sees(8.0).tick()[0]
     home.passes(days=3).says(order.id, "delivered").tick()
     home.now_ms = parse_time_ms("2026-03-30T12:00:00Z")
@@ -187,14 +187,14 @@ def test_with_the_next_month_at_hand_an_order_waits_for_its_budget() -> None:
 def test_an_order_goes_out_before_an_absence_that_would_hold_it() -> None:
     """A week earlier than otherwise, where the tank would run out while nothing may arrive."""
     away = [["2026-03-20", "2026-04-05"]]
-    early, usual = home_of(away=away, start="2026-03-14T12:00:00Z"), home_of(start="2026-03-14T12:00:00Z")
+    early, usual = household_of(away=away, start="2026-03-14T12:00:00Z"), household_of(start="2026-03-14T12:00:00Z")
     assert early.sees(25.0).tick()[0].type is ReactionType.ORDER_REQUESTED
     assert usual.sees(25.0).tick() == ()
 
 
 def test_in_an_absence_an_order_waits_for_the_first_safe_moment() -> None:
     """And carries that moment: two days, the 10 % lead time, before the first day back."""
-    home = home_of(away=[["2026-03-03", "2026-03-20"]])
+    home = household_of(away=[["2026-03-03", "2026-03-20"]])
     assert home.sees(1.0).tick() == ()
     home.now_ms = parse_time_ms("2026-03-19T05:00:00Z")
     order = home.sees(0.1).tick()[0]
@@ -204,38 +204,38 @@ def test_in_an_absence_an_order_waits_for_the_first_safe_moment() -> None:
 def test_a_supplier_that_comes_in_time_is_taken_when_the_first_choice_would_be_late() -> None:
     """The first choice is taken while it costs about the same."""
     catalogue = catalogue_of(slot={"suppliers": ["acme", "bolt"], "price_max": 700.0}, suppliers=[ACME, BOLT])
-    assert home_of(catalogue).sees(8.0).tick()[0].supplier == "acme"
-    assert home_of(catalogue).sees(2.5).tick()[0].supplier == "bolt"
+    assert household_of(catalogue).sees(8.0).tick()[0].supplier == "acme"
+    assert household_of(catalogue).sees(2.5).tick()[0].supplier == "bolt"
 
 
 def test_a_supplier_over_the_price_is_passed_over() -> None:
     """The next accepted one that is within it gets the order."""
     catalogue = catalogue_of(slot={"suppliers": ["acme", "bolt"]}, suppliers=[ACME | {"price": 660.0}, BOLT])
-    order = home_of(catalogue).sees(3.0).tick()[0]
+    order = household_of(catalogue).sees(3.0).tick()[0]
     assert (order.supplier, order.price) == ("bolt", 640.0)
 
 
 def test_without_a_supplier_people_are_reminded_or_find_it_said() -> None:
     """There is nothing to order from anybody."""
     for experience, done in (("auto", "reminder"), ("coach", "reminder"), ("offer", "request"), ("respond", "request")):
-        home = home_of(catalogue_of({"experience": experience}, {"suppliers": []}))
+        home = household_of(catalogue_of({"experience": experience}, {"suppliers": []}))
         assert verbs_over(home, [3.0, 2.0]) == [f"oil/1/{done}/1"]
 
 
 def test_an_unanswered_question_is_asked_again_after_days() -> None:
     """After three days, then weekly; sooner where the run-out is near."""
-    home = home_of(experience="coach", contacts_per_week_max=7)
+    home = household_of(experience="coach", contacts_per_week_max=7)
     home.sees(9.0).tick()
     days = [day for day in range(1, 20) if (home.passes(days=1).sees(8.0), home.tick())[1]]
     assert days == [3, 10, 17]
-    home = home_of(experience="coach", contacts_per_week_max=7)
+    home = household_of(experience="coach", contacts_per_week_max=7)
     home.sees(9.0).tick()
     assert [day for day in range(1, 4) if (home.passes(days=1).sees(1.0), home.tick())[1]] == [1]
 
 
 def test_a_no_is_respected_but_for_one_last_word_before_the_run_out() -> None:
     """After that, silence; a refill ends it."""
-    home = home_of(experience="offer", contacts_per_week_max=7)
+    home = household_of(experience="offer", contacts_per_week_max=7)
     offer = home.sees(7.0).tick()[0]
     home.passes(hours=1).says(offer.id, "declined").sees(7.0).tick()
     assert home.engine.state.needs["tank-7/oil/1"].state is NeedState.REFUSED
@@ -249,7 +249,7 @@ def test_a_no_is_respected_but_for_one_last_word_before_the_run_out() -> None:
 
 def test_a_choice_changed_is_in_force_at_once() -> None:
     """From auto to respond: the next need is only made ready; back again: ordered."""
-    home = home_of()
+    home = household_of()
     home.changes(customers=[{"id": "maria", "experience": "respond"}]).sees(6.0)
     assert [r.type for r in home.tick()] == [ReactionType.REQUEST_READY]
     home.changes(customers=[{"id": "maria", "experience": "auto"}]).passes(hours=1).sees(6.0)
@@ -258,7 +258,7 @@ def test_a_choice_changed_is_in_force_at_once() -> None:
 
 def test_what_was_held_and_is_no_longer_pressing_ends() -> None:
     """A forecast that moved away in the night leaves no contact for the morning."""
-    home = home_of(experience="offer", quiet_hours=["22:00", "07:30"], start="2026-03-02T23:00:00Z")
+    home = household_of(experience="offer", quiet_hours=["22:00", "07:30"], start="2026-03-02T23:00:00Z")
     home.sees(6.0).tick()
     assert home.passes(hours=3).sees(60.0).tick() == ()
     assert home.passes(hours=9).sees(60.0).tick() == ()
@@ -267,15 +267,15 @@ def test_what_was_held_and_is_no_longer_pressing_ends() -> None:
 
 def test_distrust_fires_no_order() -> None:
     """The same early tail is acted on when it is believed, and not when the sensor is not."""
-    assert home_of().sees(20.0, trust=1.0).tick()
-    assert home_of().sees(20.0, trust=0.05).tick() == ()
+    assert household_of().sees(20.0, trust=1.0).tick()
+    assert household_of().sees(20.0, trust=0.05).tick() == ()
 
 
 def test_feedback_moves_the_moment() -> None:
     """After "early" an order waits longer than after "late"."""
     first: dict[str, float] = {}
     for timing in ("early", "late"):
-        home = home_of()
+        home = household_of()
         order = home.sees(5.0).tick()[0]
         home.passes(days=3).says(order.id, "delivered", timing=timing).tick()
         for tenth in range(400, 0, -1):
@@ -296,7 +296,7 @@ PART = "tank-7/descaling"
 )
 def test_a_service_is_proposed_or_booked_as_the_experience_allows(experience: str, done: str) -> None:
     """Accepted, it is booked at its price; done, its need is over."""
-    home = home_of(catalogue_of({"experience": experience}, device=DESCALER))
+    home = household_of(catalogue_of({"experience": experience}, device=DESCALER))
     assert home.sees(100.0, item=PART, cause="cups").tick() == ()
     first = home.passes(days=1).sees(2.0, item=PART, cause="cups").tick()[0]
     assert first.id == f"{PART}/1/{done}/1"
@@ -311,17 +311,21 @@ def test_a_service_is_proposed_or_booked_as_the_experience_allows(experience: st
 
 def test_a_service_is_not_booked_without_consent_over_the_budget_or_in_the_night() -> None:
     """Consent: nothing. Budget: an offer. Quiet hours: booked when they end."""
-    assert home_of(catalogue_of({"consents": ["replenishment"]}, device=DESCALER)).sees(1.0, item=PART).tick() == ()
-    home = home_of(catalogue_of({"budget_per_month": 5.0}, device=DESCALER))
+    assert (
+        household_of(catalogue_of({"consents": ["replenishment"]}, device=DESCALER)).sees(1.0, item=PART).tick() == ()
+    )
+    home = household_of(catalogue_of({"budget_per_month": 5.0}, device=DESCALER))
     assert home.sees(1.0, item=PART).tick()[0].type is ReactionType.OFFER_MADE
-    home = home_of(catalogue_of({"quiet_hours": ["22:00", "07:30"]}, device=DESCALER), start="2026-03-02T23:00:00Z")
+    home = household_of(
+        catalogue_of({"quiet_hours": ["22:00", "07:30"]}, device=DESCALER), start="2026-03-02T23:00:00Z"
+    )
     assert home.sees(1.0, item=PART).tick() == ()
     assert home.passes(hours=9).sees(1.0, item=PART).tick()[0].at_ms == parse_time_ms("2026-03-03T07:30:00Z")
 
 
 def test_a_booking_nobody_reports_on_is_looked_at_again() -> None:
     """After forty-five days, as a new attempt."""
-    home = home_of(catalogue_of(device=DESCALER))
+    home = household_of(catalogue_of(device=DESCALER))
     home.sees(1.0, item=PART).tick()
     assert home.passes(days=44).sees(1.0, item=PART).tick() == ()
     assert home.passes(days=2).sees(1.0, item=PART).tick()[0].id == f"{PART}/1/booking/2"
@@ -329,11 +333,11 @@ def test_a_booking_nobody_reports_on_is_looked_at_again() -> None:
 
 def test_the_sentence_is_in_the_customers_language_with_its_numbers() -> None:
     """Decimal commas and dates of French."""
-    home = home_of(language="fr", quiet_hours=["22:00", "07:30"], timezone="Europe/Paris", experience="offer")
+    home = household_of(language="fr", quiet_hours=["22:00", "07:30"], timezone="Europe/Paris", experience="offer")
     offer = home.sees(6.5).tick()[0]
     assert "6,5 jours" in offer.because
     assert "610,00" in offer.because
-    home = home_of(language="fr", quiet_hours=["11:00", "14:00"], experience="offer")
+    home = household_of(language="fr", quiet_hours=["11:00", "14:00"], experience="offer")
     home.sees(6.5).tick()
     assert "2 mars, 14:00" in home.steps[-1].decisions[-1].because
 
@@ -342,7 +346,7 @@ def test_the_window_to_cancel_is_shorter_where_the_order_is_needed_soon() -> Non
     """Twelve hours, or less, and at least one."""
     windows = []
     for days in (14.0, 5.0):
-        order = home_of().sees(days).tick()[0]
+        order = household_of().sees(days).tick()[0]
         assert order.cancel_before_ms is not None
         windows.append((order.cancel_before_ms - order.at_ms) / HOUR_MS)
     assert windows == [12.0, 1.0]
@@ -350,5 +354,5 @@ def test_the_window_to_cancel_is_shorter_where_the_order_is_needed_soon() -> Non
 
 def test_the_item_named_in_a_reaction_is_the_devices_own() -> None:
     """And the id of the item is found again in the reaction's."""
-    order = home_of().sees(6.0).tick()[0]
+    order = household_of().sees(6.0).tick()[0]
     assert (f"{order.device}/{order.item}", order.need) == (ITEM, "tank-7/oil/1")

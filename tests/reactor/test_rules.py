@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
+from config.catalogue import SlotItem
 from config.fleet import Customer
-from config.resolve import SlotItem
-from reactor.lead_time import lead_time
-from reactor.quotes import Quote
-from reactor.rules.away import away, closed_spans
-from reactor.rules.budget import budget, spent_in_month
-from reactor.rules.consent import consent
-from reactor.rules.contacts import WINDOW_MS, contact_limit, with_contact
-from reactor.rules.price import price_mandate
-from reactor.rules.quiet_hours import quiet_hours, quiet_until
-from reactor.state import Contacts, Order, OrderState
+from reactor.decision.lead_time import lead_time_distribution
+from reactor.decision.quotes import Quote
+from reactor.rules.absence import blocked_spans, check_absence
+from reactor.rules.budget import check_budget, spent_in_month
+from reactor.rules.consent import check_consent
+from reactor.rules.contact_limit import WINDOW_MS, add_contact, check_contact_limit
+from reactor.rules.price_limit import check_price_limit
+from reactor.rules.quiet_hours import check_quiet_hours, quiet_hours_end
+from reactor.state import ContactHistory, Order, OrderState
 from star.analyse import NeedKind
 from star.times import DAY_MS, parse_time_ms
-from tests.reactor.homes import catalogue_of
+from tests.support.household import catalogue_of
 
 
 def customer(**choices: Any) -> Customer:
@@ -61,7 +61,7 @@ def test_quiet_hours_are_those_of_the_customers_own_clock(
     hours: tuple[str, str] | None, now: str, until: str | None
 ) -> None:
     """Across midnight, within a day, and over both changes of daylight saving time."""
-    assert shown(quiet_until(customer(quiet_hours=hours), parse_time_ms(now))) == until
+    assert shown(quiet_hours_end(customer(quiet_hours=hours), parse_time_ms(now))) == until
 
 
 def test_the_end_of_quiet_hours_is_never_quiet_itself() -> None:
@@ -71,26 +71,26 @@ def test_the_end_of_quiet_hours_is_never_quiet_itself() -> None:
         moment = datetime(2026, 1, 1, tzinfo=UTC)
         while moment.year == 2026:
             at_ms = round(moment.timestamp() * 1000)
-            until_ms = quiet_until(maria, at_ms)
+            until_ms = quiet_hours_end(maria, at_ms)
             if until_ms is not None:
                 assert until_ms > at_ms
-                assert quiet_until(maria, until_ms) is None, (hours, moment)
+                assert quiet_hours_end(maria, until_ms) is None, (hours, moment)
             moment += timedelta(minutes=30)
-    assert not quiet_hours(customer(quiet_hours=NIGHT), parse_time_ms("2026-03-02T23:00:00Z")).allowed
+    assert not check_quiet_hours(customer(quiet_hours=NIGHT), parse_time_ms("2026-03-02T23:00:00Z")).allowed
 
 
 def test_contacts_are_limited_in_any_seven_days() -> None:
     """The limit holds in the rolling week, and says when the next contact is free; a limit of none is for good."""
     maria, start = customer(contacts_per_week_max=2), 1_000_000 * DAY_MS
-    contacts: Contacts | None = None
-    assert contact_limit(maria, contacts, start).allowed
-    contacts = with_contact(contacts, "maria", start)
-    contacts = with_contact(contacts, "maria", start + DAY_MS)
-    refused = contact_limit(maria, contacts, start + 2 * DAY_MS)
+    contacts: ContactHistory | None = None
+    assert check_contact_limit(maria, contacts, start).allowed
+    contacts = add_contact(contacts, "maria", start)
+    contacts = add_contact(contacts, "maria", start + DAY_MS)
+    refused = check_contact_limit(maria, contacts, start + 2 * DAY_MS)
     assert not refused.allowed
     assert refused.until_ms == start + WINDOW_MS + 1
-    assert contact_limit(maria, contacts, refused.until_ms).allowed
-    never = contact_limit(customer(contacts_per_week_max=0), None, start)
+    assert check_contact_limit(maria, contacts, refused.until_ms).allowed
+    never = check_contact_limit(customer(contacts_per_week_max=0), None, start)
     assert (never.allowed, never.until_ms) == (False, None)
 
 
@@ -125,11 +125,11 @@ def test_the_budget_is_of_the_customers_calendar_month() -> None:
     now = parse_time_ms("2026-04-10T12:00:00Z")
     maria = customer(budget_per_month=120.0)
     assert spent_in_month(maria, orders, now) == 28.0
-    assert budget(maria, 28.0, 92.0, now).allowed
-    refused = budget(maria, 28.0, 92.01, now)
+    assert check_budget(maria, 28.0, 92.0, now).allowed
+    refused = check_budget(maria, 28.0, 92.01, now)
     assert not refused.allowed
     assert shown(refused.until_ms) == "04-30T22:00"
-    assert budget(customer(), 1e9, 1e9, now).allowed
+    assert check_budget(customer(), 1e9, 1e9, now).allowed
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_the_budget_is_of_the_customers_calendar_month() -> None:
 )
 def test_nothing_is_ordered_that_could_arrive_on_a_day_of_absence(now: str, allowed: bool, until: str | None) -> None:
     """With lead times of two to five days and an absence from the 1st to the 21st of August, in Paris."""
-    verdict = away(customer(away=[("2026-08-01", "2026-08-21")]), parse_time_ms(now), (2.0, 5.0))
+    verdict = check_absence(customer(away=[("2026-08-01", "2026-08-21")]), parse_time_ms(now), (2.0, 5.0))
     assert verdict.allowed is allowed
     assert shown(verdict.until_ms) == until
 
@@ -152,7 +152,7 @@ def test_nothing_is_ordered_that_could_arrive_on_a_day_of_absence(now: str, allo
 def test_absences_close_together_are_one() -> None:
     """An order between them could arrive in either."""
     maria = customer(away=[("2026-08-01", "2026-08-05"), ("2026-08-08", "2026-08-10"), ("2020-01-01", "2020-01-02")])
-    spans = closed_spans(maria, parse_time_ms("2026-07-01T00:00:00Z"), (2.0, 5.0))
+    spans = blocked_spans(maria, parse_time_ms("2026-07-01T00:00:00Z"), (2.0, 5.0))
     assert [(shown(start), shown(end)) for start, end in spans] == [("07-26T22:00", "08-08T22:00")]
 
 
@@ -161,9 +161,14 @@ def test_the_price_that_counts_is_of_one_pack() -> None:
     item = catalogue_of().slots["tank-7/oil"]
     assert isinstance(item, SlotItem)
     small = Quote(
-        supplier="acme", sku="s", quantity=250.0, price=330.0, lead=lead_time((1.0, 2.0)), stated_days=(1.0, 2.0)
+        supplier="acme",
+        sku="s",
+        quantity=250.0,
+        price=330.0,
+        lead_time=lead_time_distribution((1.0, 2.0)),
+        stated_days=(1.0, 2.0),
     )
-    verdict = price_mandate(customer(), item, small)
+    verdict = check_price_limit(customer(), item, small)
     assert not verdict.allowed
     assert "660.00" in verdict.reason
 
@@ -171,7 +176,7 @@ def test_the_price_that_counts_is_of_one_pack() -> None:
 def test_consent_is_asked_by_purpose() -> None:
     """Replenishment for what runs out, maintenance for parts."""
     maria = customer(consents=["replenishment"], language="fr")
-    assert consent(maria, NeedKind.RUN_OUT).allowed
-    refused = consent(maria, NeedKind.SERVICE_DUE)
+    assert check_consent(maria, NeedKind.RUN_OUT).allowed
+    refused = check_consent(maria, NeedKind.SERVICE_DUE)
     assert not refused.allowed
     assert refused.reason == "vous n'avez pas consenti à : entretien"

@@ -11,13 +11,13 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from reactor.engine import Engine
-from reactor.state import ItemMemory, State
+from reactor.state import ItemRecord, State
 from reactor.store import MemoryStore, SqlStore, schema
-from reactor.turn import Changes, Step
+from reactor.unit_of_work import Changes, StepResult
 from star.errors import ConfigError, StoreAhead, StoreDamaged, StoreError
 from star.records import Quarantined
 from star.repeat import NeedState
-from tests.reactor.homes import START_MS, Home, catalogue_of, home_of
+from tests.support.household import START_MS, Household, catalogue_of, household_of
 
 ORDER = "tank-7/oil/1/order/1"
 Store = MemoryStore | SqlStore
@@ -37,12 +37,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     made.close()
 
 
-def keep(store: Store, home: Home) -> None:
+def keep(store: Store, home: Household) -> None:
     """Commits the home's last step."""
     store.commit(home.steps[-1], home.engine.catalogue)
 
 
-def lived(store: Store, home: Home) -> Home:
+def lived(store: Store, home: Household) -> Household:
     """An offer accepted over the budget, a delivery praised, another need opened, an outcome about nothing."""
     offer = home.sees(6.0).tick()[0]
     keep(store, home)
@@ -57,14 +57,14 @@ def lived(store: Store, home: Home) -> Home:
 
 def same(one: State, other: State) -> bool:
     """Whether two memories hold the same."""
-    names = ("needs", "orders", "questions", "contacts", "items", "suppliers", "settings", "timers")
-    indexes = ("need_of", "order_of", "orders_of", "questions_of", "offset", "at_ms")
+    names = ("needs", "orders", "prompts", "contacts", "items", "suppliers", "fleet_overrides", "timers")
+    indexes = ("need_by_item", "open_order_by_item", "orders_by_customer", "prompts_by_need", "offset", "at_ms")
     return all(getattr(one, name) == getattr(other, name) for name in (*names, *indexes))
 
 
 def test_what_is_loaded_is_what_the_engine_remembers(store: Store) -> None:
     """After every step: all of it, to the last digit."""
-    home = home_of(experience="offer", language="fr")
+    home = household_of(experience="offer", language="fr")
     for step in range(30):
         home.passes(hours=7.3).sees(30.0 - step)
         if step == 20:
@@ -77,9 +77,9 @@ def test_what_is_loaded_is_what_the_engine_remembers(store: Store) -> None:
 
 def test_a_restart_goes_on_as_if_nothing_had_happened(store: Store) -> None:
     """The engine of the loaded memory makes the same steps of the same facts."""
-    home = lived(store, home_of(experience="offer", budget_per_month=600.0))
-    again = Home(Engine(catalogue_of({"experience": "offer", "budget_per_month": 600.0}), store.load()))
-    again.now_ms, again.offset, again.said = home.now_ms, home.offset, home.said
+    home = lived(store, household_of(experience="offer", budget_per_month=600.0))
+    again = Household(Engine(catalogue_of({"experience": "offer", "budget_per_month": 600.0}), store.load()))
+    again.now_ms, again.offset, again.event_count = home.now_ms, home.offset, home.event_count
     for one in (home, again):
         one.passes(days=1).says("tank-7/oil/2/offer/1", "accepted").sees(5.0).tick()
     assert home.steps[-1] == again.steps[-1]
@@ -88,7 +88,7 @@ def test_a_restart_goes_on_as_if_nothing_had_happened(store: Store) -> None:
 
 def test_facts_that_were_consumed_change_nothing(store: Store) -> None:
     """A kill between commit and the log's own offset gives them a second time."""
-    home = lived(store, home_of(experience="offer"))
+    home = lived(store, household_of(experience="offer"))
     again = Engine(home.engine.catalogue, store.load())
     for facts in home.facts:
         assert again.step(facts).is_empty
@@ -96,7 +96,7 @@ def test_facts_that_were_consumed_change_nothing(store: Store) -> None:
 
 def test_people_find_needs_reactions_and_receipts_again(store: Store) -> None:
     """By item, customer, need, newest first; with what came of each reaction."""
-    lived(store, home_of(experience="offer"))
+    lived(store, household_of(experience="offer"))
     assert [need.id for need in store.needs()] == ["tank-7/oil/2", "tank-7/oil/1"]
     assert [need.id for need in store.needs(item="tank-7/oil", customers=["maria"], open_only=True)] == ["tank-7/oil/2"]
     assert store.needs(customers=[]) == []
@@ -120,7 +120,7 @@ def test_people_find_needs_reactions_and_receipts_again(store: Store) -> None:
 
 def test_of_each_line_only_the_first_row_is_due(store: Store) -> None:
     """A cancellation waits until its order is sent or given up."""
-    home = home_of()
+    home = household_of()
     home.sees(8.0).tick()
     keep(store, home)
     home.passes(hours=1).says(ORDER, "cancelled").tick()
@@ -136,7 +136,7 @@ def test_of_each_line_only_the_first_row_is_due(store: Store) -> None:
     store.mark_sent(again.id, now_ms + 5_000)
     second = store.due(now_ms + 5_000, 10)[0]
     assert second.reaction.id == "tank-7/oil/1/cancel/1"
-    assert store.waiting() == 1
+    assert store.waiting_count() == 1
     store.mark_failed(second.id, "gone", next_try_ms=None)
     assert store.due(now_ms + 10**9, 10) == []
     assert [(d.state, d.error) for d in store.deliveries("tank-7/oil/1/cancel/1")] == [("given-up", "gone")]
@@ -146,9 +146,9 @@ def test_of_each_line_only_the_first_row_is_due(store: Store) -> None:
 def test_quarantine_counts_a_payload_once(store: Store) -> None:
     """Its place in the log says which it is."""
     row = Quarantined(at_ms=5, topic="a/b", payload=b"\x00{", reason="not JSON")
-    store.put_quarantined([(7, row), (8, row)])
-    store.put_quarantined([(8, row)])
-    store.put_quarantined([])
+    store.record_quarantined([(7, row), (8, row)])
+    store.record_quarantined([(8, row)])
+    store.record_quarantined([])
     shown = store.quarantine()
     assert [(found.at_ms, found.topic, found.payload) for found in shown] == [(5, "a/b", b"\x00{")] * 2
     assert len(store.quarantine(before=shown[0].id, limit=5)) == 1
@@ -174,7 +174,7 @@ def test_a_number_keeps_its_name_over_a_restart(url: str) -> None:
 
 def test_a_store_ahead_of_its_log_says_so(store: Store) -> None:
     """One of the two comes from an older backup."""
-    lived(store, home_of(experience="offer"))
+    lived(store, household_of(experience="offer"))
     store.flush()
     assert store.load(log_end=5).offset == 4
     with pytest.raises(StoreAhead, match="offset 4"):
@@ -183,7 +183,7 @@ def test_a_store_ahead_of_its_log_says_so(store: Store) -> None:
 
 def test_partitions_are_kept_apart(store: Store) -> None:
     """Each has its offset and its own memory."""
-    home = home_of()
+    home = household_of()
     home.sees(8.0).tick()
     store.commit(home.steps[-1], home.engine.catalogue, partition=3)
     assert store.load(3).offset == 1
@@ -194,7 +194,7 @@ def test_partitions_are_kept_apart(store: Store) -> None:
 def test_an_empty_step_costs_nothing_and_its_offset_follows_within_a_second(url: str) -> None:
     """Written when a second has passed, with the next step, or at the end."""
     clock = [0.0]
-    home = home_of()
+    home = household_of()
 
     def on_disk() -> int:
         with SqlStore(url) as other:
@@ -222,7 +222,7 @@ def test_a_damaged_file_is_one_clear_line(tmp_path: Path) -> None:
     assert "\n" not in str(found.value)
     path.unlink()
     with SqlStore(f"sqlite:///{path}") as store:
-        lived(store, home_of(experience="offer"))
+        lived(store, household_of(experience="offer"))
     wire = bytearray(path.read_bytes())
     wire[4096:40960] = b"x" * (40960 - 4096)
     path.write_bytes(wire)
@@ -238,12 +238,12 @@ def test_a_damaged_file_is_one_clear_line(tmp_path: Path) -> None:
 def test_a_body_that_cannot_be_read_is_damage(url: str) -> None:
     """It is said, not guessed around."""
     with SqlStore(url) as store:
-        lived(store, home_of(experience="offer"))
+        lived(store, household_of(experience="offer"))
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE memory SET body = '{}' WHERE kind = 'questions'"))
     engine.dispose()
-    with SqlStore(url) as store, pytest.raises(StoreDamaged, match="Question"):
+    with SqlStore(url) as store, pytest.raises(StoreDamaged, match="PendingPrompt"):
         store.load()
 
 
@@ -269,7 +269,7 @@ def test_the_migrations_make_the_tables_that_the_code_uses(url: str) -> None:
 
 def test_a_hundred_thousand_items_are_loaded(url: str) -> None:
     """As after a kill, at a start."""
-    changed: Changes = {("items", f"d{n}/x"): ItemMemory(item=f"d{n}/x", cycle=2) for n in range(100_000)}
+    changed: Changes = {("items", f"d{n}/x"): ItemRecord(item=f"d{n}/x", cycle=2) for n in range(100_000)}
     with SqlStore(url) as store:
-        store.commit(Step(offset=1, at_ms=1, changed=changed), catalogue_of())
+        store.commit(StepResult(offset=1, at_ms=1, changed=changed), catalogue_of())
         assert len(store.load().items) == 100_000

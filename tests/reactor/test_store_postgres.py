@@ -15,15 +15,15 @@ import pytest
 from sqlalchemy import make_url
 from structlog.testing import capture_logs
 
-from reactor.sender import Channels, Limits, Sender
+from reactor.delivery.outbox_dispatcher import Channels, DeliveryLimits, OutboxDispatcher
 from reactor.store import MemoryStore, SqlStore
 from reactor.store.database import check_version
-from reactor.turn import Step
+from reactor.unit_of_work import StepResult
 from star.errors import ConfigError, StoreDamaged, StoreError, StoreFenced
-from tests.reactor.homes import catalogue_of, home_of
-from tests.reactor.senders.small_fleet import Ear, HandClock, fleet_of, reaction_of
 from tests.reactor.test_store_shared import everything, step_of
-from tests.servers import Postgres, PostgresOfTest
+from tests.support.delivery_fleet import ManualClock, RecordingChannel, fleet_of, reaction_of
+from tests.support.household import catalogue_of, household_of
+from tests.support.servers import Postgres, PostgresOfTest
 
 PASSWORD = "s3cret-und-lang"
 
@@ -111,14 +111,14 @@ def test_a_server_that_is_too_old_is_refused() -> None:
 
 def test_a_restart_of_the_server_costs_its_outage_only(postgres: PostgresOfTest) -> None:
     """Calls in the outage say so; the same step is kept after it, by the connections' own return, also after a kill."""
-    home = home_of()
+    home = household_of()
     home.sees(6.0).tick()
     catalogue = home.engine.catalogue
     with SqlStore(postgres.url) as store:
         store.load()
         for how in ("fast", "kill"):
             postgres.stop(how)
-            for call in (lambda: store.commit(home.steps[-1], catalogue), store.waiting, store.names.refresh):
+            for call in (lambda: store.commit(home.steps[-1], catalogue), store.waiting_count, store.names.refresh):
                 with pytest.raises(StoreError, match=r"(start the server|see that the server runs)") as found:
                     call()
                 assert not isinstance(found.value, StoreDamaged)
@@ -182,7 +182,7 @@ def breaker(postgres: PostgresOfTest) -> Iterator[Breaker]:
 
 def test_a_step_whose_commit_broke_off_is_kept_once(postgres: PostgresOfTest, breaker: Breaker) -> None:
     """The server kept it and could not say so: the second try finds its own work, and is not fenced off by itself."""
-    home = home_of()
+    home = household_of()
     home.sees(6.0).tick()
     home.passes(hours=1).says("tank-7/oil/1/order/1", "cancelled").tick()
     catalogue = home.engine.catalogue
@@ -198,11 +198,11 @@ def test_a_step_whose_commit_broke_off_is_kept_once(postgres: PostgresOfTest, br
             store.commit(step, catalogue)
             alone.commit(step, catalogue)
         assert everything(store) == everything(alone)
-        store.commit(Step(offset=7, at_ms=7), catalogue)
+        store.commit(StepResult(offset=7, at_ms=7), catalogue)
         breaker.armed = True
         with pytest.raises(StoreError):
             store.flush()
-        store.commit(Step(offset=8, at_ms=8), catalogue)
+        store.commit(StepResult(offset=8, at_ms=8), catalogue)
         store.flush()
         assert store.load().offset == 8
 
@@ -224,22 +224,22 @@ def test_a_step_that_broke_off_is_refused_when_another_took_over(postgres: Postg
 
 async def test_the_sender_waits_out_the_stores_outage(postgres: PostgresOfTest) -> None:
     """It does not end, it asks nobody twice for what was brought, and what waits goes out when the store is back."""
-    clock, supplier = HandClock(), Ear()
+    clock, supplier = ManualClock(), RecordingChannel()
     with SqlStore(postgres.url) as store:
-        limits = Limits(poll_s=0.05)
-        ways = Channels(mqtt=Ear(), suppliers=supplier, customers=Ear())
-        sender = Sender(
+        limits = DeliveryLimits(poll_s=0.05)
+        ways = Channels(mqtt=RecordingChannel(), suppliers=supplier, customers=RecordingChannel())
+        sender = OutboxDispatcher(
             store,
             ways,
             catalogue=fleet_of,
-            report=Ear().report,
+            report=RecordingChannel().report,
             need_state=store.need_state,
             clock=clock,
             limits=limits,
             partitions=lambda: {0},
         )
         order = reaction_of()
-        store.commit(Step(offset=1, at_ms=clock.at_ms, reactions=(order,)), fleet_of())
+        store.commit(StepResult(offset=1, at_ms=clock.at_ms, reactions=(order,)), fleet_of())
         await asyncio.to_thread(postgres.stop, "kill")
         with capture_logs() as logs:
             running = asyncio.create_task(sender.run())
@@ -249,7 +249,7 @@ async def test_the_sender_waits_out_the_stores_outage(postgres: PostgresOfTest) 
         assert not running.done()
         await asyncio.to_thread(postgres.start)
         async with asyncio.timeout(30):
-            while await asyncio.to_thread(store.waiting):  # noqa: ASYNC110 - the store is the only one to ask
+            while await asyncio.to_thread(store.waiting_count):  # noqa: ASYNC110 - the store is the only one to ask
                 await asyncio.sleep(0.02)
         running.cancel()
-        assert [one.id for one in supplier.heard] == [order.id]
+        assert [one.id for one in supplier.sent] == [order.id]

@@ -15,14 +15,14 @@ from alembic.config import Config
 from sqlalchemy import create_engine, func, select, text
 
 from reactor.engine import Engine
-from reactor.lessons import day_of
-from reactor.state import ItemMemory, Lesson, SupplierMemory
+from reactor.learning_sync import utc_day
+from reactor.state import ItemRecord, LeadTimeSample, SupplierRecord
 from reactor.store import MemoryStore, SqlStore, schema
-from reactor.turn import Changes, Step
+from reactor.unit_of_work import Changes, StepResult
 from star.errors import StoreError, StoreFenced
 from star.times import DAY_MS
-from tests.reactor.homes import Home, catalogue_of, home_of
-from tests.reactor.racer_process import NAMES, NEEDS, lived_year
+from tests.support.household import Household, catalogue_of, household_of
+from tests.support.store_race_process import NAMES, NEEDS, lived_year
 
 ROOT = Path(__file__).parents[2]
 MIGRATIONS = ROOT / "reactor" / "store" / "migrations"
@@ -34,7 +34,7 @@ def race(what: str, url: str, racers: int) -> list[tuple[int, int]]:
         processes = [
             stack.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-m", "tests.reactor.racer_process", what, url],
+                    [sys.executable, "-m", "tests.support.store_race_process", what, url],
                     cwd=ROOT,
                     text=True,
                     stdin=subprocess.PIPE,
@@ -58,10 +58,10 @@ def race(what: str, url: str, racers: int) -> list[tuple[int, int]]:
     return [(int(out.split()[0]), int(out.split()[1])) for out, _ in said]
 
 
-def step_of(offset: int, item: str = "tank-7/oil", at_ms: int = 0) -> Step:
+def step_of(offset: int, item: str = "tank-7/oil", at_ms: int = 0) -> StepResult:
     """A step that keeps something of an item."""
-    changed: Changes = {("items", item): ItemMemory(item=item, cycle=offset)}
-    return Step(offset=offset, at_ms=at_ms or offset, changed=changed)
+    changed: Changes = {("items", item): ItemRecord(item=item, cycle=offset)}
+    return StepResult(offset=offset, at_ms=at_ms or offset, changed=changed)
 
 
 def everything(store: SqlStore | MemoryStore) -> list[object]:
@@ -84,7 +84,7 @@ def test_a_need_is_decided_once_however_many_reactors_race_for_it(url: str) -> N
     with SqlStore(url) as store:
         assert everything(store) == everything(alone)
         assert store.load().offset == home.facts[-1].offset
-        assert store.waiting() == alone.waiting() == NEEDS
+        assert store.waiting_count() == alone.waiting_count() == NEEDS
 
 
 def test_who_was_overtaken_writes_nothing_until_it_loads_again(url: str) -> None:
@@ -98,7 +98,7 @@ def test_who_was_overtaken_writes_nothing_until_it_loads_again(url: str) -> None
             other.commit(step_of(5, "tank-8/oil"), catalogue_of(), 0)
         assert fenced.value.partitions == {0}
         with pytest.raises(StoreFenced):
-            other.commit(Step(offset=9, at_ms=9), catalogue_of(), 0)
+            other.commit(StepResult(offset=9, at_ms=9), catalogue_of(), 0)
         other.commit(step_of(6), catalogue_of(), 1)
         assert other.progress() == {0: (5, 5), 1: (6, 6)}
         state = other.load(0)
@@ -114,15 +114,15 @@ def test_an_offset_that_waits_is_fenced_too(url: str) -> None:
         for store in (one, other):
             store.load(0)
             store.load(1)
-            store.commit(Step(offset=3, at_ms=3), catalogue_of(), 0)
-        other.commit(Step(offset=8, at_ms=8), catalogue_of(), 1)
+            store.commit(StepResult(offset=3, at_ms=3), catalogue_of(), 0)
+        other.commit(StepResult(offset=8, at_ms=8), catalogue_of(), 1)
         one.commit(step_of(4), catalogue_of(), 0)
         with pytest.raises(StoreFenced) as fenced:
             other.flush()
         assert fenced.value.partitions == {0}
         assert one.progress() == {0: (4, 4), 1: (8, 8)}
         other.load(0)
-        other.commit(Step(offset=5, at_ms=5), catalogue_of(), 0)
+        other.commit(StepResult(offset=5, at_ms=5), catalogue_of(), 0)
         one.commit(step_of(6), catalogue_of(), 0)
         other.release(0)
     with SqlStore(url) as store:
@@ -133,7 +133,7 @@ def test_a_partition_is_handed_over_without_loss(url: str) -> None:
     """Who gives it up writes what waits; who was given none must not write into one that is somebody's."""
     with SqlStore(url) as one, SqlStore(url) as other:
         one.load(2)
-        one.commit(Step(offset=3, at_ms=3), catalogue_of(), 2)
+        one.commit(StepResult(offset=3, at_ms=3), catalogue_of(), 2)
         one.release(2)
         with pytest.raises(StoreFenced):
             other.commit(step_of(4), catalogue_of(), 2)
@@ -145,7 +145,7 @@ def test_an_offset_that_waits_is_written_beside_the_steps_of_other_partitions(ur
     """A quiet partition's progress is seen though a busy one leaves no moment without a step."""
     clock = [0.0]
     with SqlStore(url, monotonic=lambda: clock[0]) as store, SqlStore(url) as other:
-        store.commit(Step(offset=1, at_ms=1), catalogue_of(), 1)
+        store.commit(StepResult(offset=1, at_ms=1), catalogue_of(), 1)
         for offset in range(1, 15):
             clock[0] += 0.1
             store.commit(step_of(offset), catalogue_of(), 0)
@@ -156,7 +156,7 @@ def test_names_that_two_processes_add_have_one_number_each(url: str) -> None:
     """Dense, in the order of adding, the same for all."""
     SqlStore(url).close()
     assert race("names", url, 3) == [(NAMES, 0)] * 3
-    with SqlStore(url) as store, store._reading() as connection:
+    with SqlStore(url) as store, store._read() as connection:
         rows = list(connection.execute(select(schema.names.c.number, schema.names.c.name).order_by(text("number"))))
     assert [number for number, _ in rows] == list(range(NAMES))
     assert {name for _, name in rows} == {f"tank-{number}/oil" for number in range(NAMES)}
@@ -217,15 +217,15 @@ def tables_of_version(url: str, revision: str) -> Iterator[None]:
 def test_deliveries_decided_before_partitions_belong_to_that_of_their_need(url: str) -> None:
     """The store of the version before is brought up to date with what it holds."""
     with tables_of_version(url, "0001"), SqlStore(url) as store:
-        assert store.outbox_waiting() == (2, 4, 0)
-        assert store.outbox_waiting({3}) == (1, 5, 0)
+        assert store.outbox_backlog() == (2, 4, 0)
+        assert store.outbox_backlog({3}) == (1, 5, 0)
         assert store.load(3).offset == 7
         store.commit(step_of(8), catalogue_of(), 3)
 
 
 def test_each_process_is_given_its_own_partitions_deliveries(url: str) -> None:
     """And what others carry meanwhile stays with them; what was brought stays brought."""
-    home = home_of()
+    home = household_of()
     home.sees(6.0).tick()
     with SqlStore(url) as store:
         store.commit(home.steps[-1], home.engine.catalogue, partition=3)
@@ -233,63 +233,63 @@ def test_each_process_is_given_its_own_partitions_deliveries(url: str) -> None:
         row = store.due(home.now_ms, 10, {3, 4})[0]
         assert row.partition == 3
         assert store.due(home.now_ms, 10) == [row]
-        assert store.outbox_waiting() == (1, home.now_ms, 0)
+        assert store.outbox_backlog() == (1, home.now_ms, 0)
         store.mark_sent(row.id, home.now_ms)
         store.mark_failed(row.id, "no answer", next_try_ms=None)
         assert [delivery.state for delivery in store.deliveries(row.reaction.id)] == ["sent"]
-        assert store.outbox_waiting() == (0, None, 0)
+        assert store.outbox_backlog() == (0, None, 0)
 
 
 def test_lessons_are_given_when_no_partition_can_add_to_them(url: str) -> None:
     """Each has consumed a moment of the day after, or says that it has reached it; whoever asks tells how far it is itself."""
     day = 20_000
     catalogue = catalogue_of()
-    taught = [Lesson(supplier="acme", day=day - back, seen=1, log_sum=7) for back in (1, 0)]
-    late = Lesson(supplier="acme", day=day + 1, seen=1)
+    taught = [LeadTimeSample(supplier="acme", day=day - back, seen=1, log_sum=7) for back in (1, 0)]
+    late = LeadTimeSample(supplier="acme", day=day + 1, seen=1)
     with SqlStore(url) as one, SqlStore(url) as other:
         one.load(0)
         other.load(1)
         lessons: Changes = {("lessons", f"acme/{lesson.day}"): lesson for lesson in (*taught, late)}
-        other.commit(Step(offset=1, at_ms=day * DAY_MS, changed=lessons), catalogue, 1)
-        assert one.lessons(day, except_partition=0, partitions=2) is None
-        other.commit(Step(offset=2, at_ms=(day + 1) * DAY_MS), catalogue, 1)
-        assert one.lessons(day, except_partition=0, partitions=2) is None
-        assert other.lessons(day, except_partition=1, partitions=2) is None
-        assert one.lessons(day, except_partition=0, partitions=2) == taught
-        assert one.lessons(day, except_partition=0, partitions=3) is None
+        other.commit(StepResult(offset=1, at_ms=day * DAY_MS, changed=lessons), catalogue, 1)
+        assert one.lead_time_samples(day, except_partition=0, partitions=2) is None
+        other.commit(StepResult(offset=2, at_ms=(day + 1) * DAY_MS), catalogue, 1)
+        assert one.lead_time_samples(day, except_partition=0, partitions=2) is None
+        assert other.lead_time_samples(day, except_partition=1, partitions=2) is None
+        assert one.lead_time_samples(day, except_partition=0, partitions=2) == taught
+        assert one.lead_time_samples(day, except_partition=0, partitions=3) is None
         engine = Engine(catalogue, other.load(2))
-        other.commit(engine.reach(day_of((day + 1) * DAY_MS)), catalogue, 2)
-        assert one.lessons(day, except_partition=0, partitions=3) == taught
-        assert one.lessons(day - 1, except_partition=0, partitions=3) == taught[:1]
+        other.commit(engine.record_watermark(utc_day((day + 1) * DAY_MS)), catalogue, 2)
+        assert one.lead_time_samples(day, except_partition=0, partitions=3) == taught
+        assert one.lead_time_samples(day - 1, except_partition=0, partitions=3) == taught[:1]
 
 
 def test_what_is_known_of_suppliers_is_that_of_the_furthest_partition(url: str) -> None:
     """For pages of lead times, without an engine."""
     with SqlStore(url) as store:
-        assert store.suppliers() == {}
+        assert store.supplier_records() == {}
         for partition, at_ms, price in ((0, 20, 2.0), (1, 30, 3.0), (2, 10, 1.0)):
-            memory = SupplierMemory(supplier="acme", price=price)
+            memory = SupplierRecord(supplier="acme", price=price)
             changed: Changes = {("suppliers", "acme"): memory}
-            store.commit(Step(offset=1, at_ms=at_ms, changed=changed), catalogue_of(), partition)
-        assert store.suppliers() == {"acme": SupplierMemory(supplier="acme", price=3.0)}
+            store.commit(StepResult(offset=1, at_ms=at_ms, changed=changed), catalogue_of(), partition)
+        assert store.supplier_records() == {"acme": SupplierRecord(supplier="acme", price=3.0)}
 
 
 def test_the_fleet_has_one_base_and_its_changes_one_order(url: str) -> None:
     """Two processes change it at once, each on what it has read: every change is kept, and follows what it was made on."""
     tables = {"customers": [{"id": "maria", "language": "fr"}], "devices": [], "suppliers": []}
     with SqlStore(url) as one, SqlStore(url) as other:
-        assert (one.fleet.base(), one.fleet.version()) == (None, None)
+        assert (one.fleet.base(), one.fleet.latest_version()) == (None, None)
         with pytest.raises(StoreError, match="no fleet"):
-            one.fleet.add_change("{}", 1)
-        assert one.fleet.put_base(tables, 1) is True
-        assert other.fleet.put_base({}, 2) is False
+            one.fleet.append_change("{}", 1)
+        assert one.fleet.insert_base(tables, 1) is True
+        assert other.fleet.insert_base({}, 2) is False
         assert other.fleet.base() == tables
 
         def change(store: SqlStore) -> None:
             for _ in range(20):
                 with store.fleet.lock():
-                    read = store.fleet.version()
-                    assert store.fleet.add_change(f'"after {read}"', 3) == (read or 0) + 1
+                    read = store.fleet.latest_version()
+                    assert store.fleet.append_change(f'"after {read}"', 3) == (read or 0) + 1
 
         threads = [threading.Thread(target=change, args=(store,)) for store in (one, other, one)]
         for thread in threads:
@@ -305,13 +305,13 @@ def test_the_store_works_on_while_the_fleet_is_locked(url: str) -> None:
     with SqlStore(url) as one, SqlStore(url) as other, one.fleet.lock():
         one.commit(step_of(1), catalogue_of(), 0)
         other.commit(step_of(1), catalogue_of(), 1)
-        with one._reading() as connection:
+        with one._read() as connection:
             assert connection.execute(select(func.count()).select_from(schema.memory)).scalar() == 2
 
 
 def test_a_home_that_moves_between_processes_lives_on(url: str) -> None:
     """At every step another instance takes the partition over: what is decided is what one alone decides."""
-    home = home_of(experience="offer")
+    home = household_of(experience="offer")
     for day in range(12):
         home.passes(days=1).sees(14.0 - day).tick()
     alone = MemoryStore()
@@ -320,7 +320,7 @@ def test_a_home_that_moves_between_processes_lives_on(url: str) -> None:
     with SqlStore(url) as one, SqlStore(url) as other:
         for number, facts in enumerate(home.facts):
             store = (one, other)[number % 2]
-            again = Home(Engine(home_of(experience="offer").engine.catalogue, store.load(4)))
+            again = Household(Engine(household_of(experience="offer").engine.catalogue, store.load(4)))
             store.commit(again.engine.step(facts), again.engine.catalogue, 4)
             store.release(4)
         assert everything(one) == everything(alone)

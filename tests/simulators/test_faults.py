@@ -7,38 +7,38 @@ from collections import Counter
 import numpy as np
 
 from simulators.faults import (
-    Chain,
     ClockSkew,
     CounterResets,
     Delay,
+    DeviceMessage,
     Drift,
-    Drop,
     Duplicate,
     Fault,
-    Message,
+    FaultChain,
+    MessageLoss,
     Offline,
     Reorder,
     Spikes,
     Stuck,
 )
-from star.times import DAY_MS, HOUR_MS, seconds
+from star.times import DAY_MS, HOUR_MS, epoch_seconds
 
 START_MS = 1_767_225_600_000
 
 
-def stream(count: int = 2000, name: str = "oil") -> list[Message]:
+def stream(count: int = 2000, name: str = "oil") -> list[DeviceMessage]:
     """A message an hour, values rising by one."""
     out = []
     for n in range(count):
         at_ms = START_MS + n * HOUR_MS
-        payload = {"at": seconds(at_ms), "seq": n, "boot": 3, "values": {name: float(n), "temperature": 5.0}}
-        out.append(Message(sent_ms=at_ms, arrive_ms=at_ms, topic="starloop/v1/tank/telemetry", payload=payload))
+        payload = {"at": epoch_seconds(at_ms), "seq": n, "boot": 3, "values": {name: float(n), "temperature": 5.0}}
+        out.append(DeviceMessage(sent_ms=at_ms, arrive_ms=at_ms, topic="starloop/v1/tank/telemetry", payload=payload))
     return out
 
 
-def through(*faults: Fault, name: str = "oil") -> list[Message]:
+def through(*faults: Fault, name: str = "oil") -> list[DeviceMessage]:
     """What arrives of the stream."""
-    return Chain(faults).all_of(stream(name=name))
+    return FaultChain(faults).send_all(stream(name=name))
 
 
 def rng(seed: int = 1) -> np.random.Generator:
@@ -46,7 +46,7 @@ def rng(seed: int = 1) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def values(messages: list[Message], name: str = "oil") -> list[float]:
+def values(messages: list[DeviceMessage], name: str = "oil") -> list[float]:
     """The values that arrived."""
     return [message.payload["values"][name] for message in messages]
 
@@ -58,7 +58,7 @@ def test_without_faults_everything_arrives_as_it_is() -> None:
 
 def test_a_share_of_messages_is_lost() -> None:
     """And only that."""
-    arrived = through(Drop(rng(), 0.2))
+    arrived = through(MessageLoss(rng(), 0.2))
     assert 1500 < len(arrived) < 1700
     assert set(values(arrived)) <= set(values(stream()))
 
@@ -114,8 +114,8 @@ def test_spikes_are_rare_and_far_from_the_truth() -> None:
 def test_a_skewed_clock_measures_at_wrong_times_and_runs_off() -> None:
     """An hour off at first, a second a day more."""
     arrived = through(ClockSkew(HOUR_MS, 1000.0))
-    assert arrived[0].payload["at"] == seconds(START_MS + HOUR_MS)
-    assert arrived[240].payload["at"] == seconds(START_MS + 241 * HOUR_MS + 10_000)
+    assert arrived[0].payload["at"] == epoch_seconds(START_MS + HOUR_MS)
+    assert arrived[240].payload["at"] == epoch_seconds(START_MS + 241 * HOUR_MS + 10_000)
     assert arrived[240].arrive_ms == START_MS + 240 * HOUR_MS
 
 
@@ -135,13 +135,15 @@ def test_a_counter_that_resets_begins_at_zero_with_a_new_boot_and_loses_nothing(
 def test_faults_together_give_the_same_from_the_same_seed() -> None:
     """Byte for byte, whenever what arrived is asked for."""
 
-    def chain() -> Chain:
-        return Chain([Stuck(rng(1), 5.0), Spikes(rng(2), 0.01, 99.0), Duplicate(rng(3), 0.1), Offline(rng(4), 20.0)])
+    def chain() -> FaultChain:
+        return FaultChain(
+            [Stuck(rng(1), 5.0), Spikes(rng(2), 0.01, 99.0), Duplicate(rng(3), 0.1), Offline(rng(4), 20.0)]
+        )
 
-    whole = chain().all_of(stream())
+    whole = chain().send_all(stream())
     pieces, one = [], chain()
     for message in stream():
         one.send(message)
-        pieces += one.arrived(message.sent_ms)
-    pieces += one.arrived(2**62)
+        pieces += one.pop_arrived(message.sent_ms)
+    pieces += one.pop_arrived(2**62)
     assert pieces == whole

@@ -5,26 +5,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simulators.physics.demand import Kind, daily_use
-from simulators.physics.devices import Device, PhysicalSlot, Sensing, Sensor
-from simulators.physics.draws import Draws
-from simulators.physics.kinds import DEVICES, Setting
+from simulators.physics.demand import DemandKind, daily_use
+from simulators.physics.device_kinds import DEVICE_FACTORIES, DeviceSite
+from simulators.physics.devices import SensingMode, Sensor, SimulatedDevice, SimulatedSlot
+from simulators.physics.draws import DrawStream
 from simulators.physics.weather import daily_temperature_c
 from star.times import DAY_MS, HOUR_MS
 
 START_MS = 1_767_225_600_000
 
 
-def tank(level: float = 500.0, rate: float = 10.0, *, spares: bool = False, noise: float = 0.0) -> Device:
+def tank(level: float = 500.0, rate: float = 10.0, *, spares: bool = False, noise: float = 0.0) -> SimulatedDevice:
     """A tank of 1,000 with a perfect gauge unless told otherwise, read every six hours."""
-    draws = Draws(np.random.default_rng(1), Kind.STEADY, rate, START_MS)
-    sensor = Sensor(sensing=Sensing.LEVEL, noise=noise)
-    slot = PhysicalSlot(name="oil", capacity=1000.0, level=level, draws=draws, sensor=sensor, spares=spares)
-    return Device(np.random.default_rng(2), [slot], START_MS, every_ms=6 * HOUR_MS)
+    draws = DrawStream(np.random.default_rng(1), DemandKind.STEADY, rate, START_MS)
+    sensor = Sensor(sensing=SensingMode.LEVEL, noise=noise)
+    slot = SimulatedSlot(name="oil", capacity=1000.0, level=level, draws=draws, sensor=sensor, spares=spares)
+    return SimulatedDevice(np.random.default_rng(2), [slot], START_MS, every_ms=6 * HOUR_MS)
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_every_kind_of_demand_is_finite_never_negative_and_about_one_a_day(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", list(DemandKind))
+def test_every_kind_of_demand_is_finite_never_negative_and_about_one_a_day(kind: DemandKind) -> None:
     """Over many homes and years."""
     use = daily_use(kind, np.random.default_rng(1), 300, 1500, 18_000)
     assert use.shape == (300, 1500)
@@ -35,16 +35,18 @@ def test_every_kind_of_demand_is_finite_never_negative_and_about_one_a_day(kind:
 def test_heating_uses_more_on_cold_days() -> None:
     """The use goes with the temperature given."""
     cold, warm = np.full((1, 300), -5.0), np.full((1, 300), 20.0)
-    used = [daily_use(Kind.HEATING, np.random.default_rng(1), 1, 300, 0, t).mean() for t in (cold, warm)]
+    used = [daily_use(DemandKind.HEATING, np.random.default_rng(1), 1, 300, 0, t).mean() for t in (cold, warm)]
     assert used[0] > 5 * used[1]
 
 
 @pytest.mark.parametrize("unit", [None, 1.0])
 def test_draws_are_the_same_however_far_one_looks_ahead(unit: float | None) -> None:
     """A forecast of the truth changes nothing of the truth."""
-    one, other = (Draws(np.random.default_rng(3), Kind.WEEKLY, 4.0, START_MS + 12345, unit=unit) for _ in range(2))
-    other.upto(START_MS + 1500 * DAY_MS)
-    count = one.upto(START_MS + 200 * DAY_MS)
+    one, other = (
+        DrawStream(np.random.default_rng(3), DemandKind.WEEKLY, 4.0, START_MS + 12345, unit=unit) for _ in range(2)
+    )
+    other.count_until(START_MS + 1500 * DAY_MS)
+    count = one.count_until(START_MS + 200 * DAY_MS)
     assert one.at_ms[:count] == other.at_ms[:count]
     assert one.amount[:count] == other.amount[:count]
     assert one.at_ms == sorted(one.at_ms)
@@ -53,15 +55,15 @@ def test_draws_are_the_same_however_far_one_looks_ahead(unit: float | None) -> N
 
 def test_whole_units_add_up_to_the_demand() -> None:
     """Cups are not lost between days."""
-    draws = Draws(np.random.default_rng(4), Kind.EVENTS, 3.0, START_MS, unit=1.0)
+    draws = DrawStream(np.random.default_rng(4), DemandKind.EVENTS, 3.0, START_MS, unit=1.0)
     years = 8
-    assert draws.used_at(START_MS + years * 365 * DAY_MS) / (years * 365) == pytest.approx(3.0, rel=0.35)
+    assert draws.cumulative_use_at(START_MS + years * 365 * DAY_MS) / (years * 365) == pytest.approx(3.0, rel=0.35)
 
 
 def test_a_level_falls_by_what_is_taken_and_rises_by_what_fits() -> None:
     """Mass balance, overflow included."""
     device = tank(level=900.0)
-    device.step(START_MS + 20 * DAY_MS)
+    device.advance(START_MS + 20 * DAY_MS)
     used = device.slots["oil"].counter
     assert device.level("oil") == pytest.approx(900.0 - used)
     before = device.level("oil")
@@ -72,18 +74,18 @@ def test_a_level_falls_by_what_is_taken_and_rises_by_what_fits() -> None:
 def test_spare_packs_wait_unopened_and_the_gauge_does_not_see_them() -> None:
     """The truth counts them, the sensor shows at most the capacity."""
     device = tank(level=900.0, spares=True)
-    device.step(START_MS + DAY_MS)
+    device.advance(START_MS + DAY_MS)
     assert device.refill("oil", 1000.0) == 0.0
     assert device.level("oil") > 1000.0
-    assert all(values["oil"] == 1000.0 for _, values in device.step(START_MS + 2 * DAY_MS))
+    assert all(values["oil"] == 1000.0 for _, values in device.advance(START_MS + 2 * DAY_MS))
 
 
 def test_an_empty_tank_is_known_to_be_empty_from_when_to_when() -> None:
     """Days empty and run-outs are counted; what could not be taken is unmet; the forecast of the truth was right."""
     device = tank(level=100.0)
-    device.step(START_MS + HOUR_MS)
+    device.advance(START_MS + HOUR_MS)
     runs_out_ms = device.now_ms + device.days_to_empty("oil", 100.0) * DAY_MS
-    device.step(START_MS + 30 * DAY_MS)
+    device.advance(START_MS + 30 * DAY_MS)
     slot = device.slots["oil"]
     assert slot.empty_since_ms == pytest.approx(runs_out_ms)
     assert slot.run_outs == 1
@@ -91,35 +93,35 @@ def test_an_empty_tank_is_known_to_be_empty_from_when_to_when() -> None:
     assert device.empty_days("oil") == pytest.approx((START_MS + 30 * DAY_MS - runs_out_ms) / DAY_MS)
     device.refill("oil", 300.0)
     assert slot.empty_since_ms is None
-    device.step(START_MS + 31 * DAY_MS)
+    device.advance(START_MS + 31 * DAY_MS)
     assert device.empty_days("oil") == pytest.approx((START_MS + 30 * DAY_MS - runs_out_ms) / DAY_MS)
 
 
 def test_reports_come_at_their_pace_in_order_and_not_before_their_time() -> None:
     """However the device is stepped."""
-    whole = tank(noise=3.0).step(START_MS + 50 * DAY_MS)
+    whole = tank(noise=3.0).advance(START_MS + 50 * DAY_MS)
     pieces = []
     device = tank(noise=3.0)
     for hour in range(7, 50 * 24 + 7, 7):
-        pieces += device.step(START_MS + hour * HOUR_MS)
+        pieces += device.advance(START_MS + hour * HOUR_MS)
     assert [r for r in pieces if r[0] <= START_MS + 50 * DAY_MS] == whole
     assert len(whole) == 200
 
 
-@pytest.mark.parametrize("word", list(DEVICES))
+@pytest.mark.parametrize("word", list(DEVICE_FACTORIES))
 def test_every_kind_of_device_says_what_is_true_as_well_as_it_can(word: str) -> None:
     """Counters add up to what was used; gauges are near the level."""
     rng = np.random.default_rng(11)
     weather = daily_temperature_c(np.random.default_rng(1), 1, 400, START_MS // DAY_MS)[0]
-    device = DEVICES[word](Setting(rng=rng, start_ms=START_MS, temperature_c=weather))
-    reports = device.step(START_MS + 40 * DAY_MS)
+    device = DEVICE_FACTORIES[word](DeviceSite(rng=rng, start_ms=START_MS, temperature_c=weather))
+    reports = device.advance(START_MS + 40 * DAY_MS)
     assert [at for at, _ in reports] == sorted(at for at, _ in reports)
     for name, slot in device.slots.items():
         values = [values for _, values in reports]
-        if slot.sensor.sensing is Sensing.LEVEL:
+        if slot.sensor.sensing is SensingMode.LEVEL:
             seen = values[-1][name]
             assert abs(seen - slot.level) <= 0.05 * slot.capacity + 6 * slot.sensor.noise
-        elif slot.sensor.sensing is Sensing.TOTAL:
+        elif slot.sensor.sensing is SensingMode.TOTAL:
             assert values[-1][f"{name}_total"] == pytest.approx(slot.counter, abs=0.1 * slot.capacity)
         else:
             assert sum(v.get(f"{name}_used", 0.0) for v in values) == pytest.approx(slot.counter)

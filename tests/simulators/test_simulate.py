@@ -13,11 +13,11 @@ from click.testing import CliRunner
 from paho.mqtt.enums import CallbackAPIVersion
 
 from config.fleet_file import load_catalogue
-from simulators.mqtt_player import SimulatedTime, reaction_line
+from simulators.mqtt_player import SimulatedTime, parse_reaction
 from star.errors import BadPayload, UsageError
 from starloop.cli import cli
-from starloop.commands.simulate import parse_broker
-from tests.servers import Mosquitto
+from starloop.commands.service.simulate import parse_broker
+from tests.support.servers import Mosquitto
 
 
 def _listen(port: int, got: list[mqtt.MQTTMessage]) -> mqtt.Client:
@@ -114,4 +114,4 @@ def test_a_message_that_is_no_reaction_is_refused_with_the_reason() -> None:
     """Not JSON, without its members, or of no device."""
     for wrong in (b"\xff", b"[]", b"{}", b'{"type":"a","id":"b","time":"2026-01-01T00:00:00Z","data":{}}'):
         with pytest.raises(BadPayload):
-            reaction_line(wrong)
+            parse_reaction(wrong)

@@ -17,16 +17,16 @@ from star.analyse import Facts, Forecast
 from star.errors import StoreError
 from star.records import Record, Request, Tick, decode, encode
 from star.sense import Readings
+from stream.analysis_consumer import CONSUMER_GROUP, AnalysisConsumer
 from stream.app import SWITCH_INTERVAL_S, StreamApp, StreamOptions, build_app
-from stream.checkpoint import Policy
-from stream.facts import GROUP, FactsLoop
-from stream.inlet import entries_of
+from stream.partition.partitioner import single_partition_entries
+from stream.state.checkpoint import CheckpointPolicy
 from stream.topics import FACTS, FORECASTS, INPUT, Retention, topic_specs
-from stream.transports.embedded_client import EmbeddedClient
-from stream.transports.log import SqliteLog
-from tests.stream.counting import Counting
+from stream.transports.embedded_log.client import EmbeddedClient
+from stream.transports.embedded_log.sqlite_log import SqliteLog
+from tests.stream.counting_analysis import CountingAnalysis
 
-OFTEN = StreamOptions(checkpoint=Policy(every_s=1.0, records=20), commit_s=0.05)
+FREQUENT_CHECKPOINTS = StreamOptions(checkpoint=CheckpointPolicy(every_s=1.0, records=20), commit_s=0.05)
 
 
 def readings(count: int, at_ms: int) -> Readings:
@@ -44,42 +44,44 @@ def readings(count: int, at_ms: int) -> Readings:
 def fill(log: SqliteLog, ticks: int, start: int = 0) -> None:
     for nth in range(start, start + ticks):
         at_ms = nth * 100
-        log.append_batch(entries_of([readings(30, at_ms), Request(at_ms=at_ms, id=f"q{nth}", item="d/1")]))
+        log.append_batch(
+            single_partition_entries([readings(30, at_ms), Request(at_ms=at_ms, id=f"q{nth}", item="d/1")])
+        )
         log.append(INPUT, [encode(Tick(at_ms=at_ms))])
 
 
-def undisturbed(log: SqliteLog) -> tuple[list[Facts], Counting]:
+def uninterrupted(log: SqliteLog) -> tuple[list[Facts], CountingAnalysis]:
     """What a plain loop over the log gives."""
-    analysis = Counting()
-    found = [analysis.take(offset, decode(wire)) for offset, wire in log.read(INPUT, 0, 100_000)]
+    analysis = CountingAnalysis()
+    found = [analysis.ingest(offset, decode(wire)) for offset, wire in log.read(INPUT, 0, 100_000)]
     return [facts for facts in found if facts is not None], analysis
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+async def wait_until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         await asyncio.sleep(0.005)
 
 
-class Life:
+class AppRun:
     """One life of the app and of the loop that hands its facts on, with what the reactor got."""
 
     def __init__(
         self,
         log: SqliteLog,
-        make: Callable[[], Counting] = Counting,
+        make: Callable[[], CountingAnalysis] = CountingAnalysis,
         *,
-        options: StreamOptions = OFTEN,
+        options: StreamOptions = FREQUENT_CHECKPOINTS,
         fail_at: int | None = None,
     ) -> None:
         self.facts: list[Facts] = []
-        self.analyses: list[Counting] = []
+        self.analyses: list[CountingAnalysis] = []
         self._make = make
         self._fail_at = fail_at
         self._client = EmbeddedClient(log, topic_specs())
         self.app: StreamApp = build_app(log, self._client, self.make, options)
-        self.handing = asyncio.create_task(FactsLoop(self._client, self.react, commit_s=0.05).run())
+        self.handing = asyncio.create_task(AnalysisConsumer(self._client, self.react, commit_s=0.05).run())
 
     async def start(self) -> None:
         await self._client.start()
@@ -90,7 +92,7 @@ class Life:
         self.handing.cancel()
         await asyncio.wait([self.handing])
 
-    def make(self, partition: int) -> Counting:
+    def make(self, partition: int) -> CountingAnalysis:
         assert partition == 0
         self.analyses.append(self._make())
         return self.analyses[-1]
@@ -108,13 +110,13 @@ async def test_every_tick_gives_its_facts_once_and_in_order_over_restarts(tmp_pa
     for life in range(3):
         with SqliteLog(tmp_path / "log.db") as log:
             fill(log, 40, start=life * 40)
-            run = Life(log)
+            run = AppRun(log)
             await run.start()
-            await until(lambda run=run: run.facts and run.facts[-1].offset == log.end(INPUT) - 1)
+            await wait_until(lambda run=run: run.facts and run.facts[-1].offset == log.end(INPUT) - 1)
             await run.stop()
             new = [facts for facts in run.facts if not got or facts.offset > got[-1].offset]
             got += new
-            expected, analysis = undisturbed(log)
+            expected, analysis = uninterrupted(log)
             assert [facts.pack() for facts in got] == [facts.pack() for facts in expected]
             assert [value for _, value in log.read(FACTS, 0, 10_000)] == [facts.pack() for facts in expected]
             assert run.analyses[-1].totals() == analysis.totals()
@@ -127,11 +129,11 @@ async def test_the_input_is_committed_only_after_its_checkpoint(tmp_path: Path) 
     """Without a checkpoint nothing of the input is committed, however much was handled and acknowledged."""
     with SqliteLog(tmp_path / "log.db") as log:
         fill(log, 3)
-        never = StreamOptions(checkpoint=Policy(every_s=1e9, records=10**9), commit_s=0.05)
-        run = Life(log, options=never)
+        never = StreamOptions(checkpoint=CheckpointPolicy(every_s=1e9, records=10**9), commit_s=0.05)
+        run = AppRun(log, options=never)
         await run.start()
-        await until(lambda: len(run.facts) == 3)
-        await until(lambda: log.committed(GROUP, FACTS) == 3)
+        await wait_until(lambda: len(run.facts) == 3)
+        await wait_until(lambda: log.committed(CONSUMER_GROUP, FACTS) == 3)
         await run.stop()
         assert log.committed("starloop", INPUT) is None
         assert log.end("starloop-blocks-changelog") == 0
@@ -141,17 +143,17 @@ async def test_facts_that_the_reactor_could_not_store_come_again(tmp_path: Path)
     """A reactor that fails ends the handing over with the reason; after the restart it gets the same facts, none skipped."""
     with SqliteLog(tmp_path / "log.db") as log:
         fill(log, 10)
-        broken = Life(log, fail_at=4)
+        broken = AppRun(log, fail_at=4)
         await broken.start()
         with pytest.RaisesGroup(pytest.RaisesExc(StoreError, match="the store has gone")):
             await asyncio.wait_for(broken.handing, 10)
         await asyncio.wait_for(broken.stop(), 10)
         assert [facts.offset for facts in broken.facts] == [2, 5, 8, 11]
-        assert (log.committed(GROUP, FACTS) or 0) <= 4
+        assert (log.committed(CONSUMER_GROUP, FACTS) or 0) <= 4
     with SqliteLog(tmp_path / "log.db") as log:
-        again = Life(log)
+        again = AppRun(log)
         await again.start()
-        await until(lambda: again.facts and again.facts[-1].offset == 29)
+        await wait_until(lambda: again.facts and again.facts[-1].offset == 29)
         await again.stop()
         seen = [facts.offset for facts in again.facts]
         assert seen == sorted(set(seen))
@@ -161,16 +163,16 @@ async def test_facts_that_the_reactor_could_not_store_come_again(tmp_path: Path)
 async def test_an_analysis_that_fails_stops_the_app_with_its_reason(tmp_path: Path) -> None:
     """A record that can't be handled is never passed over."""
 
-    class Broken(Counting):
+    class Broken(CountingAnalysis):
         def _tick(self, offset: int, at_ms: int) -> Facts:
             raise ValueError("a bug")
 
     with SqliteLog(tmp_path / "log.db") as log:
         fill(log, 2)
-        run = Life(log, Broken)
+        run = AppRun(log, Broken)
         await run.start()
         with pytest.raises(ValueError, match="a bug"):
-            await asyncio.wait_for(run.app.watch(), 10)
+            await asyncio.wait_for(run.app.wait_for_failure(), 10)
         await asyncio.wait_for(run.stop(), 10)
         assert log.committed("starloop", INPUT) is None
         assert log.end(FACTS) == 0
@@ -179,15 +181,15 @@ async def test_an_analysis_that_fails_stops_the_app_with_its_reason(tmp_path: Pa
 async def test_those_who_watch_get_the_forecasts_of_what_was_looked_at(tmp_path: Path) -> None:
     """One record of JSON a tick that looked at something."""
 
-    class Looking(Counting):
+    class Looking(CountingAnalysis):
         def watched(self) -> dict[str, list[Forecast]]:
             return {FORECASTS: [self._need(0, 7).forecast]}
 
     with SqliteLog(tmp_path / "log.db") as log:
         fill(log, 2)
-        run = Life(log, Looking)
+        run = AppRun(log, Looking)
         await run.start()
-        await until(lambda: log.end(FORECASTS) == 2)
+        await wait_until(lambda: log.end(FORECASTS) == 2)
         await run.stop()
         body = json.loads(log.read(FORECASTS, 1, 1)[0][1])
         assert body[0]["item"] == "d/0"
@@ -200,7 +202,7 @@ async def test_how_much_is_kept_can_be_changed_between_runs(tmp_path: Path) -> N
         await EmbeddedClient(log, topic_specs()).start()
         await EmbeddedClient(log, topic_specs(Retention(facts_bytes=1))).start()
         log.append(FACTS, [b"1", b"2"])
-        assert log.retain() == 1
+        assert log.enforce_retention() == 1
 
 
 async def test_devices_are_answered_while_the_stream_catches_up(tmp_path: Path) -> None:
@@ -208,15 +210,15 @@ async def test_devices_are_answered_while_the_stream_catches_up(tmp_path: Path) 
 
     turn, turns = 0, []
 
-    class Slow(Counting):
+    class Slow(CountingAnalysis):
         def take(self, offset: int, record: Record) -> Facts | None:
             turns.append(turn)
             time.sleep(0.005)
-            return super().take(offset, record)
+            return super().ingest(offset, record)
 
     with SqliteLog(tmp_path / "log.db") as log:
         fill(log, 60)
-        run = Life(log, Slow)
+        run = AppRun(log, Slow)
         await run.start()
         while log.end(FACTS) < 60:
             await asyncio.sleep(0)

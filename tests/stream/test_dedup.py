@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from star.sense import Readings
-from stream.dedup import BOOTS_MAX, LATE_MAX, RANGES_MAX, Dedup
+from stream.dedup import BOOTS_MAX, LATE_MAX, RANGES_MAX, Deduplicator
 
 METRICS = 3
 
 
-def taken(messages: list[tuple[int, int, int, int, int]], cuts: list[int]) -> tuple[list[bool], Dedup]:
+def kept_in_batches(messages: list[tuple[int, int, int, int, int]], cuts: list[int]) -> tuple[list[bool], Deduplicator]:
     """Which readings (metric, at, arrived, boot, seq) of one device are fresh, taken in batches of the sizes `cuts`."""
-    dedup = Dedup()
+    dedup = Deduplicator()
     dedup.add_device("d", 0)
     for metric in range(METRICS):
         dedup.add_metric(f"d/{metric}", 0)
@@ -24,13 +24,13 @@ def taken(messages: list[tuple[int, int, int, int, int]], cuts: list[int]) -> tu
         size = cuts[turn % len(cuts)]
         turn += 1
         rows = [(m, at, arrived, 0.0, boot, seq) for m, at, arrived, boot, seq in messages[start : start + size]]
-        readings = Readings.of_rows(rows)
-        out += dedup.fresh(readings, np.zeros(len(rows), dtype=np.intp), readings.metric.astype(np.intp)).tolist()
+        readings = Readings.from_rows(rows)
+        out += dedup.mask_new(readings, np.zeros(len(rows), dtype=np.intp), readings.metric.astype(np.intp)).tolist()
         start += size
     return out, dedup
 
 
-def plain(messages: list[tuple[int, int, int, int, int]]) -> list[bool]:
+def kept_by_rule(messages: list[tuple[int, int, int, int, int]]) -> list[bool]:
     """The rule said plainly, without limits."""
     numbers: set[tuple[int, int]] = set()
     times: set[tuple[int, int]] = set()
@@ -62,12 +62,12 @@ def test_what_is_dropped_is_what_the_rule_says_however_it_was_batched(
     messages: list[tuple[int, int, int, int, int]], cuts: list[int]
 ) -> None:
     """The vectorised and the slow way give the plain rule's answer, and the same state as one batch."""
-    fresh, dedup = taken(messages, cuts)
-    assert fresh == plain(messages)
-    whole, at_once = taken(messages, [1_000])
+    fresh, dedup = kept_in_batches(messages, cuts)
+    assert fresh == kept_by_rule(messages)
+    whole, at_once = kept_in_batches(messages, [1_000])
     assert whole == fresh
     rows = np.arange(1), np.arange(METRICS)
-    assert dedup.extras(*rows) == at_once.extras(*rows)
+    assert dedup.snapshot(*rows) == at_once.snapshot(*rows)
     assert (dedup.devices["seen"] == at_once.devices["seen"]).all()
     assert (dedup.metrics["seen"] == at_once.metrics["seen"]).all()
 
@@ -76,7 +76,7 @@ def test_a_message_with_several_values_is_one_message() -> None:
     """Values that share boot and seq are all taken, once; sent again they are all dropped and counted."""
     message = [(0, 5, 5, 1, 1), (1, 5, 5, 1, 1), (2, 5, 5, 1, 1)]
     again = [(metric, at, 9, boot, seq) for metric, at, _, boot, seq in message]
-    fresh, dedup = taken([*message, *again, (0, 6, 10, 1, 2)], [2])
+    fresh, dedup = kept_in_batches([*message, *again, (0, 6, 10, 1, 2)], [2])
     assert fresh == [True] * 3 + [False] * 3 + [True]
     assert dedup.dropped() == {"d": 3}
 
@@ -84,7 +84,7 @@ def test_a_message_with_several_values_is_one_message() -> None:
 def test_what_a_device_kept_while_offline_is_taken_once_in_any_order() -> None:
     """Thousands of old messages after newer ones, newest first, then all of them again."""
     backlog = [(0, seq, 9_000, 1, seq) for seq in range(2_000, 0, -1)]
-    fresh, _ = taken([(0, 8_000, 8_000, 1, 3_000), *backlog, *backlog], [512])
+    fresh, _ = kept_in_batches([(0, 8_000, 8_000, 1, 3_000), *backlog, *backlog], [512])
     assert fresh == [True] * 2_001 + [False] * 2_000
 
 
@@ -93,8 +93,8 @@ def test_memory_of_a_device_stays_within_its_limits() -> None:
     gaps = [(0, n, n, 7, 2 * n) for n in range(4 * RANGES_MAX)]
     boots = [(0, n, n, 100 + n, 5) for n in range(10 * BOOTS_MAX)]
     late = [(1, at, 10_000, -1, -1) for at in range(3 * LATE_MAX, 0, -1)]
-    fresh, dedup = taken([*gaps, *boots, *late], [100])
+    fresh, dedup = kept_in_batches([*gaps, *boots, *late], [100])
     assert all(fresh)
-    extras = dedup.extras(np.arange(1), np.arange(METRICS))
+    extras = dedup.snapshot(np.arange(1), np.arange(METRICS))
     assert len(extras["ranges"]["d"]) <= BOOTS_MAX + 1
     assert len(extras["late"]["d/1"]) == LATE_MAX

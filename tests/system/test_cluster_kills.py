@@ -12,14 +12,14 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.system.cluster import Cluster, until
-from tests.system.corners import Corners
+from tests.support.role_cluster import Cluster, until
+from tests.support.service_process import ServiceUnderTest
+from tests.system.coffee_fleet import CoffeeFleet
 from tests.system.mqtt_feeder import Feeder
-from tests.system.service import Service
 
 READINGS = int(os.environ.get("STARLOOP_CLUSTER_READINGS", "40000"))
 KILLS = 30
-CORNERS = Corners(READINGS)
+CORNERS = CoffeeFleet(READINGS)
 DONE_S_MAX = 240.0
 
 
@@ -74,14 +74,14 @@ def test_any_role_kafka_and_postgres_are_killed_and_nothing_is_lost_or_done_twic
     feeder.stop()
     ids = CORNERS.orders()
     until(lambda: _ids(cluster) == ids, DONE_S_MAX, lambda: f"{sorted(_ids(cluster))} after {killed}")
-    levels = {f"{device}/beans": left for device, left in CORNERS.left().items()}
+    levels = {f"{device}/beans": left for device, left in CORNERS.expected_levels().items()}
     until(lambda: _levels(cluster) == levels, DONE_S_MAX, lambda: f"{_levels(cluster)} after {killed}")
     for role in cluster.roles.values():
         role.wait_ready()
     assert cluster.stop() == dict.fromkeys(cluster.roles, 0)
     assert _ids(cluster) == ids
 
-    undisturbed = Service(tmp_path / "one", free_port(), CORNERS.fleet())
+    undisturbed = ServiceUnderTest(tmp_path / "one", free_port(), CORNERS.fleet())
     feeder = Feeder(undisturbed.port, sent)
     feeder.allow(len(sent))
     feeder.start()

@@ -14,8 +14,8 @@ import orjson
 import paho.mqtt.publish as publish
 import pytest
 
-from tests.dashboards.asking import Server, chosen, panel_queries, unanswered
-from tests.system.cluster import Cluster, until
+from tests.support.grafana_queries import InfluxServer, panel_queries, queries_without_data, variable_values
+from tests.support.role_cluster import Cluster, until
 
 FLEET = """
 [[suppliers]]
@@ -163,7 +163,7 @@ def test_without_the_console_the_loop_goes_on_and_it_comes_back_with_what_it_mis
 def test_the_service_dashboard_is_answered_with_what_the_roles_say_of_themselves(cluster: Cluster, influx: Any) -> None:
     """Every panel of the service dashboard finds data in InfluxDB. Rates want some minutes of it, and the model's drift a
     hundred judged forecasts: those are not waited for."""
-    server = Server(url=influx.url, token=influx.token, bucket=influx.bucket)
+    server = InfluxServer(url=influx.url, token=influx.token, bucket=influx.bucket)
     use_up(cluster, 30.0, 1.0, time.time())
     publish.single(
         "starloop/v1/tank-7/telemetry", b"no json", qos=1, port=int(cluster.environment["STARLOOP_MQTT_PORT"])
@@ -172,7 +172,7 @@ def test_the_service_dashboard_is_answered_with_what_the_roles_say_of_themselves
     def missing() -> set[str]:
         with contextlib.suppress(AssertionError):  # the variables find nothing before the first figures are there
             queries = [query for query in panel_queries("service") if "derivative" not in query.text]
-            asked = unanswered(server, queries, chosen(server, "service"), round(time.time() * 1000))
+            asked = queries_without_data(server, queries, variable_values(server, "service"), round(time.time() * 1000))
             return {query.title for query in asked}
         return {"everything"}
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from reactor.store.sql import SqlStore
 from star.errors import InputError
 from starloop.cli import cli
-from tests.system.service import Service, starloop
+from tests.support.service_process import ServiceUnderTest, starloop
 
 CUSTOMER = """
 [[customers]]
@@ -60,9 +60,9 @@ def until(done: Any, what: str) -> None:
 
 
 @pytest.fixture
-def service(tmp_path: Path, free_port: Any) -> Service:
+def service(tmp_path: Path, free_port: Any) -> ServiceUnderTest:
     """A running service with an order for each of two customers, bad payloads of both, and a choice of one said by HTTP."""
-    service = Service(tmp_path, free_port(), fleet(GONE, STAYS))
+    service = ServiceUnderTest(tmp_path, free_port(), fleet(GONE, STAYS))
     messages = []
     for who in (GONE, STAYS):
         topic = f"starloop/v1/tank-{who}/telemetry"
@@ -70,7 +70,7 @@ def service(tmp_path: Path, free_port: Any) -> Service:
         messages.append((f"starloop/v1/tank-{who}/status", b"online", 1, True))
     publish.multiple(messages, hostname="127.0.0.1", port=service.port)
     running = service.running()
-    until(lambda: len(running.ask("/api/v1/reactions")["reactions"]) == 2, "an order for each")
+    until(lambda: len(running.get_json("/api/v1/reactions")["reactions"]) == 2, "an order for each")
     base = f"http://127.0.0.1:{running.http_port}/api/v1/customers/{GONE}"
     headers = {"authorization": f"Bearer {running.token}"}
     assert httpx.patch(base, json={"name": "Zephyrine Z"}, headers=headers, trust_env=False).status_code < 300
@@ -82,7 +82,7 @@ def service(tmp_path: Path, free_port: Any) -> Service:
     return service
 
 
-def _results(service: Service) -> list[str]:
+def _results(service: ServiceUnderTest) -> list[str]:
     with SqlStore(f"sqlite:///{service.data / 'store.db'}") as store:
         return [row.result for row in store.reactions() if row.result is not None]
 
@@ -94,7 +94,7 @@ def holders(folder: Path, name: str) -> list[str]:
     )
 
 
-def test_a_customers_data_is_handed_out_whole_and_nothing_of_others(service: Service, tmp_path: Path) -> None:
+def test_a_customers_data_is_handed_out_whole_and_nothing_of_others(service: ServiceUnderTest, tmp_path: Path) -> None:
     """Beside the running service: readings, the bad payload, need, receipts, reaction with its outcome, settings."""
     out = tmp_path / "out.zip"
     done = run("export", GONE, "--data", str(service.data), "--out", str(out), "--json")
@@ -112,7 +112,9 @@ def test_a_customers_data_is_handed_out_whole_and_nothing_of_others(service: Ser
     assert [name for name, text in files.items() if STAYS in text] == []
 
 
-def test_an_erased_customer_is_nowhere_on_the_disk_and_the_service_goes_on(service: Service, tmp_path: Path) -> None:
+def test_an_erased_customer_is_nowhere_on_the_disk_and_the_service_goes_on(
+    service: ServiceUnderTest, tmp_path: Path
+) -> None:
     """No file of the data directory holds their name, device or words; it starts, knows the other, replays and orders."""
     assert isinstance(run("erase", GONE, "--data", str(service.data), "--yes").exception, InputError)  # it runs
     assert service.stop() == 0
@@ -128,9 +130,9 @@ def test_an_erased_customer_is_nowhere_on_the_disk_and_the_service_goes_on(servi
 
     (tmp_path / "fleet.toml").write_text(fleet(STAYS))
     service.start()
-    item = service.running().ask(f"/api/v1/items/tank-{STAYS}/oil")
+    item = service.running().get_json(f"/api/v1/items/tank-{STAYS}/oil")
     assert item["forecast"]["level"] == pytest.approx(60.0, abs=1.0)
-    assert len(service.running().ask("/api/v1/items?limit=10")["items"]) == 1
+    assert len(service.running().get_json("/api/v1/items?limit=10")["items"]) == 1
     topic = f"starloop/v1/tank-{STAYS}/outcomes"
     outcome = {"id": "o2", "reaction": f"tank-{STAYS}/oil/1/order/1", "result": "delivered", "quantity": 500.0}
     publish.single(topic, json.dumps(outcome), qos=1, hostname="127.0.0.1", port=service.port)
@@ -143,7 +145,9 @@ def test_an_erased_customer_is_nowhere_on_the_disk_and_the_service_goes_on(servi
     assert "no such customer" in str(run("erase", GONE, "--data", str(service.data), "--yes").exception)
 
 
-def test_after_a_kill_the_erased_state_is_rebuilt_from_the_log_that_is_left(service: Service, tmp_path: Path) -> None:
+def test_after_a_kill_the_erased_state_is_rebuilt_from_the_log_that_is_left(
+    service: ServiceUnderTest, tmp_path: Path
+) -> None:
     """Killed without a last checkpoint: records of theirs that were not yet in it are read again, and say nothing."""
     service.kill()
     done = run("erase", GONE, "--data", str(service.data), "--yes")
@@ -151,12 +155,14 @@ def test_after_a_kill_the_erased_state_is_rebuilt_from_the_log_that_is_left(serv
     assert "remains: backups" in done.stdout
     (tmp_path / "fleet.toml").write_text(fleet(STAYS))
     service.start()
-    assert service.running().ask(f"/api/v1/items/tank-{STAYS}/oil")["forecast"]["level"] == pytest.approx(60.0, abs=1.0)
+    assert service.running().get_json(f"/api/v1/items/tank-{STAYS}/oil")["forecast"]["level"] == pytest.approx(
+        60.0, abs=1.0
+    )
     assert service.stop() == 0
     assert holders(service.data, GONE) == []
 
 
-def test_it_is_asked_before_anything_is_erased(service: Service) -> None:
+def test_it_is_asked_before_anything_is_erased(service: ServiceUnderTest) -> None:
     """Without --yes and without an answer nothing happens."""
     assert service.stop() == 0
     before = starloop("log", "export", "--data", str(service.data))

@@ -12,10 +12,10 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.system.cluster import Cluster, until
-from tests.system.corners import Corners
+from tests.support.role_cluster import Cluster, until
+from tests.system.coffee_fleet import CoffeeFleet
 
-CORNERS = Corners(4_000)
+CORNERS = CoffeeFleet(4_000)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_an_edge_that_is_killed_at_a_broker_loses_no_reading_and_brings_every_or
             until(lambda: taken > 1_500, 30.0, lambda: f"{taken} taken by the broker")
             mosquitto.restart()
     until(lambda: taken >= CORNERS.readings, 60.0, lambda: f"{taken} taken by the broker")
-    left = {f"{device}/beans": level for device, level in CORNERS.left().items()}
+    left = {f"{device}/beans": level for device, level in CORNERS.expected_levels().items()}
     until(
         lambda: {i: level for i, (_, level) in cluster.forecasts().items()} == left,
         90.0,

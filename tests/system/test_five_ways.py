@@ -15,24 +15,24 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from config.catalogue import resolve_catalogue
 from config.profile_file import load_profiles
-from config.resolve import resolve
 from config.settings import Settings
-from edge.client import parse_url
-from models.runtime import load_scorer
+from edge.mqtt_client import parse_url
+from models.onnx_scorer import load_scorer
 from reactor.store.sql import SqlStore
-from simulators.fleet import Neighbourhood
+from runtime.replay import Replay
+from simulators.neighbourhood.simulation import Neighbourhood
 from star.records import Tick
 from star.times import DAY_MS, HOUR_MS
-from starloop.commands.simulate import fleet_text
-from starloop.replay import Replay
-from starloop.roles.base import opened
-from starloop.roles.broker import Broker
-from starloop.roles.door import Door
-from starloop.roles.reactor import Reactor
-from starloop.roles.stream import Stream
-from tests.system.cluster import Cluster, until
-from tests.system.service import Service, starloop
+from starloop.commands.service.simulate import fleet_toml
+from starloop.roles.broker_bridge import BrokerBridge
+from starloop.roles.context import open_context
+from starloop.roles.ingest_gateway import IngestGateway
+from starloop.roles.reactor import ReactorRole
+from starloop.roles.stream import StreamRole
+from tests.support.role_cluster import Cluster, until
+from tests.support.service_process import ServiceUnderTest, starloop
 
 DAYS, HOMES, SEED = 30.0, 6, 4
 CHECKPOINT_S = str(DAY_MS // 1000)
@@ -43,8 +43,8 @@ class Month:
 
     def __init__(self, folder: Path) -> None:
         neighbourhood = Neighbourhood(SEED, HOMES)
-        self.fleet = fleet_text(neighbourhood.fleet)
-        catalogue = resolve(neighbourhood.fleet, load_profiles())
+        self.fleet = fleet_toml(neighbourhood.fleet)
+        catalogue = resolve_catalogue(neighbourhood.fleet, load_profiles())
         replay = Replay(catalogue, load_scorer("run-out"), frozenset({"reactions"}))
         self.lines: list[dict[str, Any]] = []
         self.messages: list[tuple[int, str, bytes] | int] = []
@@ -56,13 +56,13 @@ class Month:
             events = neighbourhood.advance(to_ms)
             self.messages += [(event.at_ms, event.topic, orjson.dumps(event.payload)) for event in events]
             self.messages.append(to_ms)
-            for line in [*(event.line() for event in events), {"at": to_ms / 1000, "tick": True}]:
+            for line in [*(event.replay_line() for event in events), {"at": to_ms / 1000, "tick": True}]:
                 self.lines.append(line)
                 for printed in replay.feed(orjson.dumps(line)):
                     told = orjson.loads(printed)
                     if "data" in told:
                         self.reactions.append(orjson.dumps(told))
-                        neighbourhood.react(told)
+                        neighbourhood.handle_reaction(told)
         self.reactions.sort()
         self.last_ms = end_ms
         self.file = folder / "month.jsonl"
@@ -91,7 +91,7 @@ def test_on_the_embedded_log(month: Month, tmp_path: Path, free_port: Any, monke
     monkeypatch.setenv("STARLOOP_TICKS", "log")
     monkeypatch.setenv("STARLOOP_CHECKPOINT_S", CHECKPOINT_S)
     starloop("log", "load", str(month.file), "--fleet", str(month.fleet_file), "--data", str(data))
-    service = Service(tmp_path, free_port(), month.fleet)
+    service = ServiceUnderTest(tmp_path, free_port(), month.fleet)
     until(lambda: _reached(f"sqlite:///{data / 'store.db'}", month.last_ms), 60.0, lambda: "it never came to the end")
     assert service.stop() == 0
     assert service.reactions() == month.reactions
@@ -160,43 +160,43 @@ async def test_heard_from_and_told_by_somebodys_mosquitto(month: Month, tmp_path
     clock.at_ms = round(month.lines[0]["at"] * 1000)
     settings = Settings.read(data_dir=tmp_path / "data", ticks="log", may_accept=True, instance="five")
     heard = Heard(mosquitto.port)
-    async with opened(settings, clock, "edge", month.fleet_file) as base:
-        door = Door(base)
-        taking = base.group.create_task(door.inlet.run())
-        await door.open()
-        stream, reactor = Stream(base), Reactor(base)
+    async with open_context(settings, clock, "edge", month.fleet_file) as base:
+        door = IngestGateway(base)
+        taking = base.group.create_task(door.ingest.run())
+        await door.register_metrics()
+        stream, reactor = StreamRole(base), ReactorRole(base)
         await stream.app.start()
         deciding = base.group.create_task(reactor.loop.run())
-        sending = base.group.create_task(reactor.sender.run())
-        broker = Broker(base, door, parse_url(f"mqtt://127.0.0.1:{mosquitto.port}"))
-        async with broker.hearing():
+        sending = base.group.create_task(reactor.delivery.outbox_dispatcher.run())
+        broker = BrokerBridge(base, door, parse_url(f"mqtt://127.0.0.1:{mosquitto.port}"))
+        async with broker.run():
             await _patiently(lambda: base.checks["broker"]() is None)
             await _play(month, clock, door, heard, reactor)
             await _patiently(lambda: len(heard.events) >= len(month.reactions))
         for task in (deciding, sending):
             task.cancel()
-        door.inlet.stop()
+        door.ingest.stop()
         await taking
         await stream.app.stop()
-        await reactor.stopped()
+        await reactor.close()
     with SqlStore(f"sqlite:///{tmp_path / 'data' / 'store.db'}") as store:
         rows = store.reactions(limit=100_000)
-    assert sorted(orjson.dumps(row.reaction.line()) for row in rows) == month.reactions
+    assert sorted(orjson.dumps(row.reaction.replay_line()) for row in rows) == month.reactions
     assert {event["id"] for event in heard.events} == {orjson.loads(one)["id"] for one in month.reactions}
 
 
-async def _play(month: Month, clock: DrivenClock, door: Door, heard: Heard, reactor: Reactor) -> None:
+async def _play(month: Month, clock: DrivenClock, door: IngestGateway, heard: Heard, reactor: ReactorRole) -> None:
     """The messages in order, each taken in before the next is said, as its time is the clock's."""
     for said in month.messages:
         if isinstance(said, int):
             clock.at_ms = said
-            await door.put(Tick(at_ms=door.inlet.now_ms()))
-            await _patiently(lambda at_ms=said: reactor.decided_ms().get(0, 0) >= at_ms)
+            await door.append_record(Tick(at_ms=door.ingest.now_ms()))
+            await _patiently(lambda at_ms=said: reactor.decided_until_ms().get(0, 0) >= at_ms)
             continue
         clock.at_ms, topic, payload = said
-        before = door.kept
+        before = door.records_written
         heard.client.publish(topic, payload, qos=1)
-        await _patiently(lambda before=before: door.kept > before)
+        await _patiently(lambda before=before: door.records_written > before)
 
 
 async def _patiently(there: Any, timeout_s: float = 60.0) -> None:

@@ -22,10 +22,10 @@ from star.analyse import Facts
 from star.records import Request, Tick, decode, encode
 from star.sense import Readings
 from stream.topics import FACTS, INPUT
-from stream.transports.log import SqliteLog
-from tests.stream.counting import Counting
-from tests.system.power import cut_power
-from tests.system.victim import LENGTH, OFFSET, joined
+from stream.transports.embedded_log.sqlite_log import SqliteLog
+from tests.stream.counting_analysis import CountingAnalysis
+from tests.system.power_loss import cut_power
+from tests.system.victim_process import LENGTH, OFFSET, joined
 
 KILLS = 25
 IN_FLIGHT = 8
@@ -35,7 +35,7 @@ IN_FLIGHT = 8
 @pytest.fixture(scope="module")
 def nursery() -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.system.victim"],
+        [sys.executable, "-m", "tests.system.victim_process"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -67,7 +67,7 @@ class Feeder:
                 self._next_value += 1
                 values.append(float(self._next_value))
                 rows.append((self._rng.randrange(200), self._at_ms, self._at_ms, values[-1], -1, -1))
-            wires.append(encode(Readings.of_rows(rows)))
+            wires.append(encode(Readings.from_rows(rows)))
             if self._rng.random() < 0.2:
                 wires.append(encode(Request(at_ms=self._at_ms, id=f"q{self._next_value}", item="d/1")))
         wires.append(encode(Tick(at_ms=self._at_ms)))
@@ -154,14 +154,14 @@ def reacted_to(directory: Path) -> int:
 def check(directory: Path, feeder: Feeder, state: dict[str, object]) -> None:
     """The state and the facts against an undisturbed run over the same log, and the log against what was acknowledged."""
     with SqliteLog(directory / "log.db") as log:
-        log.check()
+        log.check_integrity()
         records = [(offset, decode(wire)) for offset, wire in everything(log, INPUT)]
         facts = [wire for _, wire in everything(log, FACTS)]
     values = [value for _, record in records if isinstance(record, Readings) for value in record.value.tolist()]
     assert len(values) == len(set(values))
     assert set(feeder.acknowledged) <= set(values)
-    undisturbed = Counting()
-    expected = [found.pack() for offset, record in records if (found := undisturbed.take(offset, record))]
+    undisturbed = CountingAnalysis()
+    expected = [found.pack() for offset, record in records if (found := undisturbed.ingest(offset, record))]
     assert state["totals"] == [[metric, list(total)] for metric, total in sorted(undisturbed.totals().items())]
     assert state["events"] == undisturbed.events
     once: dict[int, bytes] = {}

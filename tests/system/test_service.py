@@ -13,9 +13,9 @@ import httpx
 import paho.mqtt.publish as publish
 import pytest
 
-from config.toml_text import to_toml
-from simulators.fleet import Neighbourhood
-from tests.system.service import Service, starloop
+from config.toml.writer import to_toml
+from simulators.neighbourhood.simulation import Neighbourhood
+from tests.support.service_process import ServiceUnderTest, starloop
 
 FLEET = """
 [[customers]]
@@ -44,7 +44,7 @@ def test_what_came_in_live_over_mqtt_gives_the_same_reactions_when_it_is_replaye
 ) -> None:
     """A neighbourhood lives a month over MQTT through Faust; the exported log, replayed, gives the same bytes."""
     fleet = to_toml(Neighbourhood(SEED, HOMES).fleet.model_dump(mode="json", exclude_defaults=True))
-    service = Service(tmp_path, free_port(), fleet)
+    service = ServiceUnderTest(tmp_path, free_port(), fleet)
     player = ("--broker", f"mqtt://127.0.0.1:{service.port}", "--seed", str(SEED), "--homes", str(HOMES))
     starloop("simulate", *player, "--speed", "172800", "--duration", "15")
     time.sleep(0.5)
@@ -56,11 +56,11 @@ def test_what_came_in_live_over_mqtt_gives_the_same_reactions_when_it_is_replaye
 
 def test_a_reading_comes_back_as_an_order_and_its_reason_can_be_asked(tmp_path: Path, free_port: Any) -> None:
     """Within seconds of a low level there is an order; `why` and the HTTP API tell the same reason."""
-    service = Service(tmp_path, free_port(), FLEET)
+    service = ServiceUnderTest(tmp_path, free_port(), FLEET)
     publish.single(TOPIC, b'{"values": {"oil": 60.0}}', qos=1, hostname="127.0.0.1", port=service.port)
     running = service.running()
     until_s = time.monotonic() + 20
-    while not running.ask("/api/v1/reactions")["reactions"]:
+    while not running.get_json("/api/v1/reactions")["reactions"]:
         assert time.monotonic() < until_s, "no reaction came"
         time.sleep(0.1)
     told = starloop("why", "tank-7/oil/1/order/1", "--data", str(service.data)).decode()
@@ -73,7 +73,7 @@ def test_bad_input_is_quarantined_or_ends_its_own_connection_and_the_service_goe
     tmp_path: Path, free_port: Any
 ) -> None:
     """Garbage, a 10 MB payload, NaN, an unknown device, malformed packets: each has its place, and a good reading follows."""
-    service = Service(tmp_path, free_port(), FLEET)
+    service = ServiceUnderTest(tmp_path, free_port(), FLEET)
     bad = [
         (TOPIC, b"not json"),
         (TOPIC, b'{"values": {"oil": NaN}}'),
@@ -90,17 +90,17 @@ def test_bad_input_is_quarantined_or_ends_its_own_connection_and_the_service_goe
     publish.single(TOPIC, b'{"values": {"oil": 900.0}}', qos=1, hostname="127.0.0.1", port=service.port)
     time.sleep(1.0)
     running = service.running()
-    reasons = [row["reason"] for row in running.ask("/api/v1/quarantine")["quarantine"]]
+    reasons = [row["reason"] for row in running.get_json("/api/v1/quarantine")["quarantine"]]
     assert len(reasons) == len(bad)
     assert any("10000000 bytes" in reason for reason in reasons)
     assert any("nobody" in reason for reason in reasons)
-    assert running.ask("/api/v1/items/tank-7/oil")["forecast"]["level"] == pytest.approx(900.0, rel=0.01)
+    assert running.get_json("/api/v1/items/tank-7/oil")["forecast"]["level"] == pytest.approx(900.0, rel=0.01)
     assert service.stop() == 0
 
 
 def test_a_customers_choice_over_http_is_in_force_at_once_and_after_a_kill(tmp_path: Path, free_port: Any) -> None:
     """Less experience, said over the API: the next low level is offered and not ordered, also after kill -9."""
-    service = Service(tmp_path, free_port(), FLEET)
+    service = ServiceUnderTest(tmp_path, free_port(), FLEET)
     running = service.running()
     headers = {"authorization": f"Bearer {running.token}"}
     base = f"http://127.0.0.1:{running.http_port}/api/v1"
@@ -110,7 +110,7 @@ def test_a_customers_choice_over_http_is_in_force_at_once_and_after_a_kill(tmp_p
     service.start()
     publish.single(TOPIC, b'{"values": {"oil": 60.0}}', qos=1, hostname="127.0.0.1", port=service.port)
     time.sleep(2.0)
-    types = [row["type"] for row in service.running().ask("/api/v1/reactions")["reactions"]]
+    types = [row["type"] for row in service.running().get_json("/api/v1/reactions")["reactions"]]
     assert types == ["starloop.offer.made"]
     assert service.stop() == 0
     assert service.reactions() == sorted(
@@ -125,7 +125,7 @@ def test_a_damaged_file_is_named_in_one_line_with_what_to_do(
     tmp_path: Path, free_port: Any, file: str, said: str
 ) -> None:
     """The service says why it can't start, and exits 1 without a stack trace."""
-    service = Service(tmp_path, free_port(), FLEET)
+    service = ServiceUnderTest(tmp_path, free_port(), FLEET)
     assert service.stop() == 0
     (service.data / file).write_bytes(b"\x00garbage" * 4096)
     for rest in service.data.glob(f"{file}-*"):

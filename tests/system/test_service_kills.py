@@ -11,20 +11,20 @@ from typing import Any
 
 import orjson
 
-from tests.system.corners import Corners
+from tests.support.service_process import ServiceUnderTest
+from tests.system.coffee_fleet import CoffeeFleet
 from tests.system.mqtt_feeder import Feeder
-from tests.system.service import Service
 
 READINGS = int(os.environ.get("STARLOOP_KILL_READINGS", "100000"))
 KILLS = 21
-CORNERS = Corners(READINGS)
+CORNERS = CoffeeFleet(READINGS)
 
 
 def test_no_acknowledged_reading_is_lost_or_counted_twice_over_twenty_kills(tmp_path: Path, free_port: Any) -> None:
     """Every acknowledged use is in the state exactly once; reactions are those of the replay of the exported log, byte for
     byte, and each corner got exactly the one order of an undisturbed run."""
     dice = random.Random(20)
-    service = Service(tmp_path, free_port(), CORNERS.fleet())
+    service = ServiceUnderTest(tmp_path, free_port(), CORNERS.fleet())
     sent = CORNERS.messages(time.time())
     feeder = Feeder(service.port, sent)
     feeder.start()
@@ -44,7 +44,7 @@ def test_no_acknowledged_reading_is_lost_or_counted_twice_over_twenty_kills(tmp_
 
     lines = [json.loads(line) for line in service.replayed(tmp_path)]
     levels = {line["device"]: line["level"] for line in lines if line.get("type") == "forecast"}
-    assert levels == CORNERS.left()
+    assert levels == CORNERS.expected_levels()
     reactions = service.reactions()
     assert reactions == sorted(orjson.dumps(line) for line in lines if str(line.get("type")).startswith("starloop."))
     ids = {orjson.loads(line)["id"] for line in reactions}

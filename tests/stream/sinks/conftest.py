@@ -7,26 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from config.profiles import RawReadings
+from config.profile_schema import RawReadingsMode
 from stream.sinks.options import InfluxOptions
-from tests.servers import InfluxOfTest
-from tests.stream.sinks.rig import Asking, Rig
+from tests.stream.sinks.rig import InfluxQueries, SinkRig
+from tests.support.servers import InfluxOfTest
 
 
 @pytest.fixture
-async def rig(influx: InfluxOfTest, tmp_path: Path) -> AsyncIterator[Rig]:
+async def rig(influx: InfluxOfTest, tmp_path: Path) -> AsyncIterator[SinkRig]:
     """A log and options for the test's own bucket; every reading goes, and waits are short."""
     options = InfluxOptions(
-        url=influx.url, org=influx.org, bucket=influx.bucket, token=influx.token, readings=RawReadings.ALL,
-        gather_s=0.05, backoff_s=0.05, backoff_max_s=0.2, setup_retry_s=0.1, connect_s=2.0,
+        url=influx.url, org=influx.org, bucket=influx.bucket, token=influx.token, readings=RawReadingsMode.ALL,
+        flush_interval_s=0.05, backoff_s=0.05, backoff_max_s=0.2, setup_retry_s=0.1, connect_s=2.0,
     )  # fmt: skip
-    one = Rig(tmp_path, options)
+    one = SinkRig(tmp_path, options)
     await one.client.start()
     yield one
     one.log.close()
 
 
 @pytest.fixture
-def asking(influx: InfluxOfTest) -> Asking:
+def asking(influx: InfluxOfTest) -> InfluxQueries:
     """Questions about the test's own bucket."""
-    return Asking(influx)
+    return InfluxQueries(influx)

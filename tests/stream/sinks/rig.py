@@ -13,19 +13,19 @@ from typing import Any
 import httpx
 import pytest
 
-from config.resolve import Catalogue
+from config.catalogue import Catalogue
 from star.errors import StoreError
 from star.records import Quarantined, Record, encode
 from star.sense import Readings
-from stream.inlet import decode_quarantined
-from stream.sinks.influx import TOPICS, InfluxSink
+from stream.partition.partitioner import decode_quarantined
+from stream.sinks.influx_sink import TOPICS, InfluxSink
 from stream.sinks.options import GROUP, InfluxOptions
 from stream.topics import INPUT, QUARANTINE, topic_specs
-from stream.transports.client import Entry
-from stream.transports.embedded_client import EmbeddedClient
-from stream.transports.log import SqliteLog
-from tests.servers import InfluxOfTest
-from tests.stream.fleets import fleet, tank
+from stream.transports.embedded_log.client import EmbeddedClient
+from stream.transports.embedded_log.sqlite_log import SqliteLog
+from stream.transports.log_client import Entry
+from tests.stream.analysis_bench import single_customer_fleet, tank
+from tests.support.servers import InfluxOfTest
 
 WAIT_S_MAX = 30.0
 AT_MS = 1_764_000_000_000
@@ -62,7 +62,7 @@ class Names:
         self.known = list(self.durable)
 
 
-class Rig:
+class SinkRig:
     """A log with the service's topics, and options for a server."""
 
     def __init__(self, folder: Path, options: InfluxOptions) -> None:
@@ -71,29 +71,29 @@ class Rig:
         self.client = EmbeddedClient(self.log, topic_specs())
         self.options = options
         self.names = Names()
-        self.catalogue: Catalogue = fleet([tank("tank-7"), tank("tank-8")])
+        self.catalogue: Catalogue = single_customer_fleet([tank("tank-7"), tank("tank-8")])
 
     async def append(self, topic: str, *values: bytes) -> None:
         """Records on a topic."""
         await self.client.append([Entry(topic, 0, None, value) for value in values])
 
-    async def told(self, topic: str, *bodies: object) -> None:
+    async def append_json(self, topic: str, *bodies: object) -> None:
         """Records of JSON."""
         await self.append(topic, *(json.dumps(body, ensure_ascii=False).encode() for body in bodies))
 
-    async def read(self, *rows: tuple[str, int, float]) -> None:
+    async def append_readings(self, *rows: tuple[str, int, float]) -> None:
         """One record of readings (metric, at, value), arrived as they were measured."""
         numbered = [(self.names.number(name), at_ms, at_ms, value, -1, -1) for name, at_ms, value in rows]
-        await self.record(Readings.of_rows(numbered))
+        await self.append_records(Readings.from_rows(numbered))
 
-    async def record(self, *records: Record) -> None:
+    async def append_records(self, *records: Record) -> None:
         """Records of the input."""
         await self.append(INPUT, *map(encode, records))
 
     def sink(self, **changes: Any) -> InfluxSink:
         """A sink on the log, its options changed."""
         options = replace(self.options, **changes)
-        return InfluxSink(self.client, options, names=self.names, catalogue=lambda: self.catalogue, chance=lambda: 0.0)
+        return InfluxSink(self.client, options, names=self.names, catalogue=lambda: self.catalogue, jitter=lambda: 0.0)
 
     def quarantined(self) -> list[Quarantined]:
         """What was set aside."""
@@ -140,14 +140,14 @@ async def running(sink: InfluxSink) -> AsyncIterator[InfluxSink]:
             await task
 
 
-async def run_until_caught_up(rig: Rig, sink: InfluxSink | None = None) -> InfluxSink:
+async def run_until_caught_up(rig: SinkRig, sink: InfluxSink | None = None) -> InfluxSink:
     """Runs a sink until the log is committed."""
     async with running(sink or rig.sink()) as one:
         await rig.caught_up()
     return one
 
 
-class Asking:
+class InfluxQueries:
     """Questions to the real server about a test's bucket."""
 
     def __init__(self, influx: InfluxOfTest) -> None:

@@ -11,34 +11,34 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from config.profiles import RawReadings
+from config.profile_schema import RawReadingsMode
 from star.records import decode
 from star.sense import Readings
-from stream.sinks.influx import NAME_TRIES_MAX, TOPICS
+from stream.sinks.influx_sink import NAME_TRIES_MAX, TOPICS
 from stream.sinks.options import GROUP, InfluxOptions
 from stream.topics import FORECASTS, INPUT, SERVICE
-from tests.servers import InfluxOfTest
-from tests.stream.sinks.rig import AT_MS, Asking, Rig, eventually, forecast, run_until_caught_up, running
+from tests.stream.sinks.rig import AT_MS, InfluxQueries, SinkRig, eventually, forecast, run_until_caught_up, running
+from tests.support.servers import InfluxOfTest
 
 
-def values(asking: Asking) -> list[float]:
+def values(asking: InfluxQueries) -> list[float]:
     """The values of the readings there are, by time."""
     return [row["value"] for row in asking.influxql("SELECT value FROM reading")]
 
 
 async def test_records_that_came_while_the_server_was_away_are_there_when_it_is_back(
-    rig: Rig, influx: InfluxOfTest, asking: Asking
+    rig: SinkRig, influx: InfluxOfTest, asking: InfluxQueries
 ) -> None:
     """The log is the spool: the group's offsets stand still, and everything is written, in order, later."""
     async with running(rig.sink()) as sink:
         for number in range(50):
-            await rig.read(("tank-7/oil", AT_MS + number, float(number)))
+            await rig.append_readings(("tank-7/oil", AT_MS + number, float(number)))
         await rig.caught_up()
         await asyncio.to_thread(influx.stop)
         with capture_logs() as said:
             for number in range(50, 250):
-                await rig.read(("tank-7/oil", AT_MS + number, float(number)))
-            await rig.told(FORECASTS, [forecast("tank-7/oil", AT_MS)])
+                await rig.append_readings(("tank-7/oil", AT_MS + number, float(number)))
+            await rig.append_json(FORECASTS, [forecast("tank-7/oil", AT_MS)])
             await eventually(lambda: sink.status().reachable is False, "the sink did not notice")
             await asyncio.sleep(1.0)
         assert await rig.behind() == 201
@@ -52,14 +52,16 @@ async def test_records_that_came_while_the_server_was_away_are_there_when_it_is_
 
 
 @pytest.mark.soak
-async def test_an_outage_of_two_minutes_is_caught_up_in_order(rig: Rig, influx: InfluxOfTest, asking: Asking) -> None:
+async def test_an_outage_of_two_minutes_is_caught_up_in_order(
+    rig: SinkRig, influx: InfluxOfTest, asking: InfluxQueries
+) -> None:
     """With the waits of the service itself; readings go on coming all the while."""
     usual = InfluxOptions(url=influx.url)
-    waits = {name: getattr(usual, name) for name in ("gather_s", "backoff_s", "backoff_max_s", "connect_s")}
+    waits = {name: getattr(usual, name) for name in ("flush_interval_s", "backoff_s", "backoff_max_s", "connect_s")}
     async with running(rig.sink(**waits)) as sink:
         await asyncio.to_thread(influx.stop, "kill")
         for number in range(6_000):
-            await rig.read(("tank-7/oil", AT_MS + number, float(number)))
+            await rig.append_readings(("tank-7/oil", AT_MS + number, float(number)))
             await asyncio.sleep(0.02)
         assert sink.status().reachable is False
         assert await rig.behind() == 6_000
@@ -70,17 +72,19 @@ async def test_an_outage_of_two_minutes_is_caught_up_in_order(rig: Rig, influx: 
 
 
 async def test_a_sink_killed_between_writing_and_committing_changes_nothing_by_writing_again(
-    rig: Rig, asking: Asking
+    rig: SinkRig, asking: InfluxQueries
 ) -> None:
     """The same records give the same points: over every place where it may be cut off."""
     for number in range(40):
-        await rig.read(("tank-7/oil", AT_MS + number, float(number)), ("tank-8/oil", AT_MS + number, float(-number)))
+        await rig.append_readings(
+            ("tank-7/oil", AT_MS + number, float(number)), ("tank-8/oil", AT_MS + number, float(-number))
+        )
     for number in range(12):
-        async with running(rig.sink(batch_points=10, gather_s=0.01)):
+        async with running(rig.sink(batch_points=10, flush_interval_s=0.01)):
             await asyncio.sleep(0.01 * number)
     await run_until_caught_up(rig)
     before = asking.everything()
-    follower = rig.client.follow(TOPICS, group=GROUP)
+    follower = rig.client.subscribe(TOPICS, group=GROUP)
     await follower.start()
     await follower.commit({(INPUT, 0): 0})
     await follower.close()
@@ -90,12 +94,12 @@ async def test_a_sink_killed_between_writing_and_committing_changes_nothing_by_w
 
 
 async def test_everything_can_be_written_again_from_the_start_into_a_bucket_that_was_lost(
-    rig: Rig, influx: InfluxOfTest, asking: Asking
+    rig: SinkRig, influx: InfluxOfTest, asking: InfluxQueries
 ) -> None:
     """`rewind` and a run: over what is there nothing changes, and what is not there any more comes back."""
     for number in range(30):
-        await rig.read(("tank-7/oil", AT_MS + number, float(number)))
-    await rig.told(FORECASTS, [forecast("tank-7/oil", AT_MS)])
+        await rig.append_readings(("tank-7/oil", AT_MS + number, float(number)))
+    await rig.append_json(FORECASTS, [forecast("tank-7/oil", AT_MS)])
     sink = rig.sink()
     await run_until_caught_up(rig, sink)
     before = asking.everything()
@@ -113,12 +117,12 @@ async def test_everything_can_be_written_again_from_the_start_into_a_bucket_that
 
 
 async def test_a_wrong_token_is_said_with_its_remedy_and_a_right_one_in_its_file_is_taken_without_a_restart(
-    rig: Rig, influx: InfluxOfTest, asking: Asking, tmp_path: Path
+    rig: SinkRig, influx: InfluxOfTest, asking: InfluxQueries, tmp_path: Path
 ) -> None:
     """Nothing is dropped meanwhile, and the token is not told."""
     file = tmp_path / "token"
     file.write_text("a-wrong-secret\n")
-    await rig.read(("tank-7/oil", AT_MS, 1.0))
+    await rig.append_readings(("tank-7/oil", AT_MS, 1.0))
     with capture_logs() as said:
         async with running(rig.sink(token_file=file)) as sink:
             await eventually(lambda: sink.status().reachable is False, "the sink did not notice")
@@ -136,7 +140,9 @@ async def test_a_wrong_token_is_said_with_its_remedy_and_a_right_one_in_its_file
     assert values(asking) == [1]
 
 
-async def test_a_token_that_may_only_read_is_told_from_one_that_is_not_known(rig: Rig, asking: Asking) -> None:
+async def test_a_token_that_may_only_read_is_told_from_one_that_is_not_known(
+    rig: SinkRig, asking: InfluxQueries
+) -> None:
     """403: it needs a right, not another name."""
     org = asking.api("GET", "orgs")["orgs"][0]["id"]
     wanted = {"orgID": org, "permissions": [{"action": "read", "resource": {"type": "buckets"}}]}
@@ -148,7 +154,9 @@ async def test_a_token_that_may_only_read_is_told_from_one_that_is_not_known(rig
     assert token not in error
 
 
-async def test_a_bucket_or_organisation_that_is_not_there_is_named_before_there_is_anything_to_write(rig: Rig) -> None:
+async def test_a_bucket_or_organisation_that_is_not_there_is_named_before_there_is_anything_to_write(
+    rig: SinkRig,
+) -> None:
     """An empty request asks for it, so that readiness says so at once."""
     async with running(rig.sink(bucket="nope")) as sink:
         await eventually(lambda: sink.status().reachable is False, "the sink did not notice")
@@ -159,14 +167,14 @@ async def test_a_bucket_or_organisation_that_is_not_there_is_named_before_there_
 
 
 async def test_a_field_that_somebody_else_gave_another_type_costs_only_the_points_that_carry_it(
-    rig: Rig, asking: Asking
+    rig: SinkRig, asking: InfluxQueries
 ) -> None:
     """They are in the quarantine with InfluxDB's reason; the measurements beside them go on."""
     asking.write(f"service,role=gate,instance=a other=1i {AT_MS}")
     for number in range(20):
         fields = {"other": 1.5} if number in (3, 11) else {"mine": float(number)}
-        await rig.told(SERVICE, {"at_ms": AT_MS + number, "role": "gate", "instance": "a", "fields": fields})
-    await rig.read(("tank-7/oil", AT_MS, 1.0))
+        await rig.append_json(SERVICE, {"at_ms": AT_MS + number, "role": "gate", "instance": "a", "fields": fields})
+    await rig.append_readings(("tank-7/oil", AT_MS, 1.0))
     with capture_logs() as said:
         sink = await run_until_caught_up(rig)
     assert [row["mine"] for row in asking.influxql("SELECT mine FROM service")] == [
@@ -183,10 +191,10 @@ async def test_a_field_that_somebody_else_gave_another_type_costs_only_the_point
     assert "influx_set_aside" in [one["event"] for one in said]
 
 
-async def test_a_line_that_influxdb_can_not_read_is_found_among_a_thousand(rig: Rig, asking: Asking) -> None:
+async def test_a_line_that_influxdb_can_not_read_is_found_among_a_thousand(rig: SinkRig, asking: InfluxQueries) -> None:
     """One such line refuses the whole request, so the others are written without it."""
     year_9000_ms = 221_845_392_000_000
-    await rig.read(*(("tank-7/oil", AT_MS + n if n != 700 else year_9000_ms, float(n)) for n in range(1000)))
+    await rig.append_readings(*(("tank-7/oil", AT_MS + n if n != 700 else year_9000_ms, float(n)) for n in range(1000)))
     await run_until_caught_up(rig)
     assert values(asking) == [float(n) for n in range(1000) if n != 700]
     assert [one.payload.decode() for one in rig.quarantined()] == [
@@ -195,13 +203,13 @@ async def test_a_line_that_influxdb_can_not_read_is_found_among_a_thousand(rig: 
 
 
 async def test_where_nearly_every_line_is_refused_they_are_set_aside_in_pieces_and_the_flow_goes_on(
-    rig: Rig, asking: Asking
+    rig: SinkRig, asking: InfluxQueries
 ) -> None:
     """A type that does not fit at all costs a bounded number of requests, and every line is kept."""
     asking.write(f"reading,device=x value=1i {AT_MS}")
     for number in range(5):
-        await rig.read(*((f"tank-7/v{n}", AT_MS + number, 1.5) for n in range(1000)))
-    await rig.told(FORECASTS, [forecast("tank-7/oil", AT_MS)])
+        await rig.append_readings(*((f"tank-7/v{n}", AT_MS + number, 1.5) for n in range(1000)))
+    await rig.append_json(FORECASTS, [forecast("tank-7/oil", AT_MS)])
     sink = await run_until_caught_up(rig, rig.sink(refused_max=5))
     kept = [line for one in rig.quarantined() for line in one.payload.splitlines()]
     refused = [line for line in kept if line.startswith(b"reading")]
@@ -211,25 +219,27 @@ async def test_where_nearly_every_line_is_refused_they_are_set_aside_in_pieces_a
 
 
 async def test_points_older_than_the_bucket_keeps_are_counted_and_not_set_aside(
-    rig: Rig, influx: InfluxOfTest, asking: Asking
+    rig: SinkRig, influx: InfluxOfTest, asking: InfluxQueries
 ) -> None:
     """A back-fill into a bucket of one day: what it does not want is no mistake of ours."""
     number = asking.api("GET", "buckets", params={"name": influx.bucket})["buckets"][0]["id"]
     rules = {"retentionRules": [{"type": "expire", "everySeconds": 86_400, "shardGroupDurationSeconds": 3600}]}
     asking.api("PATCH", f"buckets/{number}", json=rules)
     now_ms = time.time_ns() // 1_000_000
-    await rig.read(*(("tank-7/oil", now_ms - n * 7_200_000, float(n)) for n in range(30)))
+    await rig.append_readings(*(("tank-7/oil", now_ms - n * 7_200_000, float(n)) for n in range(30)))
     sink = await run_until_caught_up(rig)
     assert len(values(asking)) == sink.status().written_points == 12
     assert sink.status().too_old_points == 18
     assert rig.quarantined() == []
 
 
-async def test_a_record_that_is_not_what_its_topic_holds_is_set_aside_whole(rig: Rig, asking: Asking) -> None:
+async def test_a_record_that_is_not_what_its_topic_holds_is_set_aside_whole(
+    rig: SinkRig, asking: InfluxQueries
+) -> None:
     """It stops nothing."""
     await rig.append(FORECASTS, b"{", b'[{"item": 7}]')
     await rig.append(INPUT, b"Rnonsense")
-    await rig.read(("tank-7/oil", AT_MS, 1.0))
+    await rig.append_readings(("tank-7/oil", AT_MS, 1.0))
     sink = await run_until_caught_up(rig)
     assert {one.payload for one in rig.quarantined()} == {b"{", b'[{"item": 7}]', b"Rnonsense"}
     assert values(asking) == [1]
@@ -237,35 +247,37 @@ async def test_a_record_that_is_not_what_its_topic_holds_is_set_aside_whole(rig:
 
 
 async def test_a_metric_named_by_another_process_is_looked_up_when_its_first_reading_comes(
-    rig: Rig, asking: Asking
+    rig: SinkRig, asking: InfluxQueries
 ) -> None:
     """The registry is read again for a number that is not known, and not for one that is."""
-    await rig.read(("tank-7/oil", AT_MS, 1.0))
-    await rig.read(("tank-7/oil", AT_MS + 1, 2.0))
+    await rig.append_readings(("tank-7/oil", AT_MS, 1.0))
+    await rig.append_readings(("tank-7/oil", AT_MS + 1, 2.0))
     await run_until_caught_up(rig)
     assert values(asking) == [1, 2]
     assert rig.names.asked == 1
 
 
-async def test_a_registry_that_is_away_is_waited_for(rig: Rig, asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_registry_that_is_away_is_waited_for(
+    rig: SinkRig, asking: InfluxQueries, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However long; a reading is not set aside because PostgreSQL restarts."""
-    monkeypatch.setattr("stream.sinks.influx.NAME_RETRY_S", 0.001)
+    monkeypatch.setattr("stream.sinks.influx_sink.NAME_RETRY_S", 0.001)
     rig.names.away = 3 * NAME_TRIES_MAX
-    await rig.read(("tank-7/oil", AT_MS, 1.0))
+    await rig.append_readings(("tank-7/oil", AT_MS, 1.0))
     await run_until_caught_up(rig)
     assert values(asking) == [1]
     assert rig.quarantined() == []
 
 
-async def test_others_in_the_process_have_their_turn_while_much_is_caught_up_with(rig: Rig) -> None:
+async def test_others_in_the_process_have_their_turn_while_much_is_caught_up_with(rig: SinkRig) -> None:
     """Also where hardly a reading goes, and so no request makes the sink wait."""
     number = rig.names.number("tank-7/oil")
     at_ms = np.arange(4_000, dtype=np.int64) + AT_MS
     same, none = np.full(4_000, number, dtype=np.int32), np.full(4_000, -1, dtype=np.int64)
     readings = Readings(metric=same, at_ms=at_ms, arrived_ms=at_ms, value=at_ms * 0.5, boot=none, seq=none)
-    await rig.record(*[readings] * 300)
+    await rig.append_records(*[readings] * 300)
     loop, gaps = asyncio.get_running_loop(), [0.0]
-    async with running(rig.sink(readings=RawReadings.SAMPLED, gather_s=1.0)):
+    async with running(rig.sink(readings=RawReadingsMode.SAMPLED, flush_interval_s=1.0)):
         before_s = loop.time()
         while await rig.behind():
             await asyncio.sleep(0.001)
@@ -275,13 +287,13 @@ async def test_others_in_the_process_have_their_turn_while_much_is_caught_up_wit
 
 
 async def test_readings_of_a_metric_that_nobody_ever_named_are_set_aside_and_the_others_go_on(
-    rig: Rig, asking: Asking, monkeypatch: pytest.MonkeyPatch
+    rig: SinkRig, asking: InfluxQueries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A registry restored from a backup may lack what the log holds."""
-    monkeypatch.setattr("stream.sinks.influx.NAME_RETRY_S", 0.001)
+    monkeypatch.setattr("stream.sinks.influx_sink.NAME_RETRY_S", 0.001)
     rig.names.number("tank-7/oil")
     rows = [(0, AT_MS, AT_MS, 1.0, -1, -1), (9, AT_MS, AT_MS, 2.0, -1, -1), (0, AT_MS + 1, AT_MS, 3.0, -1, -1)]
-    await rig.record(Readings.of_rows(rows))
+    await rig.append_records(Readings.from_rows(rows))
     await run_until_caught_up(rig)
     assert values(asking) == [1, 3]
     (aside,) = rig.quarantined()
@@ -290,18 +302,18 @@ async def test_readings_of_a_metric_that_nobody_ever_named_are_set_aside_and_the
     assert left_out.value.tolist() == [2.0]
 
 
-async def test_raw_readings_can_be_off_and_everything_else_goes_on(rig: Rig, asking: Asking) -> None:
+async def test_raw_readings_can_be_off_and_everything_else_goes_on(rig: SinkRig, asking: InfluxQueries) -> None:
     """The input is still committed, so that turning them on later does not start with the oldest."""
-    await rig.read(("tank-7/oil", AT_MS, 1.0))
-    await rig.told(FORECASTS, [forecast("tank-7/oil", AT_MS)])
-    await run_until_caught_up(rig, rig.sink(readings=RawReadings.OFF))
+    await rig.append_readings(("tank-7/oil", AT_MS, 1.0))
+    await rig.append_json(FORECASTS, [forecast("tank-7/oil", AT_MS)])
+    await run_until_caught_up(rig, rig.sink(readings=RawReadingsMode.OFF))
     assert [row["measurement"] for row in asking.everything()] == ["forecast"]
 
 
-async def test_bodies_are_packed_on_the_way_to_another_machine(rig: Rig, asking: Asking) -> None:
+async def test_bodies_are_packed_on_the_way_to_another_machine(rig: SinkRig, asking: InfluxQueries) -> None:
     """The real server reads what is packed; on loopback it is not, unless told."""
-    assert not rig.options.packed
-    assert replace(rig.options, url="https://influx.example:8086").packed
-    await rig.read(*(("tank-7/oil", AT_MS + n, float(n)) for n in range(100)))
+    assert not rig.options.compress
+    assert replace(rig.options, url="https://influx.example:8086").compress
+    await rig.append_readings(*(("tank-7/oil", AT_MS + n, float(n)) for n in range(100)))
     await run_until_caught_up(rig, rig.sink(gzip=True))
     assert values(asking) == [float(n) for n in range(100)]

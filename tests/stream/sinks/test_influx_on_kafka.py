@@ -7,18 +7,18 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from config.profiles import RawReadings
+from config.profile_schema import RawReadingsMode
 from star.records import encode
 from star.sense import Readings
-from stream.sinks.influx import TOPICS, InfluxSink
+from stream.sinks.influx_sink import TOPICS, InfluxSink
 from stream.sinks.options import InfluxOptions
 from stream.topics import FORECASTS, INPUT, topic_specs
-from stream.transports.client import Entry
-from stream.transports.kafka_client import KafkaClient
-from stream.transports.kafka_options import KafkaOptions
-from tests.servers import InfluxOfTest, Kafka
-from tests.stream.fleets import NamesInMemory, fleet, tank
-from tests.stream.sinks.rig import AT_MS, Asking, eventually, forecast, running
+from stream.transports.kafka_log.client import KafkaClient
+from stream.transports.kafka_log.options import KafkaOptions
+from stream.transports.log_client import Entry
+from tests.stream.analysis_bench import NamesInMemory, single_customer_fleet, tank
+from tests.stream.sinks.rig import AT_MS, InfluxQueries, eventually, forecast, running
+from tests.support.servers import InfluxOfTest, Kafka
 
 PARTITIONS = 2
 
@@ -40,10 +40,10 @@ class Written:
     def __init__(self, client: KafkaClient, influx: InfluxOfTest) -> None:
         self.client = client
         self.names = NamesInMemory()
-        self.catalogue = fleet([tank("tank-0"), tank("tank-1")])
+        self.catalogue = single_customer_fleet([tank("tank-0"), tank("tank-1")])
         self.options = InfluxOptions(
-            url=influx.url, org=influx.org, bucket=influx.bucket, token=influx.token, readings=RawReadings.ALL,
-            group=f"{client.options.prefix}influx", gather_s=0.05,
+            url=influx.url, org=influx.org, bucket=influx.bucket, token=influx.token, readings=RawReadingsMode.ALL,
+            group=f"{client.options.prefix}influx", flush_interval_s=0.05,
         )  # fmt: skip
 
     def sink(self) -> InfluxSink:
@@ -56,7 +56,7 @@ class Written:
         for partition in range(PARTITIONS):
             number = self.names.number(f"tank-{partition}/oil")
             for at in range(first, first + count):
-                readings = Readings.of_rows([(number, AT_MS + at, AT_MS + at, float(at), -1, -1)])
+                readings = Readings.from_rows([(number, AT_MS + at, AT_MS + at, float(at), -1, -1)])
                 entries.append(Entry(INPUT, partition, None, encode(readings)))
             one = forecast(f"tank-{partition}/oil", AT_MS + first)
             entries.append(Entry(FORECASTS, partition, None, json.dumps([one]).encode()))
@@ -72,7 +72,7 @@ class Written:
 
 
 async def test_two_members_share_the_partitions_and_one_that_goes_leaves_nothing_undone(
-    client: KafkaClient, influx: InfluxOfTest, asking: Asking
+    client: KafkaClient, influx: InfluxOfTest, asking: InfluxQueries
 ) -> None:
     """Every reading is there once, whoever wrote it."""
     written = Written(client, influx)
@@ -90,7 +90,7 @@ async def test_two_members_share_the_partitions_and_one_that_goes_leaves_nothing
 
 
 async def test_a_group_on_kafka_is_set_back_to_the_oldest_record(
-    client: KafkaClient, influx: InfluxOfTest, asking: Asking
+    client: KafkaClient, influx: InfluxOfTest, asking: InfluxQueries
 ) -> None:
     """Then everything is written again, into a bucket that was emptied."""
     written = Written(client, influx)

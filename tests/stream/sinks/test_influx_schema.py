@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from reactor.cloudevents import event_bytes
+from reactor.delivery.cloudevents import event_bytes
 from star.react import Reaction, ReactionType
 from star.records import Tick
-from stream.topics import DECISIONS, FORECASTS, HONESTY, REACTIONS, SCORES, SERVICE
-from tests.stream.sinks.rig import AT_MS, Asking, Rig, forecast, run_until_caught_up
+from stream.topics import CALIBRATION, DECISIONS, FORECASTS, REACTIONS, SCORES, SERVICE
+from tests.stream.sinks.rig import AT_MS, InfluxQueries, SinkRig, forecast, run_until_caught_up
 
 ITEM = {"customer": "maria", "device": "tank-7", "item": "tank-7/oil"}
 ODD = "a b,c=d\"e'é☕\\"
@@ -41,26 +41,28 @@ def order() -> Reaction:
     )  # fmt: skip
 
 
-async def tell_everything(rig: Rig) -> None:
+async def tell_everything(rig: SinkRig) -> None:
     """A record of every kind, and a tick, which says nothing."""
-    await rig.read(("tank-7/oil", AT_MS, 500.0), ("tank-7/oil", AT_MS + 60_000, 499.5), (f"tank-7/{ODD}", AT_MS, -1e-7))
-    await rig.record(Tick(at_ms=AT_MS + 1))
-    await rig.told(FORECASTS, [forecast("tank-7/oil", AT_MS), forecast("tank-8/oil", AT_MS, level=1)])
+    await rig.append_readings(
+        ("tank-7/oil", AT_MS, 500.0), ("tank-7/oil", AT_MS + 60_000, 499.5), (f"tank-7/{ODD}", AT_MS, -1e-7)
+    )
+    await rig.append_records(Tick(at_ms=AT_MS + 1))
+    await rig.append_json(FORECASTS, [forecast("tank-7/oil", AT_MS), forecast("tank-8/oil", AT_MS, level=1)])
     scores: list[dict[str, Any]] = [
         {"device": "tank-7", "item": "tank-7/pump", "customer": "maria", "at_ms": AT_MS, "anomaly": 0.25, "alert": True,
          "life": [10, 20.0, 30.0]},
         {"device": "tank-8", "item": "tank-8/pump", "at_ms": AT_MS, "anomaly": 0, "alert": False, "life": None},
     ]  # fmt: skip
-    await rig.told(SCORES, scores)
-    await rig.told(HONESTY, [{"item": "tank-7/oil", "customer": "maria", "at_ms": AT_MS, "level": 0.1}])
-    await rig.told(DECISIONS, DECIDED)
+    await rig.append_json(SCORES, scores)
+    await rig.append_json(CALIBRATION, [{"item": "tank-7/oil", "customer": "maria", "at_ms": AT_MS, "level": 0.1}])
+    await rig.append_json(DECISIONS, DECIDED)
     await rig.append(REACTIONS, event_bytes(order()))
     fields = {"readings_per_s": 12, "lag records": 0.0}
-    await rig.told(SERVICE, {"at_ms": AT_MS, "role": "gate", "instance": "box 1", "fields": fields})
+    await rig.append_json(SERVICE, {"at_ms": AT_MS, "role": "gate", "instance": "box 1", "fields": fields})
 
 
 async def test_every_measurement_is_there_with_the_tags_fields_and_units_of_the_schema(
-    rig: Rig, asking: Asking
+    rig: SinkRig, asking: InfluxQueries
 ) -> None:
     """InfluxQL, which InfluxDB 2 and 3 answer, gives back what was told, to the millisecond."""
     await tell_everything(rig)
@@ -109,7 +111,7 @@ async def test_every_measurement_is_there_with_the_tags_fields_and_units_of_the_
     ],
 )
 async def test_a_field_has_one_type_whatever_its_first_value(
-    rig: Rig, asking: Asking, measurement: str, types: dict[str, str]
+    rig: SinkRig, asking: InfluxQueries, measurement: str, types: dict[str, str]
 ) -> None:
     """Whole numbers are floats too where the field is one, so that the next value fits."""
     await tell_everything(rig)
@@ -118,7 +120,7 @@ async def test_a_field_has_one_type_whatever_its_first_value(
     assert {row["fieldKey"]: row["fieldType"] for row in keys} == types
 
 
-async def test_flux_finds_the_same_points_by_their_tags(rig: Rig, asking: Asking) -> None:
+async def test_flux_finds_the_same_points_by_their_tags(rig: SinkRig, asking: InfluxQueries) -> None:
     """Names with blanks, commas, equals signs, quotes and letters of any language come back as they are."""
     await tell_everything(rig)
     await run_until_caught_up(rig)
@@ -146,26 +148,26 @@ async def test_flux_finds_the_same_points_by_their_tags(rig: Rig, asking: Asking
         ("\ud800", "?"),
     ],
 )
-async def test_a_value_may_have_any_name(rig: Rig, asking: Asking, name: str, kept: str) -> None:
+async def test_a_value_may_have_any_name(rig: SinkRig, asking: InfluxQueries, name: str, kept: str) -> None:
     """What InfluxDB can't keep in a tag is written so that it can be told, and the line beside it is not hurt."""
-    await rig.read((f"tank-7/{name}", AT_MS, 1.0), ("tank-7/next", AT_MS, 2.0))
+    await rig.append_readings((f"tank-7/{name}", AT_MS, 1.0), ("tank-7/next", AT_MS, 2.0))
     await run_until_caught_up(rig)
     found = {row["metric"]: row["value"] for row in asking.everything()}
     assert found == {kept: 1, "next": 2}
 
 
-async def test_numbers_come_back_as_they_were(rig: Rig, asking: Asking) -> None:
+async def test_numbers_come_back_as_they_were(rig: SinkRig, asking: InfluxQueries) -> None:
     """The least and the largest float, and times before 1970."""
     values = [0.1, -0.0, 5e-324, 1.7976931348623157e308, 1e16, 123456789.123456789, -273.15]
-    await rig.read(*(("tank-7/oil", number - 3, value) for number, value in enumerate(values)))
+    await rig.append_readings(*(("tank-7/oil", number - 3, value) for number, value in enumerate(values)))
     await run_until_caught_up(rig)
     rows = asking.influxql("SELECT value FROM reading WHERE time >= -1s")
     assert [(row["time"], row["value"]) for row in rows] == [(number - 3, v) for number, v in enumerate(values)]
 
 
-async def test_of_two_readings_of_one_metric_at_one_time_the_last_stays(rig: Rig, asking: Asking) -> None:
+async def test_of_two_readings_of_one_metric_at_one_time_the_last_stays(rig: SinkRig, asking: InfluxQueries) -> None:
     """Within a record, and over records."""
-    await rig.read(("tank-7/oil", AT_MS, 1.0), ("tank-7/oil", AT_MS, 2.0))
-    await rig.read(("tank-7/oil", AT_MS, 3.0))
+    await rig.append_readings(("tank-7/oil", AT_MS, 1.0), ("tank-7/oil", AT_MS, 2.0))
+    await rig.append_readings(("tank-7/oil", AT_MS, 3.0))
     await run_until_caught_up(rig)
     assert [row["value"] for row in asking.everything()] == [3]

@@ -9,34 +9,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.change import apply_text, fleet_of
+from config.catalogue import Catalogue, resolve_catalogue
 from config.fleet import Device, Slot
-from config.profiles import Profile, RawReadings
-from config.resolve import Catalogue, resolve
+from config.fleet_change import change_catalogue_from_json, fleet_from_catalogue
+from config.profile_schema import Profile, RawReadingsMode
 from star.sense import Readings
 from stream.sinks.line_protocol import line, tags, text
-from stream.sinks.readings import ReadingLines
-from tests.stream.fleets import PROFILES, NamesInMemory, fleet, tank
+from stream.sinks.reading_lines import ReadingLines
+from tests.stream.analysis_bench import PROFILES, NamesInMemory, single_customer_fleet, tank
 
 MINUTE_MS = 60_000
 Row = tuple[str, int, float]
 
 
-def of(catalogue: Catalogue, *batches: Sequence[Row], override: RawReadings | None = None) -> list[str]:
+def of(catalogue: Catalogue, *batches: Sequence[Row], override: RawReadingsMode | None = None) -> list[str]:
     """The lines of batches, one after the other."""
     names = NamesInMemory()
     made = ReadingLines(names, override)
     found: list[str] = []
     for batch in batches:
-        readings = Readings.of_rows([(names.number(name), at, at, value, -1, -1) for name, at, value in batch])
-        assert made.missing(readings, catalogue) == []
+        readings = Readings.from_rows([(names.number(name), at, at, value, -1, -1) for name, at, value in batch])
+        assert made.learn_metrics(readings, catalogue) == []
         lines, points = made.lines(readings)
         found += lines.decode().split("\n") if lines else []
         assert points == (lines.count(b"\n") + 1 if lines else 0)
     return found
 
 
-def kept_as(kept: RawReadings, every_s: float = 900.0) -> Catalogue:
+def kept_as(kept: RawReadingsMode, every_s: float = 900.0) -> Catalogue:
     """One tank whose profile keeps readings so."""
     profile = PROFILES["level-tank"].model_copy(update={"readings": kept, "readings_every_s": every_s})
     return with_profile(profile)
@@ -44,8 +44,8 @@ def kept_as(kept: RawReadings, every_s: float = 900.0) -> Catalogue:
 
 def with_profile(profile: Profile) -> Catalogue:
     """A fleet of one tank with this profile in place of the shipped one."""
-    given = fleet([tank("tank-7")])
-    return resolve(fleet_of(given), {**given.profiles, profile.name: profile})
+    given = single_customer_fleet([tank("tank-7")])
+    return resolve_catalogue(fleet_from_catalogue(given), {**given.profiles, profile.name: profile})
 
 
 def every_minute(minutes: int, name: str = "tank-7/oil") -> list[Row]:
@@ -60,19 +60,21 @@ def minutes(lines: Sequence[str]) -> list[int]:
 
 def test_sampled_readings_are_the_first_of_each_span() -> None:
     """The default of every profile: one of a metric in each quarter of an hour, at its own time."""
-    assert minutes(of(fleet([tank("tank-7")]), every_minute(60))) == [0, 15, 30, 45]
+    assert minutes(of(single_customer_fleet([tank("tank-7")]), every_minute(60))) == [0, 15, 30, 45]
 
 
-@pytest.mark.parametrize(("kept", "expected"), [(RawReadings.ALL, 60), (RawReadings.OFF, 0), (RawReadings.SAMPLED, 6)])
-def test_a_profile_says_which_raw_readings_go(kept: RawReadings, expected: int) -> None:
+@pytest.mark.parametrize(
+    ("kept", "expected"), [(RawReadingsMode.ALL, 60), (RawReadingsMode.OFF, 0), (RawReadingsMode.SAMPLED, 6)]
+)
+def test_a_profile_says_which_raw_readings_go(kept: RawReadingsMode, expected: int) -> None:
     """All, none, or one in ten minutes."""
     assert len(of(kept_as(kept, every_s=600), every_minute(60))) == expected
 
 
 def test_one_setting_goes_before_all_profiles() -> None:
     """Both ways."""
-    assert len(of(kept_as(RawReadings.OFF), every_minute(60), override=RawReadings.ALL)) == 60
-    assert of(kept_as(RawReadings.ALL), every_minute(60), override=RawReadings.OFF) == []
+    assert len(of(kept_as(RawReadingsMode.OFF), every_minute(60), override=RawReadingsMode.ALL)) == 60
+    assert of(kept_as(RawReadingsMode.ALL), every_minute(60), override=RawReadingsMode.OFF) == []
 
 
 @given(
@@ -87,14 +89,14 @@ def test_how_readings_are_batched_changes_nothing(rows: list[tuple[str, int, flo
     timed = [(name, at * MINUTE_MS, value) for name, at, value in rows]
     edges = sorted({0, *(min(cut, len(timed)) for cut in cuts), len(timed)})
     batches = [timed[low:high] for low, high in pairwise(edges)]
-    catalogue = fleet([tank("tank-7"), tank("tank-8")])
+    catalogue = single_customer_fleet([tank("tank-7"), tank("tank-8")])
     assert of(catalogue, *batches) == of(catalogue, timed) == of(catalogue, *([row] for row in timed))
     plain = [
         f"reading,customer=maria,device={name.split('/')[0]},metric=oil value={value!r} {at}"
         for name, at, value in timed
         if name != "x/y"
     ]
-    everything = of(catalogue, timed, override=RawReadings.ALL)
+    everything = of(catalogue, timed, override=RawReadingsMode.ALL)
     assert [
         (one.split(" ")[0], float(one.split("=")[-1].split(" ")[0])) for one in everything if "device=x" not in one
     ] == [(one.split(" ")[0], float(one.split("=")[-1].split(" ")[0])) for one in plain]
@@ -103,28 +105,37 @@ def test_how_readings_are_batched_changes_nothing(rows: list[tuple[str, int, flo
 def test_a_device_that_was_away_is_sampled_like_any_when_its_readings_come_late() -> None:
     """Spans are of measured time, so a backlog keeps its shape."""
     late = [(name, at - 600 * MINUTE_MS, value) for name, at, value in every_minute(60)]
-    assert minutes(of(fleet([tank("tank-7")]), every_minute(20), late)) == [0, 15, -600, -585, -570, -555]
+    assert minutes(of(single_customer_fleet([tank("tank-7")]), every_minute(20), late)) == [
+        0,
+        15,
+        -600,
+        -585,
+        -570,
+        -555,
+    ]
 
 
 def test_a_device_that_goes_to_another_customer_is_told_under_the_new_one() -> None:
     """As soon as the fleet in force is another."""
-    names, before = NamesInMemory(), fleet([tank("tank-7")])
+    names, before = NamesInMemory(), single_customer_fleet([tank("tank-7")])
     row = (names.number("tank-7/oil"), 0, 0, 1.0, -1, -1)
-    made = ReadingLines(names, RawReadings.ALL)
-    made.missing(Readings.of_rows([row]), before)
-    assert b"customer=maria," in made.lines(Readings.of_rows([row]))[0]
-    after = apply_text(
+    made = ReadingLines(names, RawReadingsMode.ALL)
+    made.learn_metrics(Readings.from_rows([row]), before)
+    assert b"customer=maria," in made.lines(Readings.from_rows([row]))[0]
+    after = change_catalogue_from_json(
         before,
         '{"customers": [{"id": "jo"}], "devices": [{"id": "tank-7", "customer": "jo", "profile": "level-tank", '
         '"slots": {"oil": {"capacity": 10}}}]}',
     )
-    made.missing(Readings.of_rows([row]), after)
-    assert b"customer=jo," in made.lines(Readings.of_rows([row]))[0]
+    made.learn_metrics(Readings.from_rows([row]), after)
+    assert b"customer=jo," in made.lines(Readings.from_rows([row]))[0]
 
 
 def test_a_device_that_the_fleet_does_not_have_is_told_without_a_customer() -> None:
     """InfluxDB takes no empty tag."""
-    assert of(fleet([tank("tank-7")]), [("gone/oil", 0, 1.0)]) == ["reading,device=gone,metric=oil value=1.0 0"]
+    assert of(single_customer_fleet([tank("tank-7")]), [("gone/oil", 0, 1.0)]) == [
+        "reading,device=gone,metric=oil value=1.0 0"
+    ]
 
 
 def test_a_number_that_the_registry_lacks_is_given_back_once() -> None:
@@ -140,7 +151,10 @@ def test_a_number_that_the_registry_lacks_is_given_back_once() -> None:
             return "tank-7/oil"
 
     rows = [(number, 0, 0, 1.0, -1, -1) for number in (5, 1, 5, 3)]
-    assert ReadingLines(Knows()).missing(Readings.of_rows(rows), fleet([tank("tank-7")])) == [3, 5]
+    assert ReadingLines(Knows()).learn_metrics(Readings.from_rows(rows), single_customer_fleet([tank("tank-7")])) == [
+        3,
+        5,
+    ]
 
 
 def test_a_point_without_a_value_is_no_line() -> None:
@@ -152,9 +166,9 @@ def test_a_point_without_a_value_is_no_line() -> None:
 
 def test_a_slot_device_of_another_profile_has_that_profiles_way() -> None:
     """The way is the device's profile's, not the first one's."""
-    mixed = with_profile(PROFILES["level-tank"].model_copy(update={"readings": RawReadings.OFF}))
+    mixed = with_profile(PROFILES["level-tank"].model_copy(update={"readings": RawReadingsMode.OFF}))
     other = Device(id="cup", customer="maria", profile="usage-counter", slots={"beans": Slot(capacity=100.0)})
-    both = fleet_of(mixed).model_copy(update={"devices": (*mixed.devices.values(), other)})
-    catalogue = resolve(both, mixed.profiles)
+    both = fleet_from_catalogue(mixed).model_copy(update={"devices": (*mixed.devices.values(), other)})
+    catalogue = resolve_catalogue(both, mixed.profiles)
     rows = [("tank-7/oil", 0, 1.0), ("cup/beans_used", 0, 1.0)]
     assert of(catalogue, rows) == ["reading,customer=maria,device=cup,metric=beans_used value=1.0 0"]

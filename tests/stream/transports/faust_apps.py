@@ -15,10 +15,10 @@ import faust
 from faust.types import TransportT
 from yarl import URL
 
-from stream.transports import embedded, kafka, kept_store
-from stream.transports.client import TopicSpec
-from stream.transports.kafka_options import KafkaOptions
-from stream.transports.log import SqliteLog
+from stream.transports.embedded_log.sqlite_log import SqliteLog
+from stream.transports.faust_overrides import durable_table_store, embedded_transport, kafka_transport
+from stream.transports.kafka_log.options import KafkaOptions
+from stream.transports.log_client import TopicSpec
 
 TOPICS = (
     TopicSpec(name="input", per_customer=True),
@@ -40,9 +40,9 @@ class App(faust.App):
     def __init__(self, log: SqliteLog | None, options: KafkaOptions | None, **settings: Any) -> None:
         self.log_file, self.options = log, options
         self.failed: BaseException | None = None
-        embedded.register()
-        kafka.register()
-        kept_store.register()
+        embedded_transport.register()
+        kafka_transport.register()
+        durable_table_store.register()
         super().__init__(
             **{
                 "broker": URL("embedded:///nowhere"),
@@ -62,8 +62,8 @@ class App(faust.App):
 
     def _on(self, url: Any) -> TransportT:
         if self.options is not None:
-            return kafka.Transport(url, self, options=self.options)
-        return embedded.Transport(url, self, log=self.log_file)
+            return kafka_transport.KafkaTransport(url, self, options=self.options)
+        return embedded_transport.EmbeddedTransport(url, self, log=self.log_file)
 
     def _new_transport(self) -> TransportT:
         return self._on(self.conf.broker_consumer)
@@ -82,7 +82,9 @@ def embedded_app(log: SqliteLog, **settings: Any) -> App:
 
 def kafka_app(options: KafkaOptions, partitions: int, standbys: int = 0, **settings: Any) -> App:
     """On Kafka."""
-    return App(None, options, **(kafka.faust_settings(options, partitions=partitions, standbys=standbys) | settings))
+    return App(
+        None, options, **(kafka_transport.faust_settings(options, partitions=partitions, standbys=standbys) | settings)
+    )
 
 
 def counting(app: App) -> Any:

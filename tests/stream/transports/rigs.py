@@ -11,12 +11,12 @@ from pathlib import Path
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 
-from stream.transports.client import Entry, Fetched, Follower, LogClient, TopicSpec
-from stream.transports.embedded_client import EmbeddedClient
-from stream.transports.kafka_client import KafkaClient
-from stream.transports.kafka_options import KafkaOptions
-from stream.transports.log import SqliteLog
-from tests.servers import Kafka
+from stream.transports.embedded_log.client import EmbeddedClient
+from stream.transports.embedded_log.sqlite_log import SqliteLog
+from stream.transports.kafka_log.client import KafkaClient
+from stream.transports.kafka_log.options import KafkaOptions
+from stream.transports.log_client import Entry, FetchedRecord, LogClient, LogConsumer, TopicSpec
+from tests.support.servers import Kafka
 
 TOPICS = (
     TopicSpec(name="input", per_customer=True, retain_ms=86_400_000, retain_bytes=8 << 30),
@@ -27,7 +27,7 @@ TOPICS = (
 
 
 @dataclass
-class Rig:
+class LogRig:
     """A log, with what a test does to it beside the client: forget old records, break off, come back."""
 
     client: LogClient
@@ -38,7 +38,7 @@ class Rig:
     """Another client on the same log, as after a restart of the process."""
 
 
-async def embedded_rig(path: Path) -> AsyncIterator[Rig]:
+async def embedded_rig(path: Path) -> AsyncIterator[LogRig]:
     opened: list[SqliteLog] = []
     now_ms = [1_000]
 
@@ -51,19 +51,19 @@ async def embedded_rig(path: Path) -> AsyncIterator[Rig]:
     async def forget(topic: str, offset: int) -> None:
         record_bytes = len(opened[-1].read(topic, offset, 1)[0][1])
         await asyncio.to_thread(opened[-1].create, topic, retain_bytes=record_bytes * (opened[-1].end(topic) - offset))
-        await asyncio.to_thread(opened[-1].retain)
+        await asyncio.to_thread(opened[-1].enforce_retention)
 
     async def reopen() -> LogClient:
         client = fresh()
         await client.start()
         return client
 
-    yield Rig(await reopen(), "group", forget, reopen)
+    yield LogRig(await reopen(), "group", forget, reopen)
     for log in opened:
         log.close()
 
 
-async def kafka_rig(kafka: Kafka) -> AsyncIterator[Rig]:
+async def kafka_rig(kafka: Kafka) -> AsyncIterator[LogRig]:
     options = KafkaOptions(brokers=(kafka.bootstrap,), prefix=f"{kafka.prefix()}-", partitions=4)
     opened: list[KafkaClient] = []
 
@@ -79,7 +79,7 @@ async def kafka_rig(kafka: Kafka) -> AsyncIterator[Rig]:
         await opened[-1].start()
         return opened[-1]
 
-    yield Rig(await reopen(), f"{options.prefix}group", forget, reopen)
+    yield LogRig(await reopen(), f"{options.prefix}group", forget, reopen)
     for client in opened:
         await client.stop()
 
@@ -88,9 +88,9 @@ def entries(topic: str, partition: int, start: int, count: int) -> list[Entry]:
     return [Entry(topic, partition, None, b"%d" % nth) for nth in range(start, start + count)]
 
 
-async def fetch(follower: Follower, count: int, timeout_s: float = 60.0) -> list[Fetched]:
+async def fetch(follower: LogConsumer, count: int, timeout_s: float = 60.0) -> list[FetchedRecord]:
     """So many records; fails where they don't come."""
-    found: list[Fetched] = []
+    found: list[FetchedRecord] = []
     deadline = time.monotonic() + timeout_s
     while len(found) < count:
         assert time.monotonic() < deadline, f"{len(found)} of {count} records came"
@@ -98,7 +98,7 @@ async def fetch(follower: Follower, count: int, timeout_s: float = 60.0) -> list
     return found
 
 
-def values(records: list[Fetched], topic: str = "input", partition: int = 0) -> list[bytes]:
+def values(records: list[FetchedRecord], topic: str = "input", partition: int = 0) -> list[bytes]:
     return [one.value for one in records if (one.topic, one.partition) == (topic, partition)]
 
 

@@ -19,22 +19,22 @@ import faust
 import pytest
 from faust.types import TP
 
-from stream.partitions import partition_of
-from stream.transports.base import CorrectedConsumer
-from stream.transports.client import Entry, LogClient
-from stream.transports.embedded_client import EmbeddedClient
-from stream.transports.kafka_client import KafkaClient
-from stream.transports.kafka_options import KafkaOptions
-from stream.transports.log import SqliteLog
-from tests.servers import Kafka
+from stream.partition.partition_hash import partition_of
+from stream.transports.embedded_log.client import EmbeddedClient
+from stream.transports.embedded_log.sqlite_log import SqliteLog
+from stream.transports.faust_overrides.corrections import CorrectedConsumer
+from stream.transports.kafka_log.client import KafkaClient
+from stream.transports.kafka_log.options import KafkaOptions
+from stream.transports.log_client import Entry, LogClient
 from tests.stream.transports.faust_apps import TOPICS, App, counting, embedded_app, kafka_app
 from tests.stream.transports.rigs import until
+from tests.support.servers import Kafka
 
 PARTITIONS = 4
 
 
 @dataclass
-class Rig:
+class FaustRig:
     """A log, and apps on it."""
 
     client: LogClient
@@ -72,15 +72,15 @@ class Rig:
         )
 
 
-async def one_rig(kind: str, request: pytest.FixtureRequest, path: Path) -> AsyncIterator[Rig]:
+async def one_rig(kind: str, request: pytest.FixtureRequest, path: Path) -> AsyncIterator[FaustRig]:
     apps: list[App] = []
     if kind == "embedded":
         log = SqliteLog(path)
-        rig = Rig(EmbeddedClient(log), None, log, apps)
+        rig = FaustRig(EmbeddedClient(log), None, log, apps)
     else:
         kafka: Kafka = request.getfixturevalue("kafka")
         options = KafkaOptions(brokers=(kafka.bootstrap,), prefix=f"{kafka.prefix()}-", partitions=PARTITIONS)
-        rig = Rig(KafkaClient(options, TOPICS), options, None, apps)
+        rig = FaustRig(KafkaClient(options, TOPICS), options, None, apps)
     await rig.client.start()
     yield rig
     for app in apps:
@@ -92,13 +92,13 @@ async def one_rig(kind: str, request: pytest.FixtureRequest, path: Path) -> Asyn
 
 
 @pytest.fixture(params=["embedded", "kafka"])
-async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
+async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[FaustRig]:
     async for one in one_rig(request.param, request, tmp_path / "log.db"):
         yield one
 
 
 @pytest.fixture
-async def on_kafka(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
+async def on_kafka(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[FaustRig]:
     async for one in one_rig("kafka", request, tmp_path):
         yield one
 
@@ -107,11 +107,11 @@ def consumer_of(app: App) -> CorrectedConsumer:
     return cast(CorrectedConsumer, app.consumer)
 
 
-async def totals(rig: Rig, changelog: str = "counts-changelog") -> dict[bytes, int]:
+async def totals(rig: FaustRig, changelog: str = "counts-changelog") -> dict[bytes, int]:
     """The counts of every key, as the table's changelog has them."""
     topic = changelog if rig.options else f"starloop-{changelog}"
     found: dict[bytes, int] = {}
-    follower = rig.client.follow([topic])
+    follower = rig.client.subscribe([topic])
     await follower.start()
     while records := await follower.fetch(wait_s=0.5):
         found.update({one.key or b"": int(one.value.split()[0]) for one in records})
@@ -119,7 +119,7 @@ async def totals(rig: Rig, changelog: str = "counts-changelog") -> dict[bytes, i
     return found
 
 
-async def test_an_agent_gets_each_partition_s_records_in_order(rig: Rig) -> None:
+async def test_an_agent_gets_each_partition_s_records_in_order(rig: FaustRig) -> None:
     """Every record once, with its offset, and after a restart only what comes new."""
     seen: defaultdict[int, list[tuple[int, bytes]]] = defaultdict(list)
     for life in range(2):
@@ -140,7 +140,7 @@ async def test_an_agent_gets_each_partition_s_records_in_order(rig: Rig) -> None
         assert found == [(nth, b"%d" % (nth * count + partition)) for nth in range(4_000 // count)]
 
 
-async def test_a_record_in_an_agent_s_hands_is_never_skipped_by_a_commit(rig: Rig) -> None:
+async def test_a_record_in_an_agent_s_hands_is_never_skipped_by_a_commit(rig: FaustRig) -> None:
     """With the first unfinished and all others done nothing is committed; when it is done, all are."""
     held: list[Any] = []
     app = rig.app()
@@ -162,7 +162,7 @@ async def test_a_record_in_an_agent_s_hands_is_never_skipped_by_a_commit(rig: Ri
     assert (await rig.client.lag(rig.group, ["input"]))["input", 0] == 0
 
 
-async def test_an_offset_follows_what_rests_on_it(rig: Rig) -> None:
+async def test_an_offset_follows_what_rests_on_it(rig: FaustRig) -> None:
     """At every commit, what the agent sent for the records before it is in the log already."""
     app = rig.app(broker_commit_interval=0.02)
     counting(app)
@@ -171,7 +171,7 @@ async def test_an_offset_follows_what_rests_on_it(rig: Rig) -> None:
     checked: list[bool] = []
 
     async def checking(offsets: Any) -> bool:
-        ends = await rig.client.ends("out")
+        ends = await rig.client.end_offsets("out")
         checked.extend(ends[tp.partition] >= offset for tp, offset in offsets.items())
         return await commit(offsets)
 
@@ -187,7 +187,7 @@ async def test_an_offset_follows_what_rests_on_it(rig: Rig) -> None:
     assert all(checked)
 
 
-async def test_a_slow_agent_holds_the_fetcher_back_and_goes_on_at_once(rig: Rig) -> None:
+async def test_a_slow_agent_holds_the_fetcher_back_and_goes_on_at_once(rig: FaustRig) -> None:
     """What waits in memory stays near its limit, and records go on as soon as a queue has room: plain Faust sleeps a second each time."""
     app = rig.app(stream_buffer_maxsize=16)
     seen: list[float] = []
@@ -208,16 +208,16 @@ async def test_a_slow_agent_holds_the_fetcher_back_and_goes_on_at_once(rig: Rig)
     assert sum(later - earlier > 0.9 for earlier, later in pairwise(seen)) <= 2
 
 
-async def ends_reach(rig: Rig, count: int) -> None:
+async def ends_reach(rig: FaustRig, count: int) -> None:
     """Waits until so many records were passed on."""
     deadline = time.monotonic() + 60
-    while sum((await rig.client.ends("out")).values()) < count:
+    while sum((await rig.client.end_offsets("out")).values()) < count:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)
 
 
 @contextmanager
-def worker(rig: Rig, path: Path, standbys: int = 0) -> Iterator[subprocess.Popen[bytes]]:
+def worker(rig: FaustRig, path: Path, standbys: int = 0) -> Iterator[subprocess.Popen[bytes]]:
     """A process of its own that runs the counting app."""
     where = rig.options.brokers[0] if rig.options else str(path)
     prefix = rig.options.prefix if rig.options else "-"
@@ -234,7 +234,7 @@ def worker(rig: Rig, path: Path, standbys: int = 0) -> Iterator[subprocess.Popen
         process.wait()
 
 
-async def test_a_table_is_exact_after_its_worker_was_killed_again_and_again(rig: Rig, tmp_path: Path) -> None:
+async def test_a_table_is_exact_after_its_worker_was_killed_again_and_again(rig: FaustRig, tmp_path: Path) -> None:
     """kill -9 in mid-stream, four times: the table recovers from its changelog, and every record counts once."""
     path = tmp_path / "log.db"
     await rig.feed(0, 6_000)
@@ -246,7 +246,7 @@ async def test_a_table_is_exact_after_its_worker_was_killed_again_and_again(rig:
             while time.monotonic() < start + 60:
                 await asyncio.sleep(0.02)
                 if rig.log is None:
-                    reached = sum((await rig.client.ends("out")).values())
+                    reached = sum((await rig.client.end_offsets("out")).values())
                 else:
                     with SqliteLog(path, read_only=True) as reader:
                         reached = reader.end("out")
@@ -261,7 +261,7 @@ async def test_a_table_is_exact_after_its_worker_was_killed_again_and_again(rig:
     assert found == {b"k%d" % nth: 6_000 // (10 * rig.client.partitions) for nth in range(10 * rig.client.partitions)}
 
 
-async def test_a_killed_worker_is_replaced(on_kafka: Rig, tmp_path: Path) -> None:
+async def test_a_killed_worker_is_replaced(on_kafka: FaustRig, tmp_path: Path) -> None:
     """Two workers share the partitions; one is killed -9: the other goes on with all of them, with exact counts."""
     app = on_kafka.app(standbys=1)
     table = counting(app)
@@ -281,9 +281,9 @@ async def test_a_killed_worker_is_replaced(on_kafka: Rig, tmp_path: Path) -> Non
     assert set((await totals(on_kafka)).values()) == {100}
 
 
-async def test_a_worker_that_was_frozen_writes_nothing_when_it_wakes(on_kafka: Rig, tmp_path: Path) -> None:
+async def test_a_worker_that_was_frozen_writes_nothing_when_it_wakes(on_kafka: FaustRig, tmp_path: Path) -> None:
     """SIGSTOP for longer than its session, in mid-stream: another has taken over, so it ends. What was in its sender's hands at that
-    instant may still go out: a table that must not go back says so (kept_store.py, checkpoint.goes_back)."""
+    instant may still go out: a table that must not go back says so (durable_table_store.py, checkpoint.goes_back)."""
     app = on_kafka.app()
     counting(app)
     with worker(on_kafka, tmp_path) as frozen:
@@ -301,7 +301,7 @@ async def test_a_worker_that_was_frozen_writes_nothing_when_it_wakes(on_kafka: R
     assert found.count(20_000 // (10 * PARTITIONS)) >= len(found) - PARTITIONS
 
 
-async def test_a_worker_that_joins_takes_over_at_a_record_s_end(on_kafka: Rig) -> None:
+async def test_a_worker_that_joins_takes_over_at_a_record_s_end(on_kafka: FaustRig) -> None:
     """Partitions move while records are in agents' hands: these are finished and committed first, so none comes twice."""
     first, second = on_kafka.app(), on_kafka.app()
     seen: list[tuple[int, int]] = []
@@ -323,7 +323,7 @@ async def test_a_worker_that_joins_takes_over_at_a_record_s_end(on_kafka: Rig) -
 
 
 async def test_a_broker_killed_under_a_worker_loses_and_repeats_nothing_in_the_table(
-    on_kafka: Rig, kafka: Kafka
+    on_kafka: FaustRig, kafka: Kafka
 ) -> None:
     """The worker waits for the broker and goes on by itself, with exact counts."""
     app = on_kafka.app()
@@ -338,7 +338,7 @@ async def test_a_broker_killed_under_a_worker_loses_and_repeats_nothing_in_the_t
     assert set((await totals(on_kafka)).values()) == {100}
 
 
-async def test_faust_chooses_the_partition_that_kafka_would(on_kafka: Rig) -> None:
+async def test_faust_chooses_the_partition_that_kafka_would(on_kafka: FaustRig) -> None:
     """A key without a partition goes where `partition_of` says, as the broker's records show."""
     app = on_kafka.app()
     counting(app)
@@ -348,7 +348,7 @@ async def test_faust_chooses_the_partition_that_kafka_would(on_kafka: Rig) -> No
     for nth in range(200):
         await topic.send(key=b"customer-%d" % nth, value=b"x")
     await app.producer.flush()
-    follower = on_kafka.client.follow(["out"])
+    follower = on_kafka.client.subscribe(["out"])
     await follower.start()
     found: dict[bytes | None, int] = {}
     while len(found) < 200:

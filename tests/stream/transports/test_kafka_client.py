@@ -11,11 +11,11 @@ import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from star.errors import InputError, LogError
-from stream.transports.client import Fetched, Follower, Place
-from stream.transports.kafka_client import KafkaClient
-from stream.transports.kafka_options import KafkaOptions
-from tests.servers import Kafka
+from stream.transports.kafka_log.client import KafkaClient
+from stream.transports.kafka_log.options import KafkaOptions
+from stream.transports.log_client import FetchedRecord, LogConsumer, PartitionRef
 from tests.stream.transports.rigs import TOPICS, entries, fetch, kafka_rig, until
+from tests.support.servers import Kafka
 
 
 @pytest.fixture
@@ -31,33 +31,33 @@ async def test_two_members_of_a_group_share_the_partitions_and_miss_nothing(
     """The first is told what it lost and goes on with the rest, without repeating; when it leaves, the other has all."""
     _, client = on_kafka
     group = f"{client.options.prefix}pair"
-    lost: set[Place] = set()
-    first, second = client.follow(["input"], group=group), client.follow(["input"], group=group)
-    first.on_change(lost.update)
+    lost: set[PartitionRef] = set()
+    first, second = client.subscribe(["input"], group=group), client.subscribe(["input"], group=group)
+    first.on_revoked(lost.update)
     await client.append([one for nth in range(4) for one in entries("input", nth, 0, 10)])
     await first.start()
     assert len(await fetch(first, 40)) == 40
     await first.commit({("input", nth): 8 for nth in range(4)})
 
-    seen: dict[Follower, list[Fetched]] = {first: [], second: []}
+    seen: dict[LogConsumer, list[FetchedRecord]] = {first: [], second: []}
 
-    async def pump(follower: Follower) -> None:
+    async def pump(follower: LogConsumer) -> None:
         while True:
             seen[follower] += await follower.fetch(wait_s=0.1)
 
     pumping = asyncio.create_task(pump(first))
     await second.start()
     also = asyncio.create_task(pump(second))
-    await until(lambda: len(lost) == 2 == len(first.assigned()))
-    assert lost == second.assigned()
-    assert not lost & first.assigned()
+    await until(lambda: len(lost) == 2 == len(first.assignment()))
+    assert lost == second.assignment()
+    assert not lost & first.assignment()
     await client.append([one for nth in range(4) for one in entries("input", nth, 10, 10)])
     await until(lambda: len(seen[first]) >= 20 and len(seen[second]) >= 24)
     assert all(int(one.value) >= 10 for one in seen[first])  # nothing again of what stayed with it
     assert {int(one.value) for one in seen[second]} == set(range(8, 20))  # from the commit on, of what it took over
     pumping.cancel()
     await first.close()
-    await until(lambda: len(second.assigned()) == 4)
+    await until(lambda: len(second.assignment()) == 4)
     also.cancel()
     await second.close()
 
@@ -65,7 +65,7 @@ async def test_two_members_of_a_group_share_the_partitions_and_miss_nothing(
 async def test_a_broker_restart_in_mid_stream_loses_nothing(on_kafka: tuple[Kafka, KafkaClient]) -> None:
     """kill -9 of the broker while records are appended and followed: who appends tries again, and each record comes."""
     kafka, client = on_kafka
-    follower = client.follow(["input"], group=f"{client.options.prefix}steady")
+    follower = client.subscribe(["input"], group=f"{client.options.prefix}steady")
     await follower.start()
     acknowledged: list[bytes] = []
     seen: list[bytes] = []
@@ -133,9 +133,9 @@ async def test_a_broker_that_is_not_there_is_named_at_once(tmp_path: Path, free_
     options = KafkaOptions(brokers=(f"127.0.0.1:{free_port()}",))
     with pytest.raises(LogError, match=rf"Kafka at {options.brokers[0]}: .*is it running"):
         await asyncio.wait_for(KafkaClient(options, TOPICS).start(), 30)
-    assert KafkaOptions.brokers_of("kafka://a:1,b") == ("a:1", "b:9092")
+    assert KafkaOptions.parse_brokers("kafka://a:1,b") == ("a:1", "b:9092")
     for url in ("kafka://", "kafka://a,,b", "http://a", "kafka://a/b"):
         with pytest.raises(InputError, match="expected kafka://host"):
-            KafkaOptions.brokers_of(url)
+            KafkaOptions.parse_brokers(url)
     with pytest.raises(InputError, match="expected certificates"):
-        replace(options, ca=tmp_path / "none.pem").connection()
+        replace(options, ca=tmp_path / "none.pem").client_config()

@@ -1,0 +1,1 @@
+"""TOML with positions: reading with the line of each value, and writing."""

@@ -1,0 +1,189 @@
+"""A table checked against its model, with each mistake in words: what was found and what was expected.
+
+Pydantic says what is wrong; this says it as a sentence that a person with a file open can act on, and where in the table
+it is. Lines are not known here.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, time
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from config.suggestions import did_you_mean, list_names
+from config.toml.positions import TomlPath
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_TEXT_SHOWN_MAX = 60
+
+_PATTERNS = {
+    r"^[^\s/+#$][^\s/+#]*$": "a name without blanks, /, + or #, and no $ in front",
+    r"^([01]\d|2[0-3]):[0-5]\d$": 'a time of day such as "22:00"',
+    r"^\d{4}-\d{2}-\d{2}$": 'a day such as "2026-08-01"',
+}
+_EXPECTED = {
+    "string_type": "a text",
+    "string_too_short": "a text that is not empty",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number of at most 18 digits",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+}
+_EXPECTED_WHEN_MISSING = {
+    "id": "a name of its own",
+    "customer": "the id of a [[customers]] table",
+    "profile": "the name of a profile",
+    "sku": "the supplier's name for the product",
+    "quantity": "how much is in it, a number above 0",
+    "price": "what all of it costs, a number of at least 0",
+    "name": "the name of the file without .toml",
+    "description": "a sentence on what it is for",
+    "signal": '"level" or "usage"',
+    "cause": "a word for what is used up, such as cups",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationFinding:
+    """One mistake in a table. missing: the field is not there at all."""
+
+    path: TomlPath
+    message: str
+    missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatedTable(Generic[Model]):
+    """The model, where there are no findings."""
+
+    value: Model | None
+    findings: tuple[ValidationFinding, ...]
+
+
+def validate_table(model: type[Model], table: Mapping[str, Any]) -> ValidatedTable[Model]:
+    """`table`, as TOML or JSON gave it, against `model`; numbers as text and the like are mistakes, not converted."""
+    try:
+        return ValidatedTable(model.model_validate_json(json.dumps(table, default=_as_text), strict=True), ())
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        return ValidatedTable(None, tuple(_finding(model, one) for one in details))
+
+
+def format_value(value: object) -> str:
+    """A value as a TOML file would show it, cut short."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        shown = value if len(value) <= _TEXT_SHOWN_MAX else value[:_TEXT_SHOWN_MAX] + "…"
+        return json.dumps(shown, ensure_ascii=False)
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, list | tuple):
+        shown = ", ".join(format_value(one) for one in value[:3])
+        return f"[{shown}{', …' if len(value) > 3 else ''}]"
+    shown = str(value)
+    return shown if len(shown) <= _TEXT_SHOWN_MAX else shown[:_TEXT_SHOWN_MAX] + "…"
+
+
+def _redacted(path: TomlPath, value: object) -> str | None:
+    """A stand-in for a value that may hold a password: reports end up in logs and screenshots."""
+    if "secret" in path:
+        return "a secret"
+    if not isinstance(value, str) or not {"channels", "endpoint"} & set(path):
+        return None
+    scheme, mark, rest = value.partition("://")
+    if not mark or (path[0] == "endpoint" and "@" not in rest):
+        return None
+    return format_value(f"{scheme}://…")
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, time):
+        return value.strftime("%H:%M")
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value)
+
+
+def _finding(model: type[BaseModel], error: ErrorDetails) -> ValidationFinding:
+    path: TomlPath = tuple(part for part in error["loc"] if part != "[key]")
+    kind, value = error["type"], error["input"]
+    if kind == "missing" and isinstance(path[-1], int):
+        return ValidationFinding(path=path[:-1], message=f"is {format_value(value)}: expected two values")
+    if kind == "missing":
+        return ValidationFinding(
+            path=path, message=f"is missing: expected {_EXPECTED_WHEN_MISSING.get(str(path[-1]), 'it')}", missing=True
+        )
+    if kind == "extra_forbidden":
+        known = _fields_at(model, path[:-1])
+        hint = did_you_mean(str(path[-1]), known)
+        return ValidationFinding(path=path, message=f"is not known here{hint}: expected one of {list_names(known)}")
+    if kind == "value_error" and isinstance(value, Mapping):
+        return ValidationFinding(path=path, message=_expected(error))
+    return ValidationFinding(
+        path=path, message=f"is {_redacted(path, value) or format_value(value)}: {_expected(error)}"
+    )
+
+
+def _expected(error: ErrorDetails) -> str:
+    kind, ctx = error["type"], error.get("ctx", {})
+    if kind == "value_error":
+        return error["msg"].removeprefix("Value error, ")
+    if kind == "string_pattern_mismatch":
+        return f"expected {_PATTERNS.get(ctx['pattern'], ctx['pattern'])}"
+    if kind == "string_too_long":
+        return f"expected at most {ctx['max_length']} characters"
+    if kind == "too_long":
+        return f"expected {ctx['max_length']} values"
+    if kind in ("enum", "literal_error"):
+        choices = ctx["expected"].replace("'", "").replace(" or ", ", ")
+        return f"expected one of {choices}{did_you_mean(str(error['input']), choices.split(', '))}"
+    if kind in ("greater_than", "greater_than_equal"):
+        bound = ctx["gt"] if kind == "greater_than" else ctx["ge"]
+        return f"expected a number {'above' if kind == 'greater_than' else 'of at least'} {bound:g}"
+    return f"expected {_EXPECTED[kind]}" if kind in _EXPECTED else error["msg"]
+
+
+def _fields_at(model: type[BaseModel], path: TomlPath) -> list[str]:
+    """The fields of the table at `path` inside `model`."""
+    kind: Any = model
+    for part in path:
+        if _is_model(kind):
+            kind = _unwrapped(kind.model_fields[str(part)].annotation)
+        else:  # of a table by names the value, of a list the element
+            arguments = typing.get_args(kind)
+            kind = _unwrapped(arguments[1] if typing.get_origin(kind) is dict else arguments[0])
+    return list(kind.model_fields) if _is_model(kind) else []
+
+
+def _unwrapped(annotation: Any) -> Any:
+    """What a container holds, or what an optional or annotated type stands for."""
+    while True:
+        origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+        if origin is typing.Annotated:
+            annotation = arguments[0]
+        elif origin in (typing.Union, types.UnionType):
+            annotation = next(one for one in arguments if one is not type(None))
+        else:
+            return annotation
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -1,0 +1,226 @@
+"""The read model behind the pages: the latest forecast and the level history of each item, in an SQLite file of its own.
+
+Disposable: delete the file and it is built again from the log, as far back as that goes. It follows the log beside the loop,
+never in it; the loop does not know of it and never waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from console.backend import LevelPoint
+from star.analyse import Forecast, forecast_from_fields
+from star.errors import LogDamaged, LogError
+from star.times import DAY_MS, MINUTE_MS
+from stream.topics import FORECASTS, QUARANTINE
+from stream.transports.log_client import FetchedRecord, LogClient, PartitionRef
+
+POINT_INTERVAL_MS = 15 * MINUTE_MS
+"""At most one point an item is kept for so much of event time."""
+RETENTION_MS = 400 * DAY_MS
+READ_RECORDS_MAX = 2_000
+"""Records taken from the log at a time."""
+QUARANTINED_MAX = 10_000
+"""Quarantined payloads that the pages can show; the log's topic has them all."""
+QUERY_NAMES_MAX = 500
+"""Names in one query: SQLite allows 999 variables at the least."""
+PRUNE_EVERY = 50_000
+"""Points written between two sweeps of what is older than KEEP_MS."""
+
+_VERSION = 2
+_SCHEMA = """
+create table if not exists place (
+  topic text not null, part integer not null, next_offset integer not null, primary key (topic, part)
+) without rowid;
+create table if not exists quarantined (place integer primary key, body blob not null);
+create table if not exists latest (item text primary key, at_ms integer not null, body text not null) without rowid;
+create table if not exists point (
+  item text not null, slot_ms integer not null, at_ms integer not null, level real not null, days text not null,
+  primary key (item, slot_ms)
+) without rowid;
+"""
+_log = structlog.get_logger("console.read_model")
+
+
+def pack_forecasts(forecasts: Sequence[Forecast]) -> bytes:
+    """A record of the topic: a JSON list of forecasts."""
+    return json.dumps([asdict(forecast) for forecast in forecasts], ensure_ascii=False, allow_nan=False).encode()
+
+
+def unpack_forecasts(wire: bytes) -> list[Forecast]:
+    """The forecasts of a record: one JSON object, or a list of them."""
+    body: Any = json.loads(wire)
+    return [forecast_from_fields(row) for row in (body if isinstance(body, list) else [body])]
+
+
+class ReadModel:
+    """The read model. Every method may be called from any thread; writes take turns with reads.
+
+    A file that is damaged or of another version is thrown away and built again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._written = 0
+        try:
+            self._db = self._open(path)
+        except sqlite3.DatabaseError:
+            _log.warning("rebuilt_read_model", path=str(path))
+            for name in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+                name.unlink(missing_ok=True)
+            self._db = self._open(path)
+
+    @staticmethod
+    def _open(path: Path) -> sqlite3.Connection:
+        db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        try:
+            version = db.execute("pragma user_version").fetchone()[0]
+            if version not in (0, _VERSION):
+                raise sqlite3.DatabaseError(f"version {version}")
+            # What is lost in a power cut is read from the log again, so no flush is waited for.
+            db.executescript(
+                f"pragma journal_mode=wal; pragma synchronous=off; {_SCHEMA} pragma user_version={_VERSION}"
+            )
+        except sqlite3.DatabaseError:
+            db.close()
+            raise
+        return db
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._lock:
+            self._db.close()
+
+    def next_offsets(self) -> dict[PartitionRef, int]:
+        """The offsets from which to read on, by topic and partition."""
+        with self._lock:
+            rows = self._db.execute("select topic, part, next_offset from place").fetchall()
+        return {(topic, partition): offset for topic, partition, offset in rows}
+
+    def apply_forecasts(
+        self, forecasts: Sequence[Forecast], next_offsets: Mapping[PartitionRef, int] | None = None
+    ) -> None:
+        """Takes forecasts in, in order, together with the offsets that follow them."""
+        slots = [
+            (f.item, f.at_ms // POINT_INTERVAL_MS, f.at_ms, f.level, json.dumps(f.published_quantiles()))
+            for f in forecasts
+        ]
+        with self._lock:
+            self._db.execute("begin")
+            self._db.executemany(
+                "insert into latest values (?, ?, ?) on conflict (item) do update set at_ms = excluded.at_ms,"
+                " body = excluded.body where excluded.at_ms >= latest.at_ms",
+                [(f.item, f.at_ms, json.dumps(asdict(f), ensure_ascii=False)) for f in forecasts],
+            )
+            # The first of each quarter of an hour stays: replaying the same records leaves the same points.
+            self._db.executemany("insert or ignore into point values (?, ?, ?, ?, ?)", slots)
+            self._store_offsets(next_offsets or {})
+            self._written += len(slots)
+            if self._written >= PRUNE_EVERY:
+                self._prune()
+            self._db.execute("commit")
+
+    def add_quarantined(self, rows: Sequence[tuple[int, bytes]], next_offsets: Mapping[PartitionRef, int]) -> None:
+        """Takes in what was quarantined: (offset, the record)."""
+        with self._lock:
+            self._db.execute("begin")
+            self._db.executemany("insert or ignore into quarantined values (?, ?)", rows)
+            self._db.execute(
+                "delete from quarantined where place <= (select max(place) from quarantined) - ?", (QUARANTINED_MAX,)
+            )
+            self._store_offsets(next_offsets)
+            self._db.execute("commit")
+
+    def _store_offsets(self, next_offsets: Mapping[PartitionRef, int]) -> None:
+        self._db.executemany(
+            "insert into place values (?, ?, ?) on conflict (topic, part) do update set next_offset = excluded.next_offset",
+            [(topic, partition, offset) for (topic, partition), offset in next_offsets.items()],
+        )
+
+    def _prune(self) -> None:
+        self._written = 0
+        newest = self._db.execute("select max(at_ms) from latest").fetchone()[0] or 0
+        self._db.execute("delete from point where at_ms < ?", (newest - RETENTION_MS,))
+
+    def apply_records(self, records: Sequence[FetchedRecord]) -> set[str]:
+        """Takes records of the log in; the items that changed."""
+        forecasts: list[Forecast] = []
+        places: dict[PartitionRef, int] = {}
+        quarantined: list[tuple[int, bytes]] = []
+        for record in records:
+            if record.topic == QUARANTINE:
+                quarantined.append((record.offset, record.value))
+            else:
+                forecasts += unpack_forecasts(record.value)
+            places[record.topic, record.partition] = record.offset + 1
+        if quarantined:
+            self.add_quarantined(
+                quarantined, {place: offset for place, offset in places.items() if place[0] == QUARANTINE}
+            )
+        self.apply_forecasts(forecasts, {place: offset for place, offset in places.items() if place[0] == FORECASTS})
+        return {forecast.item for forecast in forecasts}
+
+    async def follow(self, log: LogClient, changed: Callable[[set[str]], None]) -> None:
+        """Keeps up with the log until cancelled, saying which items changed. Writing happens in a worker thread."""
+        follower = log.subscribe([FORECASTS, QUARANTINE], start_offsets=self.next_offsets())
+        started = False
+        try:
+            while True:
+                try:
+                    if not started:
+                        await follower.start()
+                        started = True
+                    records = await follower.fetch(READ_RECORDS_MAX, wait_s=1.0)
+                except LogDamaged:
+                    raise
+                except LogError as error:
+                    _log.info("lost_log", error=str(error))
+                    await asyncio.sleep(1.0)
+                    continue
+                items = await asyncio.to_thread(self.apply_records, records) if records else set()
+                if items:
+                    changed(items)
+        finally:
+            await follower.close()
+
+    def quarantine(self, before: int | None, limit: int) -> list[tuple[int, bytes]]:
+        """Quarantined records, newest first: (offset, the record); before: only those of a smaller offset."""
+        with self._lock:
+            rows = self._db.execute(
+                "select place, body from quarantined where place < ? order by place desc limit ?",
+                (1 << 62 if before is None else before, limit),
+            ).fetchall()
+        return [(int(place), bytes(body)) for place, body in rows]
+
+    def latest_forecasts(self, items: Collection[str] | None = None) -> dict[str, Forecast]:
+        """The latest forecast of each of `items` (None: of all) that has one."""
+        bodies: list[str] = []
+        with self._lock:
+            if items is None:
+                bodies = [row[0] for row in self._db.execute("select body from latest order by item")]
+            else:
+                names = list(items)
+                for start in range(0, len(names), QUERY_NAMES_MAX):
+                    part = names[start : start + QUERY_NAMES_MAX]
+                    marks = ",".join("?" * len(part))
+                    bodies += [r[0] for r in self._db.execute(f"select body from latest where item in ({marks})", part)]
+        forecasts = [forecast_from_fields(json.loads(body)) for body in bodies]
+        return {forecast.item: forecast for forecast in forecasts}
+
+    def level_history(self, item: str, start_ms: int, end_ms: int) -> list[LevelPoint]:
+        """The item's points from start_ms to end_ms, oldest first."""
+        with self._lock:
+            rows = self._db.execute(
+                "select at_ms, level from point where item = ? and slot_ms >= ? and at_ms <= ? order by slot_ms",
+                (item, start_ms // POINT_INTERVAL_MS, end_ms),
+            ).fetchall()
+        return [LevelPoint(at_ms=at_ms, level=level) for at_ms, level in rows if at_ms >= start_ms]

@@ -1,5 +1,0 @@
-"""The gate: an MQTT 3.1.1 and 5 endpoint of our own, whose PUBACK means "on disk".
-
-codec.py knows bytes, session.py and hub.py what MQTT asks of a server, access.py who may do what; none of them does I/O.
-server.py brings the sockets, store.py keeps on disk what has to survive a restart.
-"""

@@ -1,0 +1,270 @@
+"""A history lived again: the use that was, the readings that would have been, and the service deciding under given rules.
+
+The level is lived anew, as other orders come at other times; a gauge errs as it erred then, reading by reading. Suppliers deliver
+whole, after lead times drawn from a seed for an item's first order from them, its second, and so on, so that two lives differ
+by their rules alone. People accept what they are offered and buy what they are reminded of.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from config.catalogue import Catalogue
+from config.profile_schema import SlotSignal
+from evaluation.backtest.history import History, MetricSeries
+from evaluation.invariants import CONTACT_TYPES
+from reactor.decision.lead_time import log_normal_parameters
+from runtime.replay import Replay
+from star.ports import Scorer
+from star.records import Request
+from star.times import HOUR_MS
+from stream.routing import TOTAL_SUFFIX
+
+Float64 = NDArray[np.float64]
+
+TICK_HOURS = 6
+SHIPPED_AFTER_SHARE = 0.6
+"""Of the lead time: from then on an order can't be cancelled any more."""
+MAINTENANCE_DAYS = 3
+"""After so long a booked service is done."""
+_DIGITS = 6
+
+LeadTimes = Mapping[str, tuple[float, float]]
+
+
+@dataclass(slots=True, kw_only=True)
+class BacktestTotals:
+    """What came of n items, each (n,). paid: for what was delivered; kept: of it, what fitted in; pack_days_early: summed over
+    packs delivered."""
+
+    run_outs: Float64
+    empty_days: Float64
+    pack_days_early: Float64
+    orders: Float64
+    paid: Float64
+    kept: Float64
+    contacts: Float64
+
+
+@dataclass(slots=True, kw_only=True)
+class _PendingOrder:
+    row: int
+    quantity: float
+    price: float
+    ships_hour: int
+    result: str
+    ended: bool = False
+
+
+@dataclass(slots=True)
+class CounterfactualRun:
+    """One life. catalogue: the rules; truth: the fleet whose capacities are the real ones; lead_times: as suppliers truly take;
+    answer_hours: until people answer."""
+
+    history: History
+    catalogue: Catalogue
+    baseline: Catalogue
+    scorer: Scorer
+    lead_times: LeadTimes
+    seed: int
+    answer_hours: int
+    totals: BacktestTotals = field(init=False)
+    _row_of_item: dict[str, int] = field(init=False)
+    _hourly_use: Float64 = field(init=False)
+    _cumulative_use: Float64 = field(init=False)
+    _level: Float64 = field(init=False)
+    _level_history: Float64 = field(init=False)
+    _consumed: Float64 = field(init=False)
+    _readings_due: list[list[tuple[MetricSeries, int, int]]] = field(init=False)
+    _orders: dict[str, _PendingOrder] = field(default_factory=dict)
+    _outcomes_due: dict[int, list[tuple[str, dict[str, Any]]]] = field(default_factory=dict)
+    _order_count: dict[tuple[int, str], int] = field(default_factory=dict)
+    _next_event: int = 0
+
+    def __post_init__(self) -> None:
+        pasts, hours = self.history.items, self.history.hours
+        count = len(pasts)
+        names = ("run_outs", "empty_days", "pack_days_early", "orders", "paid", "kept", "contacts")
+        self.totals = BacktestTotals(**{name: np.zeros(count) for name in names})
+        self._row_of_item = {past.item.key: row for row, past in enumerate(pasts)}
+        self._hourly_use = np.array([past.consumption.hourly_use for past in pasts])
+        self._cumulative_use = np.concatenate([np.zeros((count, 1)), np.cumsum(self._hourly_use, axis=1)], axis=1)
+        self._level = np.array([past.consumption.initial_level for past in pasts])
+        self._level_history, self._consumed = np.zeros((count, hours)), np.zeros((count, hours))
+        self._readings_due = [[] for _ in range(hours)]
+        for row, past in enumerate(pasts):
+            for place, hour in enumerate(past.metric.hour.tolist()):
+                self._readings_due[hour].append((past.metric, place, row))
+        for metric in self.history.other_metrics:
+            for place, hour in enumerate(metric.hour.tolist()):
+                self._readings_due[hour].append((metric, place, -1))
+
+    def run(self) -> BacktestTotals:
+        """Lives every hour."""
+        capacity = np.array([self.baseline.slots[past.item.key].capacity for past in self.history.items])
+        replay = Replay(self.catalogue, self.scorer, frozenset({"reactions"}))
+        empty = np.zeros(len(self._level), dtype=bool)
+        begins = np.array([int(past.metric.at_h[0]) for past in self.history.items])
+        for hour in range(self.history.hours):
+            for line in self._outcome_lines(hour):
+                replay.feed(line)
+            self._level_history[:, hour] = self._level
+            taken = np.minimum(self._level, self._hourly_use[:, hour])
+            self._consumed[:, hour] = taken
+            self._level = self._level - taken
+            now_empty = (self._level <= 1e-9 * capacity) & (hour >= begins)
+            self.totals.run_outs += now_empty & ~empty
+            self.totals.empty_days += now_empty / 24.0
+            empty = now_empty
+            for line in self._messages_of(hour):
+                replay.feed(line)
+            if (hour + 1) % TICK_HOURS == 0:
+                for printed in replay.feed(self._line(hour + 1, {"tick": True})):
+                    if b'"starloop.' in printed[:80]:
+                        self._handle_reaction(hour + 1, orjson.loads(printed))
+        return self.totals
+
+    def _messages_of(self, hour: int) -> Iterator[bytes]:
+        """What devices tell at the end of an hour, and what customers and suppliers said in it."""
+        messages: dict[tuple[str, float], dict[str, float]] = {}
+        for metric, place, row in self._readings_due[hour]:
+            at_h = float(metric.at_h[place])
+            values = messages.setdefault((metric.device, at_h), {})
+            values[metric.name] = float(metric.value[place]) if row < 0 else self._reported_value(metric, place, row)
+        for (device, at_h), values in messages.items():
+            payload = {"at": (self.history.start_ms + round(at_h * HOUR_MS)) / 1000, "values": values}
+            yield self._line(hour + 1, {"topic": f"starloop/v1/{device}/telemetry", "payload": payload})
+        while self._next_event < len(self.history.events) and self.history.events[self._next_event][0] <= hour:
+            record = self.history.events[self._next_event][1]
+            self._next_event += 1
+            if isinstance(record, Request):
+                if record.item in self.catalogue.slots or record.item in self.catalogue.parts:
+                    yield self._line(
+                        hour + 1, {"request": _without_none(id=record.id, item=record.item, quantity=record.quantity)}
+                    )
+            elif record.supplier in self.catalogue.suppliers:
+                terms = _without_none(
+                    supplier=record.supplier, price=record.price, lead_time_days=record.lead_time_days
+                )
+                yield self._line(hour + 1, terms)
+
+    def _reported_value(self, metric: MetricSeries, place: int, row: int) -> float:
+        """What the device of this life reports in place of what it reported then."""
+        past, at_h = self.history.items[row], float(metric.at_h[place])
+        hour = min(int(at_h), self.history.hours - 1)
+        wanted, taken = float(self._hourly_use[row, hour]), float(self._consumed[row, hour])
+        if past.item.signal is SlotSignal.LEVEL:
+            level = self._level_history[row, hour] - taken * (at_h - hour)
+            return round(max(float(level + metric.value[place] - past.consumption.fitted_levels[place]), 0.0), _DIGITS)
+        if metric.name.endswith(TOTAL_SUFFIX):
+            return round(float(self._consumed[row, :hour].sum() + taken * (at_h - hour)), _DIGITS)
+        return round(float(metric.value[place]) * (taken / wanted if wanted > 0.0 else 1.0), _DIGITS)
+
+    def _outcome_lines(self, hour: int) -> Iterator[bytes]:
+        """What becomes due at the hour: deliveries, answers, purchases."""
+        for id_, body in self._outcomes_due.pop(hour, ()):
+            order = self._orders.get(id_)
+            if order is not None and body["result"] in ("delivered", "done"):
+                if order.ended:
+                    continue
+                order.ended = True
+                self._receive(order, hour)
+            yield self._line(hour, {"outcome": body})
+
+    def _handle_reaction(self, hour: int, event: Mapping[str, Any]) -> None:
+        data, kind = event["data"], event["type"]
+        row = self._row_of_item.get(f"{data['device']}/{data['item']}")
+        if row is not None and kind in CONTACT_TYPES:
+            self.totals.contacts[row] += 1.0
+        if kind == "starloop.order.requested":
+            if row is None:
+                return
+            lead_h = 24.0 * self._draw_lead_time_days(row, data["supplier"])
+            free = _hour_of(data.get("cancel_before"), self.history.start_ms)
+            arrives = max(int(np.ceil(hour + lead_h)), hour + 1, free + 1)
+            self.totals.orders[row] += 1.0
+            order = _PendingOrder(
+                row=row,
+                quantity=data["quantity"],
+                price=data["price"],
+                ships_hour=max(hour + int(SHIPPED_AFTER_SHARE * lead_h), free),
+                result="delivered",
+            )
+            self._schedule_delivery(event["id"], order, arrives, {"quantity": data["quantity"]})
+        elif kind == "starloop.order.cancelled":
+            held = self._orders.get(data["order"])
+            if held is not None and not held.ended and hour < held.ships_hour:
+                held.ended = True
+                self._schedule_outcome(hour, event["id"], "cancelled")
+        elif kind in ("starloop.offer.made", "starloop.request.ready"):
+            options = data.get("options") or ()
+            quantity = options[0]["quantity"] if options else data.get("quantity")
+            self._schedule_outcome(
+                hour + self.answer_hours, event["id"], "accepted", **_without_none(quantity=quantity)
+            )
+        elif kind == "starloop.reminder.sent" and row is not None:
+            self._schedule_purchase(hour, event["id"], row)
+        elif kind == "starloop.maintenance.booked":
+            self._schedule_outcome(hour + 24 * MAINTENANCE_DAYS, event["id"], "done")
+
+    def _schedule_purchase(self, hour: int, id_: str, row: int) -> None:
+        """A customer who was reminded buys a pack of the first supplier, who brings it in the usual time."""
+        item = self.catalogue.slots[self.history.items[row].item.key]
+        supplier = item.suppliers[0] if item.suppliers else None
+        lead_h = 24.0 * self._draw_lead_time_days(row, supplier) if supplier is not None else 24.0
+        price = self.catalogue.suppliers[supplier].price if supplier is not None else 0.0
+        order = _PendingOrder(row=row, quantity=item.pack, price=price, ships_hour=hour, result="done")
+        self._schedule_delivery(
+            id_, order, hour + self.answer_hours + max(int(np.ceil(lead_h)), 1), {"quantity": item.pack}
+        )
+
+    def _schedule_delivery(self, id_: str, order: _PendingOrder, hour: int, body: dict[str, Any]) -> None:
+        self._orders[id_] = order
+        self._schedule_outcome(hour, id_, order.result, **body)
+
+    def _schedule_outcome(self, hour: int, reaction: str, result: str, **fields: Any) -> None:
+        body = {"id": f"{reaction}:{result}", "reaction": reaction, "result": result, **fields}
+        self._outcomes_due.setdefault(hour, []).append((reaction, body))
+
+    def _draw_lead_time_days(self, row: int, supplier: str) -> float:
+        ordinal = self._order_count.get((row, supplier), 0)
+        self._order_count[row, supplier] = ordinal + 1
+        key = f"{self.history.items[row].item.key}/{supplier}/{ordinal}"
+        draw = np.random.default_rng([self.seed, zlib.crc32(key.encode())]).standard_normal()
+        middle, spread = log_normal_parameters(self.lead_times[supplier])
+        return float(np.exp(middle + spread * draw))
+
+    def _receive(self, order: _PendingOrder, hour: int) -> None:
+        """Packs come: what fits, what it cost, and how long before each is needed."""
+        row = order.row
+        item = self.baseline.slots[self.history.items[row].item.key]
+        open_ended = item.spare_packs or item.signal is SlotSignal.USAGE
+        room = np.inf if open_ended else max(item.capacity - self._level[row], 0.0)
+        packs = order.quantity / item.pack
+        steps = np.arange(0.0, packs - 1e-9)
+        reach = self._cumulative_use[row, hour] + self._level[row] + steps * item.pack
+        needed = np.minimum(self._cumulative_use[row].searchsorted(reach), self.history.hours)
+        early = np.maximum(needed - hour, 0.0) / 24.0
+        self.totals.pack_days_early[row] += float(early @ np.minimum(packs - steps, 1.0))
+        kept = min(order.quantity, float(room))
+        self._level[row] += kept
+        self.totals.kept[row] += kept
+        self.totals.paid[row] += order.price
+
+    def _line(self, hour: int, fields: dict[str, Any]) -> bytes:
+        return orjson.dumps({"at": self.history.start_ms // 1000 + hour * 3600, **fields})
+
+
+def _hour_of(at_s: float | None, start_ms: int) -> int:
+    return 0 if not at_s else max(int(np.ceil((at_s * 1000 - start_ms) / HOUR_MS)), 0)
+
+
+def _without_none(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}

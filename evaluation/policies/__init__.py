@@ -1,0 +1,1 @@
+"""Who decides in a simulated world: the service itself, reference policies, and an oracle that knows all future use."""

@@ -1,0 +1,66 @@
+"""How good forecasts of the time to empty are: coverage and pinball loss, by kind of demand and near the end.
+
+The reference is a mean of 28 days with a normal error of the demand until empty.
+"""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.gamma_baseline import days_to_empty
+from models.train.mlp import pinball
+from models.train.run_out_examples import Examples
+from star.analyse import DAYS_MAX, QUANTILES
+
+Float64 = NDArray[np.float64]
+
+NEAR_END_DAYS = 14.0
+"""Near the end: the median says at most this."""
+
+
+def compute_metrics(examples: Examples, out: NDArray[np.float32]) -> dict[str, Any]:
+    """Metrics overall, near the end, on cold starts (under a week known), and by kind of demand."""
+    days = days_to_empty(out, examples.baseline)
+    middle = QUANTILES.index(0.50)
+    near = days[:, middle] <= NEAR_END_DAYS
+    cold = examples.x[:, 1] < 6.5 / 56.0
+    metrics: dict[str, Any] = {"all": _metric_row(examples, days, np.ones(len(examples), dtype=bool))}
+    metrics["near_end"] = _metric_row(examples, days, near)
+    metrics["cold_start"] = _metric_row(examples, days, cold)
+    metrics["by_kind"] = {
+        str(kind): _metric_row(examples, days, examples.kind == kind) for kind in np.unique(examples.kind)
+    }
+    metrics["near_end_by_kind"] = {
+        str(kind): _metric_row(examples, days, near & (examples.kind == kind)) for kind in np.unique(examples.kind)
+    }
+    return metrics
+
+
+def _metric_row(examples: Examples, days: Float64, rows: NDArray[np.bool_]) -> dict[str, float]:
+    """Coverages count a censored truth as beyond its bound where the quantile is; pinball (days) leaves censored ones out."""
+    some, given = examples.select(rows), days[rows]
+    level = {q: given[:, QUANTILES.index(q)] for q in (0.05, 0.25, 0.75, 0.95)}
+    truth = np.where(some.censored, np.inf, some.time_days)
+    whole = ~some.censored
+    loss = pinball(given[whole], some.time_days[whole], QUANTILES)
+    other = pinball(reference_days(some)[whole], some.time_days[whole], QUANTILES)
+    return {
+        "examples": len(some),
+        "covered_5_95": round(float(((truth >= level[0.05]) & (truth <= level[0.95])).mean()), 4),
+        "covered_25_75": round(float(((truth >= level[0.25]) & (truth <= level[0.75])).mean()), 4),
+        "below_5": round(float((truth < level[0.05]).mean()), 4),
+        "pinball_days": round(float(loss.mean()), 4),
+        "of_reference": round(float(loss.mean() / other.mean()), 4),
+    }
+
+
+def reference_days(examples: Examples) -> Float64:
+    """(n, 9) days to empty by a 28-day mean with normal error."""
+    mean = np.maximum(examples.level, 0.0) / examples.mean_28
+    error = examples.deviation_28 / examples.mean_28 * np.sqrt(np.maximum(mean, 0.5))
+    normal = np.array([NormalDist().inv_cdf(q) for q in QUANTILES])
+    return np.asarray(np.clip(mean[:, None] + error[:, None] * normal, 0.0, DAYS_MAX))

@@ -1,0 +1,1 @@
+"""What operators need beside the loop: observability, diagnostics, dashboards, privacy, import and export."""

@@ -1,0 +1,103 @@
+"""Logging of the processes: structlog to standard error, for people on a terminal and JSON otherwise, one object a line.
+
+Every line says which role and instance it is of; one about a reaction says its need too. docs/reference/logs.md lists the events.
+Faust, uvicorn, aiokafka and others speak through the standard library: their lines have the same form, warnings and worse only.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, MutableMapping
+from typing import Any, TextIO
+
+import structlog
+
+from star.react import item_from_reaction_id
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+Fields = MutableMapping[str, Any]
+
+
+def configure_logging(level: str, form: str, *, role: str = "", instance: str = "") -> None:
+    """Sets structlog and the libraries' loggers up. level: debug to error; form: auto, console or json."""
+    as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
+    renderer: Any = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _AddIdentity(role, instance),
+        add_need,
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=lambda name="", *_: _NamedPrintLogger(name, sys.stderr),
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processor=renderer))
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(max(_LEVELS[level], logging.WARNING))
+    # While brokers are away it says so ten times a second; our own events say it once.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+class _NamedPrintLogger(structlog.PrintLogger):
+    """A logger that prints, and has a name."""
+
+    def __init__(self, name: str, file: TextIO) -> None:
+        super().__init__(file)
+        self.name = name
+
+
+class _AddIdentity:
+    """Adds role and instance, where they are said."""
+
+    def __init__(self, role: str, instance: str) -> None:
+        self._fields = {name: value for name, value in (("role", role), ("instance", instance)) if value}
+
+    def __call__(self, _logger: Any, _method: str, fields: Fields) -> Fields:
+        for name, value in self._fields.items():
+            fields.setdefault(name, value)
+        return fields
+
+
+def add_need(_logger: Any, _method: str, fields: Fields) -> Fields:
+    """Adds the need of a line that has a reaction: `grep NEED` finds all that was said of it."""
+    reaction = fields.get("reaction")
+    if isinstance(reaction, str) and "need" not in fields and item_from_reaction_id(reaction) is not None:
+        fields["need"] = reaction.rsplit("/", 2)[0]
+    return fields
+
+
+WARNING_EVENTS = frozenset(
+    {
+        "broker_lost",
+        "broker_refused",
+        "connection_refused",
+        "log_not_written",
+        "name_not_numbered",
+        "outbox_not_written",
+        "parcel_refused",
+        "payload_refused",
+        "sessions_not_saved",
+        "subscription_refused",
+    }
+)
+"""What edge says that an operator should know of; the rest it says is news."""
+
+
+def edge_event_logger(name: str) -> Callable[..., None]:
+    """A `say` for the parts of edge, which know no levels: trouble is a warning, all else is info."""
+    logger = structlog.get_logger(name)
+
+    def say(event: str, **fields: Any) -> None:
+        (logger.warning if event in WARNING_EVENTS else logger.info)(event, **fields)
+
+    return say

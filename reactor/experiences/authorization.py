@@ -1,0 +1,106 @@
+"""What the customer asked for or accepted is carried out, whatever the experience.
+
+Accepted at a stated price, it is ordered over price and budget too: the acceptance is the mandate, and it covers a replacement
+that costs no more. Asked for without a stated price, it is ordered within price and budget, else a request is made ready that
+states the price. Absence puts either off to the first safe moment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from config.catalogue import PartItem, SlotItem
+from reactor import commands
+from reactor.decision.decision_context import DecisionContext
+from reactor.decision.quotes import Quote, option_of, quotes_for
+from reactor.experiences import contact_policy, service
+from reactor.rules.absence import check_absence
+from reactor.rules.budget import check_budget
+from reactor.rules.consent import check_consent
+from reactor.rules.price_limit import check_price_limit
+from reactor.state import Authorization, TimerKind
+from star.react import ReactionType, RuleVerdict
+
+ACCEPTED = "accepted"
+
+
+def execute(context: DecisionContext[SlotItem] | DecisionContext[PartItem], authorization: Authorization) -> None:
+    """Orders or books what the mandate says, as soon as nothing stands against it."""
+    if isinstance(context.item, PartItem):
+        service.execute(context, authorization)
+    else:
+        _order_authorized(context, authorization)
+
+
+def _order_authorized(context: DecisionContext[SlotItem], authorization: Authorization) -> None:
+    refusal = contact_policy.blocking_verdict(context)
+    if refusal is not None:
+        commands.hold_decision(context, refusal, (refusal,), kind=TimerKind.REEVALUATE)
+        return
+    quotes = _authorized_quotes(context, authorization)
+    rules: tuple[RuleVerdict, ...] = (check_consent(context.customer, context.kind),)
+    if not quotes:
+        _make_ready(context, authorization, rules)
+        return
+    open_now = tuple(
+        q for q in quotes if check_absence(context.customer, context.at_ms, q.arrival_window_days()).allowed
+    )
+    quote = (open_now or quotes)[0] if authorization.reason == ACCEPTED else _first_untried(context, open_now or quotes)
+    absent = check_absence(context.customer, context.at_ms, quote.arrival_window_days())
+    said = RuleVerdict(rule="mandate", allowed=True, reason=context.translate("mandate_yes"))
+    if not absent.allowed:
+        commands.hold_decision(context, absent, (*rules, said, absent), kind=TimerKind.HOLD)
+        return
+    again = context.need is not None and context.need.failures > 0
+    key = "order_again" if again else f"order_{authorization.reason}"
+    commands.place_order(
+        context,
+        quote,
+        context.translate(key, **context.message_fields(quote)),
+        rules=(*rules, said, absent),
+        cancellable=True,
+    )
+
+
+def _first_untried(context: DecisionContext[SlotItem], quotes: tuple[Quote, ...]) -> Quote:
+    """The customer's first choice among those that this need has not tried in vain."""
+    tried = () if context.need is None else context.need.tried
+    return next((quote for quote in quotes if quote.supplier not in tried), quotes[0])
+
+
+def _authorized_quotes(context: DecisionContext[SlotItem], authorization: Authorization) -> tuple[Quote, ...]:
+    """What carries the mandate out: what was accepted first, then what is no dearer; asked for: what the rules allow."""
+    offered = quotes_for(context.item, authorization.quantity, context.unit.catalogue, context.unit.state)
+    if authorization.reason != ACCEPTED:
+        spent = context.spent_this_month()
+        return tuple(
+            quote
+            for quote in offered
+            if check_price_limit(context.customer, context.item, quote).allowed
+            and check_budget(context.customer, spent, quote.price, context.at_ms).allowed
+        )
+    price = authorization.price or 0.0
+    tried = () if context.need is None else context.need.tried
+    named = [quote for quote in offered if quote.supplier == authorization.supplier]
+    accepted = [replace(q, sku=authorization.sku, quantity=authorization.quantity, price=price) for q in named]
+    others = [q for q in offered if q.supplier != authorization.supplier and q.price <= price + 1e-9]
+    others = [q for q in others if abs(q.quantity - authorization.quantity) < 1e-9]
+    fresh = [quote for quote in (*accepted, *others) if quote.supplier not in tried]
+    return tuple(fresh or accepted)
+
+
+def _make_ready(
+    context: DecisionContext[SlotItem], authorization: Authorization, rules: tuple[RuleVerdict, ...]
+) -> None:
+    """Nothing carries the mandate out: the customer is shown what there is, as a ready request, which is no contact."""
+    need = replace(context.ensure_need(), mandate=None, contacts=0, contacted_ms=None, readied_ms=None)
+    context.unit.upsert(need)
+    context.need = need
+    offered = quotes_for(context.item, authorization.quantity, context.unit.catalogue, context.unit.state)
+    quote = offered[0] if offered else None
+    if quote is not None:
+        price = check_price_limit(context.customer, context.item, quote)
+        rules = (*rules, price, check_budget(context.customer, context.spent_this_month(), quote.price, context.at_ms))
+    because = context.translate("ready" if quote else "ready_only", **context.message_fields(quote))
+    options = () if quote is None else (option_of(quote, context.language),)
+    commands.prompt_customer(context, ReactionType.REQUEST_READY, because, options, rules=rules)

@@ -1,0 +1,207 @@
+"""Replay: recorded or lockstep input through the same analysis and reaction code, in event time, at full speed.
+
+Input and output are the JSON Lines of the public protocol (docs/reference/replay.md). Time moves only by the lines; what was
+worked out is printed at ticks. The output is a function of the input: no clock, no randomness, and nothing depends on how
+lines are gathered into batches on the way.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import orjson
+
+from config.catalogue import Catalogue
+from edge.decoder import Decoder
+from reactor.decision.reorder_policy import p_stockout_before_delivery
+from reactor.engine import Engine
+from reactor.store.memory import MemoryMetricRegistry
+from runtime.replay_protocol import LINE_BYTES_MIN, LineDecoder, line_time_ms
+from star.analyse import ConditionScore, Forecast
+from star.errors import BadPayload
+from star.ports import MetricRegistry, Scorer
+from star.records import Quarantined, Record, Tick
+from star.times import DAY_MS, epoch_seconds
+from stream.analysis import Analysis
+
+BATCH_LINES_MAX = 8_192
+"""Lines gathered before readings are handed on, so that a long stretch without a tick keeps memory small."""
+
+
+class Replay:
+    """The whole loop as a function of lines.
+
+    `feed(line)` takes one input line and gives the output lines to print now: none but at a tick. `finish()` gives what is
+    left at the end of input (quarantined lines and scores; decisions are made at ticks only).
+    emit: which of "reactions", "forecasts", "scores" are printed. Quarantined lines and ticks always are.
+    """
+
+    def __init__(self, catalogue: Catalogue, scorer: Scorer, emit: frozenset[str]) -> None:
+        names: MetricRegistry = MemoryMetricRegistry()
+        self._line_decoder = LineDecoder(Decoder(catalogue, names))
+        self._analysis = Analysis(catalogue, names, scorer)
+        self._engine = Engine(catalogue)
+        self._emit = emit
+        self._offset = 0
+        self._lines_pending = 0
+        self._last_tick_ms = 0
+        self._output: list[bytes] = []
+
+    def feed(self, line: bytes) -> list[bytes]:
+        """The output lines to print after `line`. A line that can't be understood is quarantined, never raised."""
+        if len(line) < LINE_BYTES_MIN and not line.strip():
+            return []
+        try:
+            ticked = self._line_decoder.ingest(line)
+        except BadPayload as error:
+            self._flush()  # what came before is told before it
+            at_ms = self._line_decoder.at_ms or 0
+            self._quarantine(Quarantined(at_ms=at_ms, topic=None, payload=line, reason=str(error)))
+            return []
+        self._lines_pending += 1
+        if ticked or self._lines_pending >= BATCH_LINES_MAX:
+            self._flush()
+        return self._pop_output() if ticked else []
+
+    def finish(self) -> list[bytes]:
+        """The output lines left at the end of input."""
+        self._flush()
+        return self._pop_output()
+
+    def forecast_lines(self) -> list[bytes]:
+        """What `emit` of forecasts would have printed at the last tick: for who lives inside and wants them seldom."""
+        at_ms = self._last_tick_ms
+        return [self._forecast_line(forecast, at_ms) for forecast in self._analysis.forecasts(at_ms)]
+
+    def _flush(self) -> None:
+        self._lines_pending = 0
+        for record in self._line_decoder.drain():
+            if isinstance(record, Quarantined):
+                self._quarantine(record)
+            elif isinstance(record, Tick):
+                self._process_tick(record)
+            else:
+                self._analyse(record)
+
+    def _analyse(self, record: Record) -> None:
+        self._offset += 1
+        self._analysis.ingest(self._offset, record)
+        if "scores" in self._emit:
+            self._output.extend(_encode_score(score) for score in self._analysis.drain_scores())
+
+    def _process_tick(self, tick: Tick) -> None:
+        at_ms = self._last_tick_ms = tick.at_ms
+        self._offset += 1
+        facts = self._analysis.ingest(self._offset, tick)
+        if facts is None:
+            raise AssertionError("an analysis gives facts at every tick")
+        step = self._engine.step(facts)
+        for notice in step.unmatched:
+            self._output.append(
+                _encode_line({"at": epoch_seconds(at_ms), "type": "quarantined", "topic": None, "reason": notice})
+            )
+        if "reactions" in self._emit:
+            self._output.extend(_encode_line(reaction.replay_line()) for reaction in step.reactions)
+        if "forecasts" in self._emit:
+            self._output.extend(self.forecast_lines())
+        self._output.append(_encode_line({"at": epoch_seconds(at_ms), "tick": True}))
+
+    def _forecast_line(self, forecast: Forecast, at_ms: int) -> bytes:
+        device, slot = forecast.item.split("/", 1)
+        return _encode_line(
+            {
+                "at": epoch_seconds(at_ms),
+                "type": "forecast",
+                "device": device,
+                "slot": slot,
+                "level": forecast.level,
+                "days_to_empty": forecast.published_quantiles(),
+                "p_out_before_delivery": p_stockout_before_delivery(forecast, self._engine.lead_time_of(forecast.item)),
+                "trust": round(forecast.trust, 4),
+            }
+        )
+
+    def _quarantine(self, row: Quarantined) -> None:
+        self._output.append(
+            _encode_line(
+                {"at": epoch_seconds(row.at_ms), "type": "quarantined", "topic": row.topic, "reason": row.reason}
+            )
+        )
+
+    def _pop_output(self) -> list[bytes]:
+        out, self._output = self._output, []
+        return out
+
+
+class AssumedDeliveries:
+    """What suppliers would have said of the orders of a replay, for histories that hold no deliveries.
+
+    Each order arrives whole, at the geometric middle of its supplier's stated lead time. `heard(printed)` takes the output
+    lines; `due(at_ms)` gives the outcome lines due by then.
+    """
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._pending: list[tuple[int, str, float]] = []
+
+    def observe(self, output: Iterable[bytes]) -> None:
+        """Notes the orders among the printed lines, and forgets the cancelled ones."""
+        for line in output:
+            if b'"starloop.order.' not in line:
+                continue
+            event = orjson.loads(line)
+            if event["type"] == "starloop.order.cancelled":
+                self._pending = [row for row in self._pending if row[1] != event["data"]["order"]]
+                continue
+            low, high = self._catalogue.suppliers[event["data"]["supplier"]].lead_time_days
+            arrives_ms = round(event["at"] * 1000 + (low * high) ** 0.5 * DAY_MS)
+            heapq.heappush(self._pending, (arrives_ms, event["id"], event["data"]["quantity"]))
+
+    def due(self, at_ms: int) -> Iterator[bytes]:
+        """The lines of the deliveries due by `at_ms`."""
+        while self._pending and self._pending[0][0] <= at_ms:
+            arrives_ms, order, quantity = heapq.heappop(self._pending)
+            outcome = {"id": f"{order}:assumed", "reaction": order, "result": "delivered", "quantity": quantity}
+            yield _encode_line({"at": epoch_seconds(arrives_ms), "outcome": outcome})
+
+
+def insert_ticks(lines: Iterable[bytes], every_ms: int) -> Iterator[bytes]:
+    """The lines with a tick at every multiple of `every_ms` that they pass, and one after the last line.
+
+    A tick at T comes after every line up to and at T. Lines whose time can't be read pass as they are.
+    """
+    next_ms: int | None = None
+    for line in lines:
+        at_ms = line_time_ms(line)
+        if at_ms is None:
+            yield line
+            continue
+        while next_ms is not None and next_ms < at_ms:
+            yield _encode_line({"at": epoch_seconds(next_ms), "tick": True})
+            next_ms += every_ms
+        yield line
+        if next_ms is None:
+            next_ms = -(-at_ms // every_ms) * every_ms
+    if next_ms is not None:
+        yield _encode_line({"at": epoch_seconds(next_ms), "tick": True})
+
+
+def _encode_score(score: ConditionScore) -> bytes:
+    life = score.remaining_life
+    return _encode_line(
+        {
+            "at": epoch_seconds(score.at_ms),
+            "type": "score",
+            "device": score.device,
+            "item": score.item,
+            "anomaly": score.anomaly,
+            "alert": score.alert,
+            "remaining_life": None if life is None else {"0.05": life[0], "0.5": life[1], "0.95": life[2]},
+        }
+    )
+
+
+def _encode_line(fields: dict[str, Any]) -> bytes:
+    return orjson.dumps(fields) + b"\n"

@@ -1,0 +1,1 @@
+"""Commands that show: check, forecast, why, dashboards, doctor, bench."""

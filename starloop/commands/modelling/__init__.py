@@ -1,0 +1,1 @@
+"""Commands about models: the registry, promotion, shadow scoring, backtests."""

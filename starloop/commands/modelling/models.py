@@ -1,0 +1,221 @@
+"""`starloop models list|show|train|evaluate|promote|shadow`: the model registry, and how its models are made again, judged, put in force.
+
+`evaluate run-out` judges the decisions that rest on the model, in closed loops (evaluation/); other models, and run-out
+with --offline, are judged by their forecasts alone. `promote` lets a challenger and the champion live in the same worlds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from config.settings import Settings
+from config.toml.writer import to_toml
+from evaluation.closed_loop import EvaluationPlan, select_families
+from evaluation.closed_loop import run_evaluation as closed_loop
+from evaluation.scoring.docs_page import write_docs
+from evaluation.scoring.text_tables import format_scores
+from evaluation.worlds.scenarios import ITEMS_PER_SEED
+from models.cards import SHIPPED_REGISTRY, Card, model_dir, model_names, model_versions, read_card, read_model
+from models.champion import champion_dir, find_version
+from models.train.trainers import trainer
+from starloop.commands.modelling.promote import CLOSED_LOOP_MODEL
+from starloop.commands.modelling.promote import command as promote
+from starloop.commands.modelling.shadow import command as shadow
+
+_registry = click.option(
+    "--registry",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="The folder of models, its newest unless --version says more; default: your own (STARLOOP_MODELS_DIR) and those that ship.",
+)
+_version = click.option("--version", type=click.IntRange(min=1), help="Which version; default: the one in force.")
+_data = click.option(
+    "--data",
+    "data_dir",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    envvar="STARLOOP_DATA",
+    help="A folder with public data sets, used where it has them; without it, simulated data alone.",
+)
+_seed = click.option("--seed", type=click.IntRange(min=0), help="Where chance begins; default: the trainer's own.")
+_quick = click.option("--quick", is_flag=True, help="With a small part of the data: to try it out, not to use it.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+@click.group()
+def command() -> None:
+    """The model registry: what ships, how good it is, and how to make it again."""
+
+
+@command.command("list")
+@_registry
+@_json
+def list_(registry: Path | None, as_json: bool) -> None:
+    """Every version of every model: name, version, hash, size, whether it is in force, what it says."""
+    own = Settings.read().models_dir if registry is None else registry
+    rows = list(_list_versions(own))
+    if as_json:
+        _print_json({"models": rows})
+        return
+    for row in rows:
+        size_kb = (row["bytes"] or 0) / 1000
+        force = "in force" if row["in_force"] else ""
+        name = f"{row['name']}@{row['version']}:{row['sha256'][:12]}"
+        click.echo(f"{name}  {size_kb:.0f} kB  {force:8}  {row['what'] or ''}")
+
+
+def _list_versions(own: Path | None) -> Iterator[Card]:
+    for registry in dict.fromkeys((SHIPPED_REGISTRY, own or SHIPPED_REGISTRY)):
+        for name in model_names(registry):
+            force = champion_dir(name, own) if name in model_names() else None
+            for version in model_versions(name, registry):
+                folder = model_dir(name, registry, version)
+                card = read_card(folder)
+                fields = {field: card.get(field) for field in ("name", "version", "sha256", "bytes", "what")}
+                yield {**fields, "in_force": folder == force, "folder": str(folder)}
+
+
+def _model_folder(name: str, version: int | None, registry: Path | None) -> Path:
+    """The version that options mean: of the registry named, or of one's own and those that ship."""
+    if registry is not None:
+        return model_dir(name, registry, version)
+    own = Settings.read().models_dir
+    return champion_dir(name, own) if version is None else find_version(name, version, own)
+
+
+@command.command()
+@click.argument("name")
+@_version
+@_registry
+@_json
+def show(name: str, version: int | None, registry: Path | None, as_json: bool) -> None:
+    """A model's card: its data, metrics and limits. Fails where the model is not the one its card describes."""
+    folder = _model_folder(name, version, registry)
+    card = read_card(folder)
+    read_model(folder, card)
+    if as_json:
+        _print_json(card)
+    else:
+        click.echo(to_toml(card), nl=False)
+
+
+@command.command()
+@click.argument("name")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where to write the model."
+)
+@_seed
+@_data
+@_quick
+@_json
+def train(name: str, out: Path, seed: int | None, data_dir: Path | None, quick: bool, as_json: bool) -> None:
+    """Trains a model from its seed and writes model.onnx and card.toml into --out: minutes on one core.
+
+    An --out of MODELS/NAME/N makes it version N of a registry of your own: a challenger that `promote` can put in force.
+    """
+    made = trainer(name)
+    card = made.train(
+        out, seed=made.SEED if seed is None else seed, data_dir=data_dir, quick=quick, report=_print_progress
+    )
+    if as_json:
+        _print_json(card)
+    else:
+        click.echo(f"{out}: {card['name']}@{card['version']}:{card['sha256'][:12]}")
+        _print_metrics(card["metrics"])
+
+
+@command.command()
+@click.argument("name")
+@_version
+@_registry
+@click.option("--offline", is_flag=True, help="The forecasts alone, on lives simulated from --seed, which implies it.")
+@_seed
+@_data
+@click.option("--seeds", type=click.Choice(["dev", "test"]), default="dev", show_default=True,
+              help="Worlds to build with, or held-out ones, to be looked at when all is done.")  # fmt: skip
+@click.option("--seeds-count", type=click.IntRange(1, 1000), default=2, show_default=True, help="How many seeds.")
+@click.option("--family", "families", multiple=True, help="A kind of trouble, any number of times; default: all.")
+@click.option(
+    "--traces", is_flag=True, help="Also families whose demand is real consumption of the data sets in --data."
+)
+@click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True, help="Side by side.")
+@click.option("--write-docs", "docs", type=click.Path(path_type=Path, file_okay=False, exists=True),
+              help="A folder docs/, whose explanation/evaluation.md and figures are written.")  # fmt: skip
+@_quick
+@_json
+def evaluate(
+    name: str,
+    version: int | None,
+    registry: Path | None,
+    offline: bool,
+    seed: int | None,
+    data_dir: Path | None,
+    seeds: str,
+    seeds_count: int,
+    families: tuple[str, ...],
+    traces: bool,
+    processes: int,
+    docs: Path | None,
+    quick: bool,
+    as_json: bool,
+) -> None:
+    """Judges a model: run-out by what its decisions cost, in worlds of many kinds of trouble beside other policies.
+
+    With --offline, and all other models: coverage of the intervals and pinball loss, on data not trained on.
+    """
+    folder = _model_folder(name, version, registry)
+    if name == CLOSED_LOOP_MODEL and not offline and seed is None:
+        kinds, real = select_families(families, data_dir, traces=traces)
+        plan = EvaluationPlan(
+            families=kinds,
+            trace_families=real,
+            data_dir=data_dir,
+            seed_set=seeds,
+            seeds_count=1 if quick else seeds_count,
+            items=4 if quick else ITEMS_PER_SEED,
+            days=60 if quick else None,
+            version=int(folder.name),
+            registry=folder.parent.parent,
+        )
+        scores = closed_loop(plan, processes, _print_progress)
+        if docs is not None:
+            write_docs(scores, docs)
+        if as_json:
+            _print_json(scores)
+        else:
+            for line in format_scores(scores):
+                click.echo(line)
+        return
+    made = trainer(name)
+    metrics = made.evaluate(
+        folder, seed=made.SEED + 1 if seed is None else seed, data_dir=data_dir, quick=quick, report=_print_progress
+    )
+    if as_json:
+        _print_json({"name": name, "version": int(folder.name), "metrics": metrics})
+    else:
+        _print_metrics(metrics)
+
+
+command.add_command(promote, "promote")
+command.add_command(shadow, "shadow")
+
+
+def _print_progress(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _print_json(body: Mapping[str, Any]) -> None:
+    click.echo(json.dumps(body, ensure_ascii=False))
+
+
+def _print_metrics(metrics: Mapping[str, Any], prefix: str = "") -> None:
+    """A line for each group of metrics, groups in groups with their names joined."""
+    figures = {key: value for key, value in metrics.items() if not isinstance(value, Mapping)}
+    if figures:
+        click.echo(f"{prefix or 'all':34}" + "  ".join(f"{key} {value:g}" for key, value in figures.items()))
+    for key, value in metrics.items():
+        if isinstance(value, Mapping):
+            _print_metrics(value, f"{prefix}.{key}" if prefix else key)

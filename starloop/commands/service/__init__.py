@@ -1,0 +1,1 @@
+"""Commands that run something: up, demo, run, fleet, simulate."""

@@ -1,0 +1,1 @@
+"""What helps to forecast besides an item's own readings: temperature, absence, calendar."""

@@ -1,0 +1,1 @@
+"""Detectors for parts: service intervals, condition, remaining useful life."""

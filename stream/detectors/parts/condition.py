@@ -1,0 +1,149 @@
+"""Parts with a condition: one score a message of their device, in the order of arrival.
+
+A message is a run of a device's readings with the same boot, seq, measured and arrival time: all its values are judged
+together, when its end is known - the device's next message, a tick, or whoever asks for the scores. The anomaly is
+anomaly.py's; remaining life comes from the life model that the profile names, for all scores asked for at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from config.catalogue import Catalogue, PartItem
+from models.remaining_useful_life import Float32
+from star.analyse import ConditionScore
+from star.sense import Readings
+from stream.detectors.parts.anomaly import AnomalyModel
+from stream.detectors.parts.remaining_useful_life import LifeModel, LoadLifeModel, load_life_model
+from stream.state.state_table import Rows
+
+SCORES_MAX = 200_000
+"""Scores kept for whoever asks; the oldest are forgotten first where nobody does."""
+
+_MessageKey = tuple[int, ...]
+
+
+@dataclass
+class PartState:
+    """One part: its past, and its engine's state where it has a life model."""
+
+    anomaly_model: AnomalyModel = field(default_factory=AnomalyModel)
+    engine: list[float] = field(default_factory=list)
+
+
+@dataclass
+class OpenMessage:
+    """A message whose end is not known yet."""
+
+    key: _MessageKey
+    reading: list[tuple[str, float]] = field(default_factory=list)
+
+
+class ConditionDetector:
+    """The parts that are scored, by device row. load: gives life models, asked once for each that a profile names."""
+
+    def __init__(self, load: LoadLifeModel = load_life_model) -> None:
+        self._load = load
+        self._life_models: dict[str, LifeModel] = {}
+        self._items: dict[int, list[PartItem]] = {}
+        self._scored_values: dict[int, frozenset[str] | None] = {}
+        self._parts: dict[int, dict[str, PartState]] = {}
+        self._open: dict[int, OpenMessage] = {}
+        self._scores: list[tuple[ConditionScore, str | None, Float32 | None]] = []
+
+    def set_items(self, catalogue: Catalogue, devices: Mapping[str, int]) -> None:
+        """The catalogue's parts that have a condition. Raises ModelError where a life model can't be had."""
+        self._items.clear()
+        self._scored_values.clear()
+        for _, item in sorted(catalogue.parts.items()):
+            if item.condition is None:
+                continue
+            device = devices[item.device]
+            self._items.setdefault(device, []).append(item)
+            named = frozenset(item.condition.values)
+            before = self._scored_values.get(device, frozenset())
+            self._scored_values[device] = None if not named or before is None else before | named
+            model = item.condition.life_model
+            if model is not None and model not in self._life_models:
+                self._life_models[model] = LifeModel(self._load(model))
+
+    def is_scored(self, device: int, metric: str) -> bool:
+        """Whether the metric `device/name` is judged for a part of the device."""
+        if device not in self._items:
+            return False
+        wanted = self._scored_values[device]
+        return wanted is None or metric.split("/", 1)[1] in wanted
+
+    def ingest(self, readings: Readings, device: Rows, names: list[str]) -> None:
+        """Readings of scored metrics, named, in the order of arrival. device: device rows."""
+        columns = (readings.boot, readings.seq, readings.at_ms, readings.arrived_ms)
+        keys = zip(*(column.tolist() for column in columns), strict=True)
+        for row, key, name, value in zip(device.tolist(), keys, names, readings.value.tolist(), strict=True):
+            message = self._open.get(row)
+            if message is None or message.key != key:
+                if message is not None:
+                    self._finish_message(row, message)
+                message = self._open[row] = OpenMessage(key)
+            message.reading.append((name.split("/", 1)[1], value))
+
+    def finish_messages(self, except_devices: frozenset[int] = frozenset()) -> None:
+        """Every message taken so far is whole; `but` those of these devices."""
+        whole = {row: message for row, message in self._open.items() if row not in except_devices}
+        for row, message in whole.items():
+            self._finish_message(row, message)
+            del self._open[row]
+
+    def drain_scores(self) -> list[ConditionScore]:
+        """The scores since the last call."""
+        scores, self._scores = self._scores, []
+        out = [score for score, _, _ in scores]
+        for model, life in self._life_models.items():
+            at = [place for place, (_, named, features) in enumerate(scores) if named == model and features is not None]
+            left = life.remaining_quantiles(
+                [features for _, named, features in scores if named == model and features is not None]
+            )
+            for place, quantiles in zip(at, left, strict=True):
+                out[place] = replace(out[place], remaining_life=quantiles)
+        return out
+
+    def _finish_message(self, row: int, message: OpenMessage) -> None:
+        reading = sorted(message.reading)
+        for item in self._items.get(row, ()):
+            part = self._parts.setdefault(row, {}).setdefault(item.name, PartState())
+            self._scores.append(self._score(item, part, message.key[2], reading))
+        if len(self._scores) > SCORES_MAX:
+            del self._scores[: SCORES_MAX // 2]
+
+    def _score(
+        self, item: PartItem, part: PartState, at_ms: int, reading: list[tuple[str, float]]
+    ) -> tuple[ConditionScore, str | None, Float32 | None]:
+        condition = item.condition
+        if condition is None:
+            raise AssertionError(f"{item.key} has no condition: only parts that have one are scored")
+        named = [(name, value) for name, value in reading if not condition.values or name in condition.values]
+        anomaly, alert = part.anomaly_model.score(at_ms, named, condition.warm_up)
+        score = ConditionScore(device=item.device, item=item.name, at_ms=at_ms, anomaly=round(anomaly, 6), alert=alert)
+        if condition.life_model is None:
+            return score, None, None
+        life = self._life_models[condition.life_model]
+        part.engine = life.update(part.engine, dict(reading))
+        features = life.features(part.engine) if part.anomaly_model.readings > 1 else None
+        return score, condition.life_model, features
+
+    def snapshot(self, row: int) -> dict[str, Any]:
+        """What is known of a device, for a checkpoint; empty where there is nothing."""
+        parts = {name: [part.anomaly_model.snapshot(), part.engine] for name, part in self._parts.get(row, {}).items()}
+        kept: dict[str, Any] = {"parts": parts} if parts else {}
+        if row in self._open:
+            kept["open"] = [list(self._open[row].key), self._open[row].reading]
+        return kept
+
+    def restore(self, row: int, kept: Mapping[str, Any]) -> None:
+        """Takes back what `kept` gave of a device."""
+        for name, (past, engine) in kept.get("parts", {}).items():
+            self._parts.setdefault(row, {})[name] = PartState(AnomalyModel.restore(past), list(engine))
+        if "open" in kept:
+            key, reading = kept["open"]
+            self._open[row] = OpenMessage(tuple(key), [(name, value) for name, value in reading])

@@ -1,0 +1,1 @@
+"""The run-out detector and its pieces: level filter, use, deliveries, forecast, calibration."""

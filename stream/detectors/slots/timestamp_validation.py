@@ -1,0 +1,24 @@
+"""Measured times that can be: not after the arrival, and not so long before it that the clock must be wrong.
+
+What is not plausible is kept with the time of arrival, and flagged. Readings that are merely old are backfill.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from star.times import DAY_MS
+from stream.detectors.slots.state_schema import ACCEPTED_READINGS, INVALID_TIMESTAMPS, Float64
+
+CLOCK_ERROR_MS = 400.0 * DAY_MS
+"""A measured time further back says that the device has no clock."""
+FIRST_READING_AGE_MAX_MS = 60.0 * DAY_MS
+"""The same for an item's first reading: nothing of it is known yet that an old reading could fill in."""
+
+
+def validated_ms(state: Float64, at_ms: Float64, arrived_ms: Float64) -> Float64:
+    """The times to go by; flags in `state` (columns, n) those that were put right."""
+    age_max_ms = np.where(state[ACCEPTED_READINGS] == 0.0, FIRST_READING_AGE_MAX_MS, CLOCK_ERROR_MS)
+    invalid = (at_ms > arrived_ms) | (arrived_ms - at_ms > age_max_ms)
+    state[INVALID_TIMESTAMPS] += invalid
+    return np.where(invalid, arrived_ms, at_ms)

@@ -1,0 +1,1 @@
+"""Kafka as the log, by aiokafka: client, consumer, options and topics."""

@@ -1,0 +1,107 @@
+"""The service in the worlds of the evaluation: what it may not do it does not do, whatever the trouble, and scores are made."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from evaluation.policies.service_policy import ServicePolicy
+from evaluation.scoring.scores import pinball_loss
+from evaluation.scoring.text_tables import format_scores
+from evaluation.worlds.closed_loop_world import ClosedLoopWorld
+from evaluation.worlds.scenario_families import FAMILY_NAMES, family_named
+from evaluation.worlds.scenarios import FIRST_SEEDS, draw_scenarios
+from evaluation.worlds.sensor_faults import draw_sensor_faults
+from models.onnx_scorer import load_scorer
+from starloop.cli import cli
+
+SEED = 31_000
+
+
+def serve(name: str, items: int = 4, days: int = 75) -> tuple[ClosedLoopWorld, ServicePolicy]:
+    """A small life of the family under the service."""
+    of = draw_scenarios(family_named(name), [SEED], items, days)
+    service = ServicePolicy(of, load_scorer("run-out"))
+    world = ClosedLoopWorld(of, service, draw_sensor_faults(of))
+    world.run()
+    return world, service
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_no_order_is_doubled_or_forbidden_in_any_family(name: str) -> None:
+    """Judged from outside: price, budget, consent, absence, supplier, one order at a time. And amounts balance."""
+    world, service = serve(name)
+    assert service.invariants.violations == []
+    assert world.imbalance() < 1e-9
+    assert service.first_forecast
+    assert max(service.first_forecast.values()) <= 24
+
+
+def test_the_service_orders_and_its_orders_arrive() -> None:
+    """In an ordinary life: hardly a run-out, and as many orders as are used."""
+    world, _ = serve("steady", days=150)
+    assert world.totals.orders.sum() >= 8
+    assert world.totals.run_outs.sum() <= 1
+    assert all(order.name for order in world.orders)
+
+
+def test_the_same_seed_gives_the_same_orders_and_forecasts() -> None:
+    """Twice the same life, to the last figure."""
+    (first, one), (second, two) = serve("spikes"), serve("spikes")
+    assert [(order.row, order.hour, order.name) for order in first.orders] == [
+        (order.row, order.hour, order.name) for order in second.orders
+    ]
+    assert np.array_equal(one.samples().days, two.samples().days)
+
+
+def test_forecasts_are_judged_by_what_was_truly_used() -> None:
+    """Quantiles in order, a truth for each that does not depend on the deliveries, and shares between 0 and 1."""
+    _, service = serve("weekly")
+    samples = service.samples()
+    assert len(samples.truth) > 200
+    assert (np.diff(samples.days, axis=1) >= 0.0).all()
+    assert (samples.truth > 0.0).all()
+
+
+def test_pinball_loss_is_least_at_the_quantiles_of_the_truth() -> None:
+    """The right quantiles of a known distribution lose less than others."""
+    rng = np.random.default_rng(1)
+    truth = rng.exponential(10.0, 4000)
+    right = np.tile(-10.0 * np.log1p(-np.array([0.05, 0.25, 0.5, 0.75, 0.95])), (4000, 1))
+    assert pinball_loss(right, truth).mean() < pinball_loss(1.5 * right, truth).mean()
+    assert pinball_loss(right, truth).mean() < pinball_loss(0.6 * right, truth).mean()
+
+
+def test_seeds_for_building_and_held_out_seeds_never_meet() -> None:
+    """A thousand seeds of each are apart."""
+    assert FIRST_SEEDS["dev"] + 1000 < FIRST_SEEDS["test"]
+
+
+def test_the_command_writes_a_table_a_page_and_its_figures(tmp_path: Path) -> None:
+    """A quick run of two families: JSON with intervals, a page that shows both figures, figures that are XML."""
+    command = ["models", "evaluate", "run-out", "--quick", "--family", "steady", "--family", "mandate"]
+    done = CliRunner().invoke(cli, [*command, "--processes", "1", "--json", "--write-docs", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    scores = json.loads(done.stdout)
+    assert set(scores["families"]) == {"steady", "mandate"}
+    middle, low, high = scores["families"]["steady"]["policies"]["service"]["over_clairvoyant"]
+    assert low <= middle <= high
+    assert scores["overall"]["policies"]["clairvoyant"]["over_clairvoyant"] == [1.0, 1.0, 1.0]
+    assert scores["overall"]["broken"] == 0
+    folder = tmp_path / "explanation"
+    page = (folder / "evaluation.md").read_text()
+    for figure in ("evaluation-cost.svg", "evaluation-coverage.svg"):
+        assert figure in page
+        assert ET.fromstring((folder / figure).read_text()).tag.endswith("svg")
+    assert any("service over informed" in line for line in format_scores(scores))
+
+
+def test_a_family_that_there_is_not_is_refused() -> None:
+    """With exit 2, as wrong use."""
+    done = CliRunner().invoke(cli, ["models", "evaluate", "run-out", "--family", "nonsense"])
+    assert done.exit_code != 0

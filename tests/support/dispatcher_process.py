@@ -1,0 +1,50 @@
+"""A process that carries a store's outbox to one supplier, to be killed: python carrier_process.py STORE URL."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+from reactor.channels.webhook import WebhookChannel
+from reactor.delivery.outbox_dispatcher import Channels, DeliveryLimits, OutboxDispatcher
+from reactor.store.sql import SqlStore
+from star.repeat import Outcome
+from tests.support.delivery_fleet import SECRET, RecordingChannel, fleet_of
+
+
+class WallClock:
+    """The machine's clock."""
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+
+async def main(path: str, url: str) -> None:
+    """Carries until nothing waits."""
+    clock, fleet = WallClock(), fleet_of(url)
+    webhook = WebhookChannel(fleet.suppliers.get, default_secret=SECRET, clock=clock)
+
+    async def report(outcome: Outcome) -> None:
+        raise AssertionError(f"nothing is to be given up here: {outcome}")
+
+    with SqlStore(f"sqlite:///{path}") as store:
+        channels = Channels(mqtt=RecordingChannel(), suppliers=webhook, customers=RecordingChannel())
+        limits = DeliveryLimits(backoff_first_s=0.05, backoff_max_s=0.1, attempts_max=1000, poll_s=0.02)
+        sender = OutboxDispatcher(
+            store,
+            channels,
+            catalogue=lambda: fleet,
+            report=report,
+            need_state=store.need_state,
+            clock=clock,
+            limits=limits,
+        )
+        running = asyncio.create_task(sender.run())
+        while await asyncio.to_thread(store.waiting_count):  # noqa: ASYNC110 - the store is the only one to ask
+            await asyncio.sleep(0.02)
+        running.cancel()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2]))
