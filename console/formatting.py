@@ -104,15 +104,15 @@ class Formatter:
 
     def date(self, at_ms: int) -> str:
         """A short date without the year: 24 Nov."""
-        return dates.format_skeleton("MMMd", self._local(at_ms), locale=self._locale)
+        return dates.format_skeleton("MMMd", self.local(at_ms), locale=self._locale)
 
     def clock(self, at_ms: int) -> str:
         """The time of day: 14:05."""
-        return dates.format_time(self._local(at_ms), "HH:mm", locale=self._locale)
+        return dates.format_time(self.local(at_ms), "HH:mm", locale=self._locale)
 
     def moment(self, at_ms: int) -> str:
         """Date and time in full, in the zone."""
-        return dates.format_datetime(self._local(at_ms), "d MMM y, HH:mm", locale=self._locale)
+        return dates.format_datetime(self.local(at_ms), "d MMM y, HH:mm", locale=self._locale)
 
     def day(self, text: str) -> str:
         """A day written 2026-08-01, in full."""
@@ -132,8 +132,4 @@ class Formatter:
         )
 
     def local(self, at_ms: int) -> datetime:
-        """The moment in the zone."""
-        return self._local(at_ms)
-
-    def _local(self, at_ms: int) -> datetime:
         return utc(at_ms).astimezone(self._zone)

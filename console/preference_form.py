@@ -15,10 +15,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from config.catalogue import Catalogue
 from config.fleet import Customer, Device, Experience
 from config.translations import Translations
+from config.validators import LANGUAGES, PURPOSES
 from console.backend import items_of
+from console.forms import form_reader, parse_amount
+from star.ids import ItemId
 
-PURPOSES = ("replenishment", "maintenance")
-"""Consents that have a box of their own; others of the file are kept as they are."""
 AWAY_MAX = 20
 
 
@@ -47,9 +48,9 @@ def customer_devices(catalogue: Catalogue, customer: str) -> list[Device]:
 
 def own_experience(catalogue: Catalogue, key: str) -> Experience | None:
     """The experience that the fleet names for this item itself, or None where it follows its customer's."""
-    device, name = key.split("/", 1)
-    row = catalogue.devices[device]
-    named = row.slots.get(name) or row.parts.get(name)
+    item = ItemId.parse(key)
+    row = catalogue.devices[item.device]
+    named = row.slots.get(item.name) or row.parts.get(item.name)
     return named.experience if named is not None else None
 
 
@@ -59,15 +60,12 @@ def parse_preferences(
     """The change that a form asks for. form: the fields by name, `away_from` and `away_to` as lists."""
     mistakes: list[str] = []
 
-    def value(name: str) -> str:
-        given = form.get(name)
-        return given.strip() if isinstance(given, str) else ""
-
+    value = form_reader(form)
     experience = _experience(value("experience"), customer.experience)
     row = {
         "id": customer.id,
         "experience": experience.value,
-        "language": value("language") if value("language") in ("en", "fr") else customer.language,
+        "language": value("language") if value("language") in LANGUAGES else customer.language,
         "timezone": _timezone(value("timezone"), texts, mistakes),
         "quiet_hours": _quiet(value("quiet_from"), value("quiet_to"), texts, mistakes),
         "contacts_per_week_max": _whole_number(value("contacts"), texts("prefs.contacts_max"), texts, mistakes),
@@ -145,12 +143,10 @@ def _money(text: str, name: str, texts: Translations, mistakes: list[str]) -> fl
     if not text:
         return None
     try:
-        amount = float(text.replace("\u202f", "").replace(" ", "").replace(",", "."))
+        return parse_amount(text)
     except ValueError:
-        amount = -1.0
-    if not 0 <= amount < 1e12:
         mistakes.append(texts("prefs.number", field=name, value=text))
-    return amount
+        return None
 
 
 def _away(first: Sequence[Any], last: Sequence[Any], texts: Translations, mistakes: list[str]) -> list[list[str]]:

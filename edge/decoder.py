@@ -20,6 +20,7 @@ from edge.adapters.base import VALUES_MAX, DecodedReading, abbreviate, check_val
 from edge.adapters.canonical import TOPIC_ROOT, TelemetryMessage, decode_fast, decode_fast_list
 from edge.events import parse_outcome, parse_request, parse_supplier_terms
 from star.errors import BadPayload
+from star.ids import ItemId, device_of, name_of
 from star.ports import MetricRegistry
 from star.records import Quarantined, Record
 from star.sense import NO_BOOT, NO_SEQ, Readings
@@ -68,8 +69,7 @@ class Decoder:
         self.quarantined = 0
         self.catalogue = catalogue
         for known in known_names:
-            device, _, name = known.partition("/")
-            self._metrics.setdefault(device, {})[name] = names.number(known)
+            self._metrics.setdefault(device_of(known), {})[name_of(known)] = names.number(known)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -227,7 +227,7 @@ class Decoder:
         self._metrics_by_topic[f"{TOPIC_ROOT}{device}/telemetry"] = metrics
         number = metrics.get(name)
         if number is None:
-            number = metrics[name] = self._names.number(f"{device}/{name}")
+            number = metrics[name] = self._names.number(str(ItemId(device, name)))
         return number
 
 

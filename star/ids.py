@@ -126,6 +126,11 @@ def name_of(item: str) -> str:
     return item.partition("/")[2]
 
 
+def qualified_item(device: str, item: str) -> str:
+    """The id of an item that its device may call by its name alone."""
+    return item if item.startswith(f"{device}/") else f"{device}/{item}"
+
+
 def item_of_reaction(reaction: str | None) -> str | None:
     """The item's id that a reaction's names; None where it is none of ours."""
     found = ReactionId.try_parse(reaction)

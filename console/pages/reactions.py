@@ -34,7 +34,7 @@ def why(page: SignedInPage, id: str) -> Response:
     backend = page.backend
     if backend.reaction(id) is not None:
         shown = page.reaction(id)
-        item = find_item(page.catalogue, f"{shown.reaction.device}/{shown.reaction.item}")
+        item = find_item(page.catalogue, shown.reaction.item_key)
         formats = page.formats(shown.reaction.customer)
         decision = backend.decision(id)
         return page.render(
@@ -43,7 +43,7 @@ def why(page: SignedInPage, id: str) -> Response:
             shown=shown,
             decision=decision,
             item=item,
-            key=f"{shown.reaction.device}/{shown.reaction.item}",
+            key=shown.reaction.item_key,
             deliveries=[(delivery, target_name(page, delivery.target, formats)) for delivery in backend.deliveries(id)],
             **receipt_context(decision, item, formats),
         )
