@@ -123,11 +123,11 @@ class Connection:
             self.fail(error.code, str(error))
 
     def _handle(self, packets: Sequence[Packet]) -> None:
-        receiver = self._publish_receiver
         for place, packet in enumerate(packets):
             if self._state is _State.OPEN:
-                if type(packet) is Publish and receiver is not None:
-                    receiver.publish(packet)
+                # Read anew for each packet: a CONNECT earlier in the segment may have opened the connection.
+                if type(packet) is Publish and self._publish_receiver is not None:
+                    self._publish_receiver.publish(packet)
                 else:
                     self._handle_control(packet)
             elif self._state is _State.NEW:

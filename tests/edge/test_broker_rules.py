@@ -89,6 +89,17 @@ def test_a_first_packet_that_is_no_connect_ends_the_connection(world: Any) -> No
     assert peer.closed
 
 
+@pytest.mark.parametrize("version", [V311, V5])
+def test_a_client_need_not_wait_for_its_connack_to_publish(world: Any, version: int) -> None:
+    """MQTT 3.1.4: what arrives in one segment with the CONNECT is handled after it, a message too."""
+    subscriber = world.subscribed("sub", "a")
+    peer = type(subscriber)(world, version)
+    answers = peer.send(Connect("c", version), Publish("a", b"x", 1, packet_id=1))
+    assert [type(answer) for answer in answers] == [Connack, Ack]
+    assert [message.payload for message in subscriber.messages()] == [b"x"]
+    assert not peer.closed
+
+
 def device(name: str) -> Principal:
     return Principal(name=name, role=Role.DEVICE, owns_device=lambda device: device == name, may_accept=False)
 
