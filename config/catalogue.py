@@ -14,6 +14,7 @@ from config.fleet import Customer, Device, Experience, Fleet, Part, Slot, Suppli
 from config.profile_schema import ConditionMonitoring, PartProfile, Profile, ServiceInterval, SlotProfile, SlotSignal
 from config.suggestions import did_you_mean, list_names
 from star.errors import ConfigError, Problem
+from star.ids import ItemId
 
 HOLDING_PARITY_DAYS = 500.0
 """Where nothing is said of the cost of holding, one run-out is as bad as a pack that came so many days too early."""
@@ -211,7 +212,7 @@ def _slot_item(
         return None
     per_day, holding = slot.stockout_cost_per_day, slot.holding_cost_per_day
     return SlotItem(
-        key=f"{device.id}/{name}",
+        key=str(ItemId(device.id, name)),
         device=device.id,
         name=name,
         customer=customer.id,
@@ -250,7 +251,7 @@ def _part_item(
 ) -> PartItem:
     _check_suppliers(part.suppliers, suppliers, place, problem)
     return PartItem(
-        key=f"{device.id}/{name}",
+        key=str(ItemId(device.id, name)),
         device=device.id,
         name=name,
         customer=customer.id,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -59,7 +59,7 @@ class Customer(TableModel):
 
     id: Identifier
     name: str | None = None
-    language: Literal["en", "fr"] = "en"
+    language: validators.Language = "en"
     timezone: Annotated[str, AfterValidator(validators.timezone)] = "UTC"
     experience: Experience = Experience.RESPOND
     quiet_hours: Annotated[tuple[ClockTime, ClockTime], AfterValidator(validators.quiet_hours)] | None = None

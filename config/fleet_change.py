@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 from config.catalogue import Catalogue
 from config.fleet import Customer, Device, Fleet, Supplier
-from config.fleet_tables import TABLE_MODELS, FleetTables, findings_to_problems, parse_tables, validate_tables
+from config.fleet_tables import TABLE_MODELS, FleetTables, parse_tables, validate_tables
 from config.profile_schema import Profile
-from config.validation import ValidationFinding, format_value
+from config.validation import ValidationFinding, findings_to_problems, format_value
 from star.errors import ConfigError
 
 _Row = TypeVar("_Row", Customer, Device, Supplier)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from config.catalogue import Catalogue
 from config.fleet import Fleet
-from config.fleet_tables import TABLE_MODELS, FleetTables, field_label, parse_tables, validate_tables
+from config.fleet_tables import TABLE_MODELS, parse_tables, validate_tables
 from config.plugins import profile_dirs as plugin_profile_dirs
 from config.profile_file import load_profiles
 from config.profile_schema import Profile
 from config.toml.reader import TomlDocument, read_toml
-from config.validation import ValidationFinding
+from config.validation import ValidationFinding, document_problems
 from star.errors import ConfigError, Problem
 
 USER_PROFILES_DIR = "profiles"
@@ -25,7 +25,7 @@ def load_fleet(path: Path) -> Fleet:
     """The fleet of a file, its tables checked each by itself. Raises ConfigError with every problem."""
     document = read_toml(path, frozenset(TABLE_MODELS))
     tables = parse_tables(document.data)
-    _raise_problems(document, tables, tables.findings)
+    _raise_problems(document, tables.findings)
     return tables.fleet()
 
 
@@ -46,7 +46,7 @@ def load_catalogue(path: Path, *profile_dirs: Path) -> Catalogue:
     tables = parse_tables(document.data)
     catalogue, findings = validate_tables(tables, profiles)
     try:
-        _raise_problems(document, tables, findings)
+        _raise_problems(document, findings)
     except ConfigError as error:
         problems.extend(error.problems)
     if problems or catalogue is None:
@@ -54,18 +54,10 @@ def load_catalogue(path: Path, *profile_dirs: Path) -> Catalogue:
     return catalogue
 
 
-def _raise_problems(document: TomlDocument, tables: FleetTables, findings: list[ValidationFinding]) -> None:
-    """Raises what was found, in the order of the file; says nothing of fields that only a broken line hides."""
-    problems = [*document.problems]
-    for one in findings:
-        if one.missing and document.broken and document.explains_missing(one.path):
-            continue
-        line = document.lines.line(one.path)
-        problems.append(
-            Problem(file=document.file, line=line, field=field_label(document.data, one.path), message=one.message)
-        )
+def _raise_problems(document: TomlDocument, findings: list[ValidationFinding]) -> None:
+    problems = document_problems(document, findings)
     if not problems and not document.data:
         message = "is empty: expected [[customers]], [[devices]] and [[suppliers]]"
         problems.append(Problem(file=document.file, line=None, field="", message=message))
     if problems:
-        raise ConfigError(sorted(problems, key=lambda problem: problem.line or 0))
+        raise ConfigError(problems)

@@ -146,32 +146,3 @@ def validate_tables(
 
 def _located(tables: FleetTables, problem: Problem) -> ValidationFinding:
     return ValidationFinding(path=tables.path_of(problem.field), message=problem.message)
-
-
-def field_label(data: Mapping[str, Any], path: TomlPath) -> str:
-    """The name of a field in a message: rows by their id, `customers.maria.away`; without one by number, from 1."""
-    names: list[str] = []
-    place: Any = data
-    for step, part in enumerate(path):
-        inner = place[part] if _contains(place, part) else None
-        if not isinstance(part, int):
-            names.append(part)
-        else:
-            own = inner.get("id") if step == 1 and isinstance(inner, dict) else None
-            if isinstance(own, str) and own:
-                names.append(own)
-            else:
-                names[-1] += f"[{part + 1}]"
-        place = inner
-    return ".".join(names)
-
-
-def _contains(place: Any, part: str | int) -> bool:
-    if isinstance(part, int):
-        return isinstance(place, list) and part < len(place)
-    return isinstance(place, dict) and part in place
-
-
-def findings_to_problems(data: Mapping[str, Any], findings: list[ValidationFinding], source: str) -> list[Problem]:
-    """Findings as problems of a source without lines, such as an API call."""
-    return [Problem(file=source, line=None, field=field_label(data, one.path), message=one.message) for one in findings]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, time
 from typing import Any, Generic, TypeVar
@@ -19,6 +19,8 @@ from pydantic_core import ErrorDetails
 
 from config.suggestions import did_you_mean, list_names
 from config.toml.positions import TomlPath
+from config.toml.reader import TomlDocument
+from star.errors import Problem
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -187,3 +189,46 @@ def _unwrapped(annotation: Any) -> Any:
 
 def _is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def field_label(data: Mapping[str, Any], path: TomlPath) -> str:
+    """The name of a field in a message: rows by their id, `customers.maria.away`; without one by number, from 1."""
+    names: list[str] = []
+    place: Any = data
+    for step, part in enumerate(path):
+        inner = place[part] if _contains(place, part) else None
+        if not isinstance(part, int):
+            names.append(part)
+        else:
+            own = inner.get("id") if step == 1 and isinstance(inner, dict) else None
+            if isinstance(own, str) and own:
+                names.append(own)
+            else:
+                names[-1] += f"[{part + 1}]"
+        place = inner
+    return ".".join(names)
+
+
+def _contains(place: Any, part: str | int) -> bool:
+    if isinstance(part, int):
+        return isinstance(place, list) and part < len(place)
+    return isinstance(place, dict) and part in place
+
+
+def findings_to_problems(data: Mapping[str, Any], findings: list[ValidationFinding], source: str) -> list[Problem]:
+    """Findings as problems of a source without lines, such as an API call."""
+    return [Problem(file=source, line=None, field=field_label(data, one.path), message=one.message) for one in findings]
+
+
+def document_problems(document: TomlDocument, findings: Iterable[ValidationFinding]) -> list[Problem]:
+    """The mistakes of syntax of a file and the findings in it as problems with lines, in the order of the file.
+
+    A field that is missing because its line has a mistake of syntax is not reported a second time.
+    """
+    problems = [*document.problems]
+    for one in findings:
+        if one.missing and document.broken and document.explains_missing(one.path):
+            continue
+        line, name = document.lines.line(one.path), field_label(document.data, one.path)
+        problems.append(Problem(file=document.file, line=line, field=name, message=one.message))
+    return sorted(problems, key=lambda problem: problem.line or 0)

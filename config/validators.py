@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import lru_cache
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
@@ -22,7 +22,8 @@ from config.suggestions import did_you_mean
 
 PURPOSES = ("replenishment", "maintenance")
 """What a customer can consent to."""
-LANGUAGES = ("en", "fr")
+Language = Literal["en", "fr"]
+LANGUAGES: tuple[str, ...] = get_args(Language)
 """The languages that reasons and labels are written in."""
 
 _NAME = re.compile(r"[^\s/+#$][^\s/+#]*")

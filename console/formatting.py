@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel import Locale, dates, numbers, units
 
-from console.texts import Texts, texts
+from console.texts import texts
 from star.analyse import DAYS_MAX
 from star.times import utc
 
@@ -19,7 +19,7 @@ class Formatter:
 
     def __init__(self, language: str, timezone: str = "UTC") -> None:
         self.language = language
-        self.texts: Texts = texts(language)
+        self.texts = texts(language)
         self._locale = Locale.parse(_LOCALES[language])
         try:
             self._zone: tzinfo = ZoneInfo(timezone)
@@ -51,7 +51,7 @@ class Formatter:
 
     def unit(self, unit: str) -> str:
         """The unit's name in this language, where the texts know it."""
-        return self.texts.or_else(f"units.{unit}", unit)
+        return self.texts.get(f"units.{unit}", unit)
 
     def days(self, days: float) -> str:
         """How long: hours under a day, then days, then years."""
@@ -104,15 +104,15 @@ class Formatter:
 
     def date(self, at_ms: int) -> str:
         """A short date without the year: 24 Nov."""
-        return dates.format_skeleton("MMMd", self._local(at_ms), locale=self._locale)
+        return dates.format_skeleton("MMMd", self.local(at_ms), locale=self._locale)
 
     def clock(self, at_ms: int) -> str:
         """The time of day: 14:05."""
-        return dates.format_time(self._local(at_ms), "HH:mm", locale=self._locale)
+        return dates.format_time(self.local(at_ms), "HH:mm", locale=self._locale)
 
     def moment(self, at_ms: int) -> str:
         """Date and time in full, in the zone."""
-        return dates.format_datetime(self._local(at_ms), "d MMM y, HH:mm", locale=self._locale)
+        return dates.format_datetime(self.local(at_ms), "d MMM y, HH:mm", locale=self._locale)
 
     def day(self, text: str) -> str:
         """A day written 2026-08-01, in full."""
@@ -132,8 +132,4 @@ class Formatter:
         )
 
     def local(self, at_ms: int) -> datetime:
-        """The moment in the zone."""
-        return self._local(at_ms)
-
-    def _local(self, at_ms: int) -> datetime:
         return utc(at_ms).astimezone(self._zone)

@@ -6,7 +6,7 @@ Here is the seam between FastAPI and the pages; a page takes a `Page`, reads the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from console.display_names import customer_name, item_title, item_title_by_key, 
 from console.formatting import Formatter
 from console.live_updates import ChangeNotifier
 from console.texts import LANGUAGES
+from star.errors import BadPayload
 
 CONSOLE_DIR = Path(__file__).parent
 APPEARANCE_COOKIE_S = 365 * 24 * 3600
@@ -48,6 +49,14 @@ class RequestRefused(Exception):
         self.status = status
         self.detail = detail
         self.errors = errors or []
+
+
+async def await_submission(submission: Awaitable[None]) -> None:
+    """Waits until a submission is on disk. Raises RequestRefused, with 422 and the exact reason, for one that can't be read."""
+    try:
+        await submission
+    except BadPayload as error:
+        raise RequestRefused(422, str(error)) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +203,7 @@ class Page:
             theme=self.request.cookies.get(THEME_COOKIE) if self.request.cookies.get(THEME_COOKIE) in THEMES else None,
             signed_in=self._account,
             form_token=self.console.sessions.form_token(self.session) if self.session else "",
-            flash=formats.texts.or_else(f"flash.{flash}", "") if flash and not part else "",
+            flash=formats.texts.get(f"flash.{flash}", "") if flash and not part else "",
             **values,
         )
         response = HTMLResponse(body, status)
@@ -252,13 +261,3 @@ def local_path(path: str) -> str:
     """`path` if it is one of ours, else the start: never another host (`//host`, `/\\host`)."""
     fine = path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable()
     return path if fine else "/"
-
-
-def form_reader(form: Mapping[str, Any]) -> Callable[[str], str]:
-    """A reader of text fields: stripped, and empty for what is missing or a file."""
-
-    def value(name: str) -> str:
-        given = form.get(name)
-        return given.strip() if isinstance(given, str) else ""
-
-    return value

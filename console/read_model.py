@@ -11,12 +11,14 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import structlog
 
+from config.sqlite_file import open_sqlite
 from console.backend import LevelPoint
 from star.analyse import Forecast, forecast_from_fields
 from star.errors import LogDamaged, LogError
@@ -36,7 +38,8 @@ QUERY_NAMES_MAX = 500
 PRUNE_EVERY = 50_000
 """Points written between two sweeps of what is older than KEEP_MS."""
 
-_VERSION = 2
+FORMAT = 2
+"""Of the file. One of a lower number is built again; there is nothing in it that the log has not."""
 _SCHEMA = """
 create table if not exists place (
   topic text not null, part integer not null, next_offset integer not null, primary key (topic, part)
@@ -81,19 +84,11 @@ class ReadModel:
 
     @staticmethod
     def _open(path: Path) -> sqlite3.Connection:
-        db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        try:
-            version = db.execute("pragma user_version").fetchone()[0]
-            if version not in (0, _VERSION):
-                raise sqlite3.DatabaseError(f"version {version}")
-            # What is lost in a power cut is read from the log again, so no flush is waited for.
-            db.executescript(
-                f"pragma journal_mode=wal; pragma synchronous=off; {_SCHEMA} pragma user_version={_VERSION}"
-            )
-        except sqlite3.DatabaseError:
-            db.close()
-            raise
-        return db
+        with closing(sqlite3.connect(path)) as db:
+            if 0 < db.execute("pragma user_version").fetchone()[0] < FORMAT:
+                raise sqlite3.DatabaseError("an older format")
+        # What is lost in a power cut is read from the log again, so a commit does not wait for the disk.
+        return open_sqlite(path, schema=_SCHEMA, format_number=FORMAT, synchronous="OFF")
 
     def close(self) -> None:
         """Closes the file."""

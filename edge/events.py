@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from edge.adapters.base import abbreviate, number
 from star.errors import BadPayload
-from star.react import item_from_reaction_id
+from star.ids import ReactionId, qualified_item
 from star.records import Request, SupplierTerms
 from star.repeat import RESULTS, Outcome, Result
 from star.times import parse_time_ms
@@ -112,8 +112,8 @@ def _one_of(value: object, path: str, choices: tuple[_Choice, ...]) -> _Choice:
 
 def _item(value: object, items: Container[str], device: str | None) -> str:
     item = _id(value, "item")
-    if device is not None and not item.startswith(f"{device}/"):
-        item = f"{device}/{item}"
+    if device is not None:
+        item = qualified_item(device, item)
     if item not in items:
         expected = "an item of the fleet, as device/name" if device is None else f"the name of an item of {device}"
         raise BadPayload(f"item is {abbreviate(value)}: expected {expected}")
@@ -122,10 +122,10 @@ def _item(value: object, items: Container[str], device: str | None) -> str:
 
 def _reaction(value: object, items: Container[str], device: str | None) -> str:
     reaction = _id(value, "reaction")
-    item = item_from_reaction_id(reaction)
-    if item is None or item not in items:
+    found = ReactionId.try_parse(reaction)
+    if found is None or str(found.need.item) not in items:
         raise BadPayload(f"reaction is {abbreviate(value)}: expected the id of a reaction about an item of the fleet")
-    if device is not None and not item.startswith(f"{device}/"):
+    if device is not None and found.need.item.device != device:
         raise BadPayload(f"reaction is {abbreviate(value)}: expected one about the topic's own device {device}")
     return reaction
 

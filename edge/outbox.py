@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from config.sqlite_file import open_sqlite
 from star.errors import DiskFull, LogDamaged, LogError
 
 BYTES_MAX_DEFAULT = 1024 * 1024 * 1024
@@ -20,6 +21,15 @@ REJECTED_BYTES_MAX = 64 * 1024
 """Of one such payload."""
 ROW_OVERHEAD_BYTES = 64
 """What a row takes besides topic and payload, about."""
+
+FORMAT = 1
+"""Of the file."""
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS waiting (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT, payload BLOB, retain INTEGER);
+CREATE TABLE IF NOT EXISTS refused (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER, topic TEXT, payload BLOB, reason TEXT);
+"""
 
 
 class UplinkMessage(NamedTuple):
@@ -37,16 +47,7 @@ class Outbox:
         self._path = path
         self._bytes_max = bytes_max
         try:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._db.executescript(
-                """
-                PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000;
-                CREATE TABLE IF NOT EXISTS waiting (
-                  number INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT, payload BLOB, retain INTEGER);
-                CREATE TABLE IF NOT EXISTS refused (
-                  number INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER, topic TEXT, payload BLOB, reason TEXT);
-                """
-            )
+            self._db = open_sqlite(path, schema=_SCHEMA, format_number=FORMAT)
             held = self._db.execute(
                 "SELECT COALESCE(SUM(LENGTH(topic) + LENGTH(payload)), 0) + COUNT(*) * ?, COUNT(*) FROM waiting",
                 (ROW_OVERHEAD_BYTES,),

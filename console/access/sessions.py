@@ -5,12 +5,12 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from config.sqlite_file import open_sqlite
 from console.access.accounts import OWNER, Account, Users
 
 LINK_LIFETIME_S = 15 * 60
@@ -18,6 +18,8 @@ SESSION_LIFETIME_S = 14 * 24 * 3600
 SESSIONS_MAX = 1_000
 """The oldest sessions end when there are more."""
 
+FORMAT = 1
+"""Of the file of sessions."""
 _SCHEMA = """
 create table if not exists link (hash text primary key, expires_s real not null) without rowid;
 create table if not exists session (
@@ -52,8 +54,7 @@ class Sessions:
         path = folder / "sessions.db"
         # Made before SQLite opens it, so that it is never readable by others.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._db.executescript(f"pragma journal_mode=wal; {_SCHEMA}")
+        self._db = open_sqlite(path, schema=_SCHEMA, format_number=FORMAT)
         # Cookies do not tell ports apart: two services on one host must not end each other's sessions.
         self.cookie = f"starloop_{self.keyed_hash('cookie', '')[:10]}"
 

@@ -14,6 +14,7 @@ from console.api.problem_details import ERROR_RESPONSES, Caller, ConsoleDependen
 from console.backend import Item, NeedView, ReactionView, find_item, items_of
 from console.page_context import Console, RequestRefused
 from star.analyse import Forecast
+from star.ids import ItemId
 from star.react import Decision
 from star.times import DAY_MS, epoch_seconds
 
@@ -45,7 +46,7 @@ def item(
     days: Annotated[int, Query(ge=0, le=HISTORY_DAYS_MAX)] = 30,
 ) -> dict[str, Any]:
     """An item: its forecast, and its level over the last `days`."""
-    found = _item(console, account, f"{device}/{name}")
+    found = _item(console, account, str(ItemId(device, name)))
     now_ms = console.backend.now_ms()
     points = console.backend.level_history(found.key, now_ms - days * DAY_MS, now_ms)
     row = item_row(console, found, console.backend.latest_forecasts([found.key]).get(found.key))

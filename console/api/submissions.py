@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -10,9 +10,8 @@ from fastapi import APIRouter, Request
 
 from console.access.accounts import Account
 from console.api.problem_details import ERROR_RESPONSES, Caller, ConsoleDependency
-from console.page_context import Console, RequestRefused
-from star.errors import BadPayload
-from star.react import item_from_reaction_id
+from console.page_context import Console, RequestRefused, await_submission
+from star.ids import ReactionId, qualified_item
 
 ACCEPTED_BODY = {"taken": True}
 SUBMISSIONS_MAX = 1_000
@@ -83,14 +82,6 @@ def parse_json(body: bytes) -> Any:
         raise RequestRefused(400, f"not JSON: {error}") from error
 
 
-async def await_submission(submitting: Awaitable[None]) -> None:
-    """Waits until it is on disk. Raises Refused with 422 and the exact reason."""
-    try:
-        await submitting
-    except BadPayload as error:
-        raise RequestRefused(422, str(error)) from error
-
-
 def _submissions(body: bytes) -> list[dict[str, Any]]:
     submission = parse_json(body)
     rows = submission if isinstance(submission, list) else [submission]
@@ -120,9 +111,7 @@ def _qualify_item(submission: dict[str, Any], device: str) -> dict[str, Any]:
     """The saying with `item` as `device/name`; refused where it speaks of another device's reaction."""
     reaction, item = submission.get("reaction"), submission.get("item")
     if isinstance(reaction, str):
-        about = item_from_reaction_id(reaction)
-        if about is not None and not about.startswith(f"{device}/"):
+        found = ReactionId.try_parse(reaction)
+        if found is not None and found.need.item.device != device:
             raise RequestRefused(422, f"reaction is {reaction!r}: expected one about the device {device}")
-    if isinstance(item, str) and not item.startswith(f"{device}/"):
-        return {**submission, "item": f"{device}/{item}"}
-    return submission
+    return {**submission, "item": qualified_item(device, item)} if isinstance(item, str) else submission

@@ -14,10 +14,11 @@ from config.catalogue import SlotItem
 from console.backend import ASKING_REACTIONS, OUTSTANDING_STATES, Backend, Item, ReactionView
 from console.chart import Mark, fan_chart
 from console.formatting import Formatter
+from console.forms import form_reader, parse_amount
 from console.item_summary import ItemSummary, quantile_rows, summarize_item
-from console.page_context import Page, RequestRefused, SignedInPage, form_reader, item_url, redirect_back
+from console.page_context import Page, RequestRefused, SignedInPage, await_submission, item_url, redirect_back
 from star.analyse import QUANTILES, NeedKind
-from star.errors import BadPayload
+from star.ids import ItemId
 from star.react import Option, ReactionType
 from star.repeat import NeedState
 from star.times import DAY_MS, epoch_seconds
@@ -36,7 +37,7 @@ router = APIRouter()
 @router.get("/items/{device}/{name}")
 def item(page: SignedInPage, device: str, name: str, days: int = SPAN_DEFAULT_DAYS) -> Response:
     """The page of an item; days: how much of its past is drawn."""
-    item = page.item(f"{device}/{name}")
+    item = page.item(str(ItemId(device, name)))
     days = days if days in SPANS_DAYS else SPAN_DEFAULT_DAYS
     formats = page.formats(item.customer)
     backend = page.backend
@@ -169,7 +170,7 @@ def chart_marks(reactions: Sequence[ReactionView], formats: Formatter) -> list[M
 @router.post("/items/{device}/{name}/say")
 async def declare(page: SignedInPage, device: str, name: str) -> Response:
     """ "I refilled it" (or serviced), and "order now"."""
-    item = page.item(f"{device}/{name}")
+    item = page.item(str(ItemId(device, name)))
     value = form_reader(await page.request.form())
     what, once = value("what"), value("once")
     if not once or len(once) > 64:
@@ -193,7 +194,7 @@ async def answer(page: SignedInPage, id: str) -> Response:
     shown = await run_in_threadpool(page.reaction, id)
     value = form_reader(await page.request.form())
     result, timing = value("result"), value("timing")
-    back = item_url(f"{shown.reaction.device}/{shown.reaction.item}")
+    back = item_url(shown.reaction.item_key)
     if timing in ("early", "right", "late"):
         outcome: dict[str, Any] = {"id": f"console:{value('once')[:64]}:{id}", "reaction": id, "result": "delivered"}
         if shown.result_ms is not None:
@@ -224,21 +225,8 @@ def _chosen_quantity(shown: ReactionView, option: str) -> float | None:
 
 
 def parse_quantity(text: str) -> float | None:
-    """A quantity as people write it, with a comma or a point; None for nothing."""
-    if not text:
-        return None
+    """The quantity of a form; None where it is left empty. Raises RequestRefused with 400 for what is no quantity."""
     try:
-        quantity = float(text.replace("\u202f", "").replace(" ", "").replace(",", "."))
+        return parse_amount(text) if text else None
     except ValueError:
         raise RequestRefused(400) from None
-    if not 0 <= quantity < 1e12:
-        raise RequestRefused(400)
-    return quantity
-
-
-async def await_submission(submission: Any) -> None:
-    """Waits until it is on disk; what the service can't take is said to the person."""
-    try:
-        await submission
-    except BadPayload as error:
-        raise RequestRefused(422, str(error)) from error

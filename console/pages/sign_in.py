@@ -8,6 +8,7 @@ from fastapi.responses import RedirectResponse, Response, StreamingResponse
 
 from console.access.accounts import Account
 from console.access.sessions import SESSION_LIFETIME_S
+from console.forms import form_reader
 from console.page_context import (
     APPEARANCE_COOKIE_S,
     LANGUAGE_COOKIE,
@@ -16,7 +17,6 @@ from console.page_context import (
     Page,
     PublicPage,
     SignedInPage,
-    form_reader,
     local_path,
     redirect_back,
 )

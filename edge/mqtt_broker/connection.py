@@ -125,6 +125,7 @@ class Connection:
     def _handle(self, packets: Sequence[Packet]) -> None:
         for place, packet in enumerate(packets):
             if self._state is _State.OPEN:
+                # Read anew for each packet: a CONNECT earlier in the segment may have opened the connection.
                 if type(packet) is Publish and self._publish_receiver is not None:
                     self._publish_receiver.publish(packet)
                 else:

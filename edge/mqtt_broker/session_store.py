@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from config.sqlite_file import open_sqlite
 from edge.mqtt_broker.protocol.packet_decoder import PacketDecoder
 from edge.mqtt_broker.protocol.packet_encoder import encode_publish
 from edge.mqtt_broker.protocol.packets import V5, PropertyId, Publish
@@ -22,6 +23,9 @@ from star.errors import StoreDamaged
 RETRY_S = 1.0
 """After a commit that failed, such as on a full disk: nothing is promised to clients until one succeeds."""
 WIRE_BYTES_MAX = 300 * 1024 * 1024
+
+FORMAT = 1
+"""Of the file."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (client_id TEXT PRIMARY KEY, owner TEXT, expiry_s INTEGER, ended_s REAL) WITHOUT ROWID;
@@ -44,10 +48,7 @@ class SqliteSessionStore:
         self._commit_callbacks: list[Callable[[], None]] = []
         self._write_task: asyncio.Task[None] | None = None
         try:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._db.executescript(
-                "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000;" + _SCHEMA
-            )
+            self._db = open_sqlite(path, schema=_SCHEMA, format_number=FORMAT)
         except sqlite3.DatabaseError as error:
             raise StoreDamaged(f"{path}: {error}: expected the gate's sessions") from error
 

@@ -48,7 +48,7 @@ def test_a_chart_shows_the_past_the_fan_and_the_order_point() -> None:
         Mark(at_ms=NOW_MS - 6 * DAY_MS, kind="delivery", label="Delivered"),
         Mark(at_ms=NOW_MS - 300 * DAY_MS, kind="order", label="too long ago"),
     ]
-    chart = drawn(PAST, OIL, order_point=165.0, marks=marks)
+    chart = drawn(PAST, OIL, reorder_point=165.0, marks=marks)
     assert [len(paths(chart, css)) for css in ("measured", "band", "band-wide", "median", "order-line")] == [1] * 5
     assert [one.attrib["class"] for one in chart.iter("g")] == ["mark mark-order", "mark mark-delivery"]
 
@@ -99,7 +99,7 @@ def test_no_reading_however_odd_breaks_the_chart(
 ) -> None:
     """Any level and any quantiles give well-formed markup whose every coordinate is on the canvas."""
     history = [LevelPoint(at_ms=at, level=value) for at, value in sorted(past)]
-    chart = drawn(history, replace(OIL, level=level, days=tuple(days)), order_point=165.0)
+    chart = drawn(history, replace(OIL, level=level, days=tuple(days)), reorder_point=165.0)
     for one in chart.iter("path"):
         assert "nan" not in one.attrib["d"]
         assert all(0 <= float(number) <= 980 for number in re.findall(r"-?[\d.]+", one.attrib["d"].split("h10")[0]))
