@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from evaluation.parallel import Progress, map_in_processes
 from evaluation.policies.oracle_policy import ClairvoyantPolicy, InformedPolicy
 from evaluation.policies.reference_policies import (
     FilteredNewsvendorPolicy,
@@ -51,8 +51,6 @@ REFERENCE_POLICIES: dict[str, Callable[[ScenarioBatch], OrderingPolicy]] = {
 VIOLATIONS_SHOWN_MAX = 5
 _DUPLICATE_ORDER_MARK = "outstanding"
 
-Progress = Callable[[str], None]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationPlan:
@@ -80,7 +78,7 @@ def run_evaluation(plan: EvaluationPlan, processes: int, progress: Progress) -> 
     found: list[FamilyResult] = []
     begun_s = time.monotonic()
     families = plan.families + plan.trace_families
-    for lived in _simulate_all(plan, families, processes):
+    for lived in map_in_processes(partial(simulate_family, plan), families, processes):
         found.append(lived)
         of = {name: figures["cost"] / lived.figures[CLAIRVOYANT]["cost"] for name, figures in lived.figures.items()}
         progress(
@@ -142,16 +140,6 @@ def _service_summary(service: ServicePolicy) -> dict[str, Any]:
         "without_forecast": len(service.scenarios) - len(first),
         "first_forecast_hours_max": max(first, default=None),
     }
-
-
-def _simulate_all(plan: EvaluationPlan, families: Sequence[ScenarioFamily], processes: int) -> Iterator[FamilyResult]:
-    """Families in their order; a process each where there are several."""
-    if processes <= 1 or len(families) == 1:
-        for one in families:
-            yield simulate_family(plan, one)
-        return
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as workers:
-        yield from workers.map(simulate_family, [plan] * len(families), families)
 
 
 def family_names(names: Sequence[str], every: Sequence[str]) -> tuple[str, ...]:

@@ -37,7 +37,6 @@ class _OrderRecord:
     customer: str
     at_ms: int
     price: float
-    authorized: bool
     presumed_lost_ms: int  # from here on it may be given up as lost
     result: str | None = None
 
@@ -142,7 +141,6 @@ class InvariantChecker:
             customer=customer.id,
             at_ms=at_ms,
             price=data["price"],
-            authorized=authorized,
             presumed_lost_ms=at_ms + round(lead[1] * DAY_MS),
         )
 

@@ -7,22 +7,23 @@ with both figures and what was expected; one that fails refuses the challenger.
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.parallel import Progress, map_in_processes
 from evaluation.policies.service_policy import ServicePolicy
 from evaluation.scoring.scores import (
     SERVICE,
     FamilyResult,
     cost_ratio,
     forecast_scores,
+    geometric_mean,
     item_year_figures,
     resample_rows,
     with_interval,
@@ -35,7 +36,6 @@ from models.cards import Card
 from models.onnx_scorer import load_run_out
 
 Float64 = NDArray[np.float64]
-Progress = Callable[[str], None]
 
 REQUIRED_FAMILIES = (
     "steady",
@@ -135,7 +135,7 @@ class PromotionVerdict:
 def evaluate_challenger(trial: PromotionTrial, processes: int, progress: Progress) -> PromotionVerdict:
     """Lives every family with both models. Raises ModelError where one can't be run, UsageError for an unknown family."""
     pairs: list[tuple[FamilyResult, FamilyResult]] = []
-    for one, other in _simulate_all(trial, processes):
+    for one, other in map_in_processes(partial(simulate_both, trial), trial.families, processes):
         progress(
             f"{one.name}: challenger {other.costs[SERVICE].sum() / one.costs[SERVICE].sum():.2f} of the champion's cost"
         )
@@ -198,27 +198,16 @@ def _simulate(trial: PromotionTrial, name: str, folder: Path) -> FamilyResult:
     )
 
 
-def _simulate_all(trial: PromotionTrial, processes: int) -> Iterator[tuple[FamilyResult, FamilyResult]]:
-    if processes <= 1:
-        for name in trial.families:
-            yield simulate_both(trial, name)
-        return
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(simulate_both, [trial] * len(trial.families), trial.families)
-
-
 def _cost_ratios(pairs: Sequence[tuple[FamilyResult, FamilyResult]]) -> tuple[dict[str, list[float]], list[float]]:
     """The challenger's cost over the champion's by family, items resampled in pairs, and their geometric mean."""
-    middles: list[float] = []
-    resamples: list[Float64] = []
+    ratios: list[tuple[float, Float64]] = []
     by_family: dict[str, list[float]] = {}
     for stream, (one, other) in enumerate(pairs):
         draws = resample_rows(len(one.costs[SERVICE]), stream)
-        middle, values = cost_ratio(other.costs[SERVICE] + COST_OFFSET, one.costs[SERVICE] + COST_OFFSET, draws)
-        by_family[one.name] = with_interval(values, middle)
-        middles.append(np.log(middle))
-        resamples.append(np.log(values))
-    return by_family, with_interval(np.exp(np.mean(resamples, axis=0)), float(np.exp(np.mean(middles))))
+        ratio, resamples = cost_ratio(other.costs[SERVICE] + COST_OFFSET, one.costs[SERVICE] + COST_OFFSET, draws)
+        by_family[one.name] = with_interval(resamples, ratio)
+        ratios.append((ratio, resamples))
+    return by_family, geometric_mean(ratios)
 
 
 def _criteria(

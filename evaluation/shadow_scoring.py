@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from config.catalogue import Catalogue
 from models.onnx_scorer import OnnxScorer
+from models.pinball import pinball_loss
 from runtime.calibration_monitor import CalibrationMonitor
 from star.ports import Log, MetricRegistry
 from star.records import Tick, decode
@@ -40,7 +41,6 @@ from stream.topics import INPUT
 READ_BATCH_RECORDS = 500
 WINDOW_FORECASTS = 1_000_000
 _QUANTILES = [WINDOW_Q05, WINDOW_Q25, WINDOW_Q50, WINDOW_Q75, WINDOW_Q95]
-_LEVELS = np.array(WINDOW_QUANTILES)
 
 Float64 = NDArray[np.float64]
 
@@ -93,8 +93,8 @@ class ShadowModel:
             took *= float(window[WINDOW_QUANTITY]) / total
         median = max(float(window[WINDOW_Q50]), 1e-3)
         spread = np.log(np.maximum(window[_QUANTILES], 1e-3) / median) * window_spread_factors(window[:, None])[:, 0]
-        off = took - median * np.exp(np.minimum(spread, math.log(1e6)))
-        self.pinball_days += float(np.maximum(_LEVELS * off, (_LEVELS - 1.0) * off).mean())
+        quantiles = median * np.exp(np.minimum(spread, math.log(1e6)))
+        self.pinball_days += float(pinball_loss(quantiles[None], np.array([took]), WINDOW_QUANTILES)[0])
         self.actual_days += took
 
 

@@ -40,7 +40,6 @@ class OnnxScorer:
         self.features = int(self._session.get_inputs()[0].shape[1])
         self.outputs = int(self._session.get_outputs()[0].shape[1])
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
-        self.card = card
         self._name = f"{card['name']}@{card['version']}:{card['sha256'][:12]}"
 
     @property

@@ -58,6 +58,12 @@ class Scaling:
             raise ModelError(f"the life model has no {SCALING_METADATA_KEY} that can be read: {error!r}") from error
 
 
+def nearest_operating_point(settings: Float64, centres: Float64) -> NDArray[np.intp]:
+    """(n,) row of the nearest of the (p, 3) centres to each of the (n, 3) settings, none of which is NaN."""
+    off = (settings[:, None, :] - centres[None, :, :]) / _OPERATING_POINT_WIDTHS
+    return np.asarray(np.argmin((off * off).sum(axis=2), axis=1))
+
+
 def new_life_state(rows: int) -> Float64:
     """(rows, LIFE_STATE) of engines of which nothing is known."""
     return np.zeros((rows, LIFE_STATE_SIZE))
@@ -102,9 +108,7 @@ def remaining_life(out: Float32) -> Float64:
 
 def _standardized(settings: Float64, sensors: Float64, scaling: Scaling) -> Float64:
     """(n, 21) sensors relative to all engines at the nearest operating point, NaN where not reported."""
-    known = np.where(settings == settings, settings, 0.0)
-    off = (known[:, None, :] - scaling.centres[None, :, :]) / _OPERATING_POINT_WIDTHS
-    nearest = np.argmin((off * off).sum(axis=2), axis=1)
+    nearest = nearest_operating_point(np.where(settings == settings, settings, 0.0), scaling.centres)
     spread = scaling.spreads[nearest]
     z = (sensors - scaling.means[nearest]) / np.where(spread > 0, spread, 1.0)
     return np.asarray(np.clip(np.where(spread > 0, z, sensors * 0.0), -Z_MAX, Z_MAX))

@@ -6,10 +6,9 @@ times - and its interval comes from drawing items and draws again and again: 90 
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from config.catalogue import Catalogue, SlotItem
-from evaluation.backtest.counterfactual import TICK_HOURS, BacktestTotals, CounterfactualRun, LeadTimes
+from evaluation.backtest.counterfactual import BacktestTotals, CounterfactualRun, LeadTimes
 from evaluation.backtest.history import History
+from evaluation.parallel import Progress, map_in_processes
+from evaluation.scoring.scores import BOOTSTRAP_RESAMPLES, with_interval
+from evaluation.worlds.closed_loop_world import TICK_HOURS
 from models.onnx_scorer import load_run_out
 
 Float64 = NDArray[np.float64]
-Progress = Callable[[str], None]
 
 SEED = 4_000
-BOOTSTRAP_RESAMPLES = 500
 FIGURES = {
     "money": "money, all together",
     "run_out_money": "  run-outs and days empty",
@@ -65,7 +65,9 @@ def compare_variants(plan: BacktestPlan, processes: int, progress: Progress) -> 
     """Every way's figures, and the differences of the others from the first, for JSON and the table."""
     cells = [(way, draw) for way in range(len(plan.variants)) for draw in range(plan.draws)]
     found: dict[int, list[Mapping[str, Float64]]] = {}
-    for (number, draw), figures in zip(cells, _run_all(plan, cells, processes), strict=True):
+    for (number, draw), figures in zip(
+        cells, map_in_processes(partial(_run_cell, plan), cells, processes), strict=True
+    ):
         found.setdefault(number, []).append(figures)
         progress(f"{plan.variants[number].name}, draw {draw + 1} of {plan.draws}: money {figures['money'].sum():.2f}")
     stacked = [{name: np.array([one[name] for one in found[number]]) for name in FIGURES} for number in sorted(found)]
@@ -118,18 +120,10 @@ def format_report(report: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"- {line}" for line in report["assumed"])
 
 
-def _run_all(plan: BacktestPlan, cells: Sequence[tuple[int, int]], processes: int) -> Iterator[Mapping[str, Float64]]:
-    if processes <= 1:
-        for way, draw in cells:
-            yield _run_one(plan, way, draw)
-        return
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(_run_one, [plan] * len(cells), [way for way, _ in cells], [draw for _, draw in cells])
-
-
-def _run_one(plan: BacktestPlan, way: int, draw: int) -> dict[str, Float64]:
-    """One life's figures, each (n,)."""
-    one = plan.variants[way]
+def _run_cell(plan: BacktestPlan, cell: tuple[int, int]) -> dict[str, Float64]:
+    """The figures of one counterfactual run, each (n,). cell: the numbers of the variant and of the draw of lead times."""
+    number, draw = cell
+    one = plan.variants[number]
     life = CounterfactualRun(
         history=plan.history,
         catalogue=one.catalogue,
@@ -178,8 +172,7 @@ def _bootstrap_difference(pairs: Float64) -> list[float]:
     for number in range(BOOTSTRAP_RESAMPLES):
         some = pairs[rng.integers(0, draws, draws)][:, rng.integers(0, items, items)]
         values[number] = some.sum(axis=1).mean()
-    low, high = np.quantile(values, (0.05, 0.95))
-    return [_rounded(pairs.sum(axis=1).mean()), _rounded(low), _rounded(high)]
+    return with_interval(values, float(pairs.sum(axis=1).mean()))
 
 
 def _assumptions(plan: BacktestPlan) -> Iterator[str]:

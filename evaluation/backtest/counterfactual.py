@@ -20,8 +20,10 @@ from config.catalogue import Catalogue
 from config.profile_schema import SlotSignal
 from evaluation.backtest.history import History, MetricSeries
 from evaluation.invariants import CONTACT_TYPES
+from evaluation.worlds.closed_loop_world import TICK_HOURS, pack_days_early
 from reactor.decision.lead_time import log_normal_parameters
 from runtime.replay import Replay
+from simulators.neighbourhood.response_model import SHIPPED_LEAD_TIME_SHARE
 from star.ports import Scorer
 from star.records import Request
 from star.times import HOUR_MS
@@ -29,9 +31,6 @@ from stream.routing import TOTAL_SUFFIX
 
 Float64 = NDArray[np.float64]
 
-TICK_HOURS = 6
-SHIPPED_AFTER_SHARE = 0.6
-"""Of the lead time: from then on an order can't be cancelled any more."""
 MAINTENANCE_DAYS = 3
 """After so long a booked service is done."""
 _DIGITS = 6
@@ -194,7 +193,7 @@ class CounterfactualRun:
                 row=row,
                 quantity=data["quantity"],
                 price=data["price"],
-                ships_hour=max(hour + int(SHIPPED_AFTER_SHARE * lead_h), free),
+                ships_hour=max(hour + int(SHIPPED_LEAD_TIME_SHARE * lead_h), free),
                 result="delivered",
             )
             self._schedule_delivery(event["id"], order, arrives, {"quantity": data["quantity"]})
@@ -251,8 +250,7 @@ class CounterfactualRun:
         steps = np.arange(0.0, packs - 1e-9)
         reach = self._cumulative_use[row, hour] + self._level[row] + steps * item.pack
         needed = np.minimum(self._cumulative_use[row].searchsorted(reach), self.history.hours)
-        early = np.maximum(needed - hour, 0.0) / 24.0
-        self.totals.pack_days_early[row] += float(early @ np.minimum(packs - steps, 1.0))
+        self.totals.pack_days_early[row] += pack_days_early(needed, packs, hour)
         kept = min(order.quantity, float(room))
         self._level[row] += kept
         self.totals.kept[row] += kept

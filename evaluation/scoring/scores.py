@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from evaluation.policies.service_policy import QUANTILE_LEVELS, ForecastSamples
 from evaluation.worlds.closed_loop_world import RunTotals
 from evaluation.worlds.scenarios import ScenarioBatch
+from models.pinball import pinball_loss
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -68,13 +69,19 @@ def resample_rows(items: int, stream: int) -> Int64:
 def with_interval(values: Float64, middle: float) -> list[float]:
     """[the figure, 5 %, 95 % of its resampled values]."""
     low, high = np.nanquantile(values, (0.05, 0.95))
-    return [round(middle, 4), round(float(low), 4), round(float(high), 4)]
+    return [round(float(value), 4) + 0.0 for value in (middle, low, high)]  # + 0.0: no negative zero
 
 
 def cost_ratio(over: Float64, under: Float64, draws: Int64) -> tuple[float, Float64]:
     """The ratio of two sums over items, and of the same with items resampled; NaN where those cost nothing at all."""
     below = under[draws].sum(axis=1)
     return float(over.sum() / under.sum()), over[draws].sum(axis=1) / np.where(below > 0.0, below, np.nan)
+
+
+def geometric_mean(ratios: Sequence[tuple[float, Float64]]) -> list[float]:
+    """The geometric mean of ratios over families, with its interval. ratios: of each family, the ratio and its resamples."""
+    resamples = np.exp(np.mean([np.log(values) for _, values in ratios], axis=0))
+    return with_interval(resamples, float(np.exp(np.mean([np.log(ratio) for ratio, _ in ratios]))))
 
 
 def family_scores(lived: FamilyResult, stream: int) -> dict[str, Any]:
@@ -99,15 +106,9 @@ def overall_scores(families: Sequence[FamilyResult]) -> dict[str, Any]:
     out: dict[str, Any] = {"policies": {}}
     draws = [resample_rows(len(lived.costs[CLAIRVOYANT]), stream) for stream, lived in enumerate(families)]
     for policy in families[0].costs:
-        pairs = [
-            cost_ratio(lived.costs[policy], lived.costs[CLAIRVOYANT], drawn)
-            for lived, drawn in zip(families, draws, strict=True)
-        ]
-        middle = float(np.exp(np.mean([np.log(one) for one, _ in pairs])))
-        values = np.exp(np.mean([np.log(many) for _, many in pairs], axis=0))
-        figures = [lived.figures[policy] for lived in families]
+        figures = [family.figures[policy] for family in families]
         out["policies"][policy] = {
-            "over_clairvoyant": with_interval(values, middle),
+            "over_clairvoyant": _geometric_mean_ratio(families, draws, policy, CLAIRVOYANT),
             "run_outs": round(float(np.mean([one["run_outs"] for one in figures])), 4),
             "days_early": round(float(np.mean([one["days_early"] for one in figures])), 3),
             "orders": round(float(np.mean([one["orders"] for one in figures])), 3),
@@ -123,11 +124,9 @@ def overall_scores(families: Sequence[FamilyResult]) -> dict[str, Any]:
 def _geometric_mean_ratio(
     families: Sequence[FamilyResult], draws: Sequence[Int64], over: str, under: str
 ) -> list[float]:
-    pairs = [
-        cost_ratio(lived.costs[over], lived.costs[under], drawn) for lived, drawn in zip(families, draws, strict=True)
-    ]
-    values = np.exp(np.mean([np.log(many) for _, many in pairs], axis=0))
-    return with_interval(values, float(np.exp(np.mean([np.log(one) for one, _ in pairs]))))
+    return geometric_mean(
+        [cost_ratio(one.costs[over], one.costs[under], rows) for one, rows in zip(families, draws, strict=True)]
+    )
 
 
 def forecast_scores(families: Sequence[FamilyResult], stream: int) -> dict[str, Any]:
@@ -157,8 +156,8 @@ def _coverage(days: Float64, reference: Float64, truth: Float64, item: Int64, st
     narrow = (truth >= days[:, 1]) & (truth <= days[:, 3])
     known = np.isfinite(truth)
     mean = _item_resampled_ratio(item, stream)
-    loss = np.where(known, pinball_loss(days, np.where(known, truth, 0.0)), 0.0)
-    other = np.where(known, pinball_loss(reference, np.where(known, truth, 0.0)), 0.0)
+    loss = np.where(known, pinball_loss(days, np.where(known, truth, 0.0), QUANTILE_LEVELS), 0.0)
+    other = np.where(known, pinball_loss(reference, np.where(known, truth, 0.0), QUANTILE_LEVELS), 0.0)
     return {
         "forecasts": len(truth),
         "covered_5_95": mean(wide.astype(np.float64), np.ones(len(truth))),
@@ -184,10 +183,3 @@ def _item_resampled_ratio(item: Int64, stream: int) -> Callable[[Float64, Float6
         )
 
     return mean
-
-
-def pinball_loss(days: Float64, truth: Float64) -> Float64:
-    """(m,) mean pinball loss over the levels, in days."""
-    off = truth[:, None] - days
-    levels = np.array(QUANTILE_LEVELS)
-    return np.asarray(np.maximum(levels * off, (levels - 1.0) * off).mean(axis=1))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from evaluation.worlds.scenarios import ORDER_COST, ScenarioBatch
 from evaluation.worlds.sensor_faults import HourlyReadings, SensorFaults, Sensors
 from evaluation.worlds.supply_draws import ORDERS_MAX, OrderFate, OrderOption, order_options
+from simulators.neighbourhood.response_model import SHIPPED_LEAD_TIME_SHARE
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -25,8 +26,6 @@ Bools = NDArray[np.bool_]
 
 TICK_HOURS = 6
 """Policies decide so often: as often as the profiles of the service look at a silent device."""
-SHIPPED_AFTER_SHARE = 0.6
-"""Of the lead time: from then on an order can't be cancelled any more."""
 EMPTY_SHARE = 1e-9
 """Of the capacity: what counts as nothing left."""
 
@@ -173,9 +172,9 @@ class ClosedLoopWorld:
         left = self.scenarios.initial_level + self.delivered - self.spilled - self.consumed
         return float((np.abs(left - self.level) / self.scenarios.capacity).max())
 
-    def quotes(self, day: int | None = None) -> Float64:
-        """(n, choices) price of each whole order now, or on another day."""
-        day = self.hour // 24 if day is None else day
+    def quotes(self) -> Float64:
+        """(n, options) price of each whole order today."""
+        day = self.hour // 24
         sellers = [option.supplier for option in self.options]
         factors = np.array([option.price_share * option.packs for option in self.options])
         return np.asarray(self.scenarios.prices[:, sellers, day][self.scenarios.seed_index] * factors)
@@ -277,8 +276,8 @@ class ClosedLoopWorld:
         lost = self._add_stock(row, quantity) / scenarios.pack[row]
         steps = np.arange(0.0, packs - lost - 1e-9)
         needed = scenarios.empty_hour(np.full(len(steps), row), self.hour, before + steps * scenarios.pack[row])
-        early = np.maximum(np.minimum(needed, scenarios.hourly_use.shape[1]) - self.hour, 0.0) / 24.0
-        self.totals.pack_days_early[row] += float(early @ np.minimum(packs - lost - steps, 1.0))
+        needed = np.minimum(needed, scenarios.hourly_use.shape[1])
+        self.totals.pack_days_early[row] += pack_days_early(needed, packs - lost, self.hour)
         self.totals.packs[row] += packs
         self.totals.premium[row] += order.price * order.delivered_share - packs * self.lowest_pack_price[row]
         self.totals.wasted[row] += lost * self.lowest_pack_price[row]
@@ -312,7 +311,7 @@ class ClosedLoopWorld:
             option=option,
             hour=self.hour,
             arrives_hour=arrives,
-            ships_hour=max(int(self.hour + SHIPPED_AFTER_SHARE * lead), order_request.cancellable_until_hour),
+            ships_hour=max(int(self.hour + SHIPPED_LEAD_TIME_SHARE * lead), order_request.cancellable_until_hour),
             quantity=float(scenarios.pack[row]) * option.packs,
             price=price,
             delivered_share=float(draws.delivered_share[row, ordinal]),
@@ -333,6 +332,15 @@ class ClosedLoopWorld:
 
 
 _TOTAL_FIELDS = ("run_outs", "empty_days", "pack_days_early", "packs", "orders", "premium", "wasted", "cancelled")
+
+
+def pack_days_early(needed_hour: Float64, packs: float, hour: int) -> float:
+    """Days that the packs of a delivery at `hour` wait before each is needed, summed over packs.
+
+    needed_hour: (k,) the hour at which each is needed, the last one possibly a fraction of a pack, so k is `packs` rounded up.
+    """
+    early_days = np.maximum(needed_hour - hour, 0.0) / 24.0
+    return float(early_days @ np.minimum(packs - np.arange(len(needed_hour)), 1.0))
 
 
 def overlaps_absence(scenarios: ScenarioBatch, hour: int, stated: tuple[float, float]) -> Bools:

@@ -8,7 +8,6 @@ evaluation on the machines that have them. Months (spare parts), deliveries and 
 from __future__ import annotations
 
 import csv
-import gzip
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.worlds.scenario_families import ScenarioFamily, Sensing, SensorSpec, SupplierSpec, SupplySpec
-from models.train.real_consumption import consumption_series
+from models.train.real_consumption import consumption_series, epoch_day, read_text, sum_by_day
 from star.errors import UsageError
 
 Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
 
 LIVED_DAYS_MAX = 365
 HORIZON_PACKS = 2
@@ -141,7 +139,7 @@ def _shops(folder: Path) -> TraceRows:
     path = folder / "m5_sample/data.csv.gz"
     if path.is_file():
         rows = _rows(path)
-        first = _epoch_day(rows[0][4])
+        first = epoch_day(rows[0][4])
         for row in rows[1:]:
             yield f"m5 {' '.join(row[:4])}", first, np.array([float(value) for value in row[4:] if value])
 
@@ -155,7 +153,7 @@ def _vending(folder: Path) -> TraceRows:
         span = (sold[0][0], sold[-1][0])
         for name in ("all", *top):
             days = np.array([day for day, product in sold if name in ("all", product)])
-            yield f"coffee {name}", *_by_day(days, np.ones(len(days)), span)
+            yield f"coffee {name}", *sum_by_day(days, np.ones(len(days)), span)
 
 
 def _seasons(folder: Path) -> TraceRows:
@@ -163,12 +161,12 @@ def _seasons(folder: Path) -> TraceRows:
     path = folder / "burner_cycles/feeds.csv.gz"
     if path.is_file():
         rows = [row for row in _rows(path)[1:] if row[2]]
-        days = np.array([_epoch_day(row[0][:10]) for row in rows])
-        yield "burner", *_by_day(days, np.array([float(row[2]) for row in rows]), (int(days[0]), int(days[-1])))
+        days = np.array([epoch_day(row[0][:10]) for row in rows])
+        yield "burner", *sum_by_day(days, np.array([float(row[2]) for row in rows]), (int(days[0]), int(days[-1])))
     path = folder / "chennai_reservoirs/levels.csv"
     if path.is_file():
         rows = _rows(path)
-        first = _epoch_day("-".join(reversed(rows[1][0].split("-"))))
+        first = epoch_day("-".join(reversed(rows[1][0].split("-"))))
         for column, name in enumerate(rows[0][1:], 1):
             level = np.array([float(row[column]) for row in rows[1:]])
             fall = np.maximum(-np.diff(level), 0.0)
@@ -176,25 +174,13 @@ def _seasons(folder: Path) -> TraceRows:
 
 
 def _rows(path: Path) -> list[list[str]]:
-    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    return list(csv.reader(raw.decode("utf-8").splitlines()))
-
-
-def _epoch_day(iso: str) -> int:
-    return int(np.datetime64(iso, "D").astype(np.int64))
+    return list(csv.reader(read_text(path).splitlines()))
 
 
 def _parse_us_date(day: str) -> int:
     """3/1/2024 as days since the epoch."""
     month, of_month, year = (int(part) for part in day.split("/"))
-    return _epoch_day(f"{year:04}-{month:02}-{of_month:02}")
-
-
-def _by_day(days: Int64, amounts: Float64, span: tuple[int, int]) -> tuple[int, Float64]:
-    """The first day, and amounts summed by day; the first and the last day are left out, as they may not be whole."""
-    first, last = span[0] + 1, span[1]
-    inside = (days >= first) & (days < last)
-    return first, np.asarray(np.bincount(days[inside] - first, amounts[inside], last - first), dtype=np.float64)
+    return epoch_day(f"{year:04}-{month:02}-{of_month:02}")
 
 
 _GROUPS: dict[str, tuple[str, Callable[[Path], TraceRows]]] = {

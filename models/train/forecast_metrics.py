@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.gamma_baseline import days_to_empty
-from models.train.mlp import pinball
+from models.pinball import pinball_loss
 from models.train.run_out_examples import Examples
 from star.analyse import DAYS_MAX, QUANTILES
 
@@ -46,8 +46,8 @@ def _metric_row(examples: Examples, days: Float64, rows: NDArray[np.bool_]) -> d
     level = {q: given[:, QUANTILES.index(q)] for q in (0.05, 0.25, 0.75, 0.95)}
     truth = np.where(some.censored, np.inf, some.time_days)
     whole = ~some.censored
-    loss = pinball(given[whole], some.time_days[whole], QUANTILES)
-    other = pinball(reference_days(some)[whole], some.time_days[whole], QUANTILES)
+    loss = pinball_loss(given[whole], some.time_days[whole], QUANTILES)
+    other = pinball_loss(reference_days(some)[whole], some.time_days[whole], QUANTILES)
     return {
         "examples": len(some),
         "covered_5_95": round(float(((truth >= level[0.05]) & (truth <= level[0.95])).mean()), 4),

@@ -7,7 +7,7 @@ Not a framework: exactly the network that onnx_export.py writes down.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
@@ -21,6 +21,8 @@ Bools = NDArray[np.bool_]
 ProgressCallback = Callable[[int, int, float], None]
 """Told (epoch, epochs, mean loss) after each epoch."""
 
+PREDICTION_ROWS_MAX = 8192
+"""Rows passed through the network at once: bounds the memory of a prediction to a few MiB."""
 _GAP_MIN = 0.02  # a calibrated gap is at least this share of the fitted one
 
 
@@ -102,10 +104,14 @@ class QuantileNet:
         self.shift = np.float32(0.0)
         self.stretch = np.ones(len(quantiles) - 1, dtype=np.float32)
 
-    def predict(self, x: Float32, rows_max: int = 8192) -> Float32:
+    def predict(self, x: Float32) -> Float32:
         """(n, quantiles), calibrated as far as `calibrate` has gone."""
-        parts = [self._forward(x[start : start + rows_max])[-1] for start in range(0, len(x), rows_max)]
+        parts = [chunk[-1] for chunk in self._forward_chunks(x)]
         return np.concatenate(parts) if parts else np.empty((0, len(self.levels)), dtype=np.float32)
+
+    def _forward_chunks(self, x: Float32) -> Iterator[tuple[Float32, ...]]:
+        for start in range(0, len(x), PREDICTION_ROWS_MAX):
+            yield self._forward(x[start : start + PREDICTION_ROWS_MAX])
 
     def _forward(self, x: Float32) -> tuple[Float32, ...]:
         scaled = (x - self.mean) / self.spread
@@ -184,18 +190,10 @@ class QuantileNet:
 
     def _forward_head(self, x: Float32) -> tuple[Float64, Float64]:
         heads, gaps = [], []
-        for start in range(0, len(x), 8192):
-            *_, head, gap, _ = self._forward(x[start : start + 8192])
+        for *_, head, gap, _ in self._forward_chunks(x):
             heads.append(head[:, 0].astype(np.float64))
             gaps.append(gap.astype(np.float64))
         return np.concatenate(heads), np.concatenate(gaps)
-
-
-def pinball(out: NDArray[np.floating], y: Float64, levels: tuple[float, ...]) -> Float64:
-    """(n,) pinball loss, the mean over `levels`."""
-    error = y[:, None] - out
-    tau = np.array(levels)
-    return np.asarray(np.maximum(tau * error, (tau - 1.0) * error).mean(axis=1), dtype=np.float64)
 
 
 def _softplus_inverse(value: float) -> float:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from models.train.run_out_examples import Examples, examples_of
 
 Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
 
 EXAMPLES_PER_SERIES = 400
 HELD_OUT = ("Shower", "Sub_metering_1")
@@ -47,11 +47,11 @@ def load_real_consumption(seed: int, data_dir: Path | None) -> RealConsumption:
     if data_dir is None:
         return RealConsumption()
     fitted, held_out, names = [], [], []
-    for number, (name, first_day, use) in enumerate(consumption_series(data_dir)):
+    for number, (name, _, use) in enumerate(consumption_series(data_dir)):
         rng = np.random.default_rng([seed, 7, number])
         ids = np.array([_HOME_IDS + number])
         one = (use / max(float(use.mean()), 1e-9))[None, :]
-        examples = examples_of(rng, one, first_day, EXAMPLES_PER_SERIES, "real", ids, _FUTURE_DAYS_MIN)
+        examples = examples_of(rng, one, EXAMPLES_PER_SERIES, "real", ids, _FUTURE_DAYS_MIN)
         if any(word in name for word in HELD_OUT):
             held_out.append(examples)
         else:
@@ -70,28 +70,27 @@ def consumption_series(data_dir: Path) -> Iterator[tuple[str, int, Float64]]:
     for name in _FLOWS:
         path = water / f"{name}.csv.gz"
         if path.is_file():
-            times, flows, _ = _columns(path)
+            times, flows = _columns(path)
             lasted = np.minimum(np.diff(times, append=times[-1]), _FLOW_GAP_S_MAX)
             yield f"weusedto {name} (CC BY 4.0)", *_by_day(times, flows * lasted)
     for name in ("Toilet", "Dishwasher30"):
         path = water / f"{name}.csv"
         if path.is_file():
-            times, _, _ = _columns(path)
+            times, _ = _columns(path)
             yield f"weusedto {name} (CC BY 4.0)", *_by_day(times, np.ones(len(times)))
     path = water / "Washingmachine.csv"
     if path.is_file():
-        times, flows, _ = _columns(path)
+        times, flows = _columns(path)
         wet = times[flows > 0]
         starts = wet[np.diff(wet, prepend=-np.inf) > _CYCLE_GAP_S]
         yield "weusedto Washingmachine (CC BY 4.0)", *_by_day(starts, np.ones(len(starts)))
     yield from _power(data_dir / _POWER)
 
 
-def _columns(path: Path) -> tuple[Float64, Float64, int]:
+def _columns(path: Path) -> tuple[Float64, Float64]:
     """Times (epoch s) and flows of a file separated by commas or blanks, in order of time, rows without a number left out."""
-    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     rows = []
-    for line in io.StringIO(raw.decode("utf-8")):
+    for line in read_text(path).splitlines():
         fields = line.replace(",", " ").split()
         try:
             row = (float(fields[0]), float(fields[1]))
@@ -100,16 +99,33 @@ def _columns(path: Path) -> tuple[Float64, Float64, int]:
         if row[0] > 0:
             rows.append(row)
     table = np.array(sorted(rows))
-    return table[:, 0], table[:, 1], len(table)
+    return table[:, 0], table[:, 1]
 
 
-def _by_day(times: Float64, amounts: Float64) -> tuple[int, Float64]:
-    """The first whole day, and amounts summed by day from there to the last whole day."""
-    days = (times // _DAY_S).astype(np.int64)
-    first, last = int(days[0]) + 1, int(days[-1])
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, decompressed where its name ends with .gz."""
+    return (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode("utf-8")
+
+
+def epoch_day(iso: str) -> int:
+    """Days since the epoch of a date in ISO 8601."""
+    return int(np.datetime64(iso, "D").astype(np.int64))
+
+
+def sum_by_day(days: Int64, amounts: Float64, span: tuple[int, int]) -> tuple[int, Float64]:
+    """(first whole day, (k,) amounts summed by day from there on).
+
+    span: the first and the last day of the series, which are left out, as they may be incomplete.
+    """
+    first, last = span[0] + 1, span[1]
     inside = (days >= first) & (days < last)
     use = np.bincount(days[inside] - first, weights=amounts[inside], minlength=last - first)
     return first, np.asarray(use, dtype=np.float64)
+
+
+def _by_day(times: Float64, amounts: Float64) -> tuple[int, Float64]:
+    days = (times // _DAY_S).astype(np.int64)
+    return sum_by_day(days, amounts, (int(days[0]), int(days[-1])))
 
 
 def _power(path: Path) -> Iterator[tuple[str, int, Float64]]:
@@ -117,6 +133,6 @@ def _power(path: Path) -> Iterator[tuple[str, int, Float64]]:
         return
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    first = int(np.datetime64(rows[0]["datetime"], "D").astype(np.int64))
+    first = epoch_day(rows[0]["datetime"])
     for column in ("Global_active_power", "Sub_metering_1", "Sub_metering_2", "Sub_metering_3"):
         yield f"household power {column} (CC BY 4.0)", first, np.array([float(row[column]) for row in rows])

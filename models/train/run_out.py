@@ -6,7 +6,6 @@ hand (real_consumption.py); the card says whether it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from models.train.mlp import QuantileNet, TrainingConfig, data_sha256
 from models.train.onnx_export import check_parity, to_onnx
 from models.train.real_consumption import load_real_consumption
 from models.train.run_out_examples import Examples, simulate_examples
+from models.train.trainers import Progress
 from star.analyse import QUANTILES
 
 NAME = "run-out"
@@ -32,11 +32,9 @@ COMPOUND_DEMAND_SHARE = 0.2
 """The share of homes trained on whose demand is of two kinds at once: life is less stationary than one kind of demand."""
 EPOCHS = 30
 
-ProgressReporter = Callable[[str], None]
-
 
 def train(
-    out: Path, *, seed: int = SEED, data_dir: Path | None = None, quick: bool = False, report: ProgressReporter = print
+    out: Path, *, seed: int = SEED, data_dir: Path | None = None, quick: bool = False, report: Progress = print
 ) -> Card:
     """Trains and writes `out`/model.onnx and `out`/card.toml; gives the card.
 
@@ -77,7 +75,7 @@ def evaluate(
     seed: int = SEED + 1,
     data_dir: Path | None = None,
     quick: bool = False,
-    report: ProgressReporter = print,
+    report: Progress = print,
 ) -> dict[str, Any]:
     """The metrics of the model in `folder` on lives simulated from another seed, and on real use held out of training."""
     scorer = load_scorer(NAME, folder.parent.parent, int(folder.name))

@@ -83,14 +83,13 @@ def simulate_examples(seed: int, homes_per_kind: int, examples_per_home: int, co
             if compound:
                 use = np.where(rng.random((homes, 1)) < compound, use * _slow_change(rng, homes, first_day), use)
             ids = number * 1_000_000 + start + np.arange(homes)
-            parts.append(examples_of(rng, use, first_day, examples_per_home, kind.value, ids, FUTURE_DAYS_MIN))
+            parts.append(examples_of(rng, use, examples_per_home, kind.value, ids, FUTURE_DAYS_MIN))
     return Examples.concatenate(parts)
 
 
 def examples_of(
     rng: np.random.Generator,
     use: Float64,
-    first_day: int,
     per_home: int,
     kind: str,
     home_ids: Int64,

@@ -14,7 +14,8 @@ from star.errors import UsageError
 TRAINERS: dict[str, str] = {"run-out": "models.train.run_out", "turbofan-rul": "models.train.turbofan_rul"}
 """Model name -> module."""
 
-ProgressReporter = Callable[[str], None]
+Progress = Callable[[str], None]
+"""Receives one line for a person after each step of a training."""
 
 
 class Trainer(Protocol):
@@ -22,12 +23,12 @@ class Trainer(Protocol):
 
     SEED: int
 
-    def train(self, out: Path, *, seed: int, data_dir: Path | None, quick: bool, report: ProgressReporter) -> Card:
+    def train(self, out: Path, *, seed: int, data_dir: Path | None, quick: bool, report: Progress) -> Card:
         """Trains and writes model and card into `out`; gives the card. Raises ModelError, UsageError."""
         ...
 
     def evaluate(
-        self, folder: Path, *, seed: int, data_dir: Path | None, quick: bool, report: ProgressReporter
+        self, folder: Path, *, seed: int, data_dir: Path | None, quick: bool, report: Progress
     ) -> dict[str, Any]:
         """Metrics of the model in `folder` on data that it was not trained on."""
         ...

@@ -5,15 +5,20 @@ Saxena, Goebel, Simon, Eklund: Damage propagation modeling for aircraft engine r
 
 from __future__ import annotations
 
-import gzip
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.remaining_useful_life import SENSORS, Scaling, life_features, new_life_state, update_life_state
+from models.remaining_useful_life import (
+    SENSORS,
+    Scaling,
+    life_features,
+    nearest_operating_point,
+    new_life_state,
+    update_life_state,
+)
 from star.errors import UsageError
 
 Float32 = NDArray[np.float32]
@@ -58,34 +63,32 @@ def read_engines(data_dir: Path | None) -> Engines:
     tables, engine, group = [], [], []
     count = 0
     for number, path in enumerate(paths):
-        table = read_table(path)
+        table = np.loadtxt(path)  # (n, 26): engine, cycle, settings, sensors
         _, own = np.unique(table[:, 0], return_inverse=True)
         tables.append(table)
         engine.append(own + count)
         group.append(np.full(len(table), number))
         count += int(own.max()) + 1
-    table, engines = np.concatenate(tables), np.concatenate(engine)
-    last = np.zeros(count)
-    np.maximum.at(last, engines, table[:, 1])
+    return _engines(np.concatenate(tables), np.concatenate(engine), np.concatenate(group), np.zeros(count))
+
+
+def _engines(table: Float64, engine: Int64, data_set: Int64, left_at_end: Float64) -> Engines:
+    """The readings of a table. left_at_end: by engine, cycles left at its last reading."""
+    last_cycle = np.zeros(len(left_at_end))
+    np.maximum.at(last_cycle, engine, table[:, 1])
     return Engines(
-        engine=engines,
-        data_set=np.concatenate(group),
+        engine=engine,
+        data_set=data_set,
         cycle=table[:, 1].astype(np.int64),
         settings=table[:, 2:5],
         sensors=table[:, 5 : 5 + len(SENSORS)],
-        cycles_left=last[engines] - table[:, 1],
+        cycles_left=left_at_end[engine] + last_cycle[engine] - table[:, 1],
     )
-
-
-def read_table(path: Path) -> Float64:
-    """(n, 26): engine, cycle, settings, sensors."""
-    return np.loadtxt(io.BytesIO(gzip.decompress(path.read_bytes())))
 
 
 def scaling_of(engines: Engines) -> Scaling:
     """Means and spreads of every sensor at every operating point."""
-    off = (engines.settings[:, None, :] - OPERATING_POINTS) / np.array([5.0, 0.1, 10.0])
-    nearest = np.argmin((off * off).sum(axis=2), axis=1)
+    nearest = nearest_operating_point(engines.settings, OPERATING_POINTS)
     means, spreads = np.zeros((len(OPERATING_POINTS), len(SENSORS))), np.zeros((len(OPERATING_POINTS), len(SENSORS)))
     for point in range(len(OPERATING_POINTS)):
         some = engines.sensors[nearest == point]
@@ -115,16 +118,6 @@ def read_test(data_dir: Path | None, name: str) -> Engines:
     folder = (data_dir or Path()) / FOLDER
     if data_dir is None or not (folder / f"RUL_{name}.txt.gz").is_file():
         raise UsageError(f"there is no RUL_{name}.txt.gz in {folder}: give the data sets' folder with --data")
-    table = read_table(folder / f"test_{name}.txt.gz")
-    left_at_end = np.loadtxt(io.BytesIO(gzip.decompress((folder / f"RUL_{name}.txt.gz").read_bytes())))
+    table, left_at_end = np.loadtxt(folder / f"test_{name}.txt.gz"), np.loadtxt(folder / f"RUL_{name}.txt.gz")
     _, engine = np.unique(table[:, 0], return_inverse=True)
-    last = np.zeros(len(left_at_end))
-    np.maximum.at(last, engine, table[:, 1])
-    return Engines(
-        engine=engine,
-        data_set=np.full(len(table), DATA_SETS.index(name)),
-        cycle=table[:, 1].astype(np.int64),
-        settings=table[:, 2:5],
-        sensors=table[:, 5 : 5 + len(SENSORS)],
-        cycles_left=left_at_end[engine] + last[engine] - table[:, 1],
-    )
+    return _engines(table, engine, np.full(len(table), DATA_SETS.index(name)), left_at_end)

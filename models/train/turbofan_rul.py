@@ -6,7 +6,6 @@ calibrated on engines it was not fitted on, and the net that ships, fitted on al
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from models.cards import MODEL_FILE, Card, write_model
 from models.onnx_scorer import OnnxScorer, load_scorer
+from models.pinball import pinball_loss
 from models.remaining_useful_life import (
     LIFE_FEATURES_COUNT,
     LIFE_QUANTILES,
@@ -22,8 +22,9 @@ from models.remaining_useful_life import (
     Scaling,
     remaining_life,
 )
-from models.train.mlp import Batch, Float32, QuantileNet, TrainingConfig, data_sha256, pinball
+from models.train.mlp import Batch, Float32, QuantileNet, TrainingConfig, data_sha256
 from models.train.onnx_export import check_parity, to_onnx
+from models.train.trainers import Progress
 from models.train.turbofan_data import DATA_SETS, FOLDER, Engines, features_of, read_engines, read_test, scaling_of
 
 NAME = "turbofan-rul"
@@ -35,11 +36,10 @@ TEST_SETS = ("FD001", "FD003")
 """Sets whose truncated test engines and true lives are public; never fitted."""
 
 Float64 = NDArray[np.float64]
-ProgressReporter = Callable[[str], None]
 
 
 def train(
-    out: Path, *, seed: int = SEED, data_dir: Path | None = None, quick: bool = False, report: ProgressReporter = print
+    out: Path, *, seed: int = SEED, data_dir: Path | None = None, quick: bool = False, report: Progress = print
 ) -> Card:
     """Trains and writes `out`/model.onnx and `out`/card.toml; gives the card. Raises UsageError without the data."""
     engines = read_engines(data_dir)
@@ -73,14 +73,14 @@ def evaluate(
     seed: int = SEED,
     data_dir: Path | None = None,
     quick: bool = False,
-    report: ProgressReporter = print,
+    report: Progress = print,
 ) -> dict[str, Any]:
     """The metrics of the model in `folder` on the public test engines, each cut off before its failure."""
     report(f"reading the test engines of {' and '.join(TEST_SETS)}")
     return _test_metrics(load_scorer(NAME, folder.parent.parent, int(folder.name)), data_dir)
 
 
-def _fit(engines: Engines, x: Float32, rows: NDArray[np.bool_], seed: int, report: ProgressReporter) -> QuantileNet:
+def _fit(engines: Engines, x: Float32, rows: NDArray[np.bool_], seed: int, report: Progress) -> QuantileNet:
     batch = _batch(engines, x, rows)
     plan = TrainingConfig(
         hidden=PLAN.hidden, epochs=PLAN.epochs, batch_rows=PLAN.batch_rows, rate_high=PLAN.rate_high, seed=seed
@@ -126,7 +126,7 @@ def _metric_row(truth: Float64, left: Float64) -> dict[str, float]:
         "readings": len(truth),
         "covered_5_95": round(float(((truth >= left[:, 0]) & (truth <= left[:, 2])).mean()), 4),
         "below_5": round(float((truth < left[:, 0]).mean()), 4),
-        "pinball_cycles": round(float(pinball(left, truth, LIFE_QUANTILES).mean()), 3),
+        "pinball_cycles": round(float(pinball_loss(left, truth, LIFE_QUANTILES).mean()), 3),
         "rmse_cycles": round(float(np.sqrt(((left[:, 1] - truth) ** 2).mean())), 2),
     }
 

@@ -14,6 +14,7 @@ import numpy as np
 from config.fleet import Supplier
 from simulators.neighbourhood.engine import NeighbourhoodEngine, PlacedDevice
 from simulators.neighbourhood.response_model import (
+    SHIPPED_LEAD_TIME_SHARE,
     ResponseModel,
     content_rng,
     delivery_timing,
@@ -24,8 +25,6 @@ from simulators.neighbourhood.response_model import (
 )
 from simulators.physics.devices import SensingMode
 from star.times import DAY_MS, HOUR_MS
-
-_SHIPPED_LEAD_TIME_SHARE = 0.6  # of the lead time a parcel is on its way, and can't be cancelled any more
 
 
 @dataclass(slots=True, kw_only=True)
@@ -129,7 +128,7 @@ class Behaviour:
         order = _Order(
             slot=slot,
             quantity=quantity,
-            ships_ms=max(at_ms + int(_SHIPPED_LEAD_TIME_SHARE * lead_ms), cancellable_until_ms),
+            ships_ms=max(at_ms + int(SHIPPED_LEAD_TIME_SHARE * lead_ms), cancellable_until_ms),
         )
         self._orders[id_] = order
         draw, moment = float(rng.random()), float(rng.uniform(0.2, 0.9))

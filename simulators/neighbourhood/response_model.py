@@ -13,6 +13,9 @@ import numpy as np
 
 from star.times import DAY_MS, HOUR_MS, MINUTE_MS
 
+SHIPPED_LEAD_TIME_SHARE = 0.6
+"""Share of the lead time after which a parcel has left the supplier and its order can no longer be cancelled. An assumption of
+the simulations: the rest of the lead time is transport."""
 _NORMAL_90 = 1.2815515655446004
 
 

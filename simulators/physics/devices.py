@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,22 +32,6 @@ class SensingMode(StrEnum):
     LEVEL = "level"  # the level, with the sensor's noise, resolution and drift with temperature
     USED = "used"  # what was used since the last report
     TOTAL = "total"  # a running counter
-
-
-class Physical(Protocol):
-    """Something that has a true state, moves on in time, and reports."""
-
-    def advance(self, to_ms: int) -> list[tuple[int, Values]]:
-        """Moves on to `to_ms`; gives the reports made on the way, as (at_ms, values), in order."""
-        ...
-
-    def level(self, slot: str) -> float:
-        """What is truly there now, in the slot's unit."""
-        ...
-
-    def refill(self, slot: str, quantity: float) -> float:
-        """Fills up now; gives what did not fit and was lost."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +92,7 @@ class SimulatedSlot:
 
 
 class SimulatedDevice:
-    """A device: slots, and reports every `every_ms`, at each use, or both. Implements `Physical`."""
+    """A device: slots, and reports every `every_ms`, at each use, or both."""
 
     def __init__(
         self,
