@@ -79,7 +79,7 @@ def test_a_better_model_comes_into_force_and_says_whom_it_beat(own: Path) -> Non
     champion = tomllib.loads((own / "run-out" / CHAMPION_FILE).read_text())
     assert champion["sha256"] == read_card(shipped)["sha256"]
     assert champion["judged"]["champion"].startswith("run-out@99:")
-    assert {check["what"] for check in champion["judged"]["checks"]} >= {"promises broken", "run-outs an item-year"}
+    assert {check["what"] for check in champion["judged"]["checks"]} >= {"invariants violated", "run-outs per item-year"}
     assert champion_dir("run-out", own) == shipped
 
 
@@ -207,7 +207,7 @@ def test_ones_own_history_has_a_say(own: Path, tmp_path: Path) -> None:
     assert check["what"] == "money on your own 60 days"
     assert check["challenger"] > check["champion"] > 0.0
     assert not check["holds"]
-    assert check["expected"].startswith("not surely more (")
+    assert check["expected"].startswith("not significantly more (")
     assert isinstance(promote("run-out", "98", "--fleet", str(fleet)).exception, UsageError)
 
 
