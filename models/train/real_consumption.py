@@ -1,6 +1,6 @@
-"""Daily use of real homes, from data sets that may be redistributed: water fixtures and appliances, electricity.
+"""Daily consumption of real homes, from redistributable data sets: water fixtures and appliances, electricity.
 
-Used in training where a folder of them is given, never needed. Sources: "WEUSEDTO" water use of one home (CC BY 4.0);
+Optional training data, used where a folder of it is given. Sources: "WEUSEDTO", water use of one home (CC BY 4.0);
 "Individual household electric power consumption", one home over four years (CC BY 4.0).
 """
 
@@ -22,20 +22,20 @@ Int64 = NDArray[np.int64]
 
 EXAMPLES_PER_SERIES = 400
 HELD_OUT = ("Shower", "Sub_metering_1")
-"""Series that are never fitted."""
+"""Series held out of training, for metrics: their names contain these words."""
 _WATER = "consumption/weusedto_water"
 _POWER = "consumption/household_power/household_power_consumption_days.csv"
 _FLOWS = ("Bidet", "Kitchenfaucet", "Shower", "Washbasin")
 _FUTURE_DAYS_MIN = 40
-_FLOW_GAP_S_MAX = 30.0  # a flow is taken to last until the next sample, but no longer than this
-_CYCLE_GAP_S = 3600.0  # a washing machine that drew no water for so long begins a new cycle
+_FLOW_GAP_S_MAX = 30.0  # longest time that a flow is assumed to last after its sample
+_CYCLE_GAP_S = 3600.0  # pause in a washing machine's flow after which a new cycle begins
 _DAY_S = 86_400
 _HOME_IDS = 900_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RealConsumption:
-    """Examples of real use. fitted, held_out: by series, None where there is none; names: of the series fitted."""
+    """Examples of real consumption. fitted, held_out: None where there is none; names: of the fitted series."""
 
     fitted: Examples | None = None
     held_out: Examples | None = None
@@ -43,15 +43,15 @@ class RealConsumption:
 
 
 def load_real_consumption(seed: int, data_dir: Path | None) -> RealConsumption:
-    """Examples of what `data_dir` has; none of them where it has none. Two series are held out, to measure on."""
+    """Examples of the series in `data_dir`; empty for None. The series in HELD_OUT are separate."""
     if data_dir is None:
         return RealConsumption()
     fitted, held_out, names = [], [], []
     for number, (name, _, use) in enumerate(consumption_series(data_dir)):
         rng = np.random.default_rng([seed, 7, number])
         ids = np.array([_HOME_IDS + number])
-        one = (use / max(float(use.mean()), 1e-9))[None, :]
-        examples = examples_of(rng, one, EXAMPLES_PER_SERIES, "real", ids, _FUTURE_DAYS_MIN)
+        relative = (use / max(float(use.mean()), 1e-9))[None, :]
+        examples = examples_of(rng, relative, EXAMPLES_PER_SERIES, "real", ids, _FUTURE_DAYS_MIN)
         if any(word in name for word in HELD_OUT):
             held_out.append(examples)
         else:
@@ -65,7 +65,7 @@ def load_real_consumption(seed: int, data_dir: Path | None) -> RealConsumption:
 
 
 def consumption_series(data_dir: Path) -> Iterator[tuple[str, int, Float64]]:
-    """(name, first day since the epoch, daily use) of each series found, in a fixed order."""
+    """(name, first day since the epoch, daily consumption) of each series found, in a fixed order."""
     water = data_dir / _WATER
     for name in _FLOWS:
         path = water / f"{name}.csv.gz"
@@ -88,14 +88,14 @@ def consumption_series(data_dir: Path) -> Iterator[tuple[str, int, Float64]]:
 
 
 def _columns(path: Path) -> tuple[Float64, Float64]:
-    """Times (epoch s) and flows of a file separated by commas or blanks, in order of time, rows without a number left out."""
+    """(times in seconds since the epoch, flows) of a file separated by commas or blanks, in order of time; other rows are skipped."""
     rows = []
     for line in read_text(path).splitlines():
         fields = line.replace(",", " ").split()
         try:
             row = (float(fields[0]), float(fields[1]))
         except (ValueError, IndexError):
-            continue  # the heading, or a line cut short
+            continue  # the heading, or a truncated line
         if row[0] > 0:
             rows.append(row)
     table = np.array(sorted(rows))

@@ -79,7 +79,10 @@ def test_a_better_model_comes_into_force_and_says_whom_it_beat(own: Path) -> Non
     champion = tomllib.loads((own / "run-out" / CHAMPION_FILE).read_text())
     assert champion["sha256"] == read_card(shipped)["sha256"]
     assert champion["judged"]["champion"].startswith("run-out@99:")
-    assert {check["what"] for check in champion["judged"]["checks"]} >= {"invariants violated", "run-outs per item-year"}
+    assert {check["what"] for check in champion["judged"]["checks"]} >= {
+        "invariants violated",
+        "run-outs per item-year",
+    }
     assert champion_dir("run-out", own) == shipped
 
 
@@ -137,7 +140,7 @@ def test_another_model_in_the_champions_place_is_not_run(own: Path) -> None:
     folder = own / "run-out" / "99"
     card = read_card(folder)
     (folder / CARD_FILE).write_text((folder / CARD_FILE).read_text().replace(card["sha256"], "0" * 64))
-    with pytest.raises(ModelError, match=rf"was judged with sha256 {card['sha256']}, but .* has 000"):
+    with pytest.raises(ModelError, match=rf"was evaluated with sha256 {card['sha256']}, but .* has 000"):
         champion_dir("run-out", own)
     assert champion_finding(own).state == "fail"
 
