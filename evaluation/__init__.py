@@ -1,6 +1,13 @@
-"""The closed-loop evaluation: the real service beside reference policies, in seeded worlds of many kinds of trouble.
+"""The evaluation: how good the service's decisions and forecasts are, measured in simulation and on recorded history.
 
-scenario_families.py says which worlds there are, scenarios.py and supply_draws.py draw them, world.py lets a policy live in one; service.py
-drives the service through the replay protocol, reference_policies.py and oracle_policy.py are what it is compared with; scores.py and
-tables.py make figures of it. Nothing here decides for the service: this is the measuring instrument.
+It is a measuring instrument: it drives the service through public interfaces (runtime.replay, the stores), and no part of the
+service imports it.
+
+- `worlds/` draws scenarios and simulates them; `policies/` are the ordering policies compared there, the service among them;
+  `scoring/` turns their runs into figures. `closed_loop.py` combines the three (`starloop models evaluate`).
+- `model_promotion.py` and `shadow_scoring.py` compare a challenger model with the champion, in simulation and on the live log.
+- `backtest/` replays a recorded history under other rules (`starloop backtest`).
+- `deterministic_simulation.py` runs the whole loop in one thread under random kills; `invariants.py` checks, independently of the
+  service's code, what must never happen.
+- `parallel.py`: worker processes for independent simulations.
 """

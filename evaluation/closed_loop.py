@@ -1,15 +1,15 @@
-"""The evaluation as a whole: every family lived by the service and by the references, in processes side by side."""
+"""The closed-loop evaluation: each scenario family simulated under the service and under the reference policies."""
 
 from __future__ import annotations
 
-import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from evaluation.parallel import Progress, map_in_processes
 from evaluation.policies.oracle_policy import ClairvoyantPolicy, InformedPolicy
 from evaluation.policies.reference_policies import (
     FilteredNewsvendorPolicy,
@@ -47,17 +47,20 @@ REFERENCE_POLICIES: dict[str, Callable[[ScenarioBatch], OrderingPolicy]] = {
     "order-up-to": OrderUpToPolicy,
     "moving-average": MovingAveragePolicy,
 }
-"""What the service is compared with."""
+"""The policies that the service is compared with, by name."""
 VIOLATIONS_SHOWN_MAX = 5
-_DUPLICATE_ORDER_MARK = "outstanding"
-
-Progress = Callable[[str], None]
+"""Violations of a family that the results list in full; the counts cover all."""
+_DUPLICATE_ORDER_MARK = "outstanding"  # word of evaluation.invariants for an order while another one is open
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationPlan:
-    """What is evaluated. seeds_of: "dev" or "test"; seeds: how many; days: fewer than the families', for a quick look;
-    real: families of real traces, which are in data_dir."""
+    """What is evaluated.
+
+    trace_families: families whose demand is real traces, which are read from data_dir. seed_set: "dev", or "test" for held-out
+    seeds; seeds_count: simulations of each family; items: of each seed; days: a shorter simulation for a quick look, None: the
+    family's own. model, version, registry: the model under test, version None: the champion.
+    """
 
     families: tuple[ScenarioFamily, ...]
     trace_families: tuple[ScenarioFamily, ...] = ()
@@ -71,21 +74,22 @@ class EvaluationPlan:
     registry: Path = SHIPPED_REGISTRY
 
     def seed_numbers(self) -> tuple[int, ...]:
-        """The seeds."""
+        """The seeds of every family."""
         return tuple(FIRST_SEEDS[self.seed_set] + number for number in range(self.seeds_count))
 
 
 def run_evaluation(plan: EvaluationPlan, processes: int, progress: Progress) -> dict[str, Any]:
-    """Every family's scores and the overall ones, for JSON and tables; those of real traces apart, under "real"."""
-    found: list[FamilyResult] = []
-    begun_s = time.monotonic()
+    """The scores of each family and overall, as JSON fields; those of real traces separately, under "real"."""
+    results: list[FamilyResult] = []
+    started_s = time.monotonic()
     families = plan.families + plan.trace_families
-    for lived in _simulate_all(plan, families, processes):
-        found.append(lived)
-        of = {name: figures["cost"] / lived.figures[CLAIRVOYANT]["cost"] for name, figures in lived.figures.items()}
+    for result in map_in_processes(partial(simulate_family, plan), families, processes):
+        results.append(result)
+        best_cost = result.figures[CLAIRVOYANT]["cost"]
+        ratios = {name: figures["cost"] / best_cost for name, figures in result.figures.items()}
         progress(
-            f"{len(found)} of {len(families)} after {time.monotonic() - begun_s:.0f} s, {lived.name}: "
-            f"service {of[SERVICE]:.2f}, informed {of[INFORMED]:.2f}, newsvendor {of[FILTERED]:.2f}"
+            f"{len(results)} of {len(families)} after {time.monotonic() - started_s:.0f} s, {result.name}: "
+            f"service {ratios[SERVICE]:.2f}, informed {ratios[INFORMED]:.2f}, newsvendor {ratios[FILTERED]:.2f}"
         )
     scores: dict[str, Any] = {
         "seeds": plan.seed_set,
@@ -93,35 +97,35 @@ def run_evaluation(plan: EvaluationPlan, processes: int, progress: Progress) -> 
         "items_per_seed": plan.items,
         "model": load_scorer(plan.model, plan.registry, plan.version).name,
     }
-    made = found[: len(plan.families)]
-    scores |= _score_families(made) if made else {}
-    return scores | ({"real": _score_families(found[len(made) :])} if plan.trace_families else {})
+    simulated = results[: len(plan.families)]
+    scores |= _score_families(simulated) if simulated else {}
+    return scores | ({"real": _score_families(results[len(simulated) :])} if plan.trace_families else {})
 
 
-def _score_families(found: Sequence[FamilyResult]) -> dict[str, Any]:
+def _score_families(results: Sequence[FamilyResult]) -> dict[str, Any]:
     return {
-        "families": {lived.name: family_scores(lived, stream) for stream, lived in enumerate(found)},
-        "overall": overall_scores(found),
+        "families": {result.name: family_scores(result, stream) for stream, result in enumerate(results)},
+        "overall": overall_scores(results),
     }
 
 
 def simulate_family(plan: EvaluationPlan, family: ScenarioFamily) -> FamilyResult:
-    """One family, lived by every policy."""
-    real = trace_pool(plan.data_dir, family.trace_group) if plan.data_dir is not None and family.trace_group else None
-    drawn = draw_scenarios(family, plan.seed_numbers(), plan.items, plan.days, real)
-    faults = draw_sensor_faults(drawn)
-    service = ServicePolicy(drawn, load_scorer(plan.model, plan.registry, plan.version))
+    """One family under every policy. Raises ModelError where the model can't be run."""
+    traces = trace_pool(plan.data_dir, family.trace_group) if plan.data_dir is not None and family.trace_group else None
+    scenarios = draw_scenarios(family, plan.seed_numbers(), plan.items, plan.days, traces)
+    faults = draw_sensor_faults(scenarios)
+    service = ServicePolicy(scenarios, load_scorer(plan.model, plan.registry, plan.version))
     policies: dict[str, OrderingPolicy] = {SERVICE: service}
-    policies |= {policy: make(drawn) for policy, make in REFERENCE_POLICIES.items()}
+    policies |= {name: make(scenarios) for name, make in REFERENCE_POLICIES.items()}
     costs, figures = {}, {}
-    for policy, one in policies.items():
-        account = ClosedLoopWorld(drawn, one, faults).run()
-        costs[policy] = account.cost(drawn)
-        figures[policy] = item_year_figures(drawn, account)
+    for name, policy in policies.items():
+        totals = ClosedLoopWorld(scenarios, policy, faults).run()
+        costs[name] = totals.cost(scenarios)
+        figures[name] = item_year_figures(scenarios, totals)
     return FamilyResult(
         name=family.name,
         description=family.description,
-        days=drawn.family.days,
+        days=scenarios.family.days,
         costs=costs,
         figures=figures,
         service=_service_summary(service),
@@ -130,46 +134,37 @@ def simulate_family(plan: EvaluationPlan, family: ScenarioFamily) -> FamilyResul
 
 
 def _service_summary(service: ServicePolicy) -> dict[str, Any]:
-    """Promises kept, and how soon the first forecasts came. A service that breaks none has zeros."""
-    broken = service.invariants.violations
-    duplicates = [one for one in broken if _DUPLICATE_ORDER_MARK in one]
+    """Violations of the invariants, contacts, and hours until the first forecasts."""
+    violations = service.invariants.violations
+    duplicates = [violation for violation in violations if _DUPLICATE_ORDER_MARK in violation]
     first = list(service.first_forecast.values())
     return {
         "duplicates": len(duplicates),
-        "forbidden": len(broken) - len(duplicates),
-        "broken": broken[:VIOLATIONS_SHOWN_MAX],
+        "forbidden": len(violations) - len(duplicates),
+        "broken": violations[:VIOLATIONS_SHOWN_MAX],
         "contacts": service.contacts,
         "without_forecast": len(service.scenarios) - len(first),
         "first_forecast_hours_max": max(first, default=None),
     }
 
 
-def _simulate_all(plan: EvaluationPlan, families: Sequence[ScenarioFamily], processes: int) -> Iterator[FamilyResult]:
-    """Families in their order; a process each where there are several."""
-    if processes <= 1 or len(families) == 1:
-        for one in families:
-            yield simulate_family(plan, one)
-        return
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as workers:
-        yield from workers.map(simulate_family, [plan] * len(families), families)
-
-
 def family_names(names: Sequence[str], every: Sequence[str]) -> tuple[str, ...]:
-    """The families named, or all. Raises UsageError for one that there is not."""
+    """The names, each of a known family; `every` where there are none. Raises UsageError for an unknown one."""
     return tuple(family_named(name).name for name in names) or tuple(every)
 
 
 def select_families(
     names: Sequence[str], data_dir: Path | None, *, traces: bool
 ) -> tuple[tuple[ScenarioFamily, ...], tuple[ScenarioFamily, ...]]:
-    """The families named, or all, and those of real traces; these only with `traces`, which needs `data_dir`, or by name.
+    """(families, families of real traces) with these names, or all of them where no name is given.
 
-    Raises UsageError for a family that there is not.
+    traces: includes real traces, which needs `data_dir`. Raises UsageError for an unknown family, or without `data_dir`.
     """
     if traces and data_dir is None:
-        raise UsageError("real traces are read from a folder of data sets: name it with --data or STARLOOP_DATA")
+        raise UsageError("real traces are read from a folder of data sets: give it with --data or STARLOOP_DATA")
     real = real_families(data_dir) if traces and data_dir is not None else ()
     if not names:
         return FAMILIES, real
-    named = [one for one in real if one.name in names]
-    return tuple(family_named(name) for name in names if name not in [one.name for one in named]), tuple(named)
+    chosen = tuple(family for family in real if family.name in names)
+    known = {family.name for family in chosen}
+    return tuple(family_named(name) for name in names if name not in known), chosen

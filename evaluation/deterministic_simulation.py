@@ -1,9 +1,8 @@
-"""The whole loop in one thread, from one seed, with a clock that jumps and kills at any step.
+"""Deterministic simulation: the whole loop in one thread, from one seed, with simulated time and kills between any two effects.
 
-A neighbourhood lives (simulators.neighbourhood.simulation), its messages pass through the real intake, log, analysis,
-engine, store and outbox,
-and what goes out comes back to it. What is not here: sockets, threads and disks - those are tested with real processes in
-tests/system/. A kill throws away everything but the log, the blocks and the store, between any two effects.
+A simulated neighbourhood (simulators.neighbourhood.simulation) sends messages through the real decoder, analysis, engine, store and
+outbox, and reacts to what they send. Sockets, threads and disks are left out: tests/system/ runs real processes. A kill discards
+everything but the log, the state shards and the store.
 """
 
 from __future__ import annotations
@@ -35,23 +34,23 @@ from stream.topics import FACTS
 TICK_MS = HOUR_MS
 CHECKPOINT_POLICY = CheckpointPolicy(every_s=86_400.0, records=500)
 CONSECUTIVE_KILLS_MAX = 5
-"""After so many kills without progress the next try is left in peace, or a step would never end."""
+"""Kills in a row within one hour, after which the next attempt runs undisturbed, so that each hour ends."""
 
 
 NEGLECTED_AFTER_MS = 4 * DAY_MS
-"""A shelf that is empty for so long without a living need was forgotten. Devices of the worlds are offline for less."""
+"""Time after which an empty item without an open need counts as forgotten. Simulated devices are offline for less."""
 RESPONSE_TIME_MAX_MS = 7 * DAY_MS
-"""An order may follow an empty shelf so late: people take days to answer."""
+"""Longest time between an empty item and the order for it: people take days to answer."""
 PREMATURE_ORDER_DAYS = 60.0
-"""An unasked order for a shelf two thirds full, this long before it is empty, is no forecast but a mistake."""
+"""Days before run-out from which an unrequested order for an item over two thirds full counts as a mistake, not as a forecast."""
 
 
 class Killed(BaseException):
-    """The process is gone. Not an Exception, so that no handler in between can catch it."""
+    """The simulated end of the process. Not an Exception, so that no handler in between catches it."""
 
 
 class MemoryLog:
-    """A log in memory; what was appended survives kills. Implements star.ports.Log."""
+    """A log in memory, which survives kills. Implements star.ports.Log."""
 
     def __init__(self) -> None:
         self.topics: dict[str, list[bytes]] = {}
@@ -71,7 +70,7 @@ class MemoryLog:
 
 @dataclass(slots=True)
 class MemoryBlocks:
-    """State blocks and the committed offset; they survive kills. Implements stream.partition.partition_processor.BlockStore."""
+    """State shards and the committed offset, which survive kills. Implements stream.partition.partition_processor.BlockStore."""
 
     blocks: dict[bytes, bytes] = field(default_factory=dict)
     offset: int = 0
@@ -91,7 +90,7 @@ class MemoryBlocks:
 
 @dataclass(slots=True, kw_only=True)
 class SimulationReport:
-    """What a world saw. sent: reactions as they went out, in order, each once; broken: promises found broken."""
+    """The outcome of a simulation. sent: reactions in the order sent, each once; violations: of invariants, a sentence each."""
 
     sent: list[Reaction]
     violations: list[str]
@@ -99,9 +98,9 @@ class SimulationReport:
 
 
 class DeterministicSimulation:
-    """One seeded world. `run(days)` lives it; the same seed gives the same world, with or without kills.
+    """A seeded simulation. The same seed gives the same simulation, with or without kills.
 
-    kill_share: the chance of a kill at each of the points between two effects.
+    homes: simulated homes; kill_share: probability of a kill at each point between two effects; scorer: the run-out model.
     """
 
     def __init__(self, seed: int, *, homes: int = 3, kill_share: float = 0.0, scorer: Scorer) -> None:
@@ -123,7 +122,7 @@ class DeterministicSimulation:
         self._start()
 
     def run(self, days: float) -> SimulationReport:
-        """Lives `days` from where it is."""
+        """Simulates the next `days`."""
         end_ms = self.neighbourhood.now_ms + round(days * DAY_MS)
         while self.neighbourhood.now_ms < end_ms:
             to_ms = self.neighbourhood.now_ms + TICK_MS
@@ -136,11 +135,11 @@ class DeterministicSimulation:
         )
 
     def input_records(self) -> list[bytes]:
-        """The input log, for comparing with a replay of it."""
+        """The records of the input log, for comparison with a replay of them."""
         return list(self._log.topics.get("input", []))
 
     def _observe_events(self, events: Sequence[SimulatedEvent]) -> None:
-        """The judge sees what people and suppliers say."""
+        """Passes the outcomes and requests to the invariant checker."""
         for event in events:
             line = event.replay_line()
             if "outcome" in line:
@@ -149,14 +148,13 @@ class DeterministicSimulation:
                 self.invariants.on_request(line["request"]["item"])
 
     def _run_hour(self, events: Sequence[SimulatedEvent], to_ms: int) -> None:
-        """What came in within the hour, and the tick at its end: tried again after each kill until it is all done."""
-        waiting = list(events)
+        """Processes the events of an hour and the tick at its end, restarting after each kill until all is done."""
         appended = False
         for attempt in range(10_000):
             share = self._kill_share if attempt < CONSECUTIVE_KILLS_MAX else 0.0
             try:
                 if not appended:
-                    self._append(waiting, to_ms)
+                    self._append(events, to_ms)
                     appended = True
                 for _ in self._steps(to_ms):
                     if share and self._rng.random() < share:
@@ -165,10 +163,10 @@ class DeterministicSimulation:
             except Killed:
                 self._kills += 1
                 self._start()
-        raise AssertionError("an hour of the world never ended")
+        raise AssertionError("an hour of the simulation did not end")
 
     def _check_neglected_items(self) -> None:
-        """A shelf that has truly been empty for days has a need that somebody was told of, or whose order is under way."""
+        """Checks that each item that has truly been empty for days has an open need, if its customer consented."""
         now_ms = self.neighbourhood.now_ms
         for item, slot in self.catalogue.slots.items():
             if self.neighbourhood.true_level(item) > 0.0:
@@ -176,14 +174,18 @@ class DeterministicSimulation:
                 continue
             self._empty_last_ms[item] = now_ms
             since_ms = self._empty_since_ms.setdefault(item, now_ms)
-            wants = "replenishment" in self.catalogue.customers[slot.customer].consents
-            if wants and now_ms - since_ms == NEGLECTED_AFTER_MS and not self._store.needs(item=item, open_only=True):
+            consented = "replenishment" in self.catalogue.customers[slot.customer].consents
+            if (
+                consented
+                and now_ms - since_ms == NEGLECTED_AFTER_MS
+                and not self._store.needs(item=item, open_only=True)
+            ):
                 self.invariants.violations.append(
-                    f"{item} has been empty for {NEGLECTED_AFTER_MS // DAY_MS} days, and has no living need"
+                    f"{item} has been empty for {NEGLECTED_AFTER_MS // DAY_MS} days, and has no open need"
                 )
 
     def _check_order_timing(self, reaction: Reaction) -> None:
-        """An order that nobody asked for goes out only for a shelf that is truly on its way to empty, and has room for it."""
+        """Checks that an unrequested order is for an item that truly runs out before long, and that has room for it."""
         item = f"{reaction.device}/{reaction.item}"
         slot = self.catalogue.slots.get(item)
         if (
@@ -193,14 +195,14 @@ class DeterministicSimulation:
         ):
             return
         if reaction.at_ms - self._empty_last_ms.get(item, 0) < RESPONSE_TIME_MAX_MS:
-            return  # it was empty when it was offered; that somebody bought elsewhere meanwhile was not told
+            return  # it was empty when the order was offered; a purchase elsewhere since then was not declared
         level = self.neighbourhood.true_level(item)
         days = self.neighbourhood.true_days_to_empty(item, horizon_days=365.0)
         if days > PREMATURE_ORDER_DAYS and level > slot.capacity * 2 / 3:
             self.invariants.violations.append(f"{reaction.id} is ordered {days:.0f} days before the shelf is empty")
         if not slot.spare_packs and level + (reaction.quantity or 0.0) > slot.capacity + slot.pack:
             self.invariants.violations.append(
-                f"{reaction.id} is ordered at {level:.0f} of {slot.capacity:.0f}: it can't fit"
+                f"{reaction.id} is ordered at {level:.0f} of {slot.capacity:.0f}: it does not fit"
             )
 
     def _append(self, events: Sequence[SimulatedEvent], to_ms: int) -> None:
@@ -211,18 +213,18 @@ class DeterministicSimulation:
             self._log.append(topic, [value or b""])
 
     def _start(self) -> None:
-        """A process starts on what the disk holds."""
+        """Starts the process from the log, the state shards and the store."""
         self._decoder = Decoder(self.catalogue, self._names, adapters=self._adapters)
         analysis = Analysis(self.catalogue, self._names, self._scorer)
-        self._shell = SynchronousRunner(self._log, self._blocks, analysis, CHECKPOINT_POLICY)
+        self._runner = SynchronousRunner(self._log, self._blocks, analysis, CHECKPOINT_POLICY)
         self._engine = Engine(self.catalogue, self._store.load())
         self._facts_next = 0
         self._reader = FactsDeduplicator()
 
     def _steps(self, now_ms: int) -> Iterator[None]:
-        """Everything that the process does until it has nothing more to do; yields where a kill may fall."""
+        """Runs the process until it has nothing left to do. Yields at each point where a kill may happen."""
         yield
-        for _ in self._shell.steps():
+        for _ in self._runner.steps():
             yield
         for place, wire in self._log.read(FACTS, self._facts_next, 1_000_000):
             facts = self._reader.unpack_new(wire)
@@ -239,7 +241,7 @@ class DeterministicSimulation:
             yield
 
     def _deliver(self, reaction: Reaction) -> None:
-        """A reaction reaches people and suppliers; a second time after a kill, with the same id."""
+        """Delivers a reaction to people and suppliers; after a kill it may be delivered again, with the same id."""
         if reaction.id not in self._sent:
             self._check_order_timing(reaction)
             self._sent[reaction.id] = reaction

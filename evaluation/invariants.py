@@ -1,7 +1,7 @@
-"""A judge of what the service does, from outside: it sees the fleet, what came in and what went out, and nothing else.
+"""Invariants of the service's behaviour, checked from outside: by the fleet, the inputs and the outputs alone.
 
-It shares no code with the reactor, so that a mistake there is not made here again. `broken` lists every promise found broken,
-one sentence each. The worlds of the tests and the closed-loop evaluation are judged by it.
+It shares no code with the reactor, so that a mistake there is not repeated here. `violations` lists every violation, one sentence
+each. The simulations of the tests and the closed-loop evaluation are checked by it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _EXPERIENCE_MIN: Mapping[str, Experience] = {
     "starloop.reminder.sent": Experience.COACH,
     "starloop.advice.given": Experience.COACH,
 }
-"""The least experience that lets each reaction be made unasked."""
+"""Reaction type -> least experience that permits it without a request."""
 _FINAL_RESULTS = frozenset({"delivered", "cancelled", "failed"})
 _WEEK_MS = 7 * DAY_MS
 
@@ -37,14 +37,13 @@ class _OrderRecord:
     customer: str
     at_ms: int
     price: float
-    authorized: bool
-    presumed_lost_ms: int  # from here on it may be given up as lost
+    presumed_lost_ms: int  # from then on it may be presumed lost
     result: str | None = None
 
 
 @dataclass(slots=True)
 class InvariantChecker:
-    """Watches one run. Feed it reactions and what came in, in order of time."""
+    """Checks one run. It is given inputs and reactions in order of time."""
 
     catalogue: Catalogue
     violations: list[str] = field(default_factory=list)
@@ -57,7 +56,7 @@ class InvariantChecker:
     _lead_times: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def on_outcome(self, body: Mapping[str, Any]) -> None:
-        """Something that came of a reaction, as it came in."""
+        """Records an outcome, as the protocol carries it."""
         reaction = body.get("reaction")
         order = self.orders.get(str(reaction))
         if order is not None and body["result"] in _FINAL_RESULTS:
@@ -69,23 +68,23 @@ class InvariantChecker:
                 self._accepted_requests.add(event["data"]["need"])
 
     def on_request(self, item: str) -> None:
-        """A customer asked for `device/name`."""
+        """Records a customer's request for the item `device/name`."""
         self._request_counts[item] += 1
 
     def was_requested(self, item: str, need: str) -> bool:
-        """Whether a customer asked for `device/name`, or sent the ready request of this need."""
+        """Whether a customer requested the item, or accepted the prepared request of this need."""
         return self._request_counts.get(item, 0) > 0 or need in self._accepted_requests
 
     def on_supplier_terms(self, supplier: str, lead_time_days: tuple[float, float]) -> None:
-        """A supplier's stated lead time changed."""
+        """Records a supplier's changed lead time, as stated: its 10 % and 90 % quantile."""
         self._lead_times[supplier] = lead_time_days
 
     def on_reaction(self, event: Mapping[str, Any]) -> None:
-        """A reaction as it was printed or published: `{"at": seconds, "type", "id", "data"}`."""
+        """Checks a reaction as it was printed or published: `{"at": seconds, "type", "id", "data"}`."""
         before = self._reactions.setdefault(event["id"], event)
         if before is not event:
             if before["data"] != event["data"]:
-                self._add_violation(event, "has the id of another reaction with other content")
+                self._add_violation(event, "has the id of an earlier reaction with other content")
             return
         data, at_ms = event["data"], round(event["at"] * 1000)
         item = f"{data['device']}/{data['item']}"
@@ -95,7 +94,7 @@ class InvariantChecker:
             self._check_contact(event, customer, at_ms)
         least = _EXPERIENCE_MIN.get(event["type"])
         if least is not None and self._experience_of(item).rank < least.rank:
-            self._add_violation(event, f"is made, but the item allows {self._experience_of(item)}")
+            self._add_violation(event, f"is made, but the item's experience is {self._experience_of(item)}")
         if event["type"] == "starloop.order.requested":
             self._check_order(event, item, customer, at_ms)
 
@@ -132,7 +131,7 @@ class InvariantChecker:
                 self._add_violation(event, f"is ordered while {other.id} is outstanding")
         lead = self._lead_times.get(data["supplier"]) or self.catalogue.suppliers[data["supplier"]].lead_time_days
         if data["supplier"] not in slot.suppliers:
-            self._add_violation(event, f"goes to {data['supplier']!r}, whom the customer does not name")
+            self._add_violation(event, f"goes to {data['supplier']!r}, a supplier that the customer has not chosen")
         if not authorized:
             self._check_unrequested_order(event, slot, customer, at_ms, lead)
         self.orders[event["id"]] = _OrderRecord(
@@ -142,17 +141,16 @@ class InvariantChecker:
             customer=customer.id,
             at_ms=at_ms,
             price=data["price"],
-            authorized=authorized,
             presumed_lost_ms=at_ms + round(lead[1] * DAY_MS),
         )
 
     def _check_unrequested_order(
         self, event: Mapping[str, Any], slot: SlotItem, customer: Customer, at_ms: int, lead: tuple[float, float]
     ) -> None:
-        """An order that nobody asked for or accepted."""
+        """Checks an order that the customer neither requested nor accepted."""
         data = event["data"]
         if slot.experience is not Experience.AUTO:
-            self._add_violation(event, f"is ordered unasked, but the item allows {slot.experience}")
+            self._add_violation(event, f"is ordered without a request, but the item's experience is {slot.experience}")
         pack_price = data["price"] * slot.pack / data["quantity"]
         if slot.price_max is not None and pack_price > slot.price_max * 1.000001:
             self._add_violation(event, f"costs {pack_price:.2f} a pack, over {slot.price_max:.2f}")
@@ -163,7 +161,7 @@ class InvariantChecker:
             for order in self.orders.values()
             if order.customer == customer.id
             and order.result not in ("cancelled", "failed")
-            and at_ms < order.presumed_lost_ms  # an older one may have been given up, and its money released
+            and at_ms < order.presumed_lost_ms  # an older one may have been presumed lost, and its amount released
             and _local_day(order.at_ms, zone).replace(day=1) == month
         )
         if customer.budget_per_month is not None and spent > customer.budget_per_month + 1e-6:

@@ -1,28 +1,29 @@
-"""Whether a challenger may become the champion: both live in the same worlds, and what their decisions cost decides.
+"""Model promotion: whether a challenger may replace the champion, by the cost of the decisions made with each.
 
-Same use, same faults, same lead times for an item's first order, its second, and so on: what differs is the model. Beside money it
-must not be less honest: coverage and pinball loss of the forecasts are compared too. What is decided is a table of checks, each
-with both figures and what was expected; one that fails refuses the challenger.
+Both run in the same simulations: the same consumption, sensor faults and lead times (of an item's first order, its second, and so
+on), so only the model differs. Besides cost, the calibration of the forecasts is compared: coverage and pinball loss. The verdict
+is a table of criteria, each with both figures and what was expected; one failed criterion rejects the challenger.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.parallel import Progress, map_in_processes
 from evaluation.policies.service_policy import ServicePolicy
 from evaluation.scoring.scores import (
     SERVICE,
     FamilyResult,
     cost_ratio,
     forecast_scores,
+    geometric_mean,
     item_year_figures,
     resample_rows,
     with_interval,
@@ -35,7 +36,6 @@ from models.cards import Card
 from models.onnx_scorer import load_run_out
 
 Float64 = NDArray[np.float64]
-Progress = Callable[[str], None]
 
 REQUIRED_FAMILIES = (
     "steady",
@@ -51,22 +51,28 @@ REQUIRED_FAMILIES = (
     "cold-start",
     "late",
 )
-"""Lived for every promotion: each way of sensing and of using, at least once."""
+"""Scenario families of every promotion: each kind of sensor and each kind of demand at least once."""
 COST_RATIO_MAX = 1.0
-"""A challenger that does not save anything changes nothing for the better."""
+"""Highest cost over the champion's, geometric mean over families: a challenger must not cost more on average."""
 FAMILY_RATIO_MAX = 1.10
-"""No kind of trouble may cost surely more than so many times the champion's: the whole interval above it."""
+"""Highest cost over the champion's in a single family; exceeded only where the whole 90 % interval lies above it."""
 RUN_OUTS_INCREASE_MAX = 0.05
-"""An item-year more than the champion's."""
+"""Additional run-outs per item-year over the champion's: half a run-out in ten years, within the noise of a trial."""
 COVERAGE_90_RANGE, COVERAGE_50_RANGE = (0.87, 0.93), (0.45, 0.55)
+"""Accepted coverage of the 90 % and the 50 % interval: the nominal value, give or take what families differ by."""
 PINBALL_RATIO_MAX = 1.02
+"""Highest pinball loss over the champion's: 2 % lies within the noise of a trial."""
 COST_OFFSET = 1e-6
-"""Added to costs, so that two lives that cost nothing are equal."""
+"""Money added to each cost, so that the ratio of two costs of zero is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionTrial:
-    """What is lived. champion, challenger: folders of the models; seeds_count: worlds of a family; days: fewer, to try it out."""
+    """The simulations of a comparison.
+
+    champion, challenger: folders of the models; seeds_count: simulations of each family; items: of each seed; days: a shorter
+    simulation for a quick look, None: the family's own.
+    """
 
     champion: Path
     challenger: Path
@@ -77,13 +83,13 @@ class PromotionTrial:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Seeds for building; held-out ones stay held out."""
+        """Development seeds; the held-out ones are left to the evaluation."""
         return tuple(FIRST_SEEDS["dev"] + number for number in range(self.seeds_count))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criterion:
-    """One comparison: both figures, what the challenger's was expected to be, and whether it is."""
+    """One criterion: what is compared, both figures, what was expected of the challenger's, and whether it holds."""
 
     what: str
     champion: float
@@ -94,8 +100,11 @@ class Criterion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionVerdict:
-    """champion, challenger: names as receipts have them; cost_ratio: [challenger over champion, 5 %, 95 %], geometric mean over
-    families; by_family: the same of each."""
+    """The result of a comparison.
+
+    champion, challenger: model names as receipts show them; cost_ratio: [challenger over champion, 5 %, 95 %], the geometric mean
+    over families; by_family: the same of each family.
+    """
 
     champion: str
     challenger: str
@@ -107,11 +116,11 @@ class PromotionVerdict:
 
     @property
     def passed(self) -> bool:
-        """Whether every check holds."""
+        """Whether every criterion holds."""
         return all(check.passed for check in self.checks)
 
     def fields(self) -> Card:
-        """For JSON, and for champion.toml."""
+        """The verdict as JSON fields, as champion.toml keeps it too."""
         return {
             "champion": self.champion,
             "challenger": self.challenger,
@@ -133,13 +142,12 @@ class PromotionVerdict:
 
 
 def evaluate_challenger(trial: PromotionTrial, processes: int, progress: Progress) -> PromotionVerdict:
-    """Lives every family with both models. Raises ModelError where one can't be run, UsageError for an unknown family."""
+    """Simulates every family with both models. Raises ModelError where one can't be run, UsageError for an unknown family."""
     pairs: list[tuple[FamilyResult, FamilyResult]] = []
-    for one, other in _simulate_all(trial, processes):
-        progress(
-            f"{one.name}: challenger {other.costs[SERVICE].sum() / one.costs[SERVICE].sum():.2f} of the champion's cost"
-        )
-        pairs.append((one, other))
+    for champion, challenger in map_in_processes(partial(simulate_both, trial), trial.families, processes):
+        ratio = challenger.costs[SERVICE].sum() / champion.costs[SERVICE].sum()
+        progress(f"{champion.name}: challenger {ratio:.2f} of the champion's cost")
+        pairs.append((champion, challenger))
     by_family, cost_ratio = _cost_ratios(pairs)
     return PromotionVerdict(
         champion=load_run_out(trial.champion).name,
@@ -153,72 +161,64 @@ def evaluate_challenger(trial: PromotionTrial, processes: int, progress: Progres
 
 
 def add_backtest(verdict: PromotionVerdict, report: Mapping[str, Any]) -> PromotionVerdict:
-    """The verdict with what a backtest of two ways, champion and challenger, says: the challenger may not surely cost more."""
-    first, other = (way["figures"] for way in report["ways"])
+    """The verdict with one more criterion, from a backtest of champion and challenger: the challenger must not cost significantly more.
+
+    report: of evaluation.backtest.comparison, the champion's variant first.
+    """
+    first, other = (variant["figures"] for variant in report["ways"])
     _, low, high = report["ways"][1]["difference"]["money"]
     check = Criterion(
         what=f"money on your own {report['days']:.0f} days",
         champion=first["money"],
         challenger=other["money"],
-        expected=f"not surely more ({low:+.2f} to {high:+.2f})",
+        expected=f"not significantly more ({low:+.2f} to {high:+.2f})",
         passed=low <= 0.0,
     )
     return replace(verdict, checks=(*verdict.checks, check))
 
 
 def simulate_both(trial: PromotionTrial, name: str) -> tuple[FamilyResult, FamilyResult]:
-    """One family, lived by champion and challenger."""
+    """One family simulated with the champion and with the challenger."""
     return _simulate(trial, name, trial.champion), _simulate(trial, name, trial.challenger)
 
 
 def format_report(verdict: PromotionVerdict) -> Iterator[str]:
-    """The table for people."""
+    """The lines of the table for people."""
     yield f"champion {verdict.champion}, challenger {verdict.challenger}, {len(verdict.by_family)} kinds of trouble"
-    yield f"{'':46}{'champion':>10}{'challenger':>12}  expected"
+    yield f"{'':52}{'champion':>10}{'challenger':>12}  expected"
     for check in verdict.checks:
-        said = "holds" if check.passed else "FAILS"
-        yield f"{check.what:46}{check.champion:>10.3f}{check.challenger:>12.3f}  {check.expected:34}{said}"
+        result = "holds" if check.passed else "FAILS"
+        yield f"{check.what:52}{check.champion:>10.3f}{check.challenger:>12.3f}  {check.expected:42}{result}"
     for name, (middle, low, high) in verdict.by_family.items():
-        yield f"  cost in {name:36}{1.0:>10.3f}{middle:>12.3f}  90 % of resamplings: {low:.3f} to {high:.3f}"
+        yield f"  cost in {name:42}{1.0:>10.3f}{middle:>12.3f}  90 % of resamplings: {low:.3f} to {high:.3f}"
 
 
 def _simulate(trial: PromotionTrial, name: str, folder: Path) -> FamilyResult:
-    of = family_named(name)
-    drawn = draw_scenarios(of, trial.seeds, trial.items, trial.days)
-    service = ServicePolicy(drawn, load_run_out(folder))
-    account = ClosedLoopWorld(drawn, service, draw_sensor_faults(drawn)).run()
+    family = family_named(name)
+    scenarios = draw_scenarios(family, trial.seeds, trial.items, trial.days)
+    service = ServicePolicy(scenarios, load_run_out(folder))
+    totals = ClosedLoopWorld(scenarios, service, draw_sensor_faults(scenarios)).run()
     return FamilyResult(
         name=name,
-        description=of.description,
-        days=drawn.family.days,
-        costs={SERVICE: account.cost(drawn)},
-        figures={SERVICE: item_year_figures(drawn, account)},
+        description=family.description,
+        days=scenarios.family.days,
+        costs={SERVICE: totals.cost(scenarios)},
+        figures={SERVICE: item_year_figures(scenarios, totals)},
         service={"broken": len(service.invariants.violations)},
         samples=service.samples(),
     )
 
 
-def _simulate_all(trial: PromotionTrial, processes: int) -> Iterator[tuple[FamilyResult, FamilyResult]]:
-    if processes <= 1:
-        for name in trial.families:
-            yield simulate_both(trial, name)
-        return
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(simulate_both, [trial] * len(trial.families), trial.families)
-
-
 def _cost_ratios(pairs: Sequence[tuple[FamilyResult, FamilyResult]]) -> tuple[dict[str, list[float]], list[float]]:
-    """The challenger's cost over the champion's by family, items resampled in pairs, and their geometric mean."""
-    middles: list[float] = []
-    resamples: list[Float64] = []
+    """The challenger's cost over the champion's by family, items resampled in pairs, and the geometric mean over families."""
+    ratios: list[tuple[float, Float64]] = []
     by_family: dict[str, list[float]] = {}
-    for stream, (one, other) in enumerate(pairs):
-        draws = resample_rows(len(one.costs[SERVICE]), stream)
-        middle, values = cost_ratio(other.costs[SERVICE] + COST_OFFSET, one.costs[SERVICE] + COST_OFFSET, draws)
-        by_family[one.name] = with_interval(values, middle)
-        middles.append(np.log(middle))
-        resamples.append(np.log(values))
-    return by_family, with_interval(np.exp(np.mean(resamples, axis=0)), float(np.exp(np.mean(middles))))
+    for stream, (champion, challenger) in enumerate(pairs):
+        costs, baseline = challenger.costs[SERVICE] + COST_OFFSET, champion.costs[SERVICE] + COST_OFFSET
+        ratio, resamples = cost_ratio(costs, baseline, resample_rows(len(baseline), stream))
+        by_family[champion.name] = with_interval(resamples, ratio)
+        ratios.append((ratio, resamples))
+    return by_family, geometric_mean(ratios)
 
 
 def _criteria(
@@ -233,38 +233,36 @@ def _criteria(
     )
     worse = [name for name, (_, low, _) in by_family.items() if low > FAMILY_RATIO_MAX]
     yield Criterion(
-        what=f"families surely over {FAMILY_RATIO_MAX:g} times the cost",
+        what=f"families significantly over {FAMILY_RATIO_MAX:g} times the cost",
         champion=0.0,
         challenger=float(len(worse)),
         expected="none",
         passed=not worse,
     )
-    champions, challengers = [one for one, _ in pairs], [other for _, other in pairs]
+    champions, challengers = [champion for champion, _ in pairs], [challenger for _, challenger in pairs]
     before, after = _mean(champions, "run_outs"), _mean(challengers, "run_outs")
     yield Criterion(
-        what="run-outs an item-year",
+        what="run-outs per item-year",
         champion=before,
         challenger=after,
         expected=f"at most {before + RUN_OUTS_INCREASE_MAX:.3f}",
         passed=after <= before + RUN_OUTS_INCREASE_MAX,
     )
-    broken = [float(sum(lived.service["broken"] for lived in of)) for of in (champions, challengers)]
-    yield Criterion(
-        what="promises broken", champion=broken[0], challenger=broken[1], expected="0", passed=broken[1] == 0.0
-    )
+    before, after = (float(sum(one.service["broken"] for one in results)) for results in (champions, challengers))
+    yield Criterion(what="invariants violated", champion=before, challenger=after, expected="0", passed=after == 0.0)
     yield from _calibration_criteria(forecast_scores(champions, 999), forecast_scores(challengers, 999))
 
 
 def _calibration_criteria(champion: Mapping[str, Any], challenger: Mapping[str, Any]) -> Iterator[Criterion]:
-    """Coverage within its bounds, or no farther from what it should be than the champion's; pinball loss no worse."""
+    """Coverage within its range, or no farther from the nominal value than the champion's; pinball loss no worse."""
     bounds = (("covered_5_95", "5 to 95 %", COVERAGE_90_RANGE), ("covered_25_75", "25 to 75 %", COVERAGE_50_RANGE))
-    for part, of in (("all", "of all forecasts"), ("near_end", "near the end")):
+    for part, label in (("all", "of all forecasts"), ("near_end", "near the end")):
         if "covered_5_95" not in champion[part] or "covered_5_95" not in challenger[part]:
             continue
         for key, shown, (low, high) in bounds:
             before, after, middle = champion[part][key][0], challenger[part][key][0], (low + high) / 2
             yield Criterion(
-                what=f"{shown} covers, {of}",
+                what=f"coverage of {shown}, {label}",
                 champion=before,
                 challenger=after,
                 expected=f"{low:.2f} to {high:.2f}, or as the champion",
@@ -272,7 +270,7 @@ def _calibration_criteria(champion: Mapping[str, Any], challenger: Mapping[str, 
             )
         before, after = (side[part]["pinball_of_28_day_mean"][0] for side in (champion, challenger))
         yield Criterion(
-            what=f"pinball of the 28-day mean's, {of}",
+            what=f"pinball loss over the 28-day mean's, {label}",
             champion=before,
             challenger=after,
             expected=f"at most {PINBALL_RATIO_MAX * before:.3f}",
@@ -280,5 +278,5 @@ def _calibration_criteria(champion: Mapping[str, Any], challenger: Mapping[str, 
         )
 
 
-def _mean(lived: Sequence[FamilyResult], figure: str) -> float:
-    return float(np.mean([one.figures[SERVICE][figure] for one in lived]))
+def _mean(results: Sequence[FamilyResult], figure: str) -> float:
+    return float(np.mean([result.figures[SERVICE][figure] for result in results]))

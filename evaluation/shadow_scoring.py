@@ -1,8 +1,8 @@
-"""A challenger in the shadow: it analyses the same log as the champion beside it, and nothing of what it says has any effect.
+"""Shadow scoring: a challenger model analyses the service's log beside the champion, without any effect on the service.
 
-Both are whole analyses of their own, in a process of their own that reads the log and writes nothing, so the service knows nothing of
-it. Each forecasts, again and again, how long a quantity will last (calibration.py's legs) and is judged when it has been used up:
-coverage by the level at which the truth fell, and pinball loss in days.
+Each model has an analysis of its own, in a process that reads the log and writes nothing. The analyses forecast repeatedly how long
+a quantity will last (a calibration window, stream.detectors.slots.calibration). When the quantity is used up, the forecast is scored:
+coverage from the probability level at which the truth fell, and pinball loss in days.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from config.catalogue import Catalogue
 from models.onnx_scorer import OnnxScorer
+from models.pinball import pinball_loss
 from runtime.calibration_monitor import CalibrationMonitor
 from star.ports import Log, MetricRegistry
 from star.records import Tick, decode
@@ -38,16 +39,17 @@ from stream.detectors.slots.state_schema import (
 from stream.topics import INPUT
 
 READ_BATCH_RECORDS = 500
+"""Records read from the log at once."""
 WINDOW_FORECASTS = 1_000_000
+"""Latest scored forecasts that the figures cover: in effect all of them, with memory bounded."""
 _QUANTILES = [WINDOW_Q05, WINDOW_Q25, WINDOW_Q50, WINDOW_Q75, WINDOW_Q95]
-_LEVELS = np.array(WINDOW_QUANTILES)
 
 Float64 = NDArray[np.float64]
 
 
 @dataclass(slots=True)
 class ShadowModel:
-    """One model with what became of its forecasts. loss_days, took_days: summed over judged forecasts."""
+    """One model with the scores of its forecasts. pinball_days, actual_days: loss and true duration, summed over scored forecasts."""
 
     scorer: OnnxScorer
     analysis: Analysis
@@ -57,24 +59,24 @@ class ShadowModel:
     _windows: dict[int, Float64] = field(default_factory=dict)
 
     def on_tick(self) -> None:
-        """Judges the forecasts that ended at this tick, and remembers those that began."""
+        """Scores the forecasts whose window ended at this tick, and keeps those whose window began."""
         analysis = self.analysis
         analysis.drain_scores()
         last = analysis.run_out.last_forecasts
         if last is None:
             return
-        state, looks = analysis.slots.table["filter"], analysis.slots.table["look"]
+        state, windows = analysis.slots.table["filter"], analysis.slots.table["look"]
         for row, level in analysis.slots.ended_windows:
-            leg = self._windows.pop(row, None)
-            if leg is not None:
-                self._score(leg, float(state[row, CUMULATIVE_USE]), float(state[row, LAST_MS]), level)
+            window = self._windows.pop(row, None)
+            if window is not None:
+                self._score(window, float(state[row, CUMULATIVE_USE]), float(state[row, LAST_MS]), level)
         analysis.slots.ended_windows.clear()
-        for row in last.rows[looks[last.rows, WINDOW_START_MS] > 0.0].tolist():
-            if row not in self._windows or self._windows[row][WINDOW_START_MS] != looks[row, WINDOW_START_MS]:
-                self._windows[row] = looks[row].copy()
+        for row in last.rows[windows[last.rows, WINDOW_START_MS] > 0.0].tolist():
+            if row not in self._windows or self._windows[row][WINDOW_START_MS] != windows[row, WINDOW_START_MS]:
+                self._windows[row] = windows[row].copy()
 
     def figures(self) -> dict[str, Any]:
-        """For JSON and the table; coverage is None while too few were judged."""
+        """The scores as JSON fields; coverage and PSI are None while too few forecasts were scored."""
         coverage = self.calibration.coverage()
         return {
             "model": self.scorer.name,
@@ -88,44 +90,44 @@ class ShadowModel:
     def _score(self, window: Float64, used: float, last_ms: float, level: float) -> None:
         self.calibration.add([level])
         total = used - float(window[WINDOW_START_USE])
-        took = max(last_ms - float(window[WINDOW_START_MS]), 0.0) / DAY_MS
+        duration_days = max(last_ms - float(window[WINDOW_START_MS]), 0.0) / DAY_MS
         if total >= window[WINDOW_QUANTITY] > 0.0:
-            took *= float(window[WINDOW_QUANTITY]) / total
+            duration_days *= float(window[WINDOW_QUANTITY]) / total
         median = max(float(window[WINDOW_Q50]), 1e-3)
         spread = np.log(np.maximum(window[_QUANTILES], 1e-3) / median) * window_spread_factors(window[:, None])[:, 0]
-        off = took - median * np.exp(np.minimum(spread, math.log(1e6)))
-        self.pinball_days += float(np.maximum(_LEVELS * off, (_LEVELS - 1.0) * off).mean())
-        self.actual_days += took
+        quantiles = median * np.exp(np.minimum(spread, math.log(1e6)))
+        self.pinball_days += float(pinball_loss(quantiles[None], np.array([duration_days]), WINDOW_QUANTILES)[0])
+        self.actual_days += duration_days
 
 
 class ShadowScorer:
-    """Champion and challengers over one log. `read(end)` goes on from where it was."""
+    """Champion and challengers over one log. `consume(log, end)` continues at `next_offset`."""
 
     def __init__(self, catalogue: Catalogue, names: MetricRegistry, scorers: Sequence[OnnxScorer]) -> None:
         self.models = [ShadowModel(scorer, Analysis(catalogue, names, scorer)) for scorer in scorers]
         self.next_offset = 0
 
     def consume(self, log: Log, end: int) -> None:
-        """Takes the input up to offset `end`. Raises LogError."""
+        """Analyses the input up to offset `end`, exclusive. Raises LogError."""
         while self.next_offset < end:
             rows = log.read(INPUT, self.next_offset, min(READ_BATCH_RECORDS, end - self.next_offset))
             if not rows:
                 return
             for offset, wire in rows:
                 record = decode(wire)
-                for side in self.models:
-                    side.analysis.ingest(offset, record)
+                for model in self.models:
+                    model.analysis.ingest(offset, record)
                     if isinstance(record, Tick):
-                        side.on_tick()
+                        model.on_tick()
             self.next_offset = rows[-1][0] + 1
 
     def figures(self) -> list[dict[str, Any]]:
-        """Of each model, the champion first."""
-        return [side.figures() for side in self.models]
+        """The scores of each model, in the order given."""
+        return [model.figures() for model in self.models]
 
 
 def format_report(figures: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """The table for people."""
+    """The lines of the table for people."""
     yield f"{'':34}{'judged':>8}{'5-95 %':>8}{'25-75 %':>9}{'PSI':>8}{'pinball':>9}"
     for row in figures:
         cells = [row[name] for name in ("covered_5_95", "covered_25_75", "psi", "pinball_share")]

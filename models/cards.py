@@ -1,6 +1,6 @@
-"""Model cards: what is in a model's card.toml - its hash, shapes, data, metrics and limits - read and written.
+"""Model cards: reading and writing a model's card.toml, which holds its hash, shapes, training data, metrics and limits.
 
-Not here: loading the model itself (onnx_scorer.py) or making one (train/).
+Loading a model is in onnx_scorer.py, training in train/.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from config.toml.writer import to_toml
 from star.errors import ModelError
 
 SHIPPED_REGISTRY = Path(__file__).parent / "registry"
-"""The models that ship: NAME/VERSION/{model.onnx, card.toml}."""
+"""The registry of shipped models: NAME/VERSION/{model.onnx, card.toml}."""
 CARD_FILE = "card.toml"
 MODEL_FILE = "model.onnx"
 
@@ -24,33 +24,33 @@ Card = dict[str, Any]
 def model_versions(name: str, registry_dir: Path = SHIPPED_REGISTRY) -> list[int]:
     """The versions of model `name`, ascending. Raises ModelError where there is none."""
     folder = registry_dir / name
-    found = sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
-    if not found:
+    versions = sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
+    if not versions:
         known = ", ".join(model_names(registry_dir)) or "none"
         raise ModelError(f"{folder}: there is no model {name!r} here: expected one of {known}")
-    return found
+    return versions
 
 
 def model_names(registry_dir: Path = SHIPPED_REGISTRY) -> list[str]:
-    """The names of all models of a registry that have a version there, sorted."""
+    """The names of all models with a version in the registry, sorted."""
     if not registry_dir.is_dir():
         return []
     folders = [path for path in registry_dir.iterdir() if path.is_dir() and not path.name.startswith((".", "_"))]
-    return sorted(folder.name for folder in folders if any(one.name.isdigit() for one in folder.iterdir()))
+    return sorted(folder.name for folder in folders if any(version.name.isdigit() for version in folder.iterdir()))
 
 
 def model_dir(name: str, registry_dir: Path = SHIPPED_REGISTRY, version: int | None = None) -> Path:
-    """The folder of a version of model `name`: the newest, unless one is named. Raises ModelError where it is missing."""
-    found = model_versions(name, registry_dir)
-    if version is not None and version not in found:
+    """The folder of a version of model `name`; None: the newest. Raises ModelError where it is missing."""
+    versions = model_versions(name, registry_dir)
+    if version is not None and version not in versions:
         raise ModelError(
-            f"{registry_dir / name}: has no version {version}: expected one of {', '.join(map(str, found))}"
+            f"{registry_dir / name}: has no version {version}: expected one of {', '.join(map(str, versions))}"
         )
-    return registry_dir / name / str(found[-1] if version is None else version)
+    return registry_dir / name / str(versions[-1] if version is None else version)
 
 
 def read_card(folder: Path) -> Card:
-    """The card of the model in `folder`. Raises ModelError where it is missing or can't be read."""
+    """The card of the model in `folder`. Raises ModelError where it is missing or malformed."""
     path = folder / CARD_FILE
     try:
         card = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -65,7 +65,7 @@ def read_card(folder: Path) -> Card:
 
 
 def read_model(folder: Path, card: Card) -> bytes:
-    """The bytes of the model in `folder`, checked against its card. Raises ModelError where they do not fit."""
+    """The bytes of the model in `folder`. Raises ModelError where they are missing or their hash is not the card's."""
     path = folder / MODEL_FILE
     try:
         body = path.read_bytes()
@@ -73,16 +73,16 @@ def read_model(folder: Path, card: Card) -> bytes:
         raise ModelError(f"{path}: is missing: expected the model with sha256 {card['sha256']}") from None
     except OSError as error:
         raise ModelError(f"{path}: can't be read: {error}") from error
-    found = hashlib.sha256(body).hexdigest()
-    if found != card["sha256"]:
-        raise ModelError(f"{path}: has sha256 {found}: expected {card['sha256']}, as its card says")
+    digest = hashlib.sha256(body).hexdigest()
+    if digest != card["sha256"]:
+        raise ModelError(f"{path}: has sha256 {digest}: expected {card['sha256']}, as in its card")
     return body
 
 
 def write_model(folder: Path, body: bytes, card: Card) -> Card:
-    """Writes model and card into `folder`; gives the card with its hash and size filled in.
+    """Writes model and card into `folder`; the card with hash and size filled in.
 
-    A folder NAME/N of a registry makes it version N; elsewhere the version is the card's own.
+    A folder NAME/N, as in a registry, sets version N; elsewhere the version is the card's.
     """
     folder.mkdir(parents=True, exist_ok=True)
     numbered = folder.name.isdigit() and folder.parent.name == card["name"]

@@ -1,13 +1,12 @@
-"""The features of the run-out model: one function, for training and for serving.
+"""Features of the run-out model: one function for training and serving.
 
-A first guess comes from arithmetic alone: the use of t days is taken for a gamma distribution with the item's own mean, its own
-lumps, and what is uncertain of its rate; so the level lasts a median time (the centre), with a 1 and a 95 % quantile (an early
-and a late spread). The network then says quantiles in units of those spreads, from features that say what the guess rests on.
-So where little can go wrong the forecast is narrow, whatever the network has never seen.
+The gamma baseline (gamma_baseline.py) forecasts the time to empty in closed form: a median, and an early and a late spread. The
+network outputs quantiles in units of those spreads, from features that describe what the baseline rests on. So the forecast is narrow
+where demand is regular, even for inputs unlike any training data.
 
-Everything is relative to the item's own rate and level, so multiplying all quantities by a constant changes nothing. A row's
-features depend on that row only, bit for bit, whatever the other rows: sums run over the leading axis of (days, items)
-arrays, in the order of days, and never through BLAS, whose order of summation depends on the shape.
+Everything is relative to the item's own rate and level, so the features do not depend on the unit. A row's features depend on
+that row only, bit for bit: sums run over the leading axis of (days, items) arrays, in the order of days, and never through BLAS,
+whose order of summation depends on the shape.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 HISTORY_DAYS = 56
-"""Days of history that the model sees one by one: eight whole weeks."""
+"""Days of history used one by one: eight whole weeks."""
 WINDOWS = (1, 3, 7, 14, 28, 56)
-"""Ends of the nested windows, in days back from the newest complete day."""
+"""Lengths of the nested windows, in days back from the newest complete day."""
 LONG_TIME_CONSTANT_DAYS = 180.0
-"""What is older is known as sums that are forgotten with this time constant."""
+"""Time constant of the exponentially decaying sums over older history."""
 LONG_DAILY_DECAY = 1.0 - 1.0 / LONG_TIME_CONSTANT_DAYS
-"""Of those sums, what is left a day later."""
+"""Factor of those sums from one day to the next."""
 FEATURE_NAMES = (
     "scale",
     "known_56",
@@ -64,30 +63,29 @@ FEATURE_NAMES = (
     "events_in_level",
     "known_long",
 )
-"""Names of the columns, in order."""
+"""Names of the columns, in order. Part of the model's card: a change makes a new model."""
 FEATURES_COUNT = len(FEATURE_NAMES)
 FEATURE_MAX = 8.0
-"""No feature is further from 0."""
+"""Features are clipped to this absolute value."""
 
-_ROWS_MAX = 2048  # more rows are taken in parts, so that the scratch memory of a thread stays small and near
-_ROWS_MIN = 8  # numpy sums an axis in another order when the other one has length 1, so few rows are padded to these
-_NORMAL_90 = 1.2815515655446004  # the 90 % quantile of the standard normal distribution
-_PRIOR_ERROR_VARIANCE = 0.1  # variance of the logarithm of the rate by which a profile's prior may itself be wrong
-_USED_DAY_MIN = 0.05  # of the rate: a day with less is one without use
-_CHANCE_FACTOR = 1.7  # times the variance that days alone give to weeks: less than this is chance
+_ROWS_MAX = 2048  # rows of a chunk, so that the scratch memory of a thread fits into the processor's cache
+_ROWS_MIN = 8  # fewer rows are padded, as numpy sums an axis in another order when the other one has length 1
+_NORMAL_90 = 1.2815515655446004  # 90 % quantile of the standard normal distribution
+_PRIOR_ERROR_VARIANCE = 0.1  # variance of the logarithm of the rate that a profile's prior may be off by
+_USED_DAY_MIN = 0.05  # of the rate: a day with less counts as a day without demand
+_CHANCE_FACTOR = 1.7  # times the variance of weekly means that independent days would have: up to this it is chance
 _WEEKS = HISTORY_DAYS // 7
 
 
 @dataclass(frozen=True, slots=True)
 class ConsumptionHistory:
-    """What is known of n items at a moment. All quantities of a row in one unit.
+    """The consumption history of n items at one moment. All quantities of a row are in one unit.
 
-    daily: (n, DAYS) use a day, newest complete UTC day first, NaN where unknown. today: (n,) use so far today, NaN where
+    daily: (n, HISTORY_DAYS) consumption per day, newest complete UTC day first, NaN where unknown. today: (n,) so far today, NaN where
     unknown. today_fraction: (n,) of the UTC day elapsed, 0 to 1. level: (n,) estimated at the latest reading, may be negative.
-    noise: (n,) standard deviation of that estimate. silent_days: (n,) since that reading, for which the rate stands in.
-    prior_rate: (n,) use a day of the median customer, above 0; prior_spread: (n,) the 90 % quantile over that median, above
-    1. long_days, long_use, long_squares: (n,) how many days there were, their use and its squares, each a sum that keeps
-    LONG_KEPT of itself a day.
+    noise: (n,) standard deviation of that estimate. silent_days: (n,) since that reading, over which the rate is extrapolated.
+    prior_rate: (n,) consumption per day of the median customer, above 0; prior_spread: (n,) 90 % quantile over that median, above
+    1. long_days, long_use, long_squares: (n,) number of days, their consumption and its squares, as decaying sums (LONG_DAILY_DECAY).
     """
 
     daily: Float32
@@ -106,40 +104,45 @@ class ConsumptionHistory:
         return int(self.daily.shape[0])
 
     def select(self, rows: NDArray[np.intp]) -> ConsumptionHistory:
-        """Those at `rows`."""
+        """The items at `rows`."""
         return ConsumptionHistory(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
     def padded_chunk(self, start: int) -> ConsumptionHistory:
-        """The rows from `start` on, at most _ROWS_MAX, the last one repeated where there are fewer than _ROWS_MIN."""
-        found = {}
+        """The rows from `start` on, at most _ROWS_MAX; the last one is repeated where there are fewer than _ROWS_MIN."""
+        columns = {}
         for field in fields(self):
             rows = getattr(self, field.name)[start : start + _ROWS_MAX]
             missing = _ROWS_MIN - len(rows)
-            found[field.name] = rows if missing <= 0 else np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)])
-        return ConsumptionHistory(**found)
+            columns[field.name] = (
+                rows if missing <= 0 else np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)])
+            )
+        return ConsumptionHistory(**columns)
 
 
 def run_out_features(history: ConsumptionHistory) -> tuple[Float32, BaselineForecast]:
-    """(n, FEATURES_COUNT) features, and the first guess of the days that the level lasts."""
+    """(n, FEATURES_COUNT) features, and the baseline forecast of the days until the level is used up."""
     rows = len(history)
     features = np.empty((rows, FEATURES_COUNT), dtype=np.float32)
-    whole = np.empty((3, rows))
+    baselines = np.empty((3, rows))
     for start in range(0, rows, _ROWS_MAX):
         count = min(_ROWS_MAX, rows - start)
-        found, baseline = _feature_block(history.padded_chunk(start))
-        features[start : start + count] = found.T[:count]
-        for row, values in zip(whole, (baseline.median_days, baseline.early_spread, baseline.late_spread), strict=True):
+        columns, baseline = _feature_block(history.padded_chunk(start))
+        features[start : start + count] = columns.T[:count]
+        for row, values in zip(
+            baselines, (baseline.median_days, baseline.early_spread, baseline.late_spread), strict=True
+        ):
             row[start : start + count] = values[:count]
-    return features, BaselineForecast(*whole)
+    return features, BaselineForecast(*baselines)
 
 
 @dataclass(slots=True)
 class _DailyUsage:
-    """The days of n rows, relative to their rate. use, seen, work: (DAYS, n), the last to overwrite; whole: all days are known.
+    """Daily consumption of n items, relative to their rate.
 
-    sums, counts: (6, n) over the nested windows. rate: (n,) in the row's unit. prior: (n,) variance of the logarithm of
-    customers' rates. today, elapsed: (n,), 0 where today is unknown. squares, squares_14: (n,) sums of squares of 56 and 14
-    days. older_days, older_use, older_squares: (n,) of what is older.
+    use: (HISTORY_DAYS, n), 0 where unknown; known_mask: likewise, 1 where known; scratch: likewise, free to overwrite; complete: whether
+    all days are known. sums, counts: (6, n) over the nested windows. rate: (n,) per day in the row's unit. prior: (n,) variance of
+    the logarithm of customers' rates. today, elapsed: (n,), 0 where today is unknown. squares, squares_14: (n,) sums of squares of 56
+    and 14 days. older_days, older_use, older_squares: (n,) decaying sums over the days before those 56.
     """
 
     use: Float64
@@ -160,7 +163,7 @@ class _DailyUsage:
 
 
 def _feature_block(history: ConsumptionHistory) -> tuple[Float64, BaselineForecast]:
-    """(FEATURES_COUNT, n) features and the guess of at least _ROWS_MIN and at most _ROWS_MAX rows."""
+    """(FEATURES_COUNT, n) features and the baseline of _ROWS_MIN to _ROWS_MAX rows."""
     days = _daily_usage(history)
     sums, counts, rate = days.sums, days.counts, days.rate
     used_7, used_14, used_56 = _used_days(days)
@@ -171,8 +174,10 @@ def _feature_block(history: ConsumptionHistory) -> tuple[Float64, BaselineForeca
     changes = np.maximum(weekly - _CHANCE_FACTOR * variation / 7.0, 0.0)
 
     now = history.level - rate * history.silent_days
-    believed = np.maximum(np.maximum(now, 0.5 * history.noise), rate * (0.02 + SILENT_DAYS_KEPT * history.silent_days))
-    scale = believed / rate
+    assumed_level = np.maximum(
+        np.maximum(now, 0.5 * history.noise), rate * (0.02 + SILENT_DAYS_KEPT * history.silent_days)
+    )
+    scale = assumed_level / rate
     ahead = scale + history.silent_days
     evidence = 0.5 * (counts[4] + counts[5]) + days.elapsed + 0.5 * days.older_days
     rate_variance = 1.0 / (1.0 / (days.prior + _PRIOR_ERROR_VARIANCE) + evidence / (variation + 0.02))
@@ -209,8 +214,8 @@ def _feature_block(history: ConsumptionHistory) -> tuple[Float64, BaselineForeca
     out[20] = days.elapsed
     out[21] = history.prior_rate / rate
     out[22] = history.prior_spread
-    out[23] = np.log1p(10.0 * history.noise / believed)
-    out[24] = now / believed
+    out[23] = np.log1p(10.0 * history.noise / assumed_level)
+    out[24] = now / assumed_level
     out[25] = np.log1p(noise_of_day)
     out[26] = history.silent_days / ahead
     out[27] = np.log1p(history.silent_days)
@@ -228,18 +233,18 @@ def _feature_block(history: ConsumptionHistory) -> tuple[Float64, BaselineForeca
 
 
 _LOG_COLUMNS = (slice(0, 1), slice(3, 16), slice(21, 23), slice(28, 33))
-"""Columns that are taken as logarithms."""
+"""Columns whose logarithm is the feature."""
 
 
 def _daily_usage(history: ConsumptionHistory) -> _DailyUsage:
-    use, seen, work = _scratch(len(history))
+    use, known_mask, work = _scratch(len(history))
     use[:] = history.daily.T
-    there = use == use
-    whole = bool(there.all())
-    if not whole:
-        use[~there] = 0.0
-    seen[:] = there
-    counts, sums = _window_sums(seen), _window_sums(use)
+    known = use == use
+    complete = bool(known.all())
+    if not complete:
+        use[~known] = 0.0
+    known_mask[:] = known
+    counts, sums = _window_sums(known_mask), _window_sums(use)
     today_known = history.today == history.today
     today = np.where(today_known, history.today, 0.0).astype(np.float64)
     elapsed = np.where(today_known, history.today_fraction, 0.0).astype(np.float64)
@@ -251,22 +256,22 @@ def _daily_usage(history: ConsumptionHistory) -> _DailyUsage:
     older_days = np.maximum(history.long_days - counts[5], 0.0)
     older_use = np.maximum(history.long_use - sums[5], 0.0)
 
-    # The prior is worth as many days as tell the rate as well as it does: few of even use, many of use in lumps.
+    # Weight of the prior: the number of days that determine the rate as well, few for regular and many for lumpy demand.
     recent_days = 0.5 * (counts[4] + counts[5]) + elapsed + 0.25 * older_days
     recent_use = 0.5 * (sums[4] + sums[5]) + today + 0.25 * older_use
     mean = (recent_use + 0.3 * history.prior_rate) / (recent_days + 0.3)
     variation = (squares + 3.0 * mean * mean) / ((counts[5] + 2.0) * mean * mean) - 1.0
     prior_days = np.clip(np.maximum(variation, 0.1) / (prior + _PRIOR_ERROR_VARIANCE), 0.15, 8.0)
-    believed = prior_days * history.prior_rate
-    rate = np.maximum(believed + recent_use, 0.5 * believed) / (prior_days + recent_days)
+    prior_use = prior_days * history.prior_rate
+    rate = np.maximum(prior_use + recent_use, 0.5 * prior_use) / (prior_days + recent_days)
 
     use /= rate
     sums /= rate
     return _DailyUsage(
         use=use,
-        known_mask=seen,
+        known_mask=known_mask,
         scratch=work,
-        complete=whole,
+        complete=complete,
         sums=sums,
         counts=counts,
         rate=rate,
@@ -282,7 +287,7 @@ def _daily_usage(history: ConsumptionHistory) -> _DailyUsage:
 
 
 def _used_days(days: _DailyUsage) -> tuple[Float64, Float64, Float64]:
-    """(n,) how many of the last 7, 14 and 56 days have use."""
+    """(n,) number of the last 7, 14 and 56 days with demand."""
     np.greater(days.use, _USED_DAY_MIN, out=days.scratch, casting="unsafe")
     used_7 = np.add.reduce(days.scratch[:7], axis=0)
     used_14 = used_7 + np.add.reduce(days.scratch[7:14], axis=0)
@@ -292,9 +297,9 @@ def _used_days(days: _DailyUsage) -> tuple[Float64, Float64, Float64]:
 def _usage_variation(
     days: _DailyUsage, used_day_share: Float64, noise_of_day: Float64
 ) -> tuple[Float64, Float64, Float64]:
-    """The week's pattern (7, n), its variance (n,), and the variance of single days about it, over the mean's square (n,).
+    """The weekday pattern (7, n), its variance (n,), and the variance of single days around it, over the squared mean (n,).
 
-    lumps: (n,) the share of days with use; of use in lumps the variance is at least what days without use make.
+    used_day_share: (n,) share of days with demand, which sets a lower limit of the variance; noise_of_day: (n,) of the level, in days.
     """
     known_days = days.counts[5] + days.older_days
     variation = (days.squares + days.older_squares + 3.9) / (known_days + 3.0) - 1.0
@@ -308,7 +313,7 @@ _memory = threading.local()
 
 
 def _scratch(rows: int) -> Float64:
-    """(3, DAYS, rows) of memory to overwrite: asking the system for fresh pages each time would cost half of all."""
+    """(3, HISTORY_DAYS, rows) reused memory of this thread: fresh pages from the system would take half of the total time."""
     buffer: Float64 | None = getattr(_memory, "buffer", None)
     if buffer is None:
         buffer = _memory.buffer = np.empty(3 * HISTORY_DAYS * _ROWS_MAX)
@@ -316,24 +321,24 @@ def _scratch(rows: int) -> Float64:
 
 
 def _window_sums(columns: Float64) -> Float64:
-    """(6, n) sums over the nested windows of (DAYS, n) columns."""
+    """(6, n) sums over the nested windows of (HISTORY_DAYS, n) columns."""
     sums = np.empty((len(WINDOWS), columns.shape[1]))
     start = 0
-    for place, end in enumerate(WINDOWS):
-        np.add.reduce(columns[start:end], axis=0, out=sums[place])
-        if place:
-            sums[place] += sums[place - 1]
+    for window, end in enumerate(WINDOWS):
+        np.add.reduce(columns[start:end], axis=0, out=sums[window])
+        if window:
+            sums[window] += sums[window - 1]
         start = end
     return sums
 
 
 def _relative_mean(sums: Float64, counts: Float64, weight: float) -> Float64:
-    """The mean relative to the rate, drawn to 1 by `weight` days; at least 0.02."""
+    """The mean relative to the rate, shrunk towards 1 by a weight of `weight` days; at least 0.02."""
     return np.asarray(np.maximum((sums + weight) / (counts + weight), 0.02))
 
 
 def _lag_one_autocorrelation(days: _DailyUsage) -> Float64:
-    """(n,) how far a day is like the day before."""
+    """(n,) autocorrelation of daily demand at a lag of one day."""
     use, work = days.use, days.scratch
     count = np.maximum(days.counts[5], 1.0)
     mean = days.sums[5] / count
@@ -348,9 +353,9 @@ def _lag_one_autocorrelation(days: _DailyUsage) -> Float64:
 
 
 def _weekday_pattern(days: _DailyUsage, variation: Float64) -> tuple[Float64, Float64]:
-    """(7, n) use of today's weekday, tomorrow's and so on, relative to the mean of 1, and (n,) their variance.
+    """(7, n) demand of today's weekday, tomorrow's and so on, relative to a mean of 1, and (n,) their variance.
 
-    Drawn to 1 as far as chance alone would make weekdays differ so much (James and Stein).
+    Shrunk towards 1 by the share of the differences that chance explains (James and Stein, 1961).
     """
     by_week = (_WEEKS, 7, days.use.shape[1])
     used, known = (np.add.reduce(part.reshape(by_week), axis=0) for part in (days.use, days.known_mask))
@@ -358,15 +363,15 @@ def _weekday_pattern(days: _DailyUsage, variation: Float64) -> tuple[Float64, Fl
     off = ((used / overall + 1.0) / (known + 1.0))[::-1] - 1.0
     between = np.add.reduce(off * off, axis=0) / 7.0
     by_chance = 1.3 * np.maximum(variation - between, 0.0) / (0.14 * days.counts[5] + 1.0)
-    keep = np.maximum(1.0 - by_chance / np.maximum(between, 1e-9), 0.0)
-    off *= keep
+    shrinkage = np.maximum(1.0 - by_chance / np.maximum(between, 1e-9), 0.0)
+    off *= shrinkage
     week = np.maximum(1.0 + off, 0.02)
     week *= 7.0 / np.add.reduce(week, axis=0)
-    return week, between * keep
+    return week, between * shrinkage
 
 
 def _weekday_adjusted_days(scale: Float64, week: Float64, elapsed: Float64) -> Float64:
-    """(n,) days until `scale` mean days' use is used up, weekdays' use and what is left of today counted."""
+    """(n,) days until `scale` mean days' demand is used up, by the weekday pattern and with the rest of today."""
     weeks = np.floor(scale / 7.0)
     left = scale - 7.0 * weeks
     days = 7.0 * weeks
@@ -380,7 +385,7 @@ def _weekday_adjusted_days(scale: Float64, week: Float64, elapsed: Float64) -> F
 
 
 def _weekly_variance(days: _DailyUsage) -> Float64:
-    """(n,) how much weeks differ in their means: slow changes and absences, which single days do not show."""
+    """(n,) variance of weekly means: slow changes and absences, which single days do not show."""
     by_week = (_WEEKS, 7, days.use.shape[1])
     overall = days.sums[5] / np.maximum(days.counts[5], 1.0)
     used, known = (np.add.reduce(part.reshape(by_week), axis=1) for part in (days.use, days.known_mask))

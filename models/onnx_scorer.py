@@ -1,7 +1,7 @@
-"""The ONNX runtime behind the port `star.ports.Scorer`: the only file that imports onnxruntime.
+"""Scoring by ONNX Runtime, behind the port `star.ports.Scorer`: the only module that imports onnxruntime.
 
-One thread, and batches of a few fixed sizes, the last one padded: matrix code sums in an order that depends on the shape of
-its input, so only fixed shapes give a row the same bits whatever came with it (a property test keeps this).
+One thread and batches of a few fixed sizes, the last one padded. Matrix kernels sum in an order that depends on the shape of their
+input, so only fixed shapes give a row the same bits in any batch (a property test checks this).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from star.analyse import QUANTILES
 from star.errors import ModelError
 
 BATCH_ROWS = (2048, 256)
-"""Sizes of a batch, largest first; what is left of the smallest is padded with zeros."""
+"""Batch sizes, largest first; a rest smaller than the smallest is padded with zeros. Large ones save calls, small ones padding."""
 
 
 class OnnxScorer:
-    """A model of the registry. `score` is a pure function of each row."""
+    """A model of the registry. `score` is a pure function of each row. Implements star.ports.Scorer."""
 
     def __init__(self, body: bytes, card: Card, path: Path) -> None:
-        """body: the model's bytes, already checked. Raises ModelError where they are no model that can be run."""
+        """body: the model's bytes, whose hash has been checked. Raises ModelError where ONNX Runtime can't load them."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -34,22 +34,21 @@ class OnnxScorer:
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(body, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the runtime's errors have no other common base
+        except Exception as error:  # the errors of ONNX Runtime have no common base class
             raise ModelError(f"{path}: is not a model that can be run: {str(error).splitlines()[0][:200]}") from error
         self._input = self._session.get_inputs()[0].name
         self.features = int(self._session.get_inputs()[0].shape[1])
         self.outputs = int(self._session.get_outputs()[0].shape[1])
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
-        self.card = card
         self._name = f"{card['name']}@{card['version']}:{card['sha256'][:12]}"
 
     @property
     def name(self) -> str:
-        """`name@version:hash`, the first 12 digits of the sha256."""
+        """`name@version:hash`, with the first 12 digits of the SHA-256."""
         return self._name
 
     def score(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n, outputs) for (n, features). Raises ModelError where the number of columns is not the model's."""
+        """(n, outputs) of (n, features). Raises ModelError for another number of columns than the model's."""
         rows, columns = features.shape
         if columns != self.features:
             raise ModelError(f"{self._name}: was given {columns} features: expected {self.features}")
@@ -68,9 +67,9 @@ class OnnxScorer:
 
 
 def load_scorer(name: str, registry_dir: Path = SHIPPED_REGISTRY, version: int | None = None) -> OnnxScorer:
-    """The version of model `name` that is named, or the registry's champion (its newest, unless one was promoted).
+    """A version of model `name`; None: the registry's champion, which is its newest version unless another was promoted.
 
-    Raises ModelError, in one line naming the file, where a file is missing or damaged or its hash is not the card's.
+    Raises ModelError, which names the file, where one is missing or damaged or the hash is not the card's.
     """
     return load_model_dir(
         champion_dir(name, shipped_registry=registry_dir) if version is None else model_dir(name, registry_dir, version)
@@ -78,17 +77,17 @@ def load_scorer(name: str, registry_dir: Path = SHIPPED_REGISTRY, version: int |
 
 
 def load_model_dir(folder: Path) -> OnnxScorer:
-    """The model in a folder of a registry, checked against its card. Raises ModelError as `load_scorer` does."""
+    """The model in a folder, checked against its card. Raises ModelError as `load_scorer` does."""
     card = read_card(folder)
     return OnnxScorer(read_model(folder, card), card, folder / MODEL_FILE)
 
 
 def load_run_out(folder: Path) -> OnnxScorer:
-    """A run-out model, which must take the features that are made here. Raises ModelError: found at the start, not at a reading."""
+    """A run-out model with this version's features and quantiles. Raises ModelError for others, before any reading is scored."""
     scorer = load_model_dir(folder)
     if (scorer.features, scorer.outputs) != (FEATURES_COUNT, len(QUANTILES)):
         raise ModelError(
-            f"{folder}: takes {scorer.features} features and gives {scorer.outputs} quantiles: expected {FEATURES_COUNT} and "
-            f"{len(QUANTILES)}, as this version of Starloop has: train it again"
+            f"{folder}: has {scorer.features} features and {scorer.outputs} quantiles: expected {FEATURES_COUNT} and "
+            f"{len(QUANTILES)}, as in this version of Starloop: train it again"
         )
     return scorer

@@ -1,9 +1,9 @@
-"""Whether forecasts keep their promise lately: over the latest of those that were judged, wherever they are.
+"""Calibration of recent forecasts: coverage of their intervals and drift, over a sliding window.
 
-A judged forecast is a number u: the probability level at which the truth fell within what was said (topic `honesty`). Of honest
-forecasts u is uniform. So the share within 0.05 and 0.95 should be 0.90, and how far u is from uniform is how far the model has
-drifted from the world: its population stability index (PSI), over ten equal bins. What PSI of this kind does not see: inputs that
-change while forecasts stay honest; that is no harm.
+An observed forecast is a number u: the probability level of the forecast distribution at which the true value fell (topic
+`honesty`; the probability integral transform). For calibrated forecasts u is uniform, so 90 % of levels lie within 0.05 and 0.95.
+The distance from uniform is measured by the population stability index (PSI) over ten equal bins. PSI does not show a change of
+the inputs under which forecasts stay calibrated; such a change needs no action.
 """
 
 from __future__ import annotations
@@ -13,45 +13,46 @@ from collections import deque
 from collections.abc import Iterable
 
 WINDOW_FORECASTS = 2_000
-"""So many forecasts are looked back on."""
+"""Observed forecasts in the window. Larger reacts more slowly to a drift, smaller is noisier."""
 FORECASTS_MIN = 100
-"""With fewer than these there is no figure: of 100 honest forecasts PSI is 0.09 by chance alone."""
+"""Observed forecasts below which no figure is given: for 100 calibrated forecasts PSI is 0.09 by chance alone."""
 PSI_BINS = 10
 INTERVALS = {"0.90": (0.05, 0.95), "0.50": (0.25, 0.75)}
+"""Nominal coverage -> lowest and highest level of the central interval."""
 
 
 class CalibrationMonitor:
-    """A window over the levels of judged forecasts."""
+    """A sliding window over the levels of observed forecasts."""
 
     def __init__(self, window: int = WINDOW_FORECASTS) -> None:
         self._levels: deque[float] = deque(maxlen=window)
 
     def add(self, levels: Iterable[float]) -> None:
-        """Adds forecasts that were judged; the oldest go."""
+        """Adds levels, 0 to 1; the oldest leave the window."""
         self._levels.extend(levels)
 
     def count(self) -> int:
-        """How many the figures rest on."""
+        """The number of forecasts in the window."""
         return len(self._levels)
 
     def coverage(self) -> dict[str, float] | None:
-        """The share that came true within each promise; None while there are too few."""
+        """The observed coverage of each interval, by its nominal coverage; None while there are too few forecasts."""
         count = len(self._levels)
         if count < FORECASTS_MIN:
             return None
         return {
-            promise: sum(low <= level <= high for level in self._levels) / count
-            for promise, (low, high) in INTERVALS.items()
+            nominal: sum(low <= level <= high for level in self._levels) / count
+            for nominal, (low, high) in INTERVALS.items()
         }
 
     def psi(self) -> float | None:
-        """The population stability index against uniform; None while there are too few. Over 0.2 is a drift to look at."""
+        """The population stability index against uniform; None while there are too few. Above 0.2 the drift needs attention."""
         count = len(self._levels)
         if count < FORECASTS_MIN:
             return None
         bins = [0] * PSI_BINS
         for level in self._levels:
             bins[min(int(level * PSI_BINS), PSI_BINS - 1)] += 1
-        # Half a forecast more in every bin, so that an empty one is far off and not infinitely far.
+        # Half a forecast is added to each bin, so that an empty one gives a finite term.
         shares = [(found + 0.5) / (count + 0.5 * PSI_BINS) for found in bins]
         return sum((share - 1 / PSI_BINS) * math.log(share * PSI_BINS) for share in shares)

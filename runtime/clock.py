@@ -1,4 +1,7 @@
-"""Clocks of the rims: the wall's, and one that runs faster, for the demo. Arrival is stream.partition.partitioner.ArrivalClock's."""
+"""Clocks of running services: the machine's, and an accelerated one for the demo.
+
+The order of arrival is not kept here: stream.partition.partitioner.ArrivalClock makes arrival times monotonic.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,14 @@ class WallClock:
     """The machine's clock. Implements star.ports.Clock."""
 
     def now_ms(self) -> int:
+        """Milliseconds since the epoch."""
         return time.time_ns() // 1_000_000
 
 
 class AcceleratedClock:
-    """Starts at `start_ms` and runs at one speed after the other. Implements star.ports.Clock.
+    """A clock that starts at `start_ms` and runs at a sequence of speeds. Implements star.ports.Clock.
 
-    phases: (real seconds, speed) in order; the last one's speed lasts for ever. Times never go back.
+    phases: (real seconds, speed) in order; the last phase never ends. monotonic_s: the real clock, so times never go back.
     """
 
     def __init__(
@@ -28,9 +32,10 @@ class AcceleratedClock:
         self._from_s = monotonic_s()
 
     def now_ms(self) -> int:
-        left_s = self._monotonic_s() - self._from_s
+        """Simulated milliseconds since the epoch."""
+        remaining_s = self._monotonic_s() - self._from_s
         passed_s = 0.0
         for length_s, speed in self._phases[:-1]:
-            passed_s += min(left_s, length_s) * speed
-            left_s = max(0.0, left_s - length_s)
-        return self._start_ms + round((passed_s + left_s * self._phases[-1][1]) * 1000)
+            passed_s += min(remaining_s, length_s) * speed
+            remaining_s = max(0.0, remaining_s - length_s)
+        return self._start_ms + round((passed_s + remaining_s * self._phases[-1][1]) * 1000)

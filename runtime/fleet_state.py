@@ -1,7 +1,7 @@
-"""The fleet in force, as a role knows it: from the fleet file beside an embedded log, or from the book in a shared store.
+"""The fleet in force in one process: read from files beside an embedded log, or from a store that several processes share.
 
-`base` is the fleet at the beginning of the log, `current` what is in force now; a change is a record of the log first, and
-part of the book then, so that whoever works by the log never knows less than those who let devices in.
+`initial` is the fleet at the beginning of the log, `current` the one in force now. A change is appended to the log before it is
+in force anywhere, so a process that follows the log always knows a device before its readings are accepted.
 """
 
 from __future__ import annotations
@@ -27,30 +27,33 @@ from stream.topics import INPUT
 from stream.transports.embedded_log.sqlite_log import SqliteLog
 
 POLL_S = 1.0
-"""Between looks at the book for changes that others made."""
+"""Interval at which the shared store is asked for changes made by other processes: how late a role may see a change."""
 _log = structlog.get_logger("fleet")
 
 AppendChange = Callable[[str], Awaitable[None]]
-"""Puts a change (tables as JSON) into the log; in force there when it returns."""
+"""Appends a change (tables as JSON) to the log; durable when it returns."""
 
 
 class FleetState(Protocol):
-    """The fleet at the beginning of the log, and now."""
+    """The fleet at the beginning of the log and the fleet in force now."""
 
     initial: Catalogue
     current: Catalogue
 
     def on_change(self, listener: Callable[[Catalogue], None]) -> None:
-        """From now on `told` is called, in the event loop, whenever another fleet is in force."""
+        """Registers a listener that is called, in the event loop, with each later catalogue in force."""
         ...
 
     async def change(self, tables: dict[str, Any], append_change: AppendChange, now_ms: int) -> None:
-        """Changes the fleet. Raises ConfigError with every problem, and changes nothing then."""
+        """Changes the fleet by tables of a fleet file. Raises ConfigError with every problem; nothing is changed then.
+
+        now_ms: the time of the change, as a shared store records it.
+        """
         ...
 
 
 class _ObservableFleet:
-    """Those who are told of another fleet."""
+    """The listeners of a FleetState."""
 
     initial: Catalogue
     current: Catalogue
@@ -59,17 +62,17 @@ class _ObservableFleet:
         self._listeners: list[Callable[[Catalogue], None]] = []
 
     def on_change(self, listener: Callable[[Catalogue], None]) -> None:
-        """See Fleet."""
+        """See FleetState."""
         self._listeners.append(listener)
 
     def _set_current(self, catalogue: Catalogue) -> None:
         self.current = catalogue
-        for told in self._listeners:
-            told(catalogue)
+        for listener in self._listeners:
+            listener(catalogue)
 
 
 class FileFleetState(_ObservableFleet):
-    """Implements Fleet beside an embedded log: see fleet_files.py."""
+    """The fleet of a service with an embedded log, in files of its data directory (fleet_files.py). Implements FleetState."""
 
     def __init__(self, folder: Path, fleet_file: Path, profile_dirs: tuple[Path, ...], log: SqliteLog) -> None:
         super().__init__()
@@ -80,14 +83,14 @@ class FileFleetState(_ObservableFleet):
         write_snapshot(folder, self.current, end)
 
     async def change(self, tables: dict[str, Any], append_change: AppendChange, now_ms: int) -> None:
-        """See Fleet."""
+        """See FleetState."""
         text = json.dumps(tables, ensure_ascii=False)
         catalogue = change_catalogue_from_json(self.current, text)
         await append_change(text)
         self._set_current(catalogue)
 
     async def apply_file_edits(self, append_change: AppendChange, now_ms: int) -> None:
-        """Edits of the fleet file since the last start become a record of the input."""
+        """Appends the edits of the fleet file since the last start to the log, as one change."""
         tables = file_edits(self._folder, self._file, self._profile_dirs)
         if tables:
             await self.change(tables, append_change, now_ms)
@@ -96,14 +99,14 @@ class FileFleetState(_ObservableFleet):
 
 
 class StoreFleetState(_ObservableFleet):
-    """Implements Fleet over the book in a store that several processes share. Raises InputError for an empty book."""
+    """The fleet of several processes, in the store that they share. Implements FleetState. Raises StoreError where it is empty."""
 
     def __init__(self, repository: FleetRepository, profile_dirs: tuple[Path, ...]) -> None:
         super().__init__()
         self._repository = repository
         tables = repository.base()
         if tables is None:
-            raise StoreError("the store knows no fleet yet: expected `starloop fleet apply FILE`")
+            raise StoreError("the store has no fleet yet: expected `starloop fleet apply FILE`")
         self.initial = _catalogue(tables, profile_dirs)
         self.current = self.initial
         self._version = 0
@@ -112,12 +115,12 @@ class StoreFleetState(_ObservableFleet):
 
     @staticmethod
     def save_initial(repository: FleetRepository, fleet_file: Path, profile_dirs: tuple[Path, ...]) -> bool:
-        """Keeps a fleet file as the fleet at the beginning; False where there is one already. Raises ConfigError."""
+        """Writes a fleet file to the store as the initial fleet; False where there is one already. Raises ConfigError."""
         catalogue = load_catalogue(fleet_file, *profile_dirs)
         return repository.insert_base(catalogue_tables(catalogue), 0)
 
     async def change(self, tables: dict[str, Any], append_change: AppendChange, now_ms: int) -> None:
-        """See Fleet. One process of all changes it at a time."""
+        """See FleetState. A lock in the store lets one process change the fleet at a time."""
         text = json.dumps(tables, ensure_ascii=False)
         lock = self._repository.lock()
         await asyncio.to_thread(lock.__enter__)
@@ -131,7 +134,7 @@ class StoreFleetState(_ObservableFleet):
         self._set_current(catalogue)
 
     async def follow(self) -> None:
-        """Takes up changes that other processes made, until cancelled."""
+        """Applies changes made by other processes, until cancelled. Raises StoreDamaged; other store errors are retried."""
         while True:
             await asyncio.sleep(POLL_S)
             try:
@@ -157,7 +160,7 @@ class StoreFleetState(_ObservableFleet):
 
 
 def catalogue_tables(catalogue: Catalogue) -> dict[str, Any]:
-    """The catalogue's rows as the tables of a fleet file."""
+    """The catalogue's rows as tables of a fleet file."""
     return {
         name: [row.model_dump(mode="json", exclude_unset=True) for row in getattr(catalogue, name).values()]
         for name in TABLE_MODELS

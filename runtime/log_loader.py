@@ -1,4 +1,4 @@
-"""A history into a log: the lines of a readings file become records with the times they tell."""
+"""Loading a readings file into a log: each line becomes a record with the arrival time that the line names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from config.catalogue import Catalogue
 from edge.adapters import installed_adapters
 from edge.decoder import Decoder
-from runtime.replay_protocol import LINE_BYTES_MIN, LineDecoder
+from runtime.replay_protocol import LineDecoder, is_blank
 from star.errors import BadPayload
 from star.ports import MetricRegistry
 from star.records import Quarantined, Record
@@ -15,11 +15,14 @@ from stream.partition.partitioner import Partitioner
 from stream.transports.log_client import LogClient
 
 BATCH_LINES = 2_000
-"""Lines that are written together."""
+"""Lines appended in one batch: larger costs memory, smaller a flush to disk more often."""
 
 
 class LogLoader:
-    """Lines into the log. metrics: the store's registry; catalogue: the fleet in force at the first line."""
+    """Appends lines of the replay protocol to a log. metrics: the store's registry; catalogue: in force at the first line.
+
+    count: the lines taken in, those that went to quarantine included.
+    """
 
     def __init__(
         self, log: LogClient, metrics: MetricRegistry, known_metrics: Iterable[str], catalogue: Catalogue
@@ -32,8 +35,8 @@ class LogLoader:
         self.count = 0
 
     async def ingest(self, line: bytes) -> None:
-        """Takes one line."""
-        if len(line) < LINE_BYTES_MIN and not line.strip():
+        """Takes in one line. A line that can't be decoded goes to quarantine."""
+        if is_blank(line):
             return
         try:
             self._line_decoder.ingest(line)
@@ -45,7 +48,7 @@ class LogLoader:
             await self.flush()
 
     async def flush(self) -> None:
-        """Appends what was taken."""
+        """Appends the records of the lines since the last call. Raises LogError."""
         self._lines_pending = 0
         records: list[Record] = []
         quarantined: list[Quarantined] = []

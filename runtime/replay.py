@@ -1,8 +1,8 @@
-"""Replay: recorded or lockstep input through the same analysis and reaction code, in event time, at full speed.
+"""Replay: recorded or lockstep input through the same analysis and decision code as live, in event time, at full speed.
 
-Input and output are the JSON Lines of the public protocol (docs/reference/replay.md). Time moves only by the lines; what was
-worked out is printed at ticks. The output is a function of the input: no clock, no randomness, and nothing depends on how
-lines are gathered into batches on the way.
+Input and output are the JSON Lines of the public protocol (docs/reference/replay.md). Time advances by the lines only, and
+decisions are printed at ticks. The output is a pure function of the input: no clock, no randomness, and no dependence on how
+lines are batched.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from edge.decoder import Decoder
 from reactor.decision.reorder_policy import p_stockout_before_delivery
 from reactor.engine import Engine
 from reactor.store.memory import MemoryMetricRegistry
-from runtime.replay_protocol import LINE_BYTES_MIN, LineDecoder, line_time_ms
+from runtime.replay_protocol import LineDecoder, is_blank, line_time_ms
 from star.analyse import ConditionScore, Forecast
 from star.errors import BadPayload
 from star.ids import ItemId
@@ -28,14 +28,14 @@ from star.times import DAY_MS, epoch_seconds
 from stream.analysis import Analysis
 
 BATCH_LINES_MAX = 8_192
-"""Lines gathered before readings are handed on, so that a long stretch without a tick keeps memory small."""
+"""Lines decoded before their records are analysed: bounds memory over a long stretch without a tick."""
 
 
 class Replay:
-    """The whole loop as a function of lines.
+    """The whole loop as a function of input lines.
 
-    `feed(line)` takes one input line and gives the output lines to print now: none but at a tick. `finish()` gives what is
-    left at the end of input (quarantined lines and scores; decisions are made at ticks only).
+    `feed(line)` returns the output lines to print after an input line, which only a tick has. `finish()` returns the output left
+    at the end of input: quarantined lines and scores, as decisions are made at ticks only.
     emit: which of "reactions", "forecasts", "scores" are printed. Quarantined lines and ticks always are.
     """
 
@@ -51,13 +51,13 @@ class Replay:
         self._output: list[bytes] = []
 
     def feed(self, line: bytes) -> list[bytes]:
-        """The output lines to print after `line`. A line that can't be understood is quarantined, never raised."""
-        if len(line) < LINE_BYTES_MIN and not line.strip():
+        """The output lines to print after `line`. A line that can't be decoded is quarantined; it raises nothing."""
+        if is_blank(line):
             return []
         try:
             ticked = self._line_decoder.ingest(line)
         except BadPayload as error:
-            self._flush()  # what came before is told before it
+            self._flush()  # quarantined lines are printed in their order
             at_ms = self._line_decoder.at_ms or 0
             self._quarantine(Quarantined(at_ms=at_ms, topic=None, payload=line, reason=str(error)))
             return []
@@ -72,7 +72,7 @@ class Replay:
         return self._pop_output()
 
     def forecast_lines(self) -> list[bytes]:
-        """What `emit` of forecasts would have printed at the last tick: for who lives inside and wants them seldom."""
+        """The forecasts at the last tick, as `emit` would have printed them, for callers in this process that need them rarely."""
         at_ms = self._last_tick_ms
         return [self._forecast_line(forecast, at_ms) for forecast in self._analysis.forecasts(at_ms)]
 
@@ -97,7 +97,7 @@ class Replay:
         self._offset += 1
         facts = self._analysis.ingest(self._offset, tick)
         if facts is None:
-            raise AssertionError("an analysis gives facts at every tick")
+            raise AssertionError("the analysis returned no facts for a tick")
         step = self._engine.step(facts)
         for notice in step.unmatched:
             self._output.append(
@@ -137,10 +137,10 @@ class Replay:
 
 
 class AssumedDeliveries:
-    """What suppliers would have said of the orders of a replay, for histories that hold no deliveries.
+    """Delivery outcomes for the orders of a replay whose history holds none.
 
-    Each order arrives whole, at the geometric middle of its supplier's stated lead time. `heard(printed)` takes the output
-    lines; `due(at_ms)` gives the outcome lines due by then.
+    Each order is delivered in full after the geometric mean of its supplier's stated lead times. `observe(output)` takes the
+    printed lines; `due(at_ms)` returns the outcome lines due by then.
     """
 
     def __init__(self, catalogue: Catalogue) -> None:
@@ -148,7 +148,7 @@ class AssumedDeliveries:
         self._pending: list[tuple[int, str, float]] = []
 
     def observe(self, output: Iterable[bytes]) -> None:
-        """Notes the orders among the printed lines, and forgets the cancelled ones."""
+        """Schedules a delivery for each order among the printed lines, and drops those of cancelled orders."""
         for line in output:
             if b'"starloop.order.' not in line:
                 continue
@@ -161,7 +161,7 @@ class AssumedDeliveries:
             heapq.heappush(self._pending, (arrives_ms, event["id"], event["data"]["quantity"]))
 
     def due(self, at_ms: int) -> Iterator[bytes]:
-        """The lines of the deliveries due by `at_ms`."""
+        """The outcome lines of the deliveries due by `at_ms`, in order of time."""
         while self._pending and self._pending[0][0] <= at_ms:
             arrives_ms, order, quantity = heapq.heappop(self._pending)
             outcome = {"id": f"{order}:assumed", "reaction": order, "result": "delivered", "quantity": quantity}
@@ -169,9 +169,9 @@ class AssumedDeliveries:
 
 
 def insert_ticks(lines: Iterable[bytes], every_ms: int) -> Iterator[bytes]:
-    """The lines with a tick at every multiple of `every_ms` that they pass, and one after the last line.
+    """The lines with a tick inserted at every multiple of `every_ms` that they pass, and one after the last line.
 
-    A tick at T comes after every line up to and at T. Lines whose time can't be read pass as they are.
+    A tick at T follows every line up to and including T. Lines whose time can't be decoded pass unchanged.
     """
     next_ms: int | None = None
     for line in lines:

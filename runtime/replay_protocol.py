@@ -1,7 +1,7 @@
-"""Lines of the replay protocol, taken in: what they say becomes records, in their order and with their times.
+"""Decoding of the replay protocol: lines become records, in the order of the lines and with their times.
 
-docs/reference/replay.md tells the protocol. What is done with the records - worked out at once (replay.py), or put into a log
-(`starloop log load`) - is the caller's.
+docs/reference/replay.md specifies the protocol. The caller decides what becomes of the records: replay.py analyses them,
+log_loader.py appends them to a log.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from star.records import FleetChange, Quarantined, Record, Tick
 from star.times import EPOCH_S_MAX, parse_time_ms
 
 LINE_BYTES_MIN = 8
-"""No line of the protocol has fewer bytes; a shorter one may be blank."""
+"""Length of the shortest possible line: only a shorter one need be tested for being blank."""
 
 
 class _InputLine(msgspec.Struct, gc=False):
-    """One input line. Exactly one of topic, outcome, request, supplier, fleet and tick says what it is."""
+    """One input line. Exactly one of topic, outcome, request, supplier, fleet and tick gives its kind."""
 
     at: float | int | str
     topic: str | None = None
@@ -39,7 +39,7 @@ class _InputLine(msgspec.Struct, gc=False):
     tick: bool | None = None
 
     def terms(self) -> dict[str, Any]:
-        """The supplier's terms that the line names."""
+        """The fields of the supplier's terms that the line sets."""
         named = {"supplier": self.supplier, "price": self.price, "lead_time_days": self.lead_time_days}
         return {name: value for name, value in named.items() if value is not None}
 
@@ -48,15 +48,15 @@ _decoder = msgspec.json.Decoder(_InputLine)
 
 
 class LineDecoder:
-    """Takes lines in order through an intake; `drain` gives their records, ticks among them."""
+    """Decodes lines in order; `drain` returns their records, ticks included. decoder: of the payloads within the lines."""
 
     def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder
         self.at_ms: int | None = None
-        """The time of the last line that was understood."""
+        """Arrival time of the last line that was decoded; None before the first."""
 
     def ingest(self, wire: bytes) -> bool:
-        """Takes one line in; whether it was a tick. Raises BadPayload where it can't be understood: it changed nothing."""
+        """Decodes one line; whether it was a tick. Raises BadPayload where it can't be decoded; it has had no effect then."""
         line = parse_line(wire)
         at = line.at
         at_ms = at * 1000 if type(at) is int and 0 <= at <= EPOCH_S_MAX else parse_time_ms(at)
@@ -83,7 +83,7 @@ class LineDecoder:
         return bool(line.tick)
 
     def quarantine(self, wire: bytes, reason: str) -> None:
-        """Quarantines a line that could not be understood."""
+        """Quarantines a line that could not be decoded, with the reason."""
         self.decoder.quarantine(None, wire, reason, self.at_ms or 0)
 
     def drain(self) -> list[Record | Quarantined]:
@@ -91,7 +91,7 @@ class LineDecoder:
         return self.decoder.drain()
 
     def _apply_fleet_change(self, tables: dict[str, Any], at_ms: int) -> None:
-        """The tables come into force; refused whole, with the reasons, where they have a mistake."""
+        """Brings the tables into force, all or none. Raises BadPayload with every mistake."""
         text = json.dumps(tables, ensure_ascii=False)
         try:
             self.decoder.catalogue = change_catalogue_from_json(self.decoder.catalogue, text)
@@ -100,8 +100,13 @@ class LineDecoder:
         self.decoder.append(FleetChange(at_ms=at_ms, tables=text))
 
 
+def is_blank(line: bytes) -> bool:
+    """Whether the line has no content and is to be skipped."""
+    return len(line) < LINE_BYTES_MIN and not line.strip()
+
+
 def line_time_ms(line: bytes) -> int | None:
-    """The time of a line; None where it can't be read."""
+    """The arrival time of a line; None where it can't be decoded."""
     try:
         return parse_time_ms(parse_line(line).at)
     except BadPayload:
@@ -119,7 +124,7 @@ def is_tick(line: bytes) -> bool:
 
 
 def parse_line(wire: bytes) -> _InputLine:
-    """A line's fields. Raises BadPayload."""
+    """The fields of a line. Raises BadPayload where it is not JSON of the protocol's shape."""
     try:
         return _decoder.decode(wire)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

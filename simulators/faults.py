@@ -1,8 +1,8 @@
-"""Faults on the way from a device: each takes a message and gives none, one or several, with its own seed and memory.
+"""Faults between a device and the service: each maps a message to none, one or several, with its own random numbers and state.
 
-They compose: `Chain` hands each message through all of them in order, and gives messages in order of arrival. A fault never
-looks at a clock; it knows the time only from the messages. Spells of trouble have a seed of their own, so that they do not
-depend on how often a device speaks.
+They compose: `FaultChain` passes each message through all of them in order, and returns messages in order of arrival. A fault reads
+no clock; it knows the time from the messages only. Episodes of a fault have random numbers of their own, so that they do not depend
+on how often a device reports.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 from star.times import DAY_MS, HOUR_MS, MINUTE_MS
 
 EXEMPT_VALUES = frozenset({"temperature"})
-"""Values that value faults leave alone."""
+"""Names of values that faults of values do not change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceMessage:
-    """A message of a device: when it was sent and when it arrives, its topic and its payload (a JSON object)."""
+    """A message of a device: times of sending and arrival, topic, and payload (a JSON object)."""
 
     sent_ms: int
     arrive_ms: int
@@ -30,24 +30,24 @@ class DeviceMessage:
     payload: dict[str, Any]
 
     def delayed_by(self, delay_ms: int) -> DeviceMessage:
-        """The same, arriving later."""
+        """The same message, arriving later."""
         return replace(self, arrive_ms=self.arrive_ms + delay_ms)
 
     def with_values(self, values: dict[str, float]) -> DeviceMessage:
-        """The same with other values."""
+        """The same message with other values."""
         return replace(self, payload=self.payload | {"values": values})
 
 
 class Fault(Protocol):
-    """One kind of trouble."""
+    """One kind of fault."""
 
     def apply(self, message: DeviceMessage) -> list[DeviceMessage]:
-        """What becomes of `message`. Called in order of sent_ms."""
+        """The messages that `message` becomes. Called in order of sent_ms."""
         ...
 
 
 class FaultChain:
-    """Faults one after the other, and the messages on their way."""
+    """A sequence of faults, and the messages in flight."""
 
     def __init__(self, faults: Sequence[Fault] = ()) -> None:
         self._faults = tuple(faults)
@@ -55,7 +55,7 @@ class FaultChain:
         self._count = 0
 
     def send(self, message: DeviceMessage) -> None:
-        """Hands a message over, in order of sent_ms."""
+        """Sends a message. Called in order of sent_ms."""
         messages = [message]
         for fault in self._faults:
             messages = [after for before in messages for after in fault.apply(before)]
@@ -71,7 +71,7 @@ class FaultChain:
         return out
 
     def send_all(self, messages: Iterable[DeviceMessage]) -> list[DeviceMessage]:
-        """Every message through, and what comes of them, in order of arrival."""
+        """Sends all messages; those that arrive, in order of arrival."""
         for message in messages:
             self.send(message)
         return self.pop_arrived(2**62)
@@ -88,7 +88,7 @@ class MessageLoss:
 
 
 class Duplicate:
-    """Sends a share of messages twice, the second one up to `later_ms` later."""
+    """Duplicates a share of messages, the copy up to `later_ms` later."""
 
     def __init__(self, rng: np.random.Generator, share: float, later_ms: int = 10 * MINUTE_MS) -> None:
         self._rng, self._share, self._later_ms = rng, share, later_ms
@@ -100,7 +100,7 @@ class Duplicate:
 
 
 class Delay:
-    """Every message takes a while, exponentially distributed, so that some overtake others."""
+    """Delays every message by an exponentially distributed time, so that some overtake others."""
 
     def __init__(self, rng: np.random.Generator, mean_ms: float) -> None:
         self._rng, self._mean_ms = rng, mean_ms
@@ -110,7 +110,7 @@ class Delay:
 
 
 class Reorder:
-    """Holds a share of messages back, so that those that follow come first."""
+    """Holds back a share of messages for up to `hold_ms`, so that later ones arrive first."""
 
     def __init__(self, rng: np.random.Generator, share: float, hold_ms: int = 6 * HOUR_MS) -> None:
         self._rng, self._share, self._hold_ms = rng, share, hold_ms
@@ -121,16 +121,16 @@ class Reorder:
 
 
 class _FaultEpisodes:
-    """Spells of trouble: they begin at random, `per_year` of them, and last about `mean_ms`."""
+    """Episodes of a fault: a Poisson process of `per_year`, with exponentially distributed durations of mean `mean_ms`."""
 
     def __init__(self, rng: np.random.Generator, per_year: float, mean_ms: float) -> None:
-        self._rng = np.random.default_rng(rng.integers(0, 2**63))  # its own, whatever else the fault draws
+        self._rng = np.random.default_rng(rng.integers(0, 2**63))  # independent of the fault's other draws
         self._gap_ms, self._mean_ms = 365.25 * DAY_MS / max(per_year, 1e-9), mean_ms
         self._start_ms: float | None = None
         self._end_ms = 0.0
 
     def end_of(self, at_ms: int) -> int | None:
-        """The end of the spell that `at_ms` lies in, or None outside of one. Called with times that do not go back."""
+        """The end of the episode that contains `at_ms`, or None outside of one. Called with non-decreasing times."""
         if self._start_ms is None:
             self._schedule_next(at_ms)
         while at_ms >= self._end_ms:
@@ -143,7 +143,7 @@ class _FaultEpisodes:
 
 
 class Offline:
-    """Spells without a connection. What was measured arrives when it is back, newest first if `shuffled`; or never."""
+    """Episodes without a connection. Messages arrive at its end, shuffled within a minute, or without `backfill` never."""
 
     def __init__(
         self,
@@ -168,7 +168,7 @@ class Offline:
 
 
 class Stuck:
-    """Spells in which every value stays what it was."""
+    """Episodes in which every value repeats the first one of the episode."""
 
     def __init__(self, rng: np.random.Generator, per_year: float, mean_ms: float = 7.0 * DAY_MS) -> None:
         self._episodes = _FaultEpisodes(rng, per_year, mean_ms)
@@ -184,7 +184,7 @@ class Stuck:
 
 
 class Drift:
-    """Values wander off in proportion to the time since the first message: `share_per_day` of `span`."""
+    """Linear drift of values from the first message on: `share_per_day` of `span` per day."""
 
     def __init__(self, span: float, share_per_day: float) -> None:
         self._span, self._share, self._first_ms = span, share_per_day, -1
@@ -198,7 +198,7 @@ class Drift:
 
 
 class Spikes:
-    """A share of messages says nonsense: 0, the top of the scale, or something in between or beyond."""
+    """Replaces the values of a share of messages by outliers: 0, `span`, or a random value between and slightly beyond."""
 
     def __init__(self, rng: np.random.Generator, share: float, span: float) -> None:
         self._rng, self._share, self._span = rng, share, span
@@ -212,7 +212,7 @@ class Spikes:
 
 
 class ClockSkew:
-    """The device's clock is off by `offset_ms`, and runs off by `per_day_ms`."""
+    """A wrong clock of the device: an offset, and a drift of `per_day_ms` per day."""
 
     def __init__(self, offset_ms: int, per_day_ms: float = 0.0) -> None:
         self._offset_ms, self._per_day_ms, self._first_ms = offset_ms, per_day_ms, -1
@@ -225,7 +225,7 @@ class ClockSkew:
 
 
 class CounterResets:
-    """The device restarts `per_year` times: running totals begin again at 0, a new boot, sequence numbers from 0."""
+    """Restarts of the device, `per_year`: running totals and sequence numbers start from 0, and the boot counter increases."""
 
     def __init__(self, rng: np.random.Generator, per_year: float) -> None:
         self._rng, self._gap_ms = rng, 365.25 * DAY_MS / max(per_year, 1e-9)

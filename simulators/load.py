@@ -1,8 +1,8 @@
-"""A load of telemetry over MQTT for benchmarks: packets prepared as blocks of bytes, plain sockets, one thread.
+"""A load generator of MQTT telemetry for benchmarks: packets prepared as blocks of bytes, plain sockets, one thread.
 
-It makes far more messages a second than a client library could, so that what is measured is the other side. It is not a
-client: it speaks MQTT 3.1.1 only as far as CONNECT, PUBLISH at QoS 0 or 1, PUBACK and DISCONNECT. Run it as a process of its
-own: `python -m simulators.load --help`.
+It sends far more messages per second than a client library could, so that a benchmark measures the server. It is not a full client:
+of MQTT 3.1.1 it has CONNECT, PUBLISH at QoS 0 or 1, PUBACK and DISCONNECT. Run it in a process of its own:
+`python -m simulators.load --help`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from star.errors import Unavailable
 Bytes = NDArray[np.uint8]
 
 SLOT = "oil"
-"""The value that every device of the load reports, and its slot."""
+"""The slot of every device, and the name of the value that it reports."""
 CAPACITY = 1000.0
 BLOCK_MESSAGES = 2048
-"""Messages prepared at once for a connection."""
+"""Messages prepared at once for a connection: a few hundred KiB."""
 WAIT_S_MAX = 30.0
-"""A server that is silent for so long has failed."""
+"""Time without progress after which the server counts as failed."""
 _SEQ_FIRST = 1_000_000_000  # ten digits, as JSON forbids leading zeros and every packet has the same length
 _PUBACK_BYTES = 4
 _PAUSE_S = 0.0005
@@ -40,10 +40,10 @@ _PACKET_IDS = 60_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPlan:
-    """What to send. rate_per_s: of all connections together, None: as fast as it is taken. at_s: measured times from then on,
-    step_s between two messages of a device.
+    """A load. messages: in total; rate_per_s: of all connections together, None: as fast as the server accepts.
 
-    inflight_max: unacknowledged messages of a connection at QoS 1.
+    at_s: time of the first measurement, step_s: between two measurements of a device. inflight_max: unacknowledged messages of a
+    connection at QoS 1.
     """
 
     host: str = "127.0.0.1"
@@ -62,7 +62,7 @@ class LoadPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadResult:
-    """What was sent. At QoS 1 latency_ms are times from sending to PUBACK: median, 99 %, longest."""
+    """The result of a load. latency_ms: times from sending to PUBACK: median, 99 % quantile, longest; None at QoS 0."""
 
     sent: int
     acknowledged: int
@@ -72,7 +72,7 @@ class LoadResult:
 
 
 def load_fleet(devices: int) -> Fleet:
-    """The fleet that a load of so many devices belongs to."""
+    """The fleet of a load of `devices` devices."""
     return Fleet(
         customers=(Customer(id="load", experience=Experience.RESPOND, consents=("replenishment",)),),
         devices=tuple(
@@ -88,10 +88,10 @@ def device_name(number: int) -> str:
 
 
 class Packets:
-    """PUBLISH packets of one connection's devices, all of one length, written as columns of digits."""
+    """PUBLISH packets of one connection's devices, all of the same length, written as columns of digits."""
 
     def __init__(self, devices: NDArray[np.int64], qos: int, at_s: float, step_s: int = 1) -> None:
-        """devices: their numbers; message k is of device k modulo their count. at_s: epoch seconds of ten digits."""
+        """devices: (d,) numbers; message k is of device k modulo d. at_s: of the first measurement, ten digits."""
         topic = f"starloop/v1/{device_name(0)}/telemetry".encode()
         payload = f'{{"at":{at_s:.3f},"seq":{_SEQ_FIRST},"values":{{"{SLOT}":500.00}}}}'.encode()
         head = struct.pack(">H", len(topic)) + topic + (b"\x00\x00" if qos else b"")
@@ -140,10 +140,10 @@ class Packets:
 class _Connection:
     sock: socket.socket
     packets: Packets
-    share: int  # messages it is to send
+    share: int  # messages to send
     packet_bytes: int
     prepared: memoryview = field(default_factory=lambda: memoryview(b""))
-    next: int = 0  # message not yet prepared
+    next: int = 0  # first message not yet prepared
     bytes_sent: int = 0
     bytes_acked: int = 0
     marks: deque[tuple[int, float]] = field(default_factory=deque)  # messages sent so far, when
@@ -158,17 +158,17 @@ class _Connection:
 
 
 def run_load(plan: LoadPlan) -> LoadResult:
-    """Sends the plan's messages; returns when all are sent (QoS 1: acknowledged). Raises Unavailable."""
+    """Sends the plan's messages; returns when all are sent, or at QoS 1 acknowledged. Raises Unavailable."""
     connections = [_connect(plan, number) for number in range(plan.connections)]
     latencies: list[float] = []
-    begun = progressed = time.perf_counter()
+    started = progressed = time.perf_counter()
     with selectors.DefaultSelector() as selector, selectors.DefaultSelector() as answers:
         for one in connections:
             selector.register(one.sock, selectors.EVENT_READ | selectors.EVENT_WRITE, one)
             answers.register(one.sock, selectors.EVENT_READ)
         while any(not _is_complete(one, plan) for one in connections):
             now = time.perf_counter()
-            due = plan.messages if plan.rate_per_s is None else int((now - begun) * plan.rate_per_s) + 1
+            due = plan.messages if plan.rate_per_s is None else int((now - started) * plan.rate_per_s) + 1
             moved = 0
             for key, events in selector.select(timeout=1.0):
                 one = key.data
@@ -179,10 +179,10 @@ def run_load(plan: LoadPlan) -> LoadResult:
             if moved:
                 progressed = now
             elif now - progressed > WAIT_S_MAX:
-                raise Unavailable(f"{plan.host}:{plan.port} took nothing and said nothing for {WAIT_S_MAX:g} s")
+                raise Unavailable(f"{plan.host}:{plan.port} neither received nor sent anything for {WAIT_S_MAX:g} s")
             else:
-                answers.select(timeout=_PAUSE_S)  # nothing is due, or nothing more may be under way
-    seconds = time.perf_counter() - begun
+                answers.select(timeout=_PAUSE_S)  # nothing is due, or inflight_max is reached
+    seconds = time.perf_counter() - started
     for one in connections:
         one.sock.setblocking(True)
         one.sock.sendall(b"\xe0\x00")
@@ -203,7 +203,7 @@ def _is_complete(one: _Connection, plan: LoadPlan) -> bool:
 
 
 def _send_due(one: _Connection, plan: LoadPlan, due: int) -> int:
-    """Sends what is due, prepared and allowed; gives the bytes sent."""
+    """Sends what is due and within inflight_max; the number of bytes sent."""
     allowed = min(one.share, -(-due // plan.connections))
     if plan.qos:
         allowed = min(allowed, one.acked + plan.inflight_max)
@@ -226,18 +226,18 @@ def _send_due(one: _Connection, plan: LoadPlan, due: int) -> int:
 
 
 def _receive_acks(one: _Connection, latencies: list[float]) -> int:
-    """Counts acknowledgements; gives the bytes heard. One latency is kept for each piece that was sent."""
+    """Counts acknowledgements; the number of bytes received. One latency is recorded per piece sent."""
     try:
-        heard = len(one.sock.recv(1 << 16))
+        received = len(one.sock.recv(1 << 16))
     except BlockingIOError:
         return 0
-    if heard == 0:
-        raise Unavailable("the server closed a connection of the load")
-    one.bytes_acked += heard
+    if received == 0:
+        raise Unavailable("the server closed the connection")
+    one.bytes_acked += received
     now = time.perf_counter()
     while one.marks and one.marks[0][0] <= one.acked:
         latencies.append(now - one.marks.popleft()[1])
-    return heard
+    return received
 
 
 def _connect(plan: LoadPlan, number: int) -> _Connection:
@@ -249,7 +249,7 @@ def _connect(plan: LoadPlan, number: int) -> _Connection:
     sock.sendall(_connect_packet(f"load-{number}", plan.user, plan.password))
     answer = sock.recv(4)
     if answer[:1] != b"\x20" or answer[3:] != b"\x00":
-        raise Unavailable(f"{plan.host}:{plan.port} refused a connection of the load: it answered {answer.hex()}")
+        raise Unavailable(f"{plan.host}:{plan.port} refused the connection: CONNACK {answer.hex()}")
     sock.setblocking(False)
     own = np.arange(number, plan.devices, plan.connections)
     packets = Packets(own, plan.qos, plan.at_s, plan.step_s)
@@ -265,7 +265,7 @@ def _connect_packet(client: str, user: str | None, password: str | None) -> byte
     body = text("MQTT") + bytes([4, flags, 0, 0]) + text(client)
     body += b"".join(text(value) for value in (user, password) if value is not None)
     if len(body) > 127:
-        raise Unavailable("user name and password of the load are longer than 90 characters together")
+        raise Unavailable("user name and password are longer than 90 characters together")
     return bytes([0x10, len(body)]) + body
 
 

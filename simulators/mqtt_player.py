@@ -1,7 +1,7 @@
-"""Plays a neighbourhood to an MQTT broker: its messages out at QoS 1, reactions in, with paho.
+"""Plays a simulated neighbourhood to an MQTT broker, with paho: publishes its messages at QoS 1, and subscribes to reactions.
 
-Simulated time begins in the past and runs at `speed` until it has caught up with the present, then goes on with it: so
-a service with an ordinary clock first gets history, measured in the past, and then lives with the neighbourhood.
+Simulated time starts in the past and runs at `speed` until it reaches the present, then at the pace of the clock. So a service
+with an ordinary clock first receives history, measured in the past, and then runs in step with the neighbourhood.
 """
 
 from __future__ import annotations
@@ -23,16 +23,18 @@ from star.times import epoch_seconds, parse_time_ms
 
 REACTIONS_FILTER = "starloop/v1/+/reactions"
 QUEUED_MAX = 10_000
-"""Messages not yet acknowledged by the broker; more are not made until it has taken some."""
+"""Messages not yet acknowledged by the broker, at which publishing pauses: bounds memory."""
 INFLIGHT_MAX = 1_000
+"""Unacknowledged messages sent at once; the rest waits in paho's queue."""
 CONNECT_S_MAX = 10.0
+"""Longest wait for the broker's CONNACK, and at the end for its acknowledgements."""
 POLL_S = 0.05
-"""Real seconds between two looks at the clock."""
+"""Real interval at which simulated time is advanced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerAddress:
-    """Where to publish."""
+    """The broker to connect to."""
 
     host: str
     port: int = 1883
@@ -42,23 +44,23 @@ class BrokerAddress:
 
 
 class SimulatedTime:
-    """Simulated milliseconds by a real clock: from `start_ms` on at `speed`, never ahead of the present."""
+    """A simulated clock: from `start_ms` at `speed` times the real clock, never ahead of it. Implements star.ports.Clock."""
 
     def __init__(self, clock: Clock, start_ms: int, speed: float) -> None:
         self._clock, self._start_ms, self._speed = clock, start_ms, speed
-        self._begun_ms = clock.now_ms()
+        self._started_ms = clock.now_ms()
 
     def now_ms(self) -> int:
-        """The simulated moment. Speeds under 1 are as slow as that for ever."""
+        """Simulated milliseconds since the epoch. A speed below 1 never reaches the present."""
         now_ms = self._clock.now_ms()
-        return min(self._start_ms + int((now_ms - self._begun_ms) * self._speed), now_ms)
+        return min(self._start_ms + int((now_ms - self._started_ms) * self._speed), now_ms)
 
 
 class NeighbourhoodPlayer:
     """A neighbourhood on a broker. `play` publishes until it is told to stop."""
 
     def __init__(self, neighbourhood: Neighbourhood, broker: BrokerAddress, name: str) -> None:
-        """name: the client's id. Raises Unavailable where the broker can't be reached or refuses."""
+        """name: the MQTT client id. Raises Unavailable where the broker can't be reached or rejects the connection."""
         self._neighbourhood = neighbourhood
         self._broker = broker
         self._inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -69,14 +71,14 @@ class NeighbourhoodPlayer:
         self.unreadable = 0
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name)
         self._client.max_inflight_messages_set(INFLIGHT_MAX)
-        self._client.max_queued_messages_set(2 * QUEUED_MAX)  # not reached: `play` waits before
+        self._client.max_queued_messages_set(2 * QUEUED_MAX)  # never reached, as `play` waits before
         self._client.on_connect = self._on_connect
         self._client.on_message = self._on_message
         self._client.on_publish = self._on_publish
         self._connect()
 
     def play(self, clock: Clock, stop: Callable[[], bool], report: Callable[[int], None]) -> None:
-        """Publishes what the neighbourhood says and hands it the reactions, until `stop()`. report: told simulated times."""
+        """Publishes the neighbourhood's messages and passes it the reactions, until `stop()`. report: receives simulated times."""
         while not stop():
             self._drain_inbox()
             now_ms = clock.now_ms()
@@ -87,7 +89,7 @@ class NeighbourhoodPlayer:
             report(now_ms)
 
     def close(self) -> None:
-        """Waits a while for what is under way, and leaves."""
+        """Waits up to CONNECT_S_MAX for acknowledgements, and disconnects."""
         for _ in range(round(CONNECT_S_MAX / POLL_S)):
             if self.acknowledged >= self.published:
                 break
@@ -107,20 +109,20 @@ class NeighbourhoodPlayer:
             raise Unavailable(f"the broker at {place} can't be reached: {error}") from error
         self._client.loop_start()
         try:
-            answer = self._connected.get(timeout=CONNECT_S_MAX)
+            reason = self._connected.get(timeout=CONNECT_S_MAX)
         except queue.Empty:
             raise Unavailable(f"the broker at {place} did not answer within {CONNECT_S_MAX:g} s") from None
-        if answer.is_failure:
+        if reason.is_failure:
             self._client.loop_stop()
-            raise Unavailable(f"the broker at {place} refused the connection: {answer}")
+            raise Unavailable(f"the broker at {place} rejected the connection: {reason}")
 
     def _publish(self, event: SimulatedEvent) -> None:
-        """Hands one message to paho, which keeps it until the broker has it."""
+        """Queues one message in paho, which keeps it until the broker acknowledges it."""
         self._client.publish(event.topic, json.dumps(event.payload, ensure_ascii=False), qos=1)
         self.published += 1
 
     def _drain_inbox(self) -> None:
-        """Hands on the reactions that came in, waiting a moment for the first."""
+        """Passes the received reactions to the neighbourhood, waiting up to POLL_S for the first."""
         try:
             event = self._inbox.get(timeout=POLL_S)
             while True:
@@ -146,13 +148,13 @@ class NeighbourhoodPlayer:
 
 
 def parse_reaction(payload: bytes) -> dict[str, Any]:
-    """The line of a reaction that came as a CloudEvent. Raises BadPayload where it is none."""
+    """The replay line of a reaction received as a CloudEvent. Raises BadPayload for anything else."""
     try:
         event = json.loads(payload)
         fields = {name: event[name] for name in ("type", "id", "data")}
         at_ms = parse_time_ms(event["time"], "time")
     except (ValueError, KeyError, TypeError) as error:
-        raise BadPayload(f"a reaction can't be read: {error!r}: expected a CloudEvent in JSON") from error
+        raise BadPayload(f"not a reaction: {error!r}: expected a CloudEvent in JSON") from error
     if not isinstance(fields["data"], dict) or "device" not in fields["data"]:
-        raise BadPayload("a reaction's data names no device: expected one")
+        raise BadPayload("a reaction without a device in its data: expected one")
     return fields | {"at": epoch_seconds(at_ms)}

@@ -1,6 +1,6 @@
-"""A backtest: one's own history lived again under other rules, or with another model, and the difference that they make.
+"""The backtest: a recorded history under other rules or another model, and the difference in money, run-outs and contacts.
 
-history.py reads what came in, consumption_estimate.py works out what was truly used, life.py lives it with the service
-in it, and comparison.py
-tells two such lives apart. What can't be known is assumed, and every report says what was.
+`history.py` reads the recorded input, `consumption_estimate.py` estimates the true consumption behind it, `counterfactual.py`
+simulates the service on that consumption under given rules, and `comparison.py` compares such runs. What can't be known is assumed,
+and every report lists the assumptions.
 """

@@ -1,8 +1,8 @@
-"""What an item truly used, hour by hour, worked out from a whole history: in hindsight, so with more than the service knew.
+"""Estimate of an item's true consumption, hour by hour, from its whole history: in hindsight, with more data than the service had.
 
-A level falls by use and rises by refills; all else in it is the gauge's error. So the refills are taken out, and the curve of
-what was used by then is the closest one to the readings that never falls (isotonic regression). Of a counter, use is what it
-counts. Pure functions on arrays.
+A level falls by consumption and rises by refills; the rest is sensor error. The refills are removed, and the cumulative consumption
+is the non-decreasing curve closest to the readings (isotonic regression). A counter's consumption is its increments. Pure functions
+on arrays.
 """
 
 from __future__ import annotations
@@ -17,27 +17,31 @@ Float64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 MEDIAN_WINDOW, RISE_EDGE = 5, 3
-"""Readings that a spike is looked for in; readings on each side of a refill that say how much it was."""
+"""Readings in the window of the spike filter; readings on each side of a refill from which its amount is measured. Longer windows
+average out more noise and blur refills that follow each other."""
 WINDOW_DAYS = 3.0
-"""Readings farther apart than this say nothing about each other."""
+"""Readings farther apart than this are not compared: consumption in between would be taken for an error."""
 SPIKE_SHARE = 0.08
-"""Of the capacity: a reading so far from the median of its window is a spike."""
+"""Distance from the median of its window, as a share of the capacity, beyond which a reading is a spike."""
 RISE_PACK_SHARE_MIN, RISE_CAPACITY_SHARE_MIN = 0.2, 0.05
-"""What counts as a refill, at least, as shares of a pack and of the capacity."""
+"""Smallest rise that counts as a refill, as shares of a pack and of the capacity; the larger of the two applies."""
 RISE_NOISE_FACTOR = 5.0
+"""Smallest rise that counts as a refill, in standard deviations of the differences between readings."""
 DECLARED_TOLERANCE_SHARE = 0.4
-"""A quantity that was told is believed, over days without readings, where the level does not differ by more of it."""
+"""Largest difference between a declared quantity and the measured rise, as a share of the quantity, for the declaration to hold."""
 DECLARED_GAP_DAYS = 1.0
+"""Gap between readings beyond which a declared quantity is used in place of the measured rise."""
 REFINEMENT_PASSES = 3
-"""The use between the readings about a refill rests on the rate, and the rate on the refills: so often in turn."""
+"""Iterations of refill amounts and consumption rate, each of which is estimated from the other."""
 FULL_SHARE = 1.02
+"""Share of the capacity above which a level after a declared delivery means that some of it did not fit."""
 EMPTY_SHARE = 0.01
-"""Of the capacity: below it what was wanted is not known, as there was nothing to use."""
+"""Share of the capacity below which an item counts as empty, and its demand as unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tank:
-    """What holds the level. spare: more than the capacity may wait beside it, so that no refill is lost."""
+    """The container of a level. spare: unopened packs are stored beside it, so that no refill overflows."""
 
     capacity: float
     pack: float
@@ -46,8 +50,11 @@ class Tank:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsumptionEstimate:
-    """Of one item. use: (hours,) in each hour; level: at the start; fitted: (readings,) the level at each reading, as it
-    truly was; refills: how many; empty_hours: in which nothing was left."""
+    """The estimate for one item, amounts in its unit.
+
+    hourly_use: (hours,); initial_level: at the start of the history; fitted_levels: (readings,) the estimated true level at each
+    reading; refills: their number; empty_hours: hours without stock.
+    """
 
     hourly_use: Float64
     initial_level: float
@@ -59,12 +66,15 @@ class ConsumptionEstimate:
 def estimate_from_levels(
     at_h: Float64, value: Float64, declared: Sequence[tuple[float, float]], tank: Tank, hours: int
 ) -> ConsumptionEstimate:
-    """From readings of a level, two at least. at_h: (n,) hours from the start, ascending; told: (hour, quantity) of refills."""
+    """The estimate from two or more level readings.
+
+    at_h: (n,) hours from the start, ascending; value: (n,) levels; declared: (hour, quantity) of refills; hours: of the history.
+    """
     capacity = tank.capacity
-    middle = _rolling_median(at_h, value)
-    good = np.abs(value - middle) <= SPIKE_SHARE * capacity
-    t, y = at_h[good], value[good]
-    smooth = np.where(np.arange(len(t)) % (len(t) - 1) == 0, y, middle[good])
+    median = _rolling_median(at_h, value)
+    valid = np.abs(value - median) <= SPIKE_SHARE * capacity
+    t, y = at_h[valid], value[valid]
+    smooth = np.where(np.arange(len(t)) % (len(t) - 1) == 0, y, median[valid])
     rate = capacity / 30.0 / 24.0
     for _ in range(REFINEMENT_PASSES):
         added = np.concatenate([[0.0], np.cumsum(_refill_amounts(t, y, smooth, declared, tank, rate))])
@@ -73,28 +83,28 @@ def estimate_from_levels(
     level = y[0] + added - used
     curve = np.interp(np.arange(hours + 1.0), np.r_[t[0], knots_h, t[-1]], np.r_[used[0], knots, used[-1]])
     use = np.diff(curve)
-    nothing = _hours_between(t, level <= EMPTY_SHARE * capacity, hours)
-    known = ~nothing & (np.arange(hours) >= t[0]) & (np.arange(hours) < t[-1])
+    empty = _hours_between(t, level <= EMPTY_SHARE * capacity, hours)
+    known = ~empty & (np.arange(hours) >= t[0]) & (np.arange(hours) < t[-1])
     mean = float(use[known].mean()) if known.any() else rate
-    use = np.where(nothing | (np.arange(hours) >= t[-1]), mean, use)
+    use = np.where(empty | (np.arange(hours) >= t[-1]), mean, use)
     return ConsumptionEstimate(
         hourly_use=np.where(np.arange(hours) < np.floor(t[0]), 0.0, use),
         initial_level=max(float(level[0]), 0.0),
         fitted_levels=np.maximum(np.interp(at_h, t, level), 0.0),
         refills=int((np.diff(added) > 0.0).sum()),
-        empty_hours=int(nothing.sum()),
+        empty_hours=int(empty.sum()),
     )
 
 
 def estimate_from_increments(at_h: Float64, value: Float64, capacity: float, hours: int) -> ConsumptionEstimate:
-    """From what was used between readings: it falls into the hour in which it was told."""
+    """The estimate from increments of consumption, each assigned to the hour in which it was reported."""
     use = np.zeros(hours)
     np.add.at(use, np.clip(at_h.astype(np.int64), 0, hours - 1), np.maximum(value, 0.0))
     return ConsumptionEstimate(hourly_use=use, initial_level=capacity, fitted_levels=value, refills=0, empty_hours=0)
 
 
 def estimate_from_counter(at_h: Float64, value: Float64, capacity: float, hours: int) -> ConsumptionEstimate:
-    """From a running counter, which may start again; a leap of more than a capacity is not believed, nor a reading that leaps alone."""
+    """The estimate from a running counter, which may reset. A step of more than the capacity is ignored, and a single outlier."""
     rise = np.diff(value)
     glitch = np.zeros(len(value), dtype=bool)
     glitch[1:-1] = (rise[:-1] > capacity) & (rise[1:] < 0.0) & (value[2:] >= value[:-2])
@@ -109,11 +119,15 @@ def estimate_from_counter(at_h: Float64, value: Float64, capacity: float, hours:
 
 
 def isotonic_regression(at_h: Float64, value: Float64) -> tuple[Float64, Float64, Float64]:
-    """The closest curve to `value` that never falls, (n,); and its level pieces: (k,) their middles in hours and values."""
+    """Isotonic regression by pooling adjacent violators.
+
+    The non-decreasing curve closest to `value` in the least-squares sense, (n,); and its constant pieces: (k,) their mean hours and
+    (k,) their values.
+    """
     sums: list[float] = []
     counts: list[int] = []
-    for one in value.tolist():
-        total, count = one, 1
+    for each in value.tolist():
+        total, count = each, 1
         while sums and sums[-1] * count >= total * counts[-1]:
             total, count = total + sums.pop(), count + counts.pop()
         sums.append(total)
@@ -126,7 +140,7 @@ def isotonic_regression(at_h: Float64, value: Float64) -> tuple[Float64, Float64
 
 
 def _rolling_median(at_h: Float64, value: Float64) -> Float64:
-    """(n,) the median of the window about each reading; the reading itself where its window is wide in time."""
+    """(n,) the median of the window around each reading; the reading itself where its window spans too long a time."""
     if len(value) < MEDIAN_WINDOW:
         return value
     half = MEDIAN_WINDOW // 2
@@ -141,41 +155,42 @@ def _rolling_median(at_h: Float64, value: Float64) -> Float64:
 def _refill_amounts(
     at_h: Float64, level: Float64, smooth: Float64, declared: Sequence[tuple[float, float]], tank: Tank, rate: float
 ) -> Float64:
-    """(n - 1,) what came between readings: what the level rose by and what was used meanwhile, or what was told."""
+    """(n - 1,) refills between readings: the rise of the level plus the consumption meanwhile, or the declared quantity."""
     rise, gap_h = np.diff(smooth), np.diff(at_h)
     noise = 1.4826 * float(np.median(np.abs(rise - np.median(rise))))
     least = max(RISE_PACK_SHARE_MIN * tank.pack, RISE_CAPACITY_SHARE_MIN * tank.capacity, RISE_NOISE_FACTOR * noise)
-    seen = np.zeros(len(rise))
-    for risen in np.flatnonzero(rise > least).tolist():
-        seen[risen] = _rise_amount(at_h, level, risen, rate)
-    said = np.zeros(len(rise))
+    measured = np.zeros(len(rise))
+    for index in np.flatnonzero(rise > least).tolist():
+        measured[index] = _rise_amount(at_h, level, index, rate)
+    stated = np.zeros(len(rise))
     for hour, quantity in declared:
-        place = int(at_h.searchsorted(hour)) - 1
-        if 0 <= place < len(said):
-            said[place] += quantity
-    fits = np.abs(said - seen) <= DECLARED_TOLERANCE_SHARE * said
-    believed = (gap_h > 24.0 * DECLARED_GAP_DAYS) & (said > 0.0) & (said >= rise) & (fits | (seen == 0.0))
-    # What was told may not have fitted in: then the level says more.
-    spilled = np.full(len(rise), not tank.spare) & (level[:-1] - rate * gap_h + said > FULL_SHARE * tank.capacity)
-    return np.where(believed & ~spilled, said, np.where(believed & spilled, np.maximum(rise + rate * gap_h, 0.0), seen))
+        index = int(at_h.searchsorted(hour)) - 1
+        if 0 <= index < len(stated):
+            stated[index] += quantity
+    agrees = np.abs(stated - measured) <= DECLARED_TOLERANCE_SHARE * stated
+    accepted = (gap_h > 24.0 * DECLARED_GAP_DAYS) & (stated > 0.0) & (stated >= rise) & (agrees | (measured == 0.0))
+    # Where the declared quantity can't have fitted, the level tells how much did.
+    spilled = np.full(len(rise), not tank.spare) & (level[:-1] - rate * gap_h + stated > FULL_SHARE * tank.capacity)
+    fitted = np.maximum(rise + rate * gap_h, 0.0)
+    return np.where(accepted & ~spilled, stated, np.where(accepted & spilled, fitted, measured))
 
 
-def _rise_amount(at_h: Float64, level: Float64, place: int, rate: float) -> float:
-    """What came after reading `place`: readings on both sides, brought to it by the rate, without those far away in time."""
-    at = at_h[place]
-    before = slice(max(place + 1 - RISE_EDGE, 0), place + 1)
-    after = slice(place + 1, place + 1 + RISE_EDGE)
+def _rise_amount(at_h: Float64, level: Float64, index: int, rate: float) -> float:
+    """The refill after reading `index`: the difference of the medians on both sides, extrapolated to that reading by the rate."""
+    at = at_h[index]
+    before = slice(max(index + 1 - RISE_EDGE, 0), index + 1)
+    after = slice(index + 1, index + 1 + RISE_EDGE)
 
-    def brought(side: slice, nearest_h: float) -> float:
+    def extrapolated(side: slice, nearest_h: float) -> float:
         near = np.abs(at_h[side] - nearest_h) <= 24.0 * WINDOW_DAYS / 2.0
         return float(np.median((level[side] + rate * (at_h[side] - at))[near]))
 
-    return max(brought(after, float(at_h[place + 1])) - brought(before, float(at)), 0.0)
+    return max(extrapolated(after, float(at_h[index + 1])) - extrapolated(before, float(at)), 0.0)
 
 
 def _hours_between(at_h: Float64, which: Bools, hours: int) -> Bools:
-    """(hours,) those between two readings next to each other that are both of `which`."""
+    """(hours,) mask of the hours between two consecutive readings that are both in `which`, (n,)."""
     out = np.zeros(hours, dtype=bool)
-    for place in np.flatnonzero(which[:-1] & which[1:]):
-        out[int(at_h[place]) : int(at_h[place + 1])] = True
+    for index in np.flatnonzero(which[:-1] & which[1:]):
+        out[int(at_h[index]) : int(at_h[index + 1])] = True
     return out

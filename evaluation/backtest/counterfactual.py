@@ -1,8 +1,8 @@
-"""A history lived again: the use that was, the readings that would have been, and the service deciding under given rules.
+"""The counterfactual run: a history's consumption, the readings that would have followed, and the service under given rules.
 
-The level is lived anew, as other orders come at other times; a gauge errs as it erred then, reading by reading. Suppliers deliver
-whole, after lead times drawn from a seed for an item's first order from them, its second, and so on, so that two lives differ
-by their rules alone. People accept what they are offered and buy what they are reminded of.
+Levels are simulated anew, as other orders arrive at other times; each reading keeps the sensor error that it had. Suppliers deliver
+in full, after lead times drawn from a seed for an item's first order from them, its second, and so on, so that two runs differ
+by their rules alone. People accept every offer, and buy when they are reminded.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from config.catalogue import Catalogue
 from config.profile_schema import SlotSignal
 from evaluation.backtest.history import History, MetricSeries
 from evaluation.invariants import CONTACT_TYPES
+from evaluation.worlds.closed_loop_world import TICK_HOURS, pack_days_early
 from reactor.decision.lead_time import log_normal_parameters
 from runtime.replay import Replay
+from simulators.neighbourhood.response_model import SHIPPED_LEAD_TIME_SHARE
 from star.ports import Scorer
 from star.records import Request
 from star.times import HOUR_MS
@@ -29,20 +31,21 @@ from stream.routing import TOTAL_SUFFIX
 
 Float64 = NDArray[np.float64]
 
-TICK_HOURS = 6
-SHIPPED_AFTER_SHARE = 0.6
-"""Of the lead time: from then on an order can't be cancelled any more."""
 MAINTENANCE_DAYS = 3
-"""After so long a booked service is done."""
+"""Days from booking a service to its completion, an assumption."""
 _DIGITS = 6
 
 LeadTimes = Mapping[str, tuple[float, float]]
+"""Supplier -> 10 % and 90 % quantile of its lead time, in days."""
 
 
 @dataclass(slots=True, kw_only=True)
 class BacktestTotals:
-    """What came of n items, each (n,). paid: for what was delivered; kept: of it, what fitted in; pack_days_early: summed over
-    packs delivered."""
+    """Totals of n items, each (n,).
+
+    pack_days_early: days that packs came before they were needed, summed over packs; paid: money for deliveries; kept: the quantity
+    delivered that fitted.
+    """
 
     run_outs: Float64
     empty_days: Float64
@@ -65,8 +68,11 @@ class _PendingOrder:
 
 @dataclass(slots=True)
 class CounterfactualRun:
-    """One life. catalogue: the rules; truth: the fleet whose capacities are the real ones; lead_times: as suppliers truly take;
-    answer_hours: until people answer."""
+    """One run.
+
+    catalogue: the rules under test; baseline: the fleet with the true capacities; scorer: the run-out model; lead_times: true
+    distributions; seed: of the lead times drawn; answer_hours: until people respond.
+    """
 
     history: History
     catalogue: Catalogue
@@ -89,29 +95,27 @@ class CounterfactualRun:
     _next_event: int = 0
 
     def __post_init__(self) -> None:
-        pasts, hours = self.history.items, self.history.hours
-        count = len(pasts)
+        items, hours = self.history.items, self.history.hours
+        count = len(items)
         names = ("run_outs", "empty_days", "pack_days_early", "orders", "paid", "kept", "contacts")
         self.totals = BacktestTotals(**{name: np.zeros(count) for name in names})
-        self._row_of_item = {past.item.key: row for row, past in enumerate(pasts)}
-        self._hourly_use = np.array([past.consumption.hourly_use for past in pasts])
+        self._row_of_item = {history.item.key: row for row, history in enumerate(items)}
+        self._hourly_use = np.array([history.consumption.hourly_use for history in items])
         self._cumulative_use = np.concatenate([np.zeros((count, 1)), np.cumsum(self._hourly_use, axis=1)], axis=1)
-        self._level = np.array([past.consumption.initial_level for past in pasts])
+        self._level = np.array([history.consumption.initial_level for history in items])
         self._level_history, self._consumed = np.zeros((count, hours)), np.zeros((count, hours))
         self._readings_due = [[] for _ in range(hours)]
-        for row, past in enumerate(pasts):
-            for place, hour in enumerate(past.metric.hour.tolist()):
-                self._readings_due[hour].append((past.metric, place, row))
-        for metric in self.history.other_metrics:
-            for place, hour in enumerate(metric.hour.tolist()):
-                self._readings_due[hour].append((metric, place, -1))
+        series = [(history.metric, row) for row, history in enumerate(items)]
+        for metric, row in [*series, *((metric, -1) for metric in self.history.other_metrics)]:
+            for index, hour in enumerate(metric.hour.tolist()):
+                self._readings_due[hour].append((metric, index, row))
 
     def run(self) -> BacktestTotals:
-        """Lives every hour."""
-        capacity = np.array([self.baseline.slots[past.item.key].capacity for past in self.history.items])
+        """Simulates every hour of the history."""
+        capacity = np.array([self.baseline.slots[history.item.key].capacity for history in self.history.items])
         replay = Replay(self.catalogue, self.scorer, frozenset({"reactions"}))
         empty = np.zeros(len(self._level), dtype=bool)
-        begins = np.array([int(past.metric.at_h[0]) for past in self.history.items])
+        begins = np.array([int(history.metric.at_h[0]) for history in self.history.items])
         for hour in range(self.history.hours):
             for line in self._outcome_lines(hour):
                 replay.feed(line)
@@ -132,12 +136,12 @@ class CounterfactualRun:
         return self.totals
 
     def _messages_of(self, hour: int) -> Iterator[bytes]:
-        """What devices tell at the end of an hour, and what customers and suppliers said in it."""
+        """Input lines of an hour: the devices' readings, the customers' requests and the suppliers' terms."""
         messages: dict[tuple[str, float], dict[str, float]] = {}
-        for metric, place, row in self._readings_due[hour]:
-            at_h = float(metric.at_h[place])
+        for metric, index, row in self._readings_due[hour]:
+            at_h = float(metric.at_h[index])
             values = messages.setdefault((metric.device, at_h), {})
-            values[metric.name] = float(metric.value[place]) if row < 0 else self._reported_value(metric, place, row)
+            values[metric.name] = float(metric.value[index]) if row < 0 else self._reported_value(metric, index, row)
         for (device, at_h), values in messages.items():
             payload = {"at": (self.history.start_ms + round(at_h * HOUR_MS)) / 1000, "values": values}
             yield self._line(hour + 1, {"topic": f"starloop/v1/{device}/telemetry", "payload": payload})
@@ -155,20 +159,22 @@ class CounterfactualRun:
                 )
                 yield self._line(hour + 1, terms)
 
-    def _reported_value(self, metric: MetricSeries, place: int, row: int) -> float:
-        """What the device of this life reports in place of what it reported then."""
-        past, at_h = self.history.items[row], float(metric.at_h[place])
+    def _reported_value(self, metric: MetricSeries, index: int, row: int) -> float:
+        """The value that the device reports in this run, with the sensor error of the recorded reading `index`."""
+        history, at_h = self.history.items[row], float(metric.at_h[index])
         hour = min(int(at_h), self.history.hours - 1)
         wanted, taken = float(self._hourly_use[row, hour]), float(self._consumed[row, hour])
-        if past.item.signal is SlotSignal.LEVEL:
+        if history.item.signal is SlotSignal.LEVEL:
             level = self._level_history[row, hour] - taken * (at_h - hour)
-            return round(max(float(level + metric.value[place] - past.consumption.fitted_levels[place]), 0.0), _DIGITS)
+            return round(
+                max(float(level + metric.value[index] - history.consumption.fitted_levels[index]), 0.0), _DIGITS
+            )
         if metric.name.endswith(TOTAL_SUFFIX):
             return round(float(self._consumed[row, :hour].sum() + taken * (at_h - hour)), _DIGITS)
-        return round(float(metric.value[place]) * (taken / wanted if wanted > 0.0 else 1.0), _DIGITS)
+        return round(float(metric.value[index]) * (taken / wanted if wanted > 0.0 else 1.0), _DIGITS)
 
     def _outcome_lines(self, hour: int) -> Iterator[bytes]:
-        """What becomes due at the hour: deliveries, answers, purchases."""
+        """Outcome lines due at the hour: deliveries, responses, purchases. Their quantities are added to the levels."""
         for id_, body in self._outcomes_due.pop(hour, ()):
             order = self._orders.get(id_)
             if order is not None and body["result"] in ("delivered", "done"):
@@ -187,21 +193,21 @@ class CounterfactualRun:
             if row is None:
                 return
             lead_h = 24.0 * self._draw_lead_time_days(row, data["supplier"])
-            free = _hour_of(data.get("cancel_before"), self.history.start_ms)
-            arrives = max(int(np.ceil(hour + lead_h)), hour + 1, free + 1)
+            cancellable_until = _hour_of(data.get("cancel_before"), self.history.start_ms)
+            arrives = max(int(np.ceil(hour + lead_h)), hour + 1, cancellable_until + 1)
             self.totals.orders[row] += 1.0
             order = _PendingOrder(
                 row=row,
                 quantity=data["quantity"],
                 price=data["price"],
-                ships_hour=max(hour + int(SHIPPED_AFTER_SHARE * lead_h), free),
+                ships_hour=max(hour + int(SHIPPED_LEAD_TIME_SHARE * lead_h), cancellable_until),
                 result="delivered",
             )
             self._schedule_delivery(event["id"], order, arrives, {"quantity": data["quantity"]})
         elif kind == "starloop.order.cancelled":
-            held = self._orders.get(data["order"])
-            if held is not None and not held.ended and hour < held.ships_hour:
-                held.ended = True
+            open_order = self._orders.get(data["order"])
+            if open_order is not None and not open_order.ended and hour < open_order.ships_hour:
+                open_order.ended = True
                 self._schedule_outcome(hour, event["id"], "cancelled")
         elif kind in ("starloop.offer.made", "starloop.request.ready"):
             options = data.get("options") or ()
@@ -215,7 +221,7 @@ class CounterfactualRun:
             self._schedule_outcome(hour + 24 * MAINTENANCE_DAYS, event["id"], "done")
 
     def _schedule_purchase(self, hour: int, id_: str, row: int) -> None:
-        """A customer who was reminded buys a pack of the first supplier, who brings it in the usual time."""
+        """Schedules the purchase after a reminder: a pack of the first supplier, delivered after its lead time."""
         item = self.catalogue.slots[self.history.items[row].item.key]
         supplier = item.suppliers[0] if item.suppliers else None
         lead_h = 24.0 * self._draw_lead_time_days(row, supplier) if supplier is not None else 24.0
@@ -238,11 +244,11 @@ class CounterfactualRun:
         self._order_count[row, supplier] = ordinal + 1
         key = f"{self.history.items[row].item.key}/{supplier}/{ordinal}"
         draw = np.random.default_rng([self.seed, zlib.crc32(key.encode())]).standard_normal()
-        middle, spread = log_normal_parameters(self.lead_times[supplier])
-        return float(np.exp(middle + spread * draw))
+        mean, deviation = log_normal_parameters(self.lead_times[supplier])
+        return float(np.exp(mean + deviation * draw))
 
     def _receive(self, order: _PendingOrder, hour: int) -> None:
-        """Packs come: what fits, what it cost, and how long before each is needed."""
+        """Adds a delivery to the level and to the totals; what does not fit is lost."""
         row = order.row
         item = self.baseline.slots[self.history.items[row].item.key]
         open_ended = item.spare_packs or item.signal is SlotSignal.USAGE
@@ -251,8 +257,7 @@ class CounterfactualRun:
         steps = np.arange(0.0, packs - 1e-9)
         reach = self._cumulative_use[row, hour] + self._level[row] + steps * item.pack
         needed = np.minimum(self._cumulative_use[row].searchsorted(reach), self.history.hours)
-        early = np.maximum(needed - hour, 0.0) / 24.0
-        self.totals.pack_days_early[row] += float(early @ np.minimum(packs - steps, 1.0))
+        self.totals.pack_days_early[row] += pack_days_early(needed, packs, hour)
         kept = min(order.quantity, float(room))
         self._level[row] += kept
         self.totals.kept[row] += kept

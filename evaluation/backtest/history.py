@@ -1,14 +1,13 @@
-"""A history as it came in: readings by metric, what was told of refills, what customers asked and suppliers said.
+"""The recorded history of a backtest: readings by metric, declared refills, customers' requests and suppliers' terms.
 
-Lines are those of the replay protocol, so what `starloop log export` and `starloop import csv` write, and what a data directory
-holds. Readings closer together than an hour are thinned to one an hour: increments are summed, of levels the last one counts.
+It is read from lines of the replay protocol: what `starloop log export` and `starloop import csv` write, or a data directory's log.
+Readings are downsampled to one per hour: increments are summed, of other values the last one counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,7 @@ from reactor.store.memory import MemoryMetricRegistry
 from runtime.replay_protocol import LineDecoder, parse_line
 from star.errors import BadPayload, InputError
 from star.react import item_from_reaction_id
-from star.records import Quarantined, Request, SupplierTerms
+from star.records import Quarantined, Record, Request, SupplierTerms
 from star.repeat import Outcome
 from star.sense import Readings
 from star.times import HOUR_MS
@@ -35,17 +34,20 @@ from stream.routing import TOTAL_SUFFIX, USED_SUFFIX
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
+Columns = tuple[Int64, Int64, Float64]
+"""Time measured and time of arrival in ms, and value, each (n,)."""
 
 READINGS_MIN = 10
 DAYS_MIN = 7.0
-"""Of an item with less there is nothing to be learned."""
+"""Fewest readings and shortest history of an item for an estimate of its consumption; other items are excluded."""
 HOURS_MAX = 24 * 366 * 10
+"""Longest history, ten years: bounds the memory of the hourly arrays, and catches wrong clocks."""
 _BATCH_LINES = 8_192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricSeries:
-    """One value of one device, thinned. hour: (n,) in which it arrived; at_h: (n,) measured, in hours from the start; value."""
+    """One metric of one device, downsampled. hour: (n,) of arrival; at_h: (n,) time measured, in hours from the start; value: (n,)."""
 
     device: str
     name: str
@@ -56,7 +58,7 @@ class MetricSeries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemHistory:
-    """What is known of one item. metric: its own (a level, increments or a running counter)."""
+    """One item's history. metric: its level, increments or running counter; consumption: estimated from it."""
 
     item: SlotItem
     metric: MetricSeries
@@ -65,8 +67,11 @@ class ItemHistory:
 
 @dataclass(slots=True, kw_only=True)
 class History:
-    """start_ms: the hour in which the first reading arrived; hours: lived. others: metrics of no item, such as a temperature.
-    said: (hour, record) of requests and suppliers' terms; left_out: items with too little, by name, and why."""
+    """The history of a fleet.
+
+    start_ms: the hour in which the first reading arrived; hours: length. other_metrics: of no item, such as a temperature.
+    events: (hour, record) of requests and suppliers' terms; excluded: items with too little history -> the reason.
+    """
 
     start_ms: int
     hours: int
@@ -78,21 +83,21 @@ class History:
 
     @property
     def days(self) -> float:
-        """How long it is."""
+        """Length in days."""
         return self.hours / 24.0
 
 
 def read_history(lines: Iterable[bytes], catalogue: Catalogue) -> History:
-    """The history of the catalogue's slots. Raises InputError where no slot has enough of one."""
-    rows, events, unread = _read_records(lines, catalogue)
+    """The history of the catalogue's slots. Raises InputError where no slot has enough of it."""
+    rows, events, unreadable = _read_records(lines, catalogue)
     if not rows:
-        raise InputError("the history has no reading of a device of the fleet: expected a readings file of its devices")
+        raise InputError("the history has no reading of a device of the fleet: expected readings of its devices")
     start_ms = min(int(arrived.min()) for _, arrived, _ in rows.values()) // HOUR_MS * HOUR_MS
     last_ms = max(int(arrived.max()) for _, arrived, _ in rows.values())
     hours = (last_ms - start_ms) // HOUR_MS + 1
     if hours > HOURS_MAX:
         raise InputError(f"the history is {hours / 8766:.0f} years long: expected ten at most")
-    history = History(start_ms=start_ms, hours=int(hours), unreadable_lines=unread)
+    history = History(start_ms=start_ms, hours=int(hours), unreadable_lines=unreadable)
     metrics = {name: _downsample(name, columns, start_ms) for name, columns in sorted(rows.items())}
     declared: dict[str, list[tuple[float, float]]] = {}
     for record in events:
@@ -111,50 +116,48 @@ def read_history(lines: Iterable[bytes], catalogue: Catalogue) -> History:
 def _add_item(
     history: History, item: SlotItem, metrics: dict[str, MetricSeries], declared: list[tuple[float, float]]
 ) -> None:
-    """The item's past, its metrics taken out of the others."""
+    """Adds the item's history, or the reason for its exclusion, and removes its metrics from `metrics`."""
     names = [item.key] if item.signal is SlotSignal.LEVEL else [item.key + TOTAL_SUFFIX, item.key + USED_SUFFIX]
-    found = [metrics.pop(name) for name in names if name in metrics]
-    metric = max(found, key=lambda one: len(one.value), default=None)
+    candidates = [metrics.pop(name) for name in names if name in metrics]
+    metric = max(candidates, key=lambda series: len(series.value), default=None)
     if metric is None or len(metric.value) < READINGS_MIN or np.ptp(metric.at_h) < 24.0 * DAYS_MIN:
-        history.excluded[item.key] = f"fewer than {READINGS_MIN} readings, or of less than {DAYS_MIN:.0f} days"
+        history.excluded[item.key] = f"fewer than {READINGS_MIN} readings, or readings of less than {DAYS_MIN:.0f} days"
         return
     order = np.argsort(metric.at_h, kind="stable")
     at_h, value = metric.at_h[order], np.maximum(metric.value[order], 0.0)
     if metric.name.endswith(USED_SUFFIX) and item.signal is SlotSignal.USAGE:
-        used = estimate_from_increments(at_h, value, item.capacity, history.hours)
+        consumption = estimate_from_increments(at_h, value, item.capacity, history.hours)
     elif item.signal is SlotSignal.USAGE:
-        used = estimate_from_counter(at_h, value, item.capacity, history.hours)
+        consumption = estimate_from_counter(at_h, value, item.capacity, history.hours)
     else:
         tank = Tank(capacity=item.capacity, pack=item.pack, spare=item.spare_packs)
-        used = estimate_from_levels(at_h, value, declared, tank, history.hours)
+        consumption = estimate_from_levels(at_h, value, declared, tank, history.hours)
     history.items.append(
         ItemHistory(
             item=item,
             metric=MetricSeries(
                 device=metric.device, name=metric.name, hour=metric.hour[order], at_h=at_h, value=value
             ),
-            consumption=used,
+            consumption=consumption,
         )
     )
 
 
-def _read_records(
-    lines: Iterable[bytes], catalogue: Catalogue
-) -> tuple[dict[str, tuple[Any, Any, Any]], list[Any], int]:
-    """Columns (measured, arrived, value) by metric, everything said, and how many lines could not be read."""
+def _read_records(lines: Iterable[bytes], catalogue: Catalogue) -> tuple[dict[str, Columns], list[Record], int]:
+    """(columns by metric, all records but readings, number of lines that could not be read)."""
     names = MemoryMetricRegistry()
-    intake = LineDecoder(Decoder(catalogue, names))
+    decoder = LineDecoder(Decoder(catalogue, names))
     parts: list[Readings] = []
-    events: list[Any] = []
-    unread = 0
+    events: list[Record] = []
+    unreadable = 0
 
-    def take() -> None:
-        nonlocal unread
-        for record in intake.drain():
+    def collect() -> None:
+        nonlocal unreadable
+        for record in decoder.drain():
             if isinstance(record, Readings):
                 parts.append(record)
             elif isinstance(record, Quarantined):
-                unread += 1
+                unreadable += 1
             else:
                 events.append(record)
 
@@ -162,35 +165,35 @@ def _read_records(
         if not line.strip() or _is_ignored(line):
             continue
         try:
-            intake.ingest(line)
+            decoder.ingest(line)
         except BadPayload:
-            unread += 1
+            unreadable += 1
         if number % _BATCH_LINES == 0:
-            take()
-    take()
+            collect()
+    collect()
     readings = Readings.concatenate(parts)
     rows = {}
     for metric in np.unique(readings.metric).tolist():
-        of = readings.metric == metric
-        rows[names.name(metric)] = (readings.at_ms[of], readings.arrived_ms[of], readings.value[of])
-    return rows, events, unread
+        mask = readings.metric == metric
+        rows[names.name(metric)] = (readings.at_ms[mask], readings.arrived_ms[mask], readings.value[mask])
+    return rows, events, unreadable
 
 
 def _is_ignored(line: bytes) -> bool:
-    """Ticks are made anew, and changes of the fleet give way to the fleet files that are compared."""
+    """Whether the line is a tick or a change of the fleet: ticks are generated, and the fleet files compared replace changes."""
     if b'"tick"' not in line and b'"fleet"' not in line:
         return False
     try:
-        one = parse_line(line)
+        fields = parse_line(line)
     except BadPayload:
         return False
-    return one.tick is not None or one.fleet is not None
+    return fields.tick is not None or fields.fleet is not None
 
 
-def _downsample(name: str, columns: tuple[Int64, Int64, Float64], start_ms: int) -> MetricSeries:
+def _downsample(name: str, columns: Columns, start_ms: int) -> MetricSeries:
     at_ms, arrived_ms, value = columns
     device, _, own = name.partition("/")
-    # A device whose clock is wrong is believed as far as the history goes.
+    # The time measured by a wrong clock is limited to the span between the start of the history and the arrival.
     at_ms = np.clip(at_ms, start_ms, arrived_ms)
     hour, measured = (arrived_ms - start_ms) // HOUR_MS, (at_ms - start_ms) // HOUR_MS
     order = np.lexsort((at_ms, measured, hour))

@@ -1,8 +1,8 @@
-"""Policies that know what nobody can: the informed one the level and all future use, the clairvoyant one everything.
+"""Oracle policies: the informed one knows the level and all future consumption, the clairvoyant one everything.
 
-The informed policy knows lead times as a distribution only, and takes today's prices to last: about what perfect sensing and
-forecasting would reach. The clairvoyant's cost is what all others are measured by. Both have at most one order of an item under
-way, as the service has.
+The informed policy knows lead times as distributions only, and assumes that today's prices last: about what perfect sensing and
+forecasting would reach. The clairvoyant's cost is the unit in which all others are given. Both have at most one open order per item,
+as the service has.
 """
 
 from __future__ import annotations
@@ -31,43 +31,41 @@ Int64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 TICKS_AHEAD = 60 * 24 // TICK_HOURS
-"""Ticks ahead that acting now is compared with: sixty days."""
+"""Later ticks that ordering now is compared with: sixty days, beyond the longest lead time with its tail."""
 _HORIZON_H = TICKS_AHEAD * TICK_HOURS
 INFORMED_QUANTILE = 0.9
-"""The informed policy takes so high a quantile of a second order's lead time, where two are needed in a row."""
+"""Quantile of a second order's lead time that the informed policy plans with, where two orders are needed in a row."""
 PACKS_AHEAD = 24
-"""Packs that are looked ahead to, where use comes in lumps."""
-_QUANTILES = 400
-_CONSECUTIVE_ORDERS = 8
-_SPILL_QUANTILES = 20
-"""So many of the quantiles stand for all, where room for what comes is reckoned."""
+"""Packs ahead for which the time of need is computed; lumpy demand may need several at once."""
+_QUANTILES = 400  # of a lead time distribution, for expected costs
+_CONSECUTIVE_ORDERS = 8  # longest chain of orders for which the clairvoyant orders ahead
+_SPILL_QUANTILES = 20  # of the above, for the more expensive computation of overflow
 
 
 class OraclePolicy(ABC):
-    """What both share: they need not hear anything."""
+    """The part that both share. It ignores readings and outcomes, as it reads the truth from the world."""
 
     def __init__(self, scenarios: ScenarioBatch) -> None:
         self.scenarios = scenarios
         self._orders_under_way: dict[int, SimulatedOrder] = {}
-        self._awaited: list[int] = []
+        self._requested_rows: list[int] = []
         self._closed = _closed_ticks(scenarios)
-        self._horizon_h = np.full(
-            len(scenarios), float((TICKS_AHEAD - 1) * TICK_HOURS)
-        )  # what lasts longer is not looked at
+        # Hours before its run-out from which an item is considered.
+        self._horizon_h = np.full(len(scenarios), float((TICKS_AHEAD - 1) * TICK_HOURS))
 
     def on_readings(self, hour: int, readings: HourlyReadings) -> None:
-        """Nothing new."""
+        """Ignored."""
         return
 
     def on_outcome(self, hour: int, notice: OutcomeNotice) -> None:
-        """Nothing new."""
+        """Ignored."""
         return
 
     def decide(self, hour: int, world: ClosedLoopWorld) -> Sequence[OrderRequest]:
-        """An order for each item whose cost would grow by waiting."""
-        for row in self._awaited:
+        """An order for each item without an open one whose expected cost would rise by waiting."""
+        for row in self._requested_rows:
             self._orders_under_way[row] = next(order for order in reversed(world.orders) if order.row == row)
-        self._awaited = []
+        self._requested_rows = []
         for row in [row for row, order in self._orders_under_way.items() if self._is_over(order, hour)]:
             del self._orders_under_way[row]
         free = np.array(
@@ -87,27 +85,27 @@ class OraclePolicy(ABC):
             for row, option in zip(rows, chosen, strict=True)
             if option >= 0
         ]
-        self._awaited = [order_request.row for order_request in order_requests]
+        self._requested_rows = [order_request.row for order_request in order_requests]
         return order_requests
 
     @abstractmethod
     def choose_options(self, rows: Int64, empty: Float64, hour: int, world: ClosedLoopWorld) -> Int64:
-        """(rows,) the number of the choice to order now, or -1. empty: (rows,) the hour in which each is empty."""
+        """(rows,) index of the option to order now, or -1. empty: (rows,) hour by which each must be refilled."""
 
     @abstractmethod
     def quotes(self, rows: Int64, hour: int, world: ClosedLoopWorld) -> Float64:
-        """(rows, choices, WAITS or 1) prices of whole orders at this and the coming ticks, as far as the policy knows."""
+        """(rows, options, TICKS_AHEAD or 1) prices of whole orders at this and the later ticks, as far as the policy knows."""
 
     def allowed_ahead(self, rows: Int64, hour: int, world: ClosedLoopWorld) -> Bools:
-        """(rows, choices, WAITS) whether the order is allowed at this and the coming ticks.
+        """(rows, options, TICKS_AHEAD) whether the order is permitted at this tick and the later ones.
 
-        What this month's budget does not pay for now it does not pay for later in the month.
+        An order beyond this month's budget stays beyond it until the month ends.
         """
         tick = hour // TICK_HOURS
-        sellers = [option.supplier for option in world.options]
+        suppliers = [option.supplier for option in world.options]
         closed = self._closed[:, :, tick : tick + TICKS_AHEAD]
         missing = TICKS_AHEAD - closed.shape[2]
-        out = ~np.pad(closed, ((0, 0), (0, 0), (0, missing)))[rows][:, sellers]
+        out = ~np.pad(closed, ((0, 0), (0, 0), (0, missing)))[rows][:, suppliers]
         if self.scenarios.family.limits.price_max is not None:
             quotes = self.quotes(rows, hour, world)
             out &= world.within_price_limit(quotes.swapaxes(1, 2)).swapaxes(1, 2)
@@ -121,9 +119,9 @@ class OraclePolicy(ABC):
         return _last_hour(self.scenarios.empty_hour(rows, hour, world.level[rows]))
 
     def _required_by(self, rows: Int64, empty: Float64, hour: int, world: ClosedLoopWorld) -> Float64:
-        """The hour by which a pack must have come, where more than one is needed within the time that orders take.
+        """(rows,) the hour by which the next pack must arrive, including for the packs after it.
 
-        The second pack can only be ordered when the first has come, so the first is needed a lead time before the second is.
+        The second pack can only be ordered once the first has arrived, so the first is needed a lead time before the second.
         """
         scenarios = self.scenarios
         packs = np.arange(1, PACKS_AHEAD)
@@ -136,16 +134,16 @@ class OraclePolicy(ABC):
                 for row in rows
             ]
         )
-        needed[needed >= scenarios.hourly_use.shape[1]] = np.inf  # beyond what is known
+        needed[needed >= scenarios.hourly_use.shape[1]] = np.inf  # beyond the simulated time
         first = (needed - self.replenishment_hours(rows, world)).min(axis=1)
         return np.asarray(np.minimum(empty, np.maximum(first, hour)))
 
     @abstractmethod
     def replenishment_hours(self, rows: Int64, world: ClosedLoopWorld) -> Float64:
-        """(rows, NEXT_PACKS - 1) hours that one, two, … orders in a row will take after the first, as far as the policy knows."""
+        """(rows, PACKS_AHEAD - 1) hours that 1, 2, … further orders in a row take, as far as the policy knows."""
 
     def _is_over(self, order: SimulatedOrder, hour: int) -> bool:
-        """Whether the order is known to be over: it came, failed, or is given up."""
+        """Whether the order is known to be closed: delivered, failed, or presumed lost."""
         if order.fate is not OrderFate.LOST:
             return order.arrives_hour <= hour
         stated = self.scenarios.family.supply.suppliers[order.option.supplier].stated_lead_days
@@ -153,11 +151,11 @@ class OraclePolicy(ABC):
 
 
 class InformedPolicy(OraclePolicy):
-    """Knows the level and all future use, and of lead times how they are distributed, losses included."""
+    """The informed policy: knows the level, all future consumption, and the distribution of lead times, losses included."""
 
     def __init__(self, scenarios: ScenarioBatch) -> None:
         super().__init__(scenarios)
-        leads = [self._lead_quantiles(seller) for seller in range(len(scenarios.family.supply.suppliers))]
+        leads = [self._lead_quantiles(supplier) for supplier in range(len(scenarios.family.supply.suppliers))]
         ahead = np.arange(-_HORIZON_H, _HORIZON_H + 1) / 24.0
         late = np.stack([(np.maximum(days[None, :] - ahead[:, None], 0.0)).mean(axis=1) for days in leads])
         early = np.stack([(np.maximum(ahead[:, None] - days[None, :], 0.0)).mean(axis=1) for days in leads])
@@ -174,11 +172,11 @@ class InformedPolicy(OraclePolicy):
         )
 
     def replenishment_hours(self, rows: Int64, world: ClosedLoopWorld) -> Float64:
-        """A high quantile of the first seller's."""
+        """From a high quantile of the first supplier's lead time."""
         return np.broadcast_to(self._replenishment_hours, (len(rows), PACKS_AHEAD - 1))
 
     def choose_options(self, rows: Int64, empty: Float64, hour: int, world: ClosedLoopWorld) -> Int64:
-        """(rows,) the best choice now, unless a later tick is better for some choice at today's prices."""
+        """(rows,) the cheapest option now, or -1 where a later tick is better for some option at today's prices."""
         scenarios = self.scenarios
         out = np.full(len(rows), -1)
         near = empty - hour <= self._hours_ahead_max[rows]
@@ -186,14 +184,14 @@ class InformedPolicy(OraclePolicy):
         if not rows.size:
             return out
         packs = np.array([option.packs for option in world.options])
-        sellers = [option.supplier for option in world.options]
+        suppliers = [option.supplier for option in world.options]
         place = (
             np.clip(ahead[:, None] - TICK_HOURS * np.arange(TICKS_AHEAD)[None, :], -_HORIZON_H, _HORIZON_H) + _HORIZON_H
         )
         cost = (
-            scenarios.stockout_cost[rows, None, None] * self._out[sellers][:, place].transpose(1, 0, 2)
-            + scenarios.stockout_cost_per_day[rows, None, None] * self._late[sellers][:, place].transpose(1, 0, 2)
-            + scenarios.holding_cost_per_day[rows, None, None] * self._early[sellers][:, place].transpose(1, 0, 2)
+            scenarios.stockout_cost[rows, None, None] * self._out[suppliers][:, place].transpose(1, 0, 2)
+            + scenarios.stockout_cost_per_day[rows, None, None] * self._late[suppliers][:, place].transpose(1, 0, 2)
+            + scenarios.holding_cost_per_day[rows, None, None] * self._early[suppliers][:, place].transpose(1, 0, 2)
         )
         fixed = (
             self.quotes(rows, hour, world)[:, :, 0]
@@ -201,8 +199,8 @@ class InformedPolicy(OraclePolicy):
             + _extra_pack_holding_cost(scenarios, rows, packs, hour)
         )
         ticks = hour + TICK_HOURS * np.arange(TICKS_AHEAD)
-        for few in self._spill_lead_hours.T:
-            arrives = np.ceil(ticks[None, :] + few[sellers][:, None]).astype(np.int64)
+        for lead_hours in self._spill_lead_hours.T:
+            arrives = np.ceil(ticks[None, :] + lead_hours[suppliers][:, None]).astype(np.int64)
             cost += (
                 _spill_cost(scenarios, rows, packs, np.broadcast_to(arrives, (len(rows), *arrives.shape)), world)
                 / _SPILL_QUANTILES
@@ -212,11 +210,11 @@ class InformedPolicy(OraclePolicy):
         return out
 
     def quotes(self, rows: Int64, hour: int, world: ClosedLoopWorld) -> Float64:
-        """(rows, choices, 1) as they are today."""
+        """(rows, options, 1) today's prices."""
         return world.quotes()[rows][:, :, None]
 
     def _optimal_hours_ahead(self) -> Float64:
-        """(n,) hours before its end from which on an item is looked at: earlier, waiting is better, unless a day is closed."""
+        """(n,) hours before run-out from which an item is considered. Earlier, waiting is better, unless an absence forbids orders."""
         scenarios = self.scenarios
         if scenarios.family.vacations_declared:
             return np.full(len(scenarios), float(_HORIZON_H))
@@ -230,46 +228,46 @@ class InformedPolicy(OraclePolicy):
             best = np.maximum(best, cost.argmin(axis=1) - _HORIZON_H)
         return best + 2.0 * TICK_HOURS
 
-    def _lead_quantiles(self, seller: int) -> Float64:
-        """Lead times in days; a lost order counts as the time until it is given up, and a second lead time."""
+    def _lead_quantiles(self, supplier: int) -> Float64:
+        """(_QUANTILES,) of the lead time in days. A lost order counts as the time until it is presumed lost plus a second lead time."""
         draws = self.scenarios.supply_draws
-        days = draws.lead_days[:, seller].ravel()
-        gone = draws.fate.ravel()
-        after = lost_after_days(self.scenarios.family.supply.suppliers[seller].stated_lead_days)
+        days = draws.lead_days[:, supplier].ravel()
+        fate = draws.fate.ravel()
+        after = lost_after_days(self.scenarios.family.supply.suppliers[supplier].stated_lead_days)
         second = np.roll(days, 1)
-        days = np.where(gone == OrderFate.LOST, after + second, np.where(gone == OrderFate.FAILS, days + second, days))
+        days = np.where(fate == OrderFate.LOST, after + second, np.where(fate == OrderFate.FAILS, days + second, days))
         return np.asarray(np.quantile(days, (np.arange(_QUANTILES) + 0.5) / _QUANTILES))
 
 
 class ClairvoyantPolicy(OraclePolicy):
-    """Knows use, purchases elsewhere, prices, and what becomes of each order before it is made."""
+    """The clairvoyant policy: knows consumption, purchases elsewhere, prices, and the fate of each order before it is placed."""
 
     def __init__(self, scenarios: ScenarioBatch) -> None:
         super().__init__(scenarios)
         self._external_refill_hours = [np.flatnonzero(row) for row in scenarios.external_refills]
         if not scenarios.family.supply.price_steps_per_year and not scenarios.family.vacations_declared:
-            # Nothing is gained by ordering earlier than some orders in a row can take.
+            # With constant prices and no absences, ordering earlier than a chain of orders takes gains nothing.
             self._horizon_h = np.minimum(
                 24.0 * _CONSECUTIVE_ORDERS * scenarios.supply_draws.lead_days.max(axis=(1, 2)), self._horizon_h
             )
 
     def replenishment_hours(self, rows: Int64, world: ClosedLoopWorld) -> Float64:
-        """What the first seller's order will take."""
+        """The true lead times of the first supplier's next orders."""
         ordinal = (world.orders_placed[rows][:, None] + np.arange(1, PACKS_AHEAD)[None, :]) % ORDERS_MAX
         return np.asarray(
             (24.0 * self.scenarios.supply_draws.lead_days[rows[:, None], 0, ordinal] + TICK_HOURS).cumsum(axis=1)
         )
 
     def choose_options(self, rows: Int64, empty: Float64, hour: int, world: ClosedLoopWorld) -> Int64:
-        """(rows,) the choice whose cost is least now; the draws of lost orders are passed over."""
+        """(rows,) the option with the lowest true cost now, or -1. The draws of orders that would be lost are skipped."""
         scenarios, draws = self.scenarios, self.scenarios.supply_draws
         for row in rows:
             while draws.fate[row, world.orders_placed[row] % ORDERS_MAX] != OrderFate.ARRIVES:
                 world.orders_placed[row] += 1
         ordinal = world.orders_placed[rows] % ORDERS_MAX
         packs = np.array([option.packs for option in world.options])
-        sellers = [option.supplier for option in world.options]
-        lead = draws.lead_days[rows[:, None], np.array(sellers)[None, :], ordinal[:, None]]
+        suppliers = [option.supplier for option in world.options]
+        lead = draws.lead_days[rows[:, None], np.array(suppliers)[None, :], ordinal[:, None]]
         ticks = hour + TICK_HOURS * np.arange(TICKS_AHEAD)
         arrives = np.maximum(np.ceil(ticks[None, None, :] + 24.0 * lead[:, :, None]), ticks + 1)
         late = np.maximum(arrives - empty[:, None, None], 0.0) / 24.0
@@ -288,15 +286,17 @@ class ClairvoyantPolicy(OraclePolicy):
         return _best_now(np.where(self.allowed_ahead(rows, hour, world), cost + fixed / packs[None, :, None], np.inf))
 
     def quotes(self, rows: Int64, hour: int, world: ClosedLoopWorld) -> Float64:
-        """(rows, choices, WAITS) as they will be."""
+        """(rows, options, TICKS_AHEAD) the true future prices."""
         scenarios = self.scenarios
         days = np.minimum((hour + TICK_HOURS * np.arange(TICKS_AHEAD)) // 24, scenarios.prices.shape[2] - 1)
         factors = np.array([option.price_share * option.packs for option in world.options])
-        sellers = [option.supplier for option in world.options]
-        return np.asarray(scenarios.prices[:, sellers][scenarios.seed_index[rows]][:, :, days] * factors[None, :, None])
+        suppliers = [option.supplier for option in world.options]
+        return np.asarray(
+            scenarios.prices[:, suppliers][scenarios.seed_index[rows]][:, :, days] * factors[None, :, None]
+        )
 
     def _empty_hour(self, rows: Int64, hour: int, world: ClosedLoopWorld) -> Float64:
-        """With what will be bought elsewhere in the meantime."""
+        """(rows,) hour of run-out, with future purchases elsewhere included."""
         scenarios, level = self.scenarios, world.level[rows].copy()
         empty = super()._empty_hour(rows, hour, world)
         for place, row in enumerate(rows):
@@ -312,12 +312,12 @@ class ClairvoyantPolicy(OraclePolicy):
 
 
 def _last_hour(empty: Float64) -> Float64:
-    """The hour within which an item is used up: what comes at its beginning is in time."""
+    """The last hour that begins with stock: a delivery at its beginning is in time. inf where an item is not used up."""
     return np.asarray(np.where(np.isfinite(empty), np.ceil(empty) - 1.0, np.inf))
 
 
 def _extra_pack_holding_cost(scenarios: ScenarioBatch, rows: Int64, packs: Int64, hour: int) -> Float64:
-    """(rows, choices) holding cost of the packs beyond the first, which wait until those before are used up."""
+    """(rows, options) holding cost of the packs beyond the first, each of which waits until those before it are used up."""
     if packs.max() == 1:
         return np.zeros((len(rows), len(packs)))
     days = np.array(
@@ -327,7 +327,7 @@ def _extra_pack_holding_cost(scenarios: ScenarioBatch, rows: Int64, packs: Int64
 
 
 def _spill_cost(scenarios: ScenarioBatch, rows: Int64, packs: Int64, arrives: Int64, world: ClosedLoopWorld) -> Float64:
-    """(rows, choices, WAITS) money a pack for what would not fit of packs that come at these hours."""
+    """(rows, options, ticks) cost per pack of what does not fit of packs that arrive at these hours."""
     out = np.zeros(arrives.shape)
     full = np.flatnonzero(
         ~scenarios.stores_spares[rows]
@@ -346,19 +346,19 @@ def _spill_cost(scenarios: ScenarioBatch, rows: Int64, packs: Int64, arrives: In
 
 
 def _best_now(cost: Float64) -> Int64:
-    """(rows,) the choice whose cost now is least and no more than any later one; -1 where waiting is better."""
+    """(rows,) the option with the lowest cost now; -1 where a later tick costs less. cost: (rows, options, ticks)."""
     now = cost[:, :, 0].min(axis=1)
     later = cost[:, :, 1:].min(axis=(1, 2))
     return np.asarray(np.where(np.isfinite(now) & (now <= later), cost[:, :, 0].argmin(axis=1), -1))
 
 
 def _closed_ticks(scenarios: ScenarioBatch) -> Bools:
-    """(n, sellers, ticks) whether a declared absence forbids an order then."""
-    sellers = scenarios.family.supply.suppliers
+    """(n, suppliers, ticks) whether a declared absence forbids an order at the tick."""
+    suppliers = scenarios.family.supply.suppliers
     ticks = scenarios.hours // TICK_HOURS
-    out = np.zeros((len(scenarios), len(sellers), ticks), dtype=bool)
+    out = np.zeros((len(scenarios), len(suppliers), ticks), dtype=bool)
     if scenarios.family.vacations_declared:
-        for number, seller in enumerate(sellers):
+        for number, supplier in enumerate(suppliers):
             for tick in range(ticks):
-                out[:, number, tick] = overlaps_absence(scenarios, tick * TICK_HOURS, seller.stated_lead_days)
+                out[:, number, tick] = overlaps_absence(scenarios, tick * TICK_HOURS, supplier.stated_lead_days)
     return out

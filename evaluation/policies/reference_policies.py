@@ -1,7 +1,7 @@
-"""Reference policies that know what a service could know: a fixed threshold, a moving average, (s,S), the newsvendor.
+"""Reference policies on what a service can observe: a fixed threshold, a moving average, (s, S), and the newsvendor.
 
-Each orders when nothing of the item's is under way and its rule says so, keeps the customer's mandate, and gives an order up
-as late as the service does. docs/explanation/evaluation.md tells them in words.
+Each orders when its rule says so and the item has no open order, respects the customer's limits, and presumes an order lost as late
+as the service does. docs/explanation/evaluation.md describes them.
 """
 
 from __future__ import annotations
@@ -25,62 +25,63 @@ Int64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 PRIOR_DELIVERIES = 4.0
-"""A stated lead time counts like so many deliveries."""
+"""Weight of the stated lead time against observed deliveries, in deliveries."""
 THRESHOLD_SHARE = 0.2
+"""Reorder point of the threshold policy, as a share of the capacity."""
 SAFETY_FACTOR = 2.0537
-"""Standard deviations of the (s,S) policy's safety stock: 98 %."""
+"""Standard deviations of demand in the (s, S) policy's safety stock: the 98 % quantile of the normal distribution."""
 SMOOTHING = 0.1
-"""Of a day, in the newsvendor's smoothed rate."""
+"""Weight of the latest day in the newsvendor's exponentially smoothed rate: a memory of about ten days."""
 DAILY_VARIATION_MIN = 0.2
-"""A day's use deviates by at least this share of the rate."""
+"""Lowest standard deviation of a day's demand, as a share of the rate."""
 INTERMITTENT_SHARE = 0.3
-"""With more days without use than this, size and probability are smoothed apart (Teunter, Syntetos, Babai)."""
+"""Share of days without demand above which size and probability are smoothed separately (Teunter, Syntetos, Babai, 2011)."""
 
 
 class LeadTimeEstimator:
-    """What deliveries taught of each seed's sellers: a log-normal, the stated one counting like PRIOR_WEIGHT deliveries."""
+    """Log-normal lead times of each seed's suppliers, from the stated lead time (weight PRIOR_DELIVERIES) and observed deliveries."""
 
     def __init__(self, scenarios: ScenarioBatch) -> None:
-        sellers = scenarios.family.supply.suppliers
-        shape = (len(scenarios.seeds), len(sellers))
-        stated = [log_normal_parameters(seller.stated_lead_days) for seller in sellers]
-        middle = np.broadcast_to([row[0] for row in stated], shape)
-        spread = np.broadcast_to([row[1] for row in stated], shape)
+        suppliers = scenarios.family.supply.suppliers
+        shape = (len(scenarios.seeds), len(suppliers))
+        stated = [log_normal_parameters(supplier.stated_lead_days) for supplier in suppliers]
+        mean = np.broadcast_to([row[0] for row in stated], shape)
+        deviation = np.broadcast_to([row[1] for row in stated], shape)
         self._count = np.full(shape, PRIOR_DELIVERIES)
-        self._sum = PRIOR_DELIVERIES * middle
-        self._squares = PRIOR_DELIVERIES * (middle**2 + spread**2)
+        self._sum = PRIOR_DELIVERIES * mean
+        self._squares = PRIOR_DELIVERIES * (mean**2 + deviation**2)
 
-    def learn(self, seed: int, seller: int, days: float) -> None:
-        """A delivery took so long."""
+    def learn(self, seed: int, supplier: int, days: float) -> None:
+        """Adds an observed delivery."""
         log = float(np.log(max(days, 0.02)))
-        self._count[seed, seller] += 1.0
-        self._sum[seed, seller] += log
-        self._squares[seed, seller] += log * log
+        self._count[seed, supplier] += 1.0
+        self._sum[seed, supplier] += log
+        self._squares[seed, supplier] += log * log
 
     def log_moments(self) -> tuple[Float64, Float64]:
-        """(seeds, sellers) mean and standard deviation of the logarithm of days."""
+        """(seeds, suppliers) mean and standard deviation of the logarithm of the lead time in days."""
         mean = self._sum / self._count
         return mean, np.sqrt(np.maximum(self._squares / self._count - mean**2, 0.01))
 
     def moments(self) -> tuple[Float64, Float64]:
-        """(seeds, sellers) mean and variance in days."""
+        """(seeds, suppliers) mean and variance of the lead time in days."""
         mean, spread = self.log_moments()
         days = np.exp(mean + spread**2 / 2.0)
         return days, days**2 * np.expm1(spread**2)
 
     def lost_after_hours(self) -> Float64:
-        """(seeds, sellers) when an order is given up."""
+        """(seeds, suppliers) hours after which an order is presumed lost."""
         mean, spread = self.log_moments()
         high = np.exp(mean + Z_90 * spread)
-        days = [[lost_after_days((one, one)) for one in row] for row in high.tolist()]
+        days = [[lost_after_days((lead, lead)) for lead in row] for row in high.tolist()]
         return 24.0 * np.array(days)
 
 
 class ReferencePolicy(ABC):
-    """A policy with a tracker of beliefs. Subclasses say what is `wanted`.
+    """A policy on estimated stock. Subclasses decide when to order (`should_order`).
 
-    It learns how long deliveries take, to give up those that do not come, and how long from the first order to the delivery,
-    orders that were lost in between included: that is what has to be waited for.
+    It learns two times: from an order to its delivery, to presume late orders lost, and from the first order to the delivery, lost
+    orders in between included, which is the time that stock has to last.
     """
 
     filtered = False
@@ -95,11 +96,11 @@ class ReferencePolicy(ABC):
         self._ordered_supplier = np.zeros(len(scenarios), dtype=np.int64)
 
     def on_readings(self, hour: int, readings: HourlyReadings) -> None:
-        """Readings go to the tracker."""
+        """Updates the stock estimates."""
         self.tracker.ingest(hour, readings)
 
     def on_outcome(self, hour: int, notice: OutcomeNotice) -> None:
-        """Deliveries teach lead times; what has failed is under way no more."""
+        """Learns lead times from deliveries, and closes orders."""
         if notice.kind in (OutcomeKind.DELIVERED, OutcomeKind.REFILLED):
             self.tracker.add_delivery(hour, notice.row, notice.quantity)
         if notice.order is not None and self._ordered_hour[notice.row] == notice.order.hour:
@@ -108,7 +109,7 @@ class ReferencePolicy(ABC):
             self._ordered_hour[notice.row] = -1
 
     def decide(self, hour: int, world: ClosedLoopWorld) -> Sequence[OrderRequest]:
-        """An order for each item that wants one, is known, and has none under way."""
+        """An order for each known item without an open one for which `should_order` holds."""
         if hour % 24 == 0:
             self.tracker.close_day(hour)
             self.on_day(hour)
@@ -144,39 +145,39 @@ class ReferencePolicy(ABC):
         return order_requests
 
     def on_day(self, hour: int) -> None:
-        """Midnight."""
+        """Hook called at midnight."""
         return
 
     def choose_options(self, world: ClosedLoopWorld, allowed: Bools) -> Int64:
-        """(n,) which choice would be ordered: the first that is allowed."""
+        """(n,) the option that would be ordered: the first that is permitted."""
         return np.asarray(allowed.argmax(axis=1))
 
     @abstractmethod
     def should_order(self, level: Float64, chosen: Int64, world: ClosedLoopWorld) -> Bools:
-        """(n,) whether to order at this level."""
+        """(n,) whether to order at these levels. chosen: (n,) the option that would be ordered."""
 
     def order_quantity(self, row: int, option: OrderOption, level: Float64) -> OrderOption:
-        """How much of it is ordered."""
+        """The option as ordered; subclasses may change its number of packs."""
         return option
 
     def _learn_delivery(self, row: int, hour: int) -> None:
-        seed, seller = int(self.scenarios.seed_index[row]), int(self._ordered_supplier[row])
-        self.lead_times.learn(seed, seller, (hour - self._ordered_hour[row]) / 24.0)
-        self.replenishment_times.learn(seed, seller, (hour - self._first_ordered_hour[row]) / 24.0)
+        seed, supplier = int(self.scenarios.seed_index[row]), int(self._ordered_supplier[row])
+        self.lead_times.learn(seed, supplier, (hour - self._ordered_hour[row]) / 24.0)
+        self.replenishment_times.learn(seed, supplier, (hour - self._first_ordered_hour[row]) / 24.0)
         self._first_ordered_hour[row] = -1
 
     def _lead(self, chosen: Int64, world: ClosedLoopWorld) -> tuple[Float64, Float64]:
-        """(n,) mean and variance of the days that the chosen seller is waited for."""
-        seller = np.array([option.supplier for option in world.options])[chosen]
+        """(n,) mean and variance of the replenishment time from the chosen supplier, in days."""
+        supplier = np.array([option.supplier for option in world.options])[chosen]
         mean, variance = self.replenishment_times.moments()
-        return mean[self.scenarios.seed_index, seller], variance[self.scenarios.seed_index, seller]
+        return mean[self.scenarios.seed_index, supplier], variance[self.scenarios.seed_index, supplier]
 
 
 class ThresholdPolicy(ReferencePolicy):
-    """Orders below a fifth of the capacity."""
+    """Fixed reorder point: orders below a fifth of the capacity."""
 
     def should_order(self, level: Float64, chosen: Int64, world: ClosedLoopWorld) -> Bools:
-        """(n,) under the threshold."""
+        """(n,) at or below the threshold."""
         return np.asarray(level <= THRESHOLD_SHARE * self.scenarios.capacity)
 
 
@@ -184,22 +185,22 @@ class MovingAveragePolicy(ReferencePolicy):
     """Orders when the level lasts no longer than a mean lead time at the mean rate of 28 days."""
 
     def should_order(self, level: Float64, chosen: Int64, world: ClosedLoopWorld) -> Bools:
-        """(n,) under the mean demand of a mean lead time."""
+        """(n,) at or below the mean demand of a mean lead time."""
         return np.asarray(level <= self.tracker.rate() * self._lead(chosen, world)[0])
 
 
 class OrderUpToPolicy(ReferencePolicy):
-    """(s,S): s covers the lead time with a normal safety stock on 28 days; S is the capacity, in whole packs."""
+    """(s, S): s is the lead time demand plus a normal safety stock, both from 28 days; S is the capacity, in whole packs."""
 
     def should_order(self, level: Float64, chosen: Int64, world: ClosedLoopWorld) -> Bools:
-        """(n,) under s."""
+        """(n,) at or below s."""
         days, variance = self._lead(chosen, world)
         rate = self.tracker.rate()
         spread = np.sqrt(days * self.tracker.deviation() ** 2 + rate**2 * variance)
         return np.asarray(level <= rate * days + SAFETY_FACTOR * spread)
 
     def order_quantity(self, row: int, option: OrderOption, level: Float64) -> OrderOption:
-        """As many packs as fit, one at least; a budget is for single packs."""
+        """As many packs as fit, at least one; a single pack where the customer has a budget."""
         if option.packs > 1 or self.scenarios.family.limits.budget is not None:
             return option
         room = self.scenarios.capacity[row] - level[row]
@@ -207,7 +208,7 @@ class OrderUpToPolicy(ReferencePolicy):
 
 
 class NewsvendorPolicy(ReferencePolicy):
-    """Orders at the level whose expected cost is least: gamma demand over a learned lead time and the wait for a tick."""
+    """Orders at the reorder point of least expected cost: gamma demand over the replenishment time and until the next tick."""
 
     def __init__(self, scenarios: ScenarioBatch) -> None:
         super().__init__(scenarios)
@@ -219,7 +220,7 @@ class NewsvendorPolicy(ReferencePolicy):
         self._days = np.zeros(len(scenarios))
 
     def on_day(self, hour: int) -> None:
-        """Smooths rate and variance with the day's use, faster while there are few days."""
+        """Exponential smoothing of rate and variance with the day's consumption, faster while few days are known."""
         gap = self.tracker.days_closed
         some = gap > 0
         use = np.where(some, self.tracker.daily[:, 0], 0.0)
@@ -234,21 +235,21 @@ class NewsvendorPolicy(ReferencePolicy):
         self._share += gain * (positive - self._share)
 
     def rates(self) -> Float64:
-        """(n,) use a day: smoothed, or size times probability where use is intermittent."""
+        """(n,) consumption per day: smoothed, or size times probability for intermittent demand."""
         rate = np.where(self._zeros > INTERMITTENT_SHARE, self._size * self._share, self._rate)
         return np.asarray(np.maximum(rate, 1e-3 * self.scenarios.capacity / 30.0))
 
     def choose_options(self, world: ClosedLoopWorld, allowed: Bools) -> Int64:
-        """(n,) the cheapest a pack, what waits in the cupboard counted."""
+        """(n,) the option with the lowest cost per pack, holding cost of the packs that wait included."""
         packs = np.array([option.packs for option in world.options])
         waits = (self.scenarios.pack / self.rates())[:, None] * (packs - 1.0) / 2.0
         cost = (world.quotes() + ORDER_COST) / packs + self.scenarios.holding_cost_per_day[:, None] * waits
-        first = np.where(packs > 1, 0.0, -0.05 * cost[:, :1])  # the first choice unless another one is clearly cheaper
+        first = np.where(packs > 1, 0.0, -0.05 * cost[:, :1])  # the first option unless another is at least 5 % cheaper
         first[:, 1:] = 0.0
         return np.asarray(np.where(allowed, cost + first, np.inf).argmin(axis=1))
 
     def should_order(self, level: Float64, chosen: Int64, world: ClosedLoopWorld) -> Bools:
-        """(n,) at or under the reorder point of least expected cost."""
+        """(n,) at or below the reorder point of least expected cost."""
         days, variance = self._lead(chosen, world)
         days = days + TICK_HOURS / 24.0
         rate = self.rates()
@@ -257,7 +258,7 @@ class NewsvendorPolicy(ReferencePolicy):
         unseen = np.maximum(world.hour - self.tracker.measured_hour, 0.0) / 24.0
         spread = (days + unseen) * daily + rate**2 * variance
         demand = mean[:, None] * gamma_quantiles(mean**2 / np.maximum(spread, 1e-12))
-        # The levels are ascending: what lies above or below each is a sum from one end.
+        # Quantiles ascend, so expected excess and shortage at each of them are cumulative sums.
         below = np.cumsum(demand, axis=1)
         many = np.arange(1, demand.shape[1] + 1)
         over = (many * demand - below) / many[-1]
@@ -272,13 +273,13 @@ class NewsvendorPolicy(ReferencePolicy):
         packs = np.array([option.packs for option in world.options])[chosen]
         room = np.where(scenarios.stores_spares, np.inf, scenarios.capacity - packs * scenarios.pack + mean)
         price = (world.quotes()[np.arange(len(level)), chosen] / (packs * scenarios.pack))[:, None]
-        cost += price * np.maximum(demand - room[:, None], 0.0)  # what would not fit when it comes
+        cost += price * np.maximum(demand - room[:, None], 0.0)  # overflow at delivery
         point = demand[np.arange(len(level)), cost.argmin(axis=1)]
         return np.asarray(level <= point)
 
 
 class FilteredNewsvendorPolicy(NewsvendorPolicy):
-    """The newsvendor behind a sensor filter."""
+    """The newsvendor policy on filtered readings."""
 
     filtered = True
 
@@ -289,11 +290,11 @@ _LEVELS_COUNT = 96
 
 @lru_cache(maxsize=1)
 def _gamma_table() -> Float64:
-    """(shapes, levels) quantiles of gamma distributions of mean 1, from sorted draws of a fixed seed."""
+    """(shapes, levels) quantiles of gamma distributions of mean 1, from sorted draws with a fixed seed."""
     rng = np.random.default_rng(7)
     places = ((np.arange(_LEVELS_COUNT) + 0.5) / _LEVELS_COUNT * 20_000).astype(np.int64)
     rows = [np.sort(rng.gamma(shape, 1.0 / shape, 20_000)) for shape in _SHAPES]
-    # The last level stands for the tail, so that a reorder point may lie there.
+    # The last level is far in the tail, so that a reorder point may lie there.
     return np.stack([np.append(row[places[:-1]], row[-40]) for row in rows])
 
 

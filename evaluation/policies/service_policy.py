@@ -1,7 +1,7 @@
-"""The service as a policy: the real code, driven line by line through the replay protocol as a harness would drive it.
+"""The service as an ordering policy: its real code, driven line by line through the replay protocol.
 
-It hears what devices publish and suppliers say, at the hours at which they do, and its orders are carried out as they stand. A
-judge that shares no code with it sees every reaction. Offers, reminders and ready requests find nobody at home.
+It receives readings and suppliers' messages at the hours at which they arrive, and its orders are carried out as placed. An
+invariant checker, which shares no code with it, reads every reaction. Nobody responds to offers, reminders and prepared requests.
 """
 
 from __future__ import annotations
@@ -38,17 +38,20 @@ Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 QUANTILE_LEVELS = (0.05, 0.25, 0.50, 0.75, 0.95)
-"""Of the forecasts that are judged: those that the service shows."""
+"""Levels of the forecasts that are scored: those that the service publishes."""
 NORMAL_QUANTILES = (-1.6448536, -0.6744898, 0.0, 0.6744898, 1.6448536)
 SAMPLE_HOUR = 12
-"""Of each day: the tick whose forecasts are kept."""
+"""Hour of each day's tick whose forecasts are kept for scoring."""
 _METRIC_NAMES = {Sensing.LEVEL: "s", Sensing.INCREMENTS: "s_used", Sensing.TOTAL: "s_total"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastSamples:
-    """m forecasts with what came true. row, hour: (m,); days, reference: (m, levels) of the service and of a 28-day mean with
-    normal error; truth: (m,) days to empty, inf where it lies beyond what is known; trust: (m,)."""
+    """m forecasts of the days to empty, and the truth.
+
+    row: (m,) item; hour: (m,) of the forecast; days: (m, levels) quantiles of the service; reference: (m, levels) of a 28-day mean
+    with normal errors; truth: (m,) true days, inf where they lie beyond the simulated time; trust: (m,) as the service states it.
+    """
 
     row: Int64
     hour: Int64
@@ -59,7 +62,7 @@ class ForecastSamples:
 
 
 def scenario_fleet(scenarios: ScenarioBatch) -> Fleet:
-    """The fleet file that the service would have: what customers and suppliers say, and nothing of how things truly are."""
+    """The fleet file for the service: what customers and suppliers state, without the true parameters of the simulation."""
     family = scenarios.family
     counted = family.sensor.sensing is not Sensing.LEVEL
     customers: dict[str, Customer] = {}
@@ -71,7 +74,7 @@ def scenario_fleet(scenarios: ScenarioBatch) -> Fleet:
         slot = Slot(
             capacity=float(scenarios.capacity[row]),
             pack=float(scenarios.pack[row]),
-            suppliers=tuple(f"{seller.name}-{scenarios.seed_index[row]}" for seller in family.supply.suppliers),
+            suppliers=tuple(f"{supplier.name}-{scenarios.seed_index[row]}" for supplier in family.supply.suppliers),
             price_max=None if price_max is None else round(price_max * family.supply.suppliers[0].price, 4),
             stockout_cost=float(scenarios.stockout_cost[row]),
             stockout_cost_per_day=float(scenarios.stockout_cost_per_day[row]),
@@ -97,24 +100,25 @@ def _customer(scenarios: ScenarioBatch, row: int, name: str) -> Customer:
 
 
 def _suppliers(scenarios: ScenarioBatch) -> list[Supplier]:
-    found = []
+    suppliers = []
     for seed in range(len(scenarios.seeds)):
-        for number, seller in enumerate(scenarios.family.supply.suppliers):
+        for number, spec in enumerate(scenarios.family.supply.suppliers):
             price, pack = float(scenarios.prices[seed, number, 0]), float(scenarios.pack[0])
             products = tuple(
                 Product(sku=f"{packs}-packs", quantity=packs * pack, price=round(price * packs * share, 4))
-                for packs, share in seller.quantity_breaks
+                for packs, share in spec.quantity_breaks
             )
-            found.append(
-                Supplier(
-                    id=f"{seller.name}-{seed}", lead_time_days=seller.stated_lead_days, price=price, products=products
-                )
+            suppliers.append(
+                Supplier(id=f"{spec.name}-{seed}", lead_time_days=spec.stated_lead_days, price=price, products=products)
             )
-    return found
+    return suppliers
 
 
 class ServicePolicy:
-    """Implements world.Policy. `samples` and `judge` hold what is to be scored afterwards."""
+    """Implements closed_loop_world.OrderingPolicy. `samples` and `invariants` hold what is scored afterwards.
+
+    contacts: with customers; first_forecast: item's row -> hour of its first forecast.
+    """
 
     def __init__(self, scenarios: ScenarioBatch, scorer: Scorer) -> None:
         self.scenarios = scenarios
@@ -132,7 +136,7 @@ class ServicePolicy:
         self._kept_samples: list[tuple[int, int, list[float], Float64, float, float]] = []
 
     def on_readings(self, hour: int, readings: HourlyReadings) -> None:
-        """Publishes the readings."""
+        """Sends the readings to the service."""
         self._tracker.ingest(hour, readings)
         temperature = self._temperature(hour)
         for late in readings.late:
@@ -145,7 +149,7 @@ class ServicePolicy:
                 self._publish(hour, SensorReading(row=row, hour=hour, value=value, used=used), temperature)
 
     def on_outcome(self, hour: int, notice: OutcomeNotice) -> None:
-        """Hands the outcome in."""
+        """Sends the outcome to the service."""
         if notice.kind in (OutcomeKind.DELIVERED, OutcomeKind.REFILLED):
             self._tracker.add_delivery(hour, notice.row, notice.quantity)
         self._outcomes_sent += 1
@@ -159,7 +163,7 @@ class ServicePolicy:
         self._outcome(hour, body)
 
     def decide(self, hour: int, world: ClosedLoopWorld) -> Sequence[OrderRequest]:
-        """A tick: what the service printed becomes orders and cancellations."""
+        """Sends a tick; the service's reactions become orders and cancellations."""
         if hour % 24 == 0:
             self._tracker.close_day(hour)
             self._publish_prices(hour)
@@ -178,15 +182,15 @@ class ServicePolicy:
         return order_requests
 
     def samples(self) -> ForecastSamples:
-        """The forecasts kept, with what came true."""
-        kept = self._kept_samples
+        """The forecasts kept, with the truth."""
+        samples = self._kept_samples
         return ForecastSamples(
-            row=np.array([one[0] for one in kept], dtype=np.int64),
-            hour=np.array([one[1] for one in kept], dtype=np.int64),
-            days=np.array([one[2] for one in kept]).reshape(-1, len(QUANTILE_LEVELS)),
-            reference=np.array([one[3] for one in kept]).reshape(-1, len(QUANTILE_LEVELS)),
-            truth=np.array([one[4] for one in kept]),
-            trust=np.array([one[5] for one in kept]),
+            row=np.array([sample[0] for sample in samples], dtype=np.int64),
+            hour=np.array([sample[1] for sample in samples], dtype=np.int64),
+            days=np.array([sample[2] for sample in samples]).reshape(-1, len(QUANTILE_LEVELS)),
+            reference=np.array([sample[3] for sample in samples]).reshape(-1, len(QUANTILE_LEVELS)),
+            truth=np.array([sample[4] for sample in samples]),
+            trust=np.array([sample[5] for sample in samples]),
         )
 
     def _handle_reaction(
@@ -198,17 +202,14 @@ class ServicePolicy:
             self.contacts += 1
         if line["type"] == "starloop.order.requested":
             row = int(data["device"][1:])
-            names = [seller.name for seller in self.scenarios.family.supply.suppliers]
-            seller = names.index(data["supplier"].rsplit("-", 1)[0])
+            names = [supplier.name for supplier in self.scenarios.family.supply.suppliers]
+            supplier = names.index(data["supplier"].rsplit("-", 1)[0])
             packs = max(round(data["quantity"] / self.scenarios.pack[row]), 1)
-            of_price = next(
-                (one.price_share for one in world.options if one.supplier == seller and one.packs == packs), 1.0
-            )
-            free_s = data.get("cancel_before") or 0.0
-            free_until = int(np.ceil((free_s - self._start_s) / 3600.0)) if free_s else 0
-            order_requests.append(
-                OrderRequest(row, OrderOption(seller, packs, of_price), max(free_until, 0), line["id"])
-            )
+            shares = {(option.supplier, option.packs): option.price_share for option in world.options}
+            option = OrderOption(supplier, packs, shares.get((supplier, packs), 1.0))
+            before_s = data.get("cancel_before") or 0.0
+            cancellable_until = int(np.ceil((before_s - self._start_s) / 3600.0)) if before_s else 0
+            order_requests.append(OrderRequest(row, option, max(cancellable_until, 0), line["id"]))
         elif line["type"] == "starloop.order.cancelled":
             order = self._orders.get(data["order"])
             if order is not None and world.cancel(order):
@@ -218,9 +219,9 @@ class ServicePolicy:
                 self.invariants.orders[order.name].result = "cancelled"
 
     def _sample(self, hour: int, world: ClosedLoopWorld) -> None:
-        """Keeps the forecast of each item that is not empty, with what will come true.
+        """Keeps the forecast of each item that is not empty, with the true days to empty.
 
-        Real traces end: a forecast that reaches beyond the end is left out, whatever came true.
+        Real traces end: a forecast that reaches beyond the end is left out, whatever the truth, so that none is selected by it.
         """
         level, ends = world.level, bool(self.scenarios.family.trace_group)
         known_days = self.scenarios.hourly_use.shape[1] / 24.0 - hour / 24.0
@@ -229,12 +230,12 @@ class ServicePolicy:
         for line in map(orjson.loads, self._replay.forecast_lines()):
             row = int(line["device"][1:])
             self.first_forecast.setdefault(row, hour)
-            days = [line["days_to_empty"][str(of)] for of in QUANTILE_LEVELS]
+            days = [line["days_to_empty"][str(probability)] for probability in QUANTILE_LEVELS]
             if level[row] > 1e-6 * self.scenarios.capacity[row] and (not ends or days[-1] <= known_days):
                 self._kept_samples.append((row, hour, days, reference[row], float(truth[row]), line["trust"]))
 
     def _reference_days(self) -> Float64:
-        """(n, levels): the level over the mean of 28 days, with the normal error of as many days' use."""
+        """(n, levels) days to empty by the reference: level over the 28-day mean, with the normal error of the demand until then."""
         tracker = self._tracker
         known = ~np.isnan(tracker.daily)
         count = known.sum(axis=1)
@@ -275,7 +276,7 @@ class ServicePolicy:
 
     def _feed(self, hour: int, fields: dict[str, Any]) -> None:
         if self._replay.feed(self._line(hour, fields)):
-            raise AssertionError("lines are printed at ticks only")
+            raise AssertionError("the replay printed a line without a tick")
 
     def _line(self, hour: int, fields: dict[str, Any]) -> bytes:
         return orjson.dumps({"at": self._start_s + hour * 3600, **fields})

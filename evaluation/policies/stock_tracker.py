@@ -1,7 +1,7 @@
-"""What a reference policy believes of n items: the level now, and how much was used on each of the last 28 days.
+"""Stock estimation for the reference policies: the current level of n items, and their consumption on each of the last 28 days.
 
-Two of them: the plain one takes the latest reading as the truth; the filtered one takes a median of three readings, and leaves
-out what is implausible or stuck. Both bring what they believe forward by the mean rate. The service is not here: it has its own.
+The plain tracker takes the latest reading as true. The filtered one takes a median of three readings, and rejects implausible and
+stuck ones. Both extrapolate by the mean rate. The service does not use this module: it has its own filter.
 """
 
 from __future__ import annotations
@@ -21,32 +21,34 @@ Bools = NDArray[np.bool_]
 
 HISTORY_DAYS = 28
 PRIOR_DAYS = 30.0
-"""Without any history a capacity is taken to last so long, as the shipped profiles do."""
+"""Days that a capacity lasts before any history is known, as in the shipped profiles."""
 MEDIAN_OF = 3
 RECENT_HOURS = 36.0
-"""Older readings are left out of the median."""
+"""Age beyond which a reading is left out of the median."""
 IMPLAUSIBLE_SHARE = 0.15
-"""Of the capacity: a reading further from what was expected, use at four times the rate included, is not believed at once."""
+"""Share of the capacity by which a reading may differ from the expected level, besides four times the expected consumption;
+beyond it the reading counts as implausible."""
 IMPLAUSIBLE_ACCEPTED_AFTER = 3
-"""So many implausible readings one after the other are believed."""
+"""Implausible readings in a row after which they are accepted as a true change."""
 STUCK_SHARE = 0.08
-"""Of the capacity: when so much should have been used and the reading has not moved at all, it is stuck."""
+"""Expected consumption, as a share of the capacity, after which an unchanged reading counts as stuck."""
 RISE_SHARE = 0.4
-"""Of a pack: a rise that nobody told of is taken for a delivery."""
+"""Share of a pack from which an undeclared rise counts as a delivery."""
 
 
 class StockTracker:
-    """Beliefs by item. `level_at(hour)` and `daily` are what policies use; risen: since last asked, a rise not told of.
+    """Estimates of n items, in each item's unit.
 
-    gap: (n,) how many days the last `close_day` closed, whose mean use is daily[:, 0]; 0 where nothing is known of the day.
+    daily: (n, HISTORY_DAYS) consumption per day, newest first, NaN where unknown. undeclared_rise: (n,) whether the level has risen
+    without a declaration since the policy last reset it. days_closed: (n,) number of days that the last `close_day` closed, whose mean
+    is daily[:, 0]; 0 where there was no new reading.
     """
 
     def __init__(self, scenarios: ScenarioBatch, *, filtered: bool) -> None:
         count = len(scenarios)
         self._scenarios = scenarios
-        self._detects_rises = (
-            scenarios.family.supply.declared_share < 1.0
-        )  # who is told of every delivery need not look for them
+        # Where every delivery is declared, a rise is noise.
+        self._detects_rises = scenarios.family.supply.declared_share < 1.0
         self._sensing = scenarios.family.sensor.sensing
         self._filtered = filtered
         counted = self._sensing is not Sensing.LEVEL
@@ -69,17 +71,17 @@ class StockTracker:
 
     @property
     def known(self) -> Bools:
-        """(n,) whether there has been any reading."""
+        """(n,) whether the item has had a reading."""
         return ~np.isnan(self.level)
 
     def rate(self) -> Float64:
-        """(n,) mean use a day of the days known, the prior counting like three of them."""
+        """(n,) mean consumption per day over the known days, the prior weighing like three of them."""
         known = ~np.isnan(self.daily)
         total = np.where(known, self.daily, 0.0).sum(axis=1)
         return np.asarray((total + 3.0 * self._scenarios.capacity / PRIOR_DAYS) / (known.sum(axis=1) + 3.0))
 
     def deviation(self) -> Float64:
-        """(n,) standard deviation of a day's use over the days known, at least a tenth of the rate."""
+        """(n,) standard deviation of a day's consumption over the known days, at least a tenth of the rate."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             spread = np.nanstd(self.daily, axis=1)
@@ -87,13 +89,13 @@ class StockTracker:
         return np.maximum(np.where(np.isnan(spread), rate, spread), 0.1 * rate)
 
     def level_at(self, hour: int) -> Float64:
-        """(n,) the level believed now; NaN before the first reading."""
+        """(n,) the estimated level now; NaN before the first reading."""
         if self._sensing is Sensing.INCREMENTS:
             return np.maximum(self.level, 0.0)
         return np.maximum(self.level - self.rate() * (hour - self.measured_hour) / 24.0, 0.0)
 
     def add_delivery(self, hour: int, row: int, quantity: float) -> None:
-        """So much was said to have come."""
+        """Adds a declared delivery; what can't have fitted is left out."""
         scenarios = self._scenarios
         room = np.inf if scenarios.stores_spares[row] else max(scenarios.capacity[row] - self.level_at(hour)[row], 0.0)
         fits = min(quantity, room)
@@ -103,7 +105,7 @@ class StockTracker:
         self._delivered[row] = True
 
     def ingest(self, hour: int, readings: HourlyReadings) -> None:
-        """Takes readings in."""
+        """Updates the estimates with the readings of an hour."""
         if self._sensing is Sensing.LEVEL:
             rows, values, at = _newest_readings(hour, readings)
             if self._filtered:
@@ -114,7 +116,7 @@ class StockTracker:
             self._ingest_counts(hour, readings)
 
     def close_day(self, hour: int) -> None:
-        """A day is over: what was used since the day that was closed last, spread evenly over the days between."""
+        """Closes a day: the consumption since the last closed day is spread evenly over the days in between."""
         news = (self.measured_hour if self._sensing is Sensing.LEVEL else float(hour)) > self._closed_at
         first = news & np.isnan(self._closed_level)
         days = np.maximum(np.round((hour - self._closed_at) / 24.0), 1.0).astype(np.int64)
@@ -152,7 +154,7 @@ class StockTracker:
         self._delivered[rows] &= same
         long = rate * (at - self._same_since[rows]) / 24.0 > STUCK_SHARE * scenarios.capacity[rows]
         stuck = same & (long | self._delivered[rows])
-        # What a stuck gauge said last was right when it began to stick, and what has come since is known.
+        # A stuck gauge was right when it began to stick, and deliveries since then are known.
         held = rows[stuck & long]
         self.measured_hour[held] = np.minimum(self.measured_hour[held], self._same_since[held])
         far = np.abs(values - expected) > IMPLAUSIBLE_SHARE * scenarios.capacity[rows] + 4.0 * rate * passed
@@ -171,14 +173,14 @@ class StockTracker:
         self._recent[rows, 0], self._recent_at[rows, 0] = values, at
         age = at[:, None] - self._recent_at[rows]
         forward = np.where(age <= RECENT_HOURS, self._recent[rows] - rate[:, None] * age / 24.0, np.nan)
-        # The middle one of those that are not NaN, which are sorted last.
+        # The median of those that are not NaN, as NaN sorts last.
         ranked, known = np.sort(forward, axis=1), np.isfinite(forward).sum(axis=1)
         each = np.arange(len(rows))
         self.level[rows] = (ranked[each, (known - 1) // 2] + ranked[each, known // 2]) / 2.0
         self.measured_hour[rows] = at
 
     def _ingest_counts(self, hour: int, readings: HourlyReadings) -> None:
-        """Use that was counted: increments are summed, of a running total the newest counts."""
+        """Updates items whose consumption is counted: increments are summed, of a running total the newest counts."""
         if self._sensing is Sensing.INCREMENTS:
             self.level[readings.rows] -= readings.values
             for late in readings.late:
@@ -193,7 +195,7 @@ class StockTracker:
 
 
 def _newest_readings(hour: int, readings: HourlyReadings) -> tuple[Int64, Float64, Float64]:
-    """(rows, values, hours measured): each item's newest; of what comes late, only where nothing comes now."""
+    """(rows, values, hours measured) of each item's newest reading; late readings only of items without a current one."""
     late: dict[int, tuple[int, float]] = {}
     for one in readings.late:
         if one.row not in late or late[one.row][0] < one.hour:

@@ -1,6 +1,6 @@
-"""The evaluation's figures as SVG: cost by family on a logarithmic scale, and coverage by family, each with its intervals.
+"""The evaluation's charts as SVG: cost by family on a logarithmic scale, and coverage by family, each with its intervals.
 
-Written by hand, as two kinds of figures are no reason for a plotting library; colours hold on light and dark pages.
+The SVG is written directly: two kinds of chart do not justify a plotting library. The colours read on light and dark pages.
 """
 
 from __future__ import annotations
@@ -16,18 +16,21 @@ Place = Callable[[float], float]
 
 WIDTH, LEFT, RIGHT, ROW, TOP = 900, 140, 24, 26, 66
 OVERALL = "all"
-"""The first row: the geometric mean of costs, the coverage of all forecasts."""
+"""Label of the first row: the geometric mean of costs, the coverage of all forecasts."""
 _COLOURS = {SERVICE: "#0b7fb8", INFORMED: "#4c9a2a", FILTERED: "#d9822b"}
 _LABELS = {SERVICE: "service", INFORMED: "informed", FILTERED: "newsvendor, filtered"}
 _PLAIN = ("newsvendor", "threshold", "order-up-to", "moving-average")
 _GREY = "#767676"
 _MARK_OFFSETS_PX = {SERVICE: 0.0, INFORMED: -7.0, FILTERED: 7.0}
-"""Pixels between the marks of a row, so that their intervals do not cover each other."""
+"""Vertical offset of each policy's mark in its row, so that intervals do not cover each other."""
 
 
 def cost_chart(scores: Scores, title: str) -> str:
-    """Cost over the clairvoyant's: the service, the informed policy and the filtered newsvendor with their intervals, the plain
-    policies as small grey marks; what lies beyond the right edge is drawn at it."""
+    """The chart of cost over the clairvoyant's, an SVG document.
+
+    The service, the informed policy and the filtered newsvendor have intervals, the plain policies are small grey marks. Values
+    beyond the right edge are drawn at it.
+    """
     rows = {OVERALL: scores["overall"]["policies"]}
     rows |= {name: family["policies"] for name, family in scores["families"].items()}
     highs = [row[policy]["over_clairvoyant"][2] for row in rows.values() for policy in _COLOURS]
@@ -40,7 +43,7 @@ def cost_chart(scores: Scores, title: str) -> str:
     body = list(_axis(list(rows), [(place(one), str(one)) for one in marks]))
     body += _legend(
         {_LABELS[policy]: colour for policy, colour in _COLOURS.items()}
-        | {"the other policies (at the right edge: that or more)": _GREY}
+        | {"the other policies (at the right edge: that value or more)": _GREY}
     )
     for number, row in enumerate(rows.values()):
         y = TOP + ROW * number + ROW / 2
@@ -51,7 +54,7 @@ def cost_chart(scores: Scores, title: str) -> str:
 
 
 def coverage_chart(scores: Scores) -> str:
-    """The share of truths in the 5 to 95 % and 25 to 75 % intervals, with the bands that are aimed at: narrower for all together."""
+    """The chart of the coverage of the 90 % and 50 % intervals, an SVG document. Grey bands: the target, narrower overall."""
     rows = {OVERALL: scores["overall"]["forecasts"]}
     rows |= {name: family["service"]["forecasts"] for name, family in scores["families"].items()}
 
@@ -75,7 +78,7 @@ def coverage_chart(scores: Scores) -> str:
         ):
             if key in row[of]:
                 body += _mark(place, row[of][key], y + apart, colour)
-    return _svg(body, len(rows), "Share of truths within the interval; grey: what is aimed at")
+    return _svg(body, len(rows), "Coverage of the forecast intervals; grey: the target")
 
 
 def _axis(names: Sequence[str], marks: Sequence[tuple[float, str]]) -> Iterator[str]:

@@ -1,6 +1,7 @@
-"""From lives to figures: cost over the clairvoyant's, run-outs, coverage and pinball loss, with intervals from resampling items.
+"""Scores of simulated runs: cost over the clairvoyant's, run-outs, coverage and pinball loss, with bootstrap intervals.
 
-Everything is by item first, so that resampling items (of all seeds) gives intervals: 90 % of the resampled figures lie within.
+Figures are computed by item first. Resampling the items of all seeds then gives intervals: 90 % of the resampled figures lie
+within.
 """
 
 from __future__ import annotations
@@ -15,23 +16,29 @@ from numpy.typing import NDArray
 from evaluation.policies.service_policy import QUANTILE_LEVELS, ForecastSamples
 from evaluation.worlds.closed_loop_world import RunTotals
 from evaluation.worlds.scenarios import ScenarioBatch
+from models.pinball import pinball_loss
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 BOOTSTRAP_RESAMPLES = 500
+"""Bootstrap resamples behind an interval: more steady its ends, fewer save time."""
 NEAR_END_DAYS = 14.0
-"""Near the end: the median says at most this."""
+"""Forecasts near the end are those whose median is at most this."""
 COLD_START_DAYS = 14
-"""A cold start: the first days of an item."""
+"""Length of the cold start: the first days of an item."""
 SERVICE, CLAIRVOYANT, INFORMED, FILTERED = "service", "clairvoyant", "informed", "newsvendor-filtered"
+"""Names of the policies that the scores compare; others appear under their own names only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyResult:
-    """What came of one family. costs: policy -> (n,) money; figures: policy -> name -> mean of an item-year;
-    service: what is known of the service alone; samples: its forecasts; days: lived."""
+    """The outcome of one family.
+
+    days: simulated. costs: policy -> (n,) money by item; figures: policy -> figure -> mean per item-year; service: counts that
+    only the service has, such as invariant violations; samples: the service's forecasts.
+    """
 
     name: str
     description: str
@@ -42,72 +49,72 @@ class FamilyResult:
     samples: ForecastSamples
 
 
-def item_year_figures(scenarios: ScenarioBatch, account: RunTotals) -> dict[str, float]:
-    """Means of an item-year, and days early of a pack."""
-    years = account.days / 365.0
+def item_year_figures(scenarios: ScenarioBatch, totals: RunTotals) -> dict[str, float]:
+    """Means per item-year of costs and counts, and the mean days that a pack came early."""
+    years = totals.days / 365.0
     means = {
-        "cost": account.cost(scenarios),
-        "run_outs": account.run_outs,
-        "empty_days": account.empty_days,
-        "orders": account.orders,
-        "holding": scenarios.holding_cost_per_day * account.pack_days_early,
-        "stock_outs": scenarios.stockout_cost * account.run_outs + scenarios.stockout_cost_per_day * account.empty_days,
-        "premium": account.premium,
-        "wasted": account.wasted,
+        "cost": totals.cost(scenarios),
+        "run_outs": totals.run_outs,
+        "empty_days": totals.empty_days,
+        "orders": totals.orders,
+        "holding": scenarios.holding_cost_per_day * totals.pack_days_early,
+        "stock_outs": scenarios.stockout_cost * totals.run_outs + scenarios.stockout_cost_per_day * totals.empty_days,
+        "premium": totals.premium,
+        "wasted": totals.wasted,
     }
     out = {name: round(float(values.mean()) / years, 4) for name, values in means.items()}
-    out["days_early"] = round(float(account.pack_days_early.sum() / max(account.packs.sum(), 1e-9)), 3)
+    out["days_early"] = round(float(totals.pack_days_early.sum() / max(totals.packs.sum(), 1e-9)), 3)
     return out
 
 
 def resample_rows(items: int, stream: int) -> Int64:
-    """(RESAMPLES, items) rows drawn again and again."""
+    """(BOOTSTRAP_RESAMPLES, items) rows drawn with replacement. stream: of the random numbers, one for each figure."""
     return np.random.default_rng([77, stream]).integers(0, items, (BOOTSTRAP_RESAMPLES, items))
 
 
 def with_interval(values: Float64, middle: float) -> list[float]:
-    """[the figure, 5 %, 95 % of its resampled values]."""
+    """[figure, 5 % and 95 % quantile of its resampled values]; NaN resamples are left out."""
     low, high = np.nanquantile(values, (0.05, 0.95))
-    return [round(middle, 4), round(float(low), 4), round(float(high), 4)]
+    return [round(float(value), 4) + 0.0 for value in (middle, low, high)]  # + 0.0: no negative zero
 
 
 def cost_ratio(over: Float64, under: Float64, draws: Int64) -> tuple[float, Float64]:
-    """The ratio of two sums over items, and of the same with items resampled; NaN where those cost nothing at all."""
+    """(ratio of two sums over items, (resamples,) the same ratio of resampled items; NaN where the denominator is zero)."""
     below = under[draws].sum(axis=1)
     return float(over.sum() / under.sum()), over[draws].sum(axis=1) / np.where(below > 0.0, below, np.nan)
 
 
-def family_scores(lived: FamilyResult, stream: int) -> dict[str, Any]:
-    """All figures of one family, for JSON."""
-    draws = resample_rows(len(lived.costs[CLAIRVOYANT]), stream)
+def geometric_mean(ratios: Sequence[tuple[float, Float64]]) -> list[float]:
+    """The geometric mean of ratios over families, with its interval. ratios: of each family, the ratio and its resamples."""
+    resamples = np.exp(np.mean([np.log(values) for _, values in ratios], axis=0))
+    return with_interval(resamples, float(np.exp(np.mean([np.log(ratio) for ratio, _ in ratios]))))
+
+
+def family_scores(result: FamilyResult, stream: int) -> dict[str, Any]:
+    """All figures of one family, as JSON fields. stream: of the random numbers for resampling."""
+    draws = resample_rows(len(result.costs[CLAIRVOYANT]), stream)
     policies: dict[str, Any] = {}
-    for policy, cost in lived.costs.items():
-        middle, values = cost_ratio(cost, lived.costs[CLAIRVOYANT], draws)
-        policies[policy] = {**lived.figures[policy], "over_clairvoyant": with_interval(values, middle)}
-    out: dict[str, Any] = {"what": lived.description, "days": lived.days, "policies": policies}
-    if SERVICE in lived.costs:
-        out["service"] = dict(lived.service)
+    for policy, cost in result.costs.items():
+        ratio, resamples = cost_ratio(cost, result.costs[CLAIRVOYANT], draws)
+        policies[policy] = {**result.figures[policy], "over_clairvoyant": with_interval(resamples, ratio)}
+    out: dict[str, Any] = {"what": result.description, "days": result.days, "policies": policies}
+    if SERVICE in result.costs:
+        out["service"] = dict(result.service)
         for other, key in ((INFORMED, "over_informed"), (FILTERED, "over_newsvendor_filtered")):
-            middle, values = cost_ratio(lived.costs[SERVICE], lived.costs[other], draws)
-            out["service"][key] = with_interval(values, middle)
-        out["service"]["forecasts"] = forecast_scores([lived], stream)
+            ratio, resamples = cost_ratio(result.costs[SERVICE], result.costs[other], draws)
+            out["service"][key] = with_interval(resamples, ratio)
+        out["service"]["forecasts"] = forecast_scores([result], stream)
     return out
 
 
 def overall_scores(families: Sequence[FamilyResult]) -> dict[str, Any]:
-    """The geometric mean over families of cost over the clairvoyant's, and the forecasts of all together."""
+    """The geometric mean over families of cost over the clairvoyant's, and the scores of all forecasts together."""
     out: dict[str, Any] = {"policies": {}}
-    draws = [resample_rows(len(lived.costs[CLAIRVOYANT]), stream) for stream, lived in enumerate(families)]
+    draws = [resample_rows(len(one.costs[CLAIRVOYANT]), stream) for stream, one in enumerate(families)]
     for policy in families[0].costs:
-        pairs = [
-            cost_ratio(lived.costs[policy], lived.costs[CLAIRVOYANT], drawn)
-            for lived, drawn in zip(families, draws, strict=True)
-        ]
-        middle = float(np.exp(np.mean([np.log(one) for one, _ in pairs])))
-        values = np.exp(np.mean([np.log(many) for _, many in pairs], axis=0))
-        figures = [lived.figures[policy] for lived in families]
+        figures = [family.figures[policy] for family in families]
         out["policies"][policy] = {
-            "over_clairvoyant": with_interval(values, middle),
+            "over_clairvoyant": _geometric_mean_ratio(families, draws, policy, CLAIRVOYANT),
             "run_outs": round(float(np.mean([one["run_outs"] for one in figures])), 4),
             "days_early": round(float(np.mean([one["days_early"] for one in figures])), 3),
             "orders": round(float(np.mean([one["orders"] for one in figures])), 3),
@@ -115,7 +122,7 @@ def overall_scores(families: Sequence[FamilyResult]) -> dict[str, Any]:
     if SERVICE in families[0].costs:
         out["over_informed"] = _geometric_mean_ratio(families, draws, SERVICE, INFORMED)
         out["over_newsvendor_filtered"] = _geometric_mean_ratio(families, draws, SERVICE, FILTERED)
-        out["broken"] = sum(int(lived.service["duplicates"]) + int(lived.service["forbidden"]) for lived in families)
+        out["broken"] = sum(int(one.service["duplicates"]) + int(one.service["forbidden"]) for one in families)
         out["forecasts"] = forecast_scores(families, 999)
     return out
 
@@ -123,21 +130,19 @@ def overall_scores(families: Sequence[FamilyResult]) -> dict[str, Any]:
 def _geometric_mean_ratio(
     families: Sequence[FamilyResult], draws: Sequence[Int64], over: str, under: str
 ) -> list[float]:
-    pairs = [
-        cost_ratio(lived.costs[over], lived.costs[under], drawn) for lived, drawn in zip(families, draws, strict=True)
-    ]
-    values = np.exp(np.mean([np.log(many) for _, many in pairs], axis=0))
-    return with_interval(values, float(np.exp(np.mean([np.log(one) for one, _ in pairs]))))
+    return geometric_mean(
+        [cost_ratio(one.costs[over], one.costs[under], rows) for one, rows in zip(families, draws, strict=True)]
+    )
 
 
 def forecast_scores(families: Sequence[FamilyResult], stream: int) -> dict[str, Any]:
-    """Coverage and pinball loss of daily forecasts of the time to empty: all, near the end, of the first days."""
-    samples = [lived.samples for lived in families]
+    """Coverage and pinball loss of the daily forecasts of the time to empty: all, near the end, and during the cold start."""
+    samples = [family.samples for family in families]
     days = np.concatenate([one.days for one in samples])
     truth = np.concatenate([one.truth for one in samples])
     reference = np.concatenate([one.reference for one in samples])
     hour = np.concatenate([one.hour for one in samples])
-    # An item of one family is another one than the item of the same row in another family.
+    # Items are numbered apart by family, as the same row of two families is two items.
     item = np.concatenate([one.row + number * 100_000 for number, one in enumerate(samples)])
     masks = {
         "all": np.ones(len(truth), dtype=bool),
@@ -150,15 +155,15 @@ def forecast_scores(families: Sequence[FamilyResult], stream: int) -> dict[str, 
 
 
 def _coverage(days: Float64, reference: Float64, truth: Float64, item: Int64, stream: int) -> dict[str, Any]:
-    """A truth beyond what is known counts as beyond each quantile; the loss leaves it out."""
+    """Figures of m forecasts. A truth beyond the simulated time counts as above every quantile; the loss leaves it out."""
     if not len(truth):
         return {"forecasts": 0}
     wide = (truth >= days[:, 0]) & (truth <= days[:, 4])
     narrow = (truth >= days[:, 1]) & (truth <= days[:, 3])
     known = np.isfinite(truth)
     mean = _item_resampled_ratio(item, stream)
-    loss = np.where(known, pinball_loss(days, np.where(known, truth, 0.0)), 0.0)
-    other = np.where(known, pinball_loss(reference, np.where(known, truth, 0.0)), 0.0)
+    loss = np.where(known, pinball_loss(days, np.where(known, truth, 0.0), QUANTILE_LEVELS), 0.0)
+    other = np.where(known, pinball_loss(reference, np.where(known, truth, 0.0), QUANTILE_LEVELS), 0.0)
     return {
         "forecasts": len(truth),
         "covered_5_95": mean(wide.astype(np.float64), np.ones(len(truth))),
@@ -170,24 +175,17 @@ def _coverage(days: Float64, reference: Float64, truth: Float64, item: Int64, st
 
 
 def _item_resampled_ratio(item: Int64, stream: int) -> Callable[[Float64, Float64], list[float]]:
-    """A function that gives the ratio of two sums with its interval, items resampled."""
-    _, place = np.unique(item, return_inverse=True)
-    count = int(place.max()) + 1
+    """A function that computes the ratio of two sums with its interval, items resampled. item: (m,) of each forecast."""
+    _, index = np.unique(item, return_inverse=True)
+    count = int(index.max()) + 1
     draws = resample_rows(count, stream)
 
     def mean(over: Float64, under: Float64) -> list[float]:
-        tops = np.bincount(place, over, count)
-        bottoms = np.bincount(place, under, count)
+        numerators = np.bincount(index, over, count)
+        denominators = np.bincount(index, under, count)
         return with_interval(
-            tops[draws].sum(axis=1) / np.maximum(bottoms[draws].sum(axis=1), 1e-12),
-            tops.sum() / max(bottoms.sum(), 1e-12),
+            numerators[draws].sum(axis=1) / np.maximum(denominators[draws].sum(axis=1), 1e-12),
+            numerators.sum() / max(denominators.sum(), 1e-12),
         )
 
     return mean
-
-
-def pinball_loss(days: Float64, truth: Float64) -> Float64:
-    """(m,) mean pinball loss over the levels, in days."""
-    off = truth[:, None] - days
-    levels = np.array(QUANTILE_LEVELS)
-    return np.asarray(np.maximum(levels * off, (levels - 1.0) * off).mean(axis=1))

@@ -1,4 +1,4 @@
-"""The evaluation's figures as lines for the terminal."""
+"""The evaluation's scores as text for the terminal."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ Scores = Mapping[str, Any]
 
 
 def format_interval(values: Sequence[float], digits: int = 2) -> str:
-    """A figure with its interval."""
+    """A figure with its 90 % interval in brackets."""
     return f"{values[0]:.{digits}f} ({values[1]:.{digits}f} to {values[2]:.{digits}f})"
 
 
 def format_share(row: Scores, key: str, *, whole: bool = False) -> str:
-    """A figure of forecasts, with its interval if `whole`; a dash where there were no such forecasts."""
+    """A figure of the forecasts, with its interval if `whole`; a dash where there were no such forecasts."""
     if key not in row:
         return "-"
     return format_interval(row[key]) if whole else f"{row[key][0]:.2f}"
 
 
 def family_groups(scores: Scores) -> Iterator[tuple[str, Scores]]:
-    """Families by kind of trouble and families of real traces, those that there are, with a title."""
+    """(title, scores) of the synthetic families and of those of real traces, as far as the scores have them."""
     if "families" in scores:
-        yield "by kind of trouble", scores
+        yield "synthetic families", scores
     if "real" in scores:
         yield "real traces", scores["real"]
 
 
 def format_scores(scores: Scores) -> Iterator[str]:
-    """Lines for the terminal."""
+    """The scores as lines for the terminal."""
     for title, part in family_groups(scores):
         yield f"cost over the clairvoyant's, {title}"
         yield from _text(part)
@@ -56,7 +56,7 @@ def _text(scores: Scores) -> Iterator[str]:
         )
     overall = scores["overall"]
     for policy, figures in overall["policies"].items():
-        yield f"{policy:20}{format_interval(figures['over_clairvoyant']):>22}  run-outs {figures['run_outs']:.3f} an item-year"
+        yield f"{policy:20}{format_interval(figures['over_clairvoyant']):>22}  run-outs {figures['run_outs']:.3f} per item-year"
     yield f"service over informed {format_interval(overall['over_informed'], 3)}"
     yield f"service over the filtered newsvendor {format_interval(overall['over_newsvendor_filtered'], 3)}"
     for name, row in overall["forecasts"].items():

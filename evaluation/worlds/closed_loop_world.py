@@ -1,7 +1,7 @@
-"""One life of n items under one policy: use, deliveries, readings and money, hour by hour, for all items at once.
+"""Closed-loop simulation of n items under one policy: consumption, deliveries, readings and costs, hour by hour, vectorised.
 
-A policy hears readings and what suppliers say, and orders at ticks. What it orders arrives by the draws of the item's next
-order. The world keeps the true levels and the account; amounts balance exactly (`imbalance`).
+A policy receives readings and suppliers' messages, and orders at ticks. An order is delivered by the draws for the item's first
+order, its second, and so on. The world keeps the true levels and the totals; stock balances exactly (`imbalance`).
 """
 
 from __future__ import annotations
@@ -18,21 +18,20 @@ from numpy.typing import NDArray
 from evaluation.worlds.scenarios import ORDER_COST, ScenarioBatch
 from evaluation.worlds.sensor_faults import HourlyReadings, SensorFaults, Sensors
 from evaluation.worlds.supply_draws import ORDERS_MAX, OrderFate, OrderOption, order_options
+from simulators.neighbourhood.response_model import SHIPPED_LEAD_TIME_SHARE
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 TICK_HOURS = 6
-"""Policies decide so often: as often as the profiles of the service look at a silent device."""
-SHIPPED_AFTER_SHARE = 0.6
-"""Of the lead time: from then on an order can't be cancelled any more."""
+"""Interval of decisions: that at which the shipped profiles evaluate a silent device."""
 EMPTY_SHARE = 1e-9
-"""Of the capacity: what counts as nothing left."""
+"""Share of the capacity below which an item counts as empty: only rounding errors are smaller."""
 
 
 class OutcomeKind(StrEnum):
-    """What a policy is told of."""
+    """Kinds of outcomes, by their names in the replay protocol."""
 
     DELIVERED = "delivered"
     FAILED = "failed"
@@ -42,7 +41,7 @@ class OutcomeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutcomeNotice:
-    """Something said to the policy. order: None for a refill from elsewhere; quantity: as it is said."""
+    """An outcome reported to the policy. order: None for a purchase elsewhere; quantity: as declared, possibly wrong."""
 
     kind: OutcomeKind
     row: int
@@ -52,7 +51,12 @@ class OutcomeNotice:
 
 @dataclass(slots=True, kw_only=True)
 class SimulatedOrder:
-    """An order under way. arrives: the hour; ships: the hour from which it can't be cancelled; quantity: ordered."""
+    """An order placed.
+
+    number: in order of placement; hour: of placement; arrives_hour: of the delivery or failure; ships_hour: from which it can't be
+    cancelled; quantity: ordered; delivered_share, declared_quantity_share: of it; declared: whether the delivery is reported; fate;
+    ended: whether it is closed; name: the policy's id for it.
+    """
 
     number: int
     row: int
@@ -72,7 +76,7 @@ class SimulatedOrder:
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """An order that a policy wants. free_until: the hour until which it may not ship; name: the policy's own id of it."""
+    """An order that a policy requests. cancellable_until_hour: before it the order must not ship; name: the policy's id for it."""
 
     row: int
     option: OrderOption
@@ -81,23 +85,26 @@ class OrderRequest:
 
 
 class OrderingPolicy(Protocol):
-    """What lives in a world. `world` has only what a policy may know in `orders_open`, `quotes` and `allowed`."""
+    """A policy in a simulated world. Other than an oracle, it may read only `options`, `quotes` and `allowed_options` of the world."""
 
     def on_readings(self, hour: int, readings: HourlyReadings) -> None:
-        """Readings that arrive at the hour."""
+        """Receives the readings that arrive at the hour."""
 
     def on_outcome(self, hour: int, notice: OutcomeNotice) -> None:
-        """What suppliers and people say at the hour."""
+        """Receives an outcome that is reported at the hour."""
 
     def decide(self, hour: int, world: ClosedLoopWorld) -> Sequence[OrderRequest]:
-        """The orders of this tick."""
+        """The orders to place at this tick."""
         ...
 
 
 @dataclass(slots=True, kw_only=True)
 class RunTotals:
-    """What came of n items, each (n,). days_early: the sum over packs delivered; premium: paid over the least price seen;
-    wasted: money for what did not fit."""
+    """Totals of a simulation for n items, each (n,).
+
+    pack_days_early: days that packs came before they were needed, summed over packs; premium: money paid above the lowest price of
+    the simulation; wasted: money for quantities that did not fit; days: simulated.
+    """
 
     run_outs: Float64
     empty_days: Float64
@@ -110,7 +117,7 @@ class RunTotals:
     days: int
 
     def cost(self, scenarios: ScenarioBatch) -> Float64:
-        """(n,) money of the whole life."""
+        """(n,) total cost of the simulation."""
         return np.asarray(
             scenarios.stockout_cost * self.run_outs
             + scenarios.stockout_cost_per_day * self.empty_days
@@ -123,7 +130,11 @@ class RunTotals:
 
 @dataclass(slots=True)
 class ClosedLoopWorld:
-    """A life. `run()` lives it to its end. least: (n,) the lowest price of a pack in it; months: of each day, counted on."""
+    """The simulation of one policy. `run()` simulates it to its end.
+
+    level: (n,) true; consumed, delivered, spilled: (n,) since the start; options: what can be ordered; orders_placed: (n,) counts;
+    lowest_pack_price: (n,) of the simulation; months: of each day, numbered consecutively.
+    """
 
     scenarios: ScenarioBatch
     policy: OrderingPolicy
@@ -154,34 +165,34 @@ class ClosedLoopWorld:
         self._sensors = Sensors(scenarios, self.faults)
         self._empty = np.zeros(count, dtype=bool)
         factors = np.array([[option.price_share] for option in self.options])
-        sellers = [option.supplier for option in self.options]
-        lived = scenarios.prices[:, sellers, : scenarios.family.days] * factors
-        self.lowest_pack_price = lived.min(axis=(1, 2))[scenarios.seed_index]
+        suppliers = [option.supplier for option in self.options]
+        pack_prices = scenarios.prices[:, suppliers, : scenarios.family.days] * factors
+        self.lowest_pack_price = pack_prices.min(axis=(1, 2))[scenarios.seed_index]
         self.months = np.array(
             [_month_of(scenarios.first_day + day) for day in range(scenarios.hourly_use.shape[1] // 24)]
         )
 
     def run(self) -> RunTotals:
-        """Lives every hour."""
+        """Simulates every hour."""
         while self.hour < self.scenarios.hours:
             self._run_hour()
             self.hour += 1
         return self.totals
 
     def imbalance(self) -> float:
-        """The largest share of a capacity by which an item's amounts do not add up."""
+        """The largest error of an item's stock balance, as a share of its capacity."""
         left = self.scenarios.initial_level + self.delivered - self.spilled - self.consumed
         return float((np.abs(left - self.level) / self.scenarios.capacity).max())
 
-    def quotes(self, day: int | None = None) -> Float64:
-        """(n, choices) price of each whole order now, or on another day."""
-        day = self.hour // 24 if day is None else day
-        sellers = [option.supplier for option in self.options]
+    def quotes(self) -> Float64:
+        """(n, options) price of each whole order today."""
+        day = self.hour // 24
+        suppliers = [option.supplier for option in self.options]
         factors = np.array([option.price_share * option.packs for option in self.options])
-        return np.asarray(self.scenarios.prices[:, sellers, day][self.scenarios.seed_index] * factors)
+        return np.asarray(self.scenarios.prices[:, suppliers, day][self.scenarios.seed_index] * factors)
 
     def within_price_limit(self, quotes: Float64) -> Bools:
-        """(n, choices) whether orders at these prices keep the highest price of a pack."""
+        """(n, options) whether orders at these prices respect the customer's highest price per pack."""
         limit = self.scenarios.family.limits.price_max
         if limit is None:
             return np.ones(quotes.shape, dtype=bool)
@@ -189,7 +200,7 @@ class ClosedLoopWorld:
         return np.asarray(quotes / packs <= limit * self.scenarios.family.supply.suppliers[0].price + 1e-9)
 
     def within_budget(self, quotes: Float64) -> Bools:
-        """(n, choices) whether what is left of this month's budget pays for orders at these prices."""
+        """(n, options) whether the rest of this month's budget covers orders at these prices."""
         scenarios, month = self.scenarios, int(self.months[self.hour // 24])
         if scenarios.family.limits.budget is None:
             return np.ones(quotes.shape, dtype=bool)
@@ -197,18 +208,18 @@ class ClosedLoopWorld:
         return np.asarray(spent[:, None] + quotes <= scenarios.budget[:, None] + 1e-9)
 
     def allowed_options(self) -> Bools:
-        """(n, choices) whether price, budget and declared absence let a policy order now."""
+        """(n, options) whether price limit, budget and declared absences permit an order now."""
         scenarios, quotes = self.scenarios, self.quotes()
-        fine = self.within_price_limit(quotes) & self.within_budget(quotes)
+        allowed = self.within_price_limit(quotes) & self.within_budget(quotes)
         if scenarios.family.vacations_declared:
             for number, option in enumerate(self.options):
-                fine[:, number] &= ~overlaps_absence(
+                allowed[:, number] &= ~overlaps_absence(
                     scenarios, self.hour, scenarios.family.supply.suppliers[option.supplier].stated_lead_days
                 )
-        return fine
+        return allowed
 
     def cancel(self, order: SimulatedOrder) -> bool:
-        """Whether an order could still be called off; it is then."""
+        """Cancels an order; whether that was still possible."""
         if order.ended or self.hour >= order.ships_hour:
             return False
         order.ended = True
@@ -235,7 +246,7 @@ class ClosedLoopWorld:
         self._empty = empty
 
     def _arrivals(self) -> Bools:
-        """Deliveries and purchases elsewhere of this hour; which items were refilled."""
+        """Processes the deliveries and external purchases of this hour; (n,) whether an item was refilled."""
         hour, scenarios = self.hour, self.scenarios
         refilled = np.zeros(len(scenarios), dtype=bool)
         for order in self._arrivals_due.pop(hour, ()):
@@ -270,21 +281,21 @@ class ClosedLoopWorld:
         return refilled
 
     def _deliver(self, order: SimulatedOrder) -> None:
-        """The order's packs come: what they cost over the least price, and how long before each is needed, if it fits."""
+        """Adds the order's packs to the stock and to the totals."""
         scenarios, row = self.scenarios, order.row
         quantity, before = order.delivered_share * order.quantity, float(self.level[row])
         packs = quantity / scenarios.pack[row]
         lost = self._add_stock(row, quantity) / scenarios.pack[row]
         steps = np.arange(0.0, packs - lost - 1e-9)
         needed = scenarios.empty_hour(np.full(len(steps), row), self.hour, before + steps * scenarios.pack[row])
-        early = np.maximum(np.minimum(needed, scenarios.hourly_use.shape[1]) - self.hour, 0.0) / 24.0
-        self.totals.pack_days_early[row] += float(early @ np.minimum(packs - lost - steps, 1.0))
+        needed = np.minimum(needed, scenarios.hourly_use.shape[1])
+        self.totals.pack_days_early[row] += pack_days_early(needed, packs - lost, self.hour)
         self.totals.packs[row] += packs
         self.totals.premium[row] += order.price * order.delivered_share - packs * self.lowest_pack_price[row]
         self.totals.wasted[row] += lost * self.lowest_pack_price[row]
 
     def _add_stock(self, row: int, quantity: float) -> float:
-        """Adds to the level; the amount that did not fit."""
+        """Adds a quantity to the level; the part that did not fit."""
         scenarios = self.scenarios
         room = np.inf if scenarios.stores_spares[row] else max(scenarios.capacity[row] - self.level[row], 0.0)
         lost = max(quantity - room, 0.0)
@@ -312,7 +323,7 @@ class ClosedLoopWorld:
             option=option,
             hour=self.hour,
             arrives_hour=arrives,
-            ships_hour=max(int(self.hour + SHIPPED_AFTER_SHARE * lead), order_request.cancellable_until_hour),
+            ships_hour=max(int(self.hour + SHIPPED_LEAD_TIME_SHARE * lead), order_request.cancellable_until_hour),
             quantity=float(scenarios.pack[row]) * option.packs,
             price=price,
             delivered_share=float(draws.delivered_share[row, ordinal]),
@@ -335,8 +346,17 @@ class ClosedLoopWorld:
 _TOTAL_FIELDS = ("run_outs", "empty_days", "pack_days_early", "packs", "orders", "premium", "wasted", "cancelled")
 
 
+def pack_days_early(needed_hour: Float64, packs: float, hour: int) -> float:
+    """Days that the packs of a delivery at `hour` wait before each is needed, summed over packs.
+
+    needed_hour: (k,) the hour at which each is needed, the last one possibly a fraction of a pack, so k is `packs` rounded up.
+    """
+    early_days = np.maximum(needed_hour - hour, 0.0) / 24.0
+    return float(early_days @ np.minimum(packs - np.arange(len(needed_hour)), 1.0))
+
+
 def overlaps_absence(scenarios: ScenarioBatch, hour: int, stated: tuple[float, float]) -> Bools:
-    """(n,) whether an order of `hour` could arrive on a day of a declared absence."""
+    """(n,) whether an order placed at `hour` could arrive during a declared absence. stated: 10 % and 90 % lead time in days."""
     first, last = int((hour + 24.0 * stated[0]) // 24), int((hour + 24.0 * stated[1]) // 24)
     hits = [any(first <= end and start <= last for start, end in spans) for spans in scenarios.vacations]
     return np.array(hits, dtype=bool)

@@ -1,8 +1,7 @@
-"""Families of worlds by kind of trouble: what is sensed and how badly, how things are used, who supplies, what is allowed.
+"""Scenario families, one for each kind of difficulty: sensors and their faults, demand, supply, and customers' limits.
 
-A family is a few lines of declaration; what they mean is drawn in scenarios.py, sensor_faults.py and supply_draws.py.
-A new trouble is a new
-row of FAMILIES. Nothing in the service may know them.
+A family is declared in a few lines; scenarios.py, sensor_faults.py and supply_draws.py draw instances of it. A new kind of difficulty
+is a new row of FAMILIES. A family's name seeds its random streams, so renaming one changes its scenarios.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from star.errors import UsageError
 
 
 class Sensing(StrEnum):
-    """What a device reports of a slot."""
+    """What a device reports: the level, increments of consumption, or a running total."""
 
     LEVEL = "level"
     INCREMENTS = "increments"
@@ -24,10 +23,12 @@ class Sensing(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SensorSpec:
-    """How a level or a count is reported. noise, step: shares of the capacity; drift: such a share a degree away from 15 °C.
+    """A sensor and its faults.
 
-    counts_too: beside the level, increments of use are told, by a meter that is wrong by up to such a share. readings_per_day: 24
-    or a divisor, or fewer than one on average, at random hours. only_refills: after a refill alone.
+    noise: standard deviation as a share of the capacity; step: resolution, likewise; drift: error per degree away from 15 °C, likewise;
+    temperature: whether it is reported too. meter_error_share: largest scale error of a flow meter that reports increments beside
+    the level; None: no meter. readings_per_day: 24 or a divisor of it, or below one on average, at random hours. only_refills: readings
+    after refills only. *_per_year: frequency of a fault; *_days: its shortest and longest duration; *_share: of readings.
     """
 
     sensing: Sensing = Sensing.LEVEL
@@ -40,18 +41,19 @@ class SensorSpec:
     only_refills: bool = False
     stuck_per_year: float = 0.0
     stuck_days: tuple[float, float] = (10.0, 28.0)
-    spike_share: float = 0.0  # share of readings
+    spike_share: float = 0.0
     resets_per_year: float = 0.0
     offline_per_year: float = 0.0
     offline_days: tuple[float, float] = (2.0, 10.0)
-    duplicate_share: float = 0.0  # share of readings
+    duplicate_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupplierSpec:
-    """A supplier. stated: 10 % and 90 % lead times in days as it says them; truly: as they are; price: of a pack.
+    """A supplier.
 
-    tail, tail_times: a share of deliveries takes so many times longer. breaks: (packs, share of the price) sold as products.
+    stated_lead_days: stated 10 % and 90 % quantile of the lead time; true_lead_days: the true ones, None: as stated. tail_share: share
+    of deliveries that take `tail_factor` times as long. price: of a pack; quantity_breaks: (packs, share of the single price).
     """
 
     name: str
@@ -65,7 +67,11 @@ class SupplierSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupplySpec:
-    """What becomes of orders. Shares of orders; price_steps_per_year: how often a price moves, by up to price_swing."""
+    """Suppliers and the fate of orders.
+
+    *_share: of orders; wrong: another quantity than declared; declared: deliveries that are reported. price_steps_per_year: frequency of
+    price changes, each to within `price_swing` of the list price.
+    """
 
     suppliers: tuple[SupplierSpec, ...] = (SupplierSpec(name="acme"),)
     lost_share: float = 0.0
@@ -78,7 +84,7 @@ class SupplySpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomerLimits:
-    """What customers allow. budget: a month's, as a multiple of what is used in a month; price_max: of a pack's list price."""
+    """Customers' limits. budget: monthly, as a multiple of a month's consumption; price_max: as a multiple of the list price."""
 
     budget: float | None = None
     price_max: float | None = None
@@ -87,10 +93,12 @@ class CustomerLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioFamily:
-    """One kind of trouble. pack_days: how long a pack lasts, from and to; level: at the start, share of the capacity.
+    """One kind of difficulty.
 
-    beyond_days: of use known after the last one lived, so that the true time to empty is known to the end. traces: the group of
-    real traces (traces.py) that are the demand in place of `demand`.
+    days: simulated; beyond_days: of consumption drawn after the last simulated day, so that the true time to empty is known to the end.
+    pack_days: shortest and longest time that a pack lasts on average; initial_level: lowest and highest, as a share of the capacity;
+    capacity: of every item, None: drawn. external_refill_declared_share: share of purchases elsewhere that are reported. trace_group:
+    group of real traces (consumption_traces.py) used in place of `demand`.
     """
 
     name: str
@@ -114,36 +122,42 @@ class ScenarioFamily:
 _TWO_SUPPLIERS = (SupplierSpec(name="acme"), SupplierSpec(name="swift", stated_lead_days=(0.5, 1.5), price=21.5))
 
 FAMILIES: tuple[ScenarioFamily, ...] = (
-    ScenarioFamily(name="steady", description="even use, a good gauge"),
+    ScenarioFamily(name="steady", description="steady demand, a good sensor"),
     ScenarioFamily(
-        name="noisy-level", description="a gauge with noise of 3 % of the capacity", sensor=SensorSpec(noise=0.03)
+        name="noisy-level",
+        description="a level sensor with noise of 3 % of the capacity",
+        sensor=SensorSpec(noise=0.03),
     ),
     ScenarioFamily(
-        name="coarse-steps", description="a gauge in steps of 5 %", sensor=SensorSpec(noise=0.002, step=0.05)
+        name="coarse-steps",
+        description="a level sensor with a resolution of 5 %",
+        sensor=SensorSpec(noise=0.002, step=0.05),
     ),
     ScenarioFamily(
         name="stuck",
-        description="a gauge that sticks for weeks",
+        description="a level sensor that sticks for weeks",
         sensor=SensorSpec(stuck_per_year=3.0),
         pack_days=(20.0, 60.0),
     ),
     ScenarioFamily(
         name="drift",
-        description="a gauge that drifts with the temperature, which is reported",
+        description="a level sensor that drifts with temperature, which is reported",
         sensor=SensorSpec(drift=0.004, temperature=True),
     ),
     ScenarioFamily(name="spikes", description="air gaps and spikes in the level", sensor=SensorSpec(spike_share=0.03)),
     ScenarioFamily(
-        name="increments", description="use reported as increments", sensor=SensorSpec(sensing=Sensing.INCREMENTS)
+        name="increments",
+        description="consumption reported as increments",
+        sensor=SensorSpec(sensing=Sensing.INCREMENTS),
     ),
     ScenarioFamily(
         name="counter-resets",
-        description="use reported as a running counter that starts again",
+        description="consumption reported as a running counter that resets",
         sensor=SensorSpec(sensing=Sensing.TOTAL, resets_per_year=12.0),
     ),
     ScenarioFamily(
         name="level-and-flow",
-        description="a coarse, noisy level beside a flow meter that is wrong by up to 15 %",
+        description="a coarse, noisy level sensor and a flow meter with an error of up to 15 %",
         sensor=SensorSpec(noise=0.02, step=0.05, meter_error_share=0.15),
     ),
     ScenarioFamily(
@@ -160,14 +174,14 @@ FAMILIES: tuple[ScenarioFamily, ...] = (
     ),
     ScenarioFamily(
         name="offline",
-        description="offline for days, then told out of order with old times",
+        description="offline for days; the backlog then arrives out of order with its old times",
         sensor=SensorSpec(offline_per_year=12.0),
     ),
     ScenarioFamily(
-        name="duplicates", description="a fifth of the readings comes twice", sensor=SensorSpec(duplicate_share=0.2)
+        name="duplicates", description="a fifth of the readings arrives twice", sensor=SensorSpec(duplicate_share=0.2)
     ),
-    ScenarioFamily(name="weekly", description="a week's pattern", demand=DemandKind.WEEKLY),
-    ScenarioFamily(name="yearly", description="a year's wave", demand=DemandKind.YEARLY),
+    ScenarioFamily(name="weekly", description="a weekly pattern", demand=DemandKind.WEEKLY),
+    ScenarioFamily(name="yearly", description="a yearly wave", demand=DemandKind.YEARLY),
     ScenarioFamily(
         name="weather",
         description="heating, with the temperature reported",
@@ -177,7 +191,7 @@ FAMILIES: tuple[ScenarioFamily, ...] = (
     ),
     ScenarioFamily(
         name="trending",
-        description="use that grows or shrinks over the year",
+        description="demand that grows or shrinks over the year",
         demand=DemandKind.TRENDING,
         pack_days=(20.0, 60.0),
     ),
@@ -185,28 +199,28 @@ FAMILIES: tuple[ScenarioFamily, ...] = (
         name="shifting", description="households whose size changes", demand=DemandKind.SHIFTING, pack_days=(20.0, 60.0)
     ),
     ScenarioFamily(
-        name="away-declared", description="vacations that are declared", vacations_per_year=4.0, vacations_declared=True
+        name="away-declared", description="declared absences", vacations_per_year=4.0, vacations_declared=True
     ),
-    ScenarioFamily(name="away-undeclared", description="vacations that nobody tells of", vacations_per_year=4.0),
+    ScenarioFamily(name="away-undeclared", description="undeclared absences", vacations_per_year=4.0),
     ScenarioFamily(
-        name="intermittent", description="days without use", demand=DemandKind.INTERMITTENT, pack_days=(30.0, 80.0)
+        name="intermittent", description="days without demand", demand=DemandKind.INTERMITTENT, pack_days=(30.0, 80.0)
     ),
     ScenarioFamily(
-        name="lumpy", description="rare use of very different sizes", demand=DemandKind.LUMPY, pack_days=(30.0, 80.0)
+        name="lumpy", description="rare demand of very different sizes", demand=DemandKind.LUMPY, pack_days=(30.0, 80.0)
     ),
     ScenarioFamily(
         name="cold-start",
-        description="the first 60 days of items that begin half empty",
+        description="the first 60 days of items that start half empty",
         days=60,
         pack_days=(8.0, 25.0),
         initial_level=(0.3, 0.7),
     ),
     ScenarioFamily(
-        name="elsewhere", description="packs bought elsewhere, half of them told", external_refills_per_year=5.0
+        name="elsewhere", description="packs bought elsewhere, half of them declared", external_refills_per_year=5.0
     ),
     ScenarioFamily(
         name="partial-wrong",
-        description="deliveries of less than was ordered, or of other quantities than was said",
+        description="deliveries of less than ordered, or of other quantities than declared",
         supply=SupplySpec(partial_share=0.2, wrong_share=0.1),
     ),
     ScenarioFamily(
@@ -216,11 +230,13 @@ FAMILIES: tuple[ScenarioFamily, ...] = (
     ),
     ScenarioFamily(
         name="lost",
-        description="one order in twelve never comes; a second supplier is fast and dearer",
+        description="one order in twelve never arrives; a second supplier is faster and more expensive",
         supply=SupplySpec(suppliers=_TWO_SUPPLIERS, lost_share=0.08),
     ),
     ScenarioFamily(
-        name="untold", description="deliveries that only the level tells of", supply=SupplySpec(declared_share=0.0)
+        name="untold",
+        description="undeclared deliveries, which only the level shows",
+        supply=SupplySpec(declared_share=0.0),
     ),
     ScenarioFamily(
         name="prices",
@@ -235,7 +251,7 @@ FAMILIES: tuple[ScenarioFamily, ...] = (
     ),
     ScenarioFamily(
         name="mandate",
-        description="a tight monthly budget and a highest price that the first supplier sometimes exceeds",
+        description="a tight monthly budget, and a price limit that the first supplier sometimes exceeds",
         supply=SupplySpec(suppliers=_TWO_SUPPLIERS, price_steps_per_year=6.0),
         limits=CustomerLimits(budget=1.6, price_max=1.12),
     ),
@@ -244,7 +260,7 @@ FAMILIES: tuple[ScenarioFamily, ...] = (
     ),
     ScenarioFamily(
         name="all-at-once",
-        description="households that change, a coarse gauge that spikes, sticks and goes offline, orders that are late, lost or short",
+        description="households that change, a coarse sensor that spikes, sticks and goes offline, orders that are late, lost or short",
         demand=DemandKind.SHIFTING,
         sensor=SensorSpec(
             noise=0.01, step=0.02, spike_share=0.01, stuck_per_year=1.0, offline_per_year=5.0, duplicate_share=0.05
@@ -261,15 +277,15 @@ FAMILIES: tuple[ScenarioFamily, ...] = (
         pack_days=(15.0, 50.0),
     ),
 )
-"""Every family, in the order in which tables show them."""
+"""Every synthetic family, in the order of the tables."""
 
 
-FAMILY_NAMES: tuple[str, ...] = tuple(one.name for one in FAMILIES)
+FAMILY_NAMES: tuple[str, ...] = tuple(family.name for family in FAMILIES)
 
 
 def family_named(name: str) -> ScenarioFamily:
-    """The family of that name. Raises UsageError."""
-    for one in FAMILIES:
-        if one.name == name:
-            return one
+    """The synthetic family of that name. Raises UsageError where there is none."""
+    for family in FAMILIES:
+        if family.name == name:
+            return family
     raise UsageError(f"there is no family {name!r}: expected one of {', '.join(FAMILY_NAMES)}")

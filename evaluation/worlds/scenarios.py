@@ -1,8 +1,8 @@
-"""The lives of one family: items with their costs, what each uses hour by hour, who is away, what suppliers draw.
+"""Scenarios drawn from a family: items with their costs, hourly consumption, absences, purchases elsewhere and supply.
 
-Everything that chance decides is drawn here from the seed, before any policy acts: so every policy meets the same use and the
-same lead times (of an item's first order, its second, …). Items of several seeds stand side by side in the same arrays; a seed's
-items have suppliers of their own.
+All randomness is drawn from the seed before any policy acts, so every policy meets the same consumption and the same lead times (of
+an item's first order, its second, …): common random numbers. Items of several seeds are rows of the same arrays; each seed has
+suppliers of its own.
 """
 
 from __future__ import annotations
@@ -26,49 +26,51 @@ Int64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 ITEMS_PER_SEED = 20
-"""Items of a seed."""
+"""Items drawn for each seed."""
 EPOCH_DAY_2026 = 20_454
-"""2026-01-01, in days since the epoch; each seed begins within the year after it."""
+"""2026-01-01 in days since the epoch; scenarios start within the year after it."""
 ORDER_COST = 0.25
+"""Cost of placing an order, in money; small against a run-out (10 to 60), so that orders are not bundled for its sake."""
 AWAY_SHARE = 0.03
-"""Of the ordinary use, in a vacation."""
+"""Consumption during an absence, as a share of the usual: what stays switched on."""
 FIRST_SEEDS = {"dev": 1_000, "test": 900_000}
-"""Seeds for building begin at the one, held-out seeds at the other. Nothing is ever tuned on the second."""
+"""First development seed and first held-out seed. Nothing is tuned on held-out seeds."""
 
 
 class RandomStreams:
-    """Random streams by name, one for each seed; what one stream draws does not move another."""
+    """Independent random streams by name, for each seed: the number of draws of one does not affect another."""
 
     def __init__(self, family: str, seeds: Sequence[int]) -> None:
         self._family = zlib.crc32(family.encode())
         self._seeds = tuple(seeds)
 
     def draw(self, stream: str, make: Callable[[np.random.Generator], NDArray[Any]]) -> NDArray[Any]:
-        """What `make` draws for each seed, one after the other along the first axis."""
+        """The arrays that `make` draws for each seed, concatenated along the first axis."""
         name = zlib.crc32(stream.encode())
         return np.concatenate([make(np.random.default_rng([seed, self._family, name])) for seed in self._seeds])
 
 
 class TraceSource(Protocol):
-    """Real traces (traces.Pool)."""
+    """A source of real demand (consumption_traces.TracePool)."""
 
     def start(self, rng: np.random.Generator, days: int) -> int:
-        """The first of so many days."""
+        """A first day, since the epoch, from which the source has `days` days."""
         ...
 
     def windows(self, rng: np.random.Generator, items: int, first_day: int, days: int) -> Float64:
-        """(items, days) of use."""
+        """(items, days) consumption from `first_day` on, mean near 1."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioBatch:
-    """n items. Amounts in the item's unit, money, hours from the start of the life.
+    """n items. Amounts are in the item's unit, times in hours from the start of the simulation.
 
-    first_day: days since the epoch, one for all seeds, as they share one run. seed: (n,) which seed's item, counted from 0;
-    customer: (n,) whose. use: (n, hours) what is wanted in each hour, beyond the last day lived; used: (n, hours + 1) its
-    running sum. temperature_c: (n, days). vacations: by item, first and last day of each. elsewhere: (n, hours) quantity bought
-    elsewhere, and elsewhere_told whether it is said. prices: (seeds, sellers, days) of a pack. budget: (n,) a month's.
+    first_day: days since the epoch, common to all seeds, as they share one run. stores_spares: whether packs are stored unopened beside
+    the capacity. *_cost: money. seed_index, customer: (n,) counted from 0. hourly_use: (n, hours) demand, beyond the last simulated day;
+    cumulative_use: (n, hours + 1) its running sum. temperature_c: (n, days). vacations: by item, first and last day of each absence.
+    external_refills: (n, hours) quantities bought elsewhere; external_refill_declared: whether each is reported. prices: (seeds,
+    suppliers, days) of a pack. budget: (n,) monthly, inf where there is none.
     """
 
     family: ScenarioFamily
@@ -98,24 +100,24 @@ class ScenarioBatch:
 
     @property
     def hours(self) -> int:
-        """Hours lived; `use` goes on beyond."""
+        """Simulated hours; `hourly_use` continues beyond them."""
         return self.family.days * 24
 
     def start_s(self) -> int:
-        """The start of the life, epoch seconds."""
+        """The start of the simulation, in seconds since the epoch."""
         return self.first_day * 86_400
 
     def empty_hour(self, rows: Int64, hour: int, level: Float64) -> Float64:
-        """(rows,) hours from the start at which `level` at `hour` will be used up; inf beyond what is known."""
+        """(rows,) hour, from the start, at which `level` at `hour` will be used up; inf beyond the drawn consumption."""
         out = np.full(len(rows), np.inf)
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             used = self.cumulative_use[row]
-            target = used[hour] + level[place]
-            found = int(used.searchsorted(target, side="left"))
-            if found < len(used):
-                before = used[found - 1] if found else 0.0
-                step = used[found] - before
-                out[place] = max(found - 1 + ((target - before) / step if step > 0.0 else 1.0), hour)
+            target = used[hour] + level[index]
+            end = int(used.searchsorted(target, side="left"))
+            if end < len(used):
+                before = used[end - 1] if end else 0.0
+                step = used[end] - before
+                out[index] = max(end - 1 + ((target - before) / step if step > 0.0 else 1.0), hour)
         return out
 
 
@@ -126,7 +128,7 @@ def draw_scenarios(
     days: int | None = None,
     trace_source: TraceSource | None = None,
 ) -> ScenarioBatch:
-    """Draws the items of the family, `items` for each seed. days: fewer than the family's, for tests; real: its traces."""
+    """Draws `items` items of the family for each seed. days: a shorter simulation, None: the family's own; trace_source: demand."""
     if days is not None:
         family = replace(family, days=min(days, family.days))
     chance = RandomStreams(family.name, seeds)
@@ -148,7 +150,7 @@ def draw_scenarios(
     vacations = _vacations(family, chance, items, total_days)
     use = _hourly_use(family, chance, items, (pack / pack_days), first_day, temperature, vacations, trace_source)
     level = np.round(capacity * chance.draw("level", lambda rng: rng.uniform(*family.initial_level, items)), 3)
-    bought, told = _external_refills(family, chance, items, pack)
+    refills, declared = _external_refills(family, chance, items, pack)
     prices = draw_prices(family.supply, chance, total_days)
     seed = np.repeat(np.arange(len(seeds)), items)
     per = family.limits.items_per_customer
@@ -170,8 +172,8 @@ def draw_scenarios(
         cumulative_use=np.concatenate([np.zeros((count, 1)), np.cumsum(use, axis=1)], axis=1),
         temperature_c=temperature,
         vacations=vacations,
-        external_refills=bought,
-        external_refill_declared=told,
+        external_refills=refills,
+        external_refill_declared=declared,
         supply_draws=draw_supplies(family.supply, chance, items),
         prices=prices,
         budget=np.full(count, np.inf) if family.limits.budget is None else _monthly_budget(family, spent),
@@ -179,7 +181,7 @@ def draw_scenarios(
 
 
 def _monthly_budget(family: ScenarioFamily, spent: Float64) -> Float64:
-    """A month's budget pays for two packs at least, as one alone could not be ordered twice in any month."""
+    """(n,) budgets, each enough for two packs, as two orders may fall into one month. spent: (n,) expected monthly spending."""
     assert family.limits.budget is not None
     least = 2.0 * family.supply.suppliers[0].price * 1.2
     return np.asarray(np.maximum(np.round(family.limits.budget * spent, 2), least))
@@ -193,16 +195,16 @@ def _hourly_use(
     first_day: int,
     temperature: Float64,
     vacations: Sequence[Sequence[tuple[int, int]]],
-    real: TraceSource | None,
+    trace_source: TraceSource | None,
 ) -> Float64:
-    """(n, hours): a day's use spread by the hours at which people are about; rare use falls into one hour of its day."""
+    """(n, hours) demand: daily demand spread over the hours of human activity; rare demand falls into one hour of its day."""
     days = temperature.shape[1]
-    place = iter(range(0, len(rate), items))
+    starts = iter(range(0, len(rate), items))
 
     def daily_of(rng: np.random.Generator) -> Float64:
-        if real is not None:
-            return real.windows(rng, items, first_day, days)
-        start = next(place)
+        if trace_source is not None:
+            return trace_source.windows(rng, items, first_day, days)
+        start = next(starts)
         return daily_use(family.demand, rng, items, days, first_day, temperature[start : start + items])
 
     daily = chance.draw("use", daily_of) * rate[:, None]
@@ -221,19 +223,19 @@ def _hourly_use(
 def _vacations(
     family: ScenarioFamily, chance: RandomStreams, items: int, days: int
 ) -> tuple[tuple[tuple[int, int], ...], ...]:
-    """First and last day of each item's vacations; they don't touch each other, and none is in the first month."""
+    """First and last day of each item's absences, at least two weeks apart, none in the first month."""
     if not family.vacations_per_year:
         return ((),) * len(chance.draw("vacations", lambda rng: np.zeros(items)))
     starts = chance.draw("vacations", lambda rng: rng.random((items, days)) < family.vacations_per_year / 365.0)
     lengths = chance.draw("vacation-days", lambda rng: rng.integers(6, 22, (items, days)))
-    found = []
+    vacations = []
     for row in range(len(starts)):
         spans: list[tuple[int, int]] = []
         for day in np.flatnonzero(starts[row]):
             if day >= 30 and (not spans or day > spans[-1][1] + 14):
                 spans.append((int(day), int(day + lengths[row, day] - 1)))
-        found.append(tuple(spans))
-    return tuple(found)
+        vacations.append(tuple(spans))
+    return tuple(vacations)
 
 
 def _external_refills(
@@ -243,5 +245,7 @@ def _external_refills(
     share = family.external_refills_per_year / (365.0 * 24.0)
     happens = chance.draw("elsewhere", lambda rng: rng.random((items, hours)) < share)
     size = chance.draw("elsewhere-size", lambda rng: rng.uniform(0.3, 1.0, (items, hours)))
-    told = chance.draw("elsewhere-told", lambda rng: rng.random((items, hours)) < family.external_refill_declared_share)
-    return np.where(happens, size * pack[:, None], 0.0), told
+    declared = chance.draw(
+        "elsewhere-told", lambda rng: rng.random((items, hours)) < family.external_refill_declared_share
+    )
+    return np.where(happens, size * pack[:, None], 0.0), declared

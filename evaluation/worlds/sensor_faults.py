@@ -1,6 +1,6 @@
-"""What devices report: true levels and uses seen through noise, steps, drift, sticking, spikes, resets, outages.
+"""Sensor faults: the readings of true levels and consumption under noise, quantization, drift, sticking, spikes, resets, outages.
 
-All chance is drawn at the start, by item and hour, so two policies meet the same faults at the same hours.
+All randomness is drawn at the start, by item and hour, so every policy meets the same faults at the same hours.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Int64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 REFERENCE_TEMPERATURE_C = 15.0
-"""At this temperature a gauge that drifts is right."""
+"""Temperature at which a drifting sensor has no error."""
 DIGITS = 4
-"""Values are reported with so many digits after the point."""
+"""Decimal places of reported values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SensorReading:
-    """One value that arrives out of its time: the item's row, the hour it was measured, the value; used: beside a level."""
+    """One reading: the item's row, the hour of measurement, the value; used: consumption reported beside a level."""
 
     row: int
     hour: int
@@ -35,8 +35,11 @@ class SensorReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HourlyReadings:
-    """What arrives at one hour. rows, values: (k,) measured now, in order of rows; again: (k,) which come twice;
-    late: older ones, in the order in which they come; used: (k,) increments of use told beside levels, None where there are none."""
+    """The readings that arrive at one hour.
+
+    rows, values: (k,) measured now, in order of rows; duplicated: (k,) which arrive twice; late: older ones in order of arrival; used:
+    (k,) increments of consumption reported beside levels, None without a meter.
+    """
 
     rows: Int64
     values: Float64
@@ -47,8 +50,11 @@ class HourlyReadings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SensorFaults:
-    """(n, hours) each. due: a reading is made; noise: of the level; stuck, spike, reset, online, again: when; spiked: to what
-    share of the capacity. scale: (n,) what a meter beside the level makes of one unit."""
+    """The faults of n items, each (n, hours).
+
+    due: whether a reading is made; noise: standard normal; stuck, spike, reset, online, duplicated: whether each applies;
+    spike_value_share: value of a spike as a share of the capacity. meter_scale: (n,) what a flow meter reports per unit consumed.
+    """
 
     due: Bools
     noise: Float64
@@ -62,42 +68,42 @@ class SensorFaults:
 
 
 def draw_sensor_faults(scenarios: ScenarioBatch) -> SensorFaults:
-    """Draws when readings are made and what is wrong with them."""
-    family, gauge = scenarios.family, scenarios.family.sensor
+    """Draws when readings are made, and their faults."""
+    family, sensor = scenarios.family, scenarios.family.sensor
     chance = RandomStreams(family.name, scenarios.seeds)
     shape = (len(scenarios) // len(scenarios.seeds), scenarios.hours)
 
-    def share(stream: str, of: float) -> Bools:
-        if of <= 0.0:
+    def draw_mask(stream: str, probability: float) -> Bools:
+        if probability <= 0.0:
             return np.zeros((len(scenarios), scenarios.hours), dtype=bool)
-        return np.asarray(chance.draw(stream, lambda rng: rng.random(shape) < of))
+        return np.asarray(chance.draw(stream, lambda rng: rng.random(shape) < probability))
 
     return SensorFaults(
         due=_due(scenarios, chance, shape),
         noise=chance.draw("noise", lambda rng: rng.standard_normal(shape)),
-        stuck=_intervals(share("stuck", gauge.stuck_per_year / 8760.0), chance, "stuck-days", gauge.stuck_days),
-        spike=share("spike", gauge.spike_share),
+        stuck=_intervals(draw_mask("stuck", sensor.stuck_per_year / 8760.0), chance, "stuck-days", sensor.stuck_days),
+        spike=draw_mask("spike", sensor.spike_share),
         spike_value_share=chance.draw("spiked", lambda rng: rng.choice([0.0, 0.02, 1.0, 1.6], shape)),
-        reset=share("reset", gauge.resets_per_year / 8760.0),
+        reset=draw_mask("reset", sensor.resets_per_year / 8760.0),
         online=~_intervals(
-            share("offline", gauge.offline_per_year / 8760.0), chance, "offline-days", gauge.offline_days
+            draw_mask("offline", sensor.offline_per_year / 8760.0), chance, "offline-days", sensor.offline_days
         ),
-        duplicated=share("again", gauge.duplicate_share),
+        duplicated=draw_mask("again", sensor.duplicate_share),
         meter_scale=1.0
-        + (gauge.meter_error_share or 0.0) * chance.draw("scale", lambda rng: rng.uniform(-1.0, 1.0, shape[0])),
+        + (sensor.meter_error_share or 0.0) * chance.draw("scale", lambda rng: rng.uniform(-1.0, 1.0, shape[0])),
     )
 
 
 def _due(scenarios: ScenarioBatch, chance: RandomStreams, shape: tuple[int, int]) -> Bools:
-    gauge = scenarios.family.sensor
+    sensor = scenarios.family.sensor
     due = np.zeros((len(scenarios), scenarios.hours), dtype=bool)
-    if gauge.only_refills:
+    if sensor.only_refills:
         due[:, 0] = True
         return due
-    if gauge.readings_per_day < 1.0:
-        due = chance.draw("due", lambda rng: rng.random(shape) < gauge.readings_per_day / 24.0)
+    if sensor.readings_per_day < 1.0:
+        due = chance.draw("due", lambda rng: rng.random(shape) < sensor.readings_per_day / 24.0)
     else:
-        every = round(24.0 / gauge.readings_per_day)
+        every = round(24.0 / sensor.readings_per_day)
         phase = chance.draw("phase", lambda rng: rng.integers(0, every, shape[0]))
         due = (np.arange(scenarios.hours) + phase[:, None]) % every == 0
     due[:, 0] = True
@@ -105,7 +111,7 @@ def _due(scenarios: ScenarioBatch, chance: RandomStreams, shape: tuple[int, int]
 
 
 def _intervals(begins: Bools, chance: RandomStreams, stream: str, days: tuple[float, float]) -> Bools:
-    """From each beginning on for so many days."""
+    """(n, hours) mask: for a drawn number of days from each beginning on. days: shortest and longest."""
     out = np.zeros_like(begins)
     if begins.any():
         rows, hours = np.nonzero(begins)
@@ -116,18 +122,23 @@ def _intervals(begins: Bools, chance: RandomStreams, stream: str, days: tuple[fl
 
 
 class Sensors:
-    """The devices of one life: `read` once an hour, in order."""
+    """The devices of one simulation. `read` is called once an hour, in order."""
 
     def __init__(self, scenarios: ScenarioBatch, faults: SensorFaults) -> None:
         self._scenarios = scenarios
         self._family: ScenarioFamily = scenarios.family
         self._faults = faults
         self._stuck_value = np.full(len(scenarios), np.nan)
-        self._counted = np.zeros(len(scenarios))  # consumption told so far (increments), or at the last reset (total)
+        self._counted = np.zeros(
+            len(scenarios)
+        )  # consumption reported so far (increments), or at the last reset (total)
         self._offline_backlog: dict[int, list[SensorReading]] = {}
 
     def read(self, hour: int, level: Float64, consumed: Float64, refilled: Bools) -> HourlyReadings:
-        """What arrives at `hour`. level, consumed: (n,) true, consumed since the start; refilled: by a delivery just now."""
+        """The readings that arrive at `hour`.
+
+        level: (n,) true; consumed: (n,) true, since the start; refilled: (n,) whether there was a delivery in this hour.
+        """
         faults, sensing = self._faults, self._family.sensor.sensing
         if sensing is Sensing.TOTAL:
             self._counted = np.where(faults.reset[:, hour], consumed, self._counted)
@@ -157,7 +168,7 @@ class Sensors:
         )
 
     def _metered_use(self, due: Bools, consumed: Float64) -> Float64 | None:
-        """(n,) what a meter beside the level counted since it told last."""
+        """(n,) increments of the flow meters since their last reports; None without meters."""
         if self._family.sensor.meter_error_share is None:
             return None
         used = np.round((consumed - self._counted) * self._faults.meter_scale, DIGITS)
@@ -165,13 +176,13 @@ class Sensors:
         return np.asarray(used)
 
     def _levels(self, hour: int, level: Float64) -> Float64:
-        gauge, scenarios, faults = self._family.sensor, self._scenarios, self._faults
-        share = gauge.noise * faults.noise[:, hour]
-        if gauge.drift:
-            share = share + gauge.drift * (scenarios.temperature_c[:, hour // 24] - REFERENCE_TEMPERATURE_C)
+        sensor, scenarios, faults = self._family.sensor, self._scenarios, self._faults
+        share = sensor.noise * faults.noise[:, hour]
+        if sensor.drift:
+            share = share + sensor.drift * (scenarios.temperature_c[:, hour // 24] - REFERENCE_TEMPERATURE_C)
         value = level + share * scenarios.capacity
-        if gauge.step:
-            step = gauge.step * scenarios.capacity
+        if sensor.step:
+            step = sensor.step * scenarios.capacity
             value = np.round(value / step) * step
         value = np.maximum(value, 0.0)
         stuck = faults.stuck[:, hour]
@@ -181,10 +192,10 @@ class Sensors:
         return np.where(faults.spike[:, hour], faults.spike_value_share[:, hour] * scenarios.capacity, value)
 
     def _release_backlog(self, online: Bools, hour: int) -> tuple[SensorReading, ...]:
-        """What devices that are online again had kept, out of order."""
-        found: list[SensorReading] = []
+        """The backlogs of devices that are online again, shuffled."""
+        released: list[SensorReading] = []
         for row in [row for row in self._offline_backlog if online[row]]:
-            kept = self._offline_backlog.pop(row)
-            order = np.random.default_rng([row, hour]).permutation(len(kept))
-            found.extend(kept[place] for place in order)
-        return tuple(found)
+            backlog = self._offline_backlog.pop(row)
+            order = np.random.default_rng([row, hour]).permutation(len(backlog))
+            released.extend(backlog[index] for index in order)
+        return tuple(released)

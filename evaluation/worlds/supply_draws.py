@@ -1,6 +1,6 @@
-"""What suppliers do, drawn before anyone orders: lead times and fates by an item's first order, second order, and so on.
+"""Supply, drawn before any order: lead times, quantities and fates of an item's first order, second order, and so on, and prices.
 
-So two policies that order at different moments meet the same draws: common random numbers.
+Policies that order at different times meet the same draws: common random numbers.
 """
 
 from __future__ import annotations
@@ -21,29 +21,32 @@ Bools = NDArray[np.bool_]
 Int64 = NDArray[np.int64]
 
 ORDERS_MAX = 256
-"""Orders of an item with draws of their own; later ones begin again at the first."""
+"""Orders of an item with draws of their own; later orders reuse them from the first on."""
 
 
 class OrderFate(IntEnum):
-    """What becomes of an order."""
+    """The fate of an order."""
 
     ARRIVES = 0
-    FAILS = 1  # the supplier says so when it should have come
+    FAILS = 1  # the supplier reports it at the time of the delivery
     LOST = 2
 
 
 class StreamSource(Protocol):
-    """Random streams by name (lives.Chance)."""
+    """Random streams by name (scenarios.RandomStreams)."""
 
     def draw(self, stream: str, make: Callable[[np.random.Generator], NDArray[Any]]) -> NDArray[Any]:
-        """What `make` draws for each seed along the first axis."""
+        """The arrays that `make` draws for each seed, concatenated along the first axis."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupplyDraws:
-    """By item and ordinal of its order. lead_days: (n, sellers, ORDERS_MAX); fate; share: of the quantity that comes;
-    said: of the quantity that is said to have come; told: whether anything is said; each (n, ORDERS_MAX)."""
+    """The draws by item and ordinal of its order.
+
+    lead_days: (n, suppliers, ORDERS_MAX) true lead times. The rest is (n, ORDERS_MAX): fate; delivered_share: of the quantity ordered;
+    declared_quantity_share: as the supplier reports it; declared: whether the delivery is reported.
+    """
 
     lead_days: Float64
     fate: Int64
@@ -54,7 +57,7 @@ class SupplyDraws:
 
 @dataclass(frozen=True, slots=True)
 class OrderOption:
-    """Something that can be ordered: which seller's, how many packs, at which share of the price of as many packs."""
+    """An order option. supplier: its number; price_share: price as a share of that of as many single packs."""
 
     supplier: int
     packs: int
@@ -62,20 +65,20 @@ class OrderOption:
 
 
 def order_options(supply: SupplySpec) -> tuple[OrderOption, ...]:
-    """Everything that can be ordered, a seller's single pack first."""
-    found = []
-    for number, seller in enumerate(supply.suppliers):
-        found.append(OrderOption(number, 1, 1.0))
-        found.extend(OrderOption(number, packs, share) for packs, share in seller.quantity_breaks)
-    return tuple(found)
+    """All options, each supplier's single pack before its quantity breaks."""
+    options = []
+    for number, supplier in enumerate(supply.suppliers):
+        options.append(OrderOption(number, 1, 1.0))
+        options.extend(OrderOption(number, packs, share) for packs, share in supplier.quantity_breaks)
+    return tuple(options)
 
 
 def draw_supplies(supply: SupplySpec, chance: StreamSource, items: int) -> SupplyDraws:
-    """Draws what becomes of the orders of `items` items a seed."""
+    """Draws the supply of `items` items for each seed."""
     shape = (items, ORDERS_MAX)
     normal = chance.draw("lead", lambda rng: rng.standard_normal(shape))
     tail = chance.draw("tail", lambda rng: rng.random(shape))
-    lead = np.stack([_lead_days(seller, normal, tail) for seller in supply.suppliers], axis=1)
+    lead = np.stack([_lead_days(supplier, normal, tail) for supplier in supply.suppliers], axis=1)
     fate = chance.draw("fate", lambda rng: rng.random(shape))
     lost = np.where(
         fate < supply.lost_share / 2.0,
@@ -97,16 +100,16 @@ def draw_supplies(supply: SupplySpec, chance: StreamSource, items: int) -> Suppl
     )
 
 
-def _lead_days(seller: SupplierSpec, normal: Float64, tail: Float64) -> Float64:
-    low, high = np.log(seller.true_lead_days or seller.stated_lead_days)
+def _lead_days(supplier: SupplierSpec, normal: Float64, tail: Float64) -> Float64:
+    low, high = np.log(supplier.true_lead_days or supplier.stated_lead_days)
     days = np.exp((low + high) / 2.0 + (high - low) / (2.0 * Z_90) * normal)
-    return np.asarray(np.where(tail < seller.tail_share, seller.tail_factor, 1.0) * days)
+    return np.asarray(np.where(tail < supplier.tail_share, supplier.tail_factor, 1.0) * days)
 
 
 def draw_prices(supply: SupplySpec, chance: StreamSource, days: int) -> Float64:
-    """(seeds, sellers, days) price of a pack: moves by steps around the list price where the family says so."""
+    """(seeds, suppliers, days) price of a pack: constant, or stepping around the list price where the family has price changes."""
     count = len(supply.suppliers)
-    listed = np.array([seller.price for seller in supply.suppliers])
+    listed = np.array([supplier.price for supplier in supply.suppliers])
     moves = chance.draw("price-steps", lambda rng: rng.random((1, count, days)) < supply.price_steps_per_year / 365.0)
     swing = chance.draw("price-swing", lambda rng: rng.uniform(-1.0, 1.0, (1, count, days)) * supply.price_swing)
     moves[:, :, 0] = False

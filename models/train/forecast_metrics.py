@@ -1,6 +1,6 @@
-"""How good forecasts of the time to empty are: coverage and pinball loss, by kind of demand and near the end.
+"""Metrics of forecasts of the time to empty: coverage and pinball loss, by kind of demand and near the end.
 
-The reference is a mean of 28 days with a normal error of the demand until empty.
+The reference forecast is a 28-day mean with normal errors of the demand until run-out.
 """
 
 from __future__ import annotations
@@ -12,18 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.gamma_baseline import days_to_empty
-from models.train.mlp import pinball
+from models.pinball import pinball_loss
 from models.train.run_out_examples import Examples
 from star.analyse import DAYS_MAX, QUANTILES
 
 Float64 = NDArray[np.float64]
 
 NEAR_END_DAYS = 14.0
-"""Near the end: the median says at most this."""
+"""Forecasts near the end are those whose median is at most this."""
 
 
 def compute_metrics(examples: Examples, out: NDArray[np.float32]) -> dict[str, Any]:
-    """Metrics overall, near the end, on cold starts (under a week known), and by kind of demand."""
+    """Metrics overall, near the end, on cold starts (under a week of known days), and by kind of demand.
+
+    out: (n, 9) the network's output, in baseline spreads.
+    """
     days = days_to_empty(out, examples.baseline)
     middle = QUANTILES.index(0.50)
     near = days[:, middle] <= NEAR_END_DAYS
@@ -41,25 +44,25 @@ def compute_metrics(examples: Examples, out: NDArray[np.float32]) -> dict[str, A
 
 
 def _metric_row(examples: Examples, days: Float64, rows: NDArray[np.bool_]) -> dict[str, float]:
-    """Coverages count a censored truth as beyond its bound where the quantile is; pinball (days) leaves censored ones out."""
-    some, given = examples.select(rows), days[rows]
-    level = {q: given[:, QUANTILES.index(q)] for q in (0.05, 0.25, 0.75, 0.95)}
-    truth = np.where(some.censored, np.inf, some.time_days)
-    whole = ~some.censored
-    loss = pinball(given[whole], some.time_days[whole], QUANTILES)
-    other = pinball(reference_days(some)[whole], some.time_days[whole], QUANTILES)
+    """Metrics of the examples at `rows`. Coverage takes a censored truth as infinite; the pinball loss leaves it out."""
+    selected, forecast = examples.select(rows), days[rows]
+    level = {q: forecast[:, QUANTILES.index(q)] for q in (0.05, 0.25, 0.75, 0.95)}
+    truth = np.where(selected.censored, np.inf, selected.time_days)
+    known = ~selected.censored
+    loss = pinball_loss(forecast[known], selected.time_days[known], QUANTILES)
+    reference_loss = pinball_loss(reference_days(selected)[known], selected.time_days[known], QUANTILES)
     return {
-        "examples": len(some),
+        "examples": len(selected),
         "covered_5_95": round(float(((truth >= level[0.05]) & (truth <= level[0.95])).mean()), 4),
         "covered_25_75": round(float(((truth >= level[0.25]) & (truth <= level[0.75])).mean()), 4),
         "below_5": round(float((truth < level[0.05]).mean()), 4),
         "pinball_days": round(float(loss.mean()), 4),
-        "of_reference": round(float(loss.mean() / other.mean()), 4),
+        "of_reference": round(float(loss.mean() / reference_loss.mean()), 4),
     }
 
 
 def reference_days(examples: Examples) -> Float64:
-    """(n, 9) days to empty by a 28-day mean with normal error."""
+    """(n, 9) days to empty by a 28-day mean with normal errors."""
     mean = np.maximum(examples.level, 0.0) / examples.mean_28
     error = examples.deviation_28 / examples.mean_28 * np.sqrt(np.maximum(mean, 0.5))
     normal = np.array([NormalDist().inv_cdf(q) for q in QUANTILES])

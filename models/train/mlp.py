@@ -1,13 +1,13 @@
-"""A small network that gives quantiles in order, in numpy: fit by Adam on the pinball loss, then calibrated on data not seen.
+"""A small quantile network in numpy: fitted by Adam on the pinball loss, then calibrated on held-out data.
 
-Two hidden layers; the head gives the middle quantile and the gaps to its neighbours as softplus, so quantiles can't cross.
-Not a framework: exactly the network that onnx_export.py writes down.
+Two hidden layers; the head outputs the middle quantile and the gaps between neighbours as softplus, so quantiles can't cross.
+It is not a framework: it has exactly the operations that onnx_export.py exports.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
@@ -19,14 +19,16 @@ Float64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 ProgressCallback = Callable[[int, int, float], None]
-"""Told (epoch, epochs, mean loss) after each epoch."""
+"""Receives (epoch, epochs, mean loss) after each epoch."""
 
-_GAP_MIN = 0.02  # a calibrated gap is at least this share of the fitted one
+PREDICTION_ROWS_MAX = 8192
+"""Rows passed through the network at once: bounds the memory of a prediction to a few MiB."""
+_GAP_MIN = 0.02  # smallest calibrated gap, as a share of the fitted one: keeps quantiles distinct
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Examples: x (n, k) features, y (n,) targets, censored (n,): the truth is at least y; weight (n,)."""
+    """n examples. x: (n, k) features; y: (n,) targets; censored: (n,) whether the truth is only known to be at least y; weight: (n,)."""
 
     x: Float32
     y: Float64
@@ -39,7 +41,7 @@ class Batch:
 
 
 def data_sha256(*batches: Batch) -> str:
-    """The hash of all that a net learns from, for its card: of each array its name, type and shape, then its values."""
+    """SHA-256 of the training data, for the card: of each array its field name, type and shape, then its values."""
     digest = hashlib.sha256()
     for batch in batches:
         for field in fields(batch):
@@ -51,9 +53,10 @@ def data_sha256(*batches: Batch) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
-    """How to fit: sizes, passes, step length (from high to low along half a cosine), seed.
+    """Hyperparameters. The learning rate falls from rate_high to rate_low along half a cosine.
 
-    tails_alike: the pinball loss hardly sees levels near 0 and 1; where decisions live there, every level is made to count alike.
+    equal_quantile_weight: weights the levels so that those near 0 and 1, on which decisions rest but which hardly affect the pinball
+    loss, count like the others.
     """
 
     hidden: int = 64
@@ -66,7 +69,7 @@ class TrainingConfig:
 
 
 def gaps_matrix(quantiles: int) -> Float32:
-    """(quantiles - 1, quantiles): what each gap adds to each quantile. Gaps run outwards: down from the middle, then up."""
+    """(quantiles - 1, quantiles) contribution of each gap to each quantile. Gaps run outwards: down from the middle, then up."""
     middle = quantiles // 2
     matrix = np.zeros((quantiles - 1, quantiles), dtype=np.float32)
     for gap in range(middle):
@@ -77,10 +80,10 @@ def gaps_matrix(quantiles: int) -> Float32:
 
 
 class QuantileNet:
-    """features -> quantiles in ascending order. The number of quantiles is odd; the middle one is the median."""
+    """A network from features to ascending quantiles. Their number is odd, and the middle one is the median."""
 
     def __init__(self, x: Float32, y: Float64, quantiles: tuple[float, ...], plan: TrainingConfig) -> None:
-        """x, y: training data, for the scaling of inputs and the first guess of the head."""
+        """x, y: training data, for the scaling of the inputs and the initial output. plan: sizes and seed."""
         rng = np.random.default_rng(plan.seed)
         self.levels = np.array(quantiles, dtype=np.float32)
         counts = (
@@ -102,10 +105,14 @@ class QuantileNet:
         self.shift = np.float32(0.0)
         self.stretch = np.ones(len(quantiles) - 1, dtype=np.float32)
 
-    def predict(self, x: Float32, rows_max: int = 8192) -> Float32:
-        """(n, quantiles), calibrated as far as `calibrate` has gone."""
-        parts = [self._forward(x[start : start + rows_max])[-1] for start in range(0, len(x), rows_max)]
+    def predict(self, x: Float32) -> Float32:
+        """(n, quantiles), calibrated if `calibrate` was called."""
+        parts = [chunk[-1] for chunk in self._forward_chunks(x)]
         return np.concatenate(parts) if parts else np.empty((0, len(self.levels)), dtype=np.float32)
+
+    def _forward_chunks(self, x: Float32) -> Iterator[tuple[Float32, ...]]:
+        for start in range(0, len(x), PREDICTION_ROWS_MAX):
+            yield self._forward(x[start : start + PREDICTION_ROWS_MAX])
 
     def _forward(self, x: Float32) -> tuple[Float32, ...]:
         scaled = (x - self.mean) / self.spread
@@ -117,7 +124,7 @@ class QuantileNet:
         return scaled, first, second, head, gaps, out
 
     def fit(self, data: Batch, plan: TrainingConfig, report: ProgressCallback | None = None) -> None:
-        """Fits by Adam. Deterministic for one build of numpy on one kind of processor."""
+        """Fits the network by Adam. Deterministic for one build of numpy on one kind of processor."""
         rng = np.random.default_rng(plan.seed + 1)
         parameters = [*self.weights, *self.biases]
         first, second = [np.zeros_like(p) for p in parameters], [np.zeros_like(p) for p in parameters]
@@ -130,11 +137,11 @@ class QuantileNet:
                 loss, gradients = self._gradients(data.select(order[start : start + plan.batch_rows]))
                 losses += loss
                 step += 1
-                pace = plan.rate_low + (plan.rate_high - plan.rate_low) * 0.5 * (1.0 + np.cos(np.pi * step / steps))
+                rate = plan.rate_low + (plan.rate_high - plan.rate_low) * 0.5 * (1.0 + np.cos(np.pi * step / steps))
                 for p, g, m, v in zip(parameters, gradients, first, second, strict=True):
                     m += 0.1 * (g - m)
                     v += 0.001 * (g * g - v)
-                    p -= np.float32(pace / (1.0 - 0.9**step)) * m / (np.sqrt(v / (1.0 - 0.999**step)) + 1e-8)
+                    p -= np.float32(rate / (1.0 - 0.9**step)) * m / (np.sqrt(v / (1.0 - 0.999**step)) + 1e-8)
             if report is not None:
                 report(epoch + 1, plan.epochs, losses / steps_in_epoch)
 
@@ -157,10 +164,10 @@ class QuantileNet:
         return loss, [*weights, d_first.sum(axis=0), d_second.sum(axis=0), d_head.sum(axis=0)]
 
     def calibrate(self, data: Batch) -> None:
-        """Shifts the median and stretches each gap so that every quantile holds exactly its share of `data`.
+        """Shifts the median and stretches each gap so that every quantile covers its share of `data`.
 
-        From the middle outwards, each stretch is the quantile of the ratios that would just cover the truth: split
-        conformal prediction, one factor a level, which keeps the order of quantiles.
+        From the middle outwards, each stretch is the quantile of the ratios that would just cover the truth: split conformal
+        prediction with one factor per level, which keeps quantiles in order.
         """
         self.shift, self.stretch = np.float32(0.0), np.ones_like(self.stretch)
         head, gaps = self._forward_head(data.x)
@@ -178,24 +185,16 @@ class QuantileNet:
                 inner = inner + sign * float(self.stretch[gap]) * gaps[:, gap]
 
     def average_calibration(self, others: Sequence[QuantileNet]) -> None:
-        """Takes the mean calibration of `others`, each calibrated on data that it was not fitted on."""
+        """Sets the calibration to the mean of that of `others`, each calibrated on data that it was not fitted on."""
         self.shift = np.float32(np.mean([other.shift for other in others]))
         self.stretch = np.mean([other.stretch for other in others], axis=0).astype(np.float32)
 
     def _forward_head(self, x: Float32) -> tuple[Float64, Float64]:
         heads, gaps = [], []
-        for start in range(0, len(x), 8192):
-            *_, head, gap, _ = self._forward(x[start : start + 8192])
+        for *_, head, gap, _ in self._forward_chunks(x):
             heads.append(head[:, 0].astype(np.float64))
             gaps.append(gap.astype(np.float64))
         return np.concatenate(heads), np.concatenate(gaps)
-
-
-def pinball(out: NDArray[np.floating], y: Float64, levels: tuple[float, ...]) -> Float64:
-    """(n,) pinball loss, the mean over `levels`."""
-    error = y[:, None] - out
-    tau = np.array(levels)
-    return np.asarray(np.maximum(tau * error, (tau - 1.0) * error).mean(axis=1), dtype=np.float64)
 
 
 def _softplus_inverse(value: float) -> float:
@@ -204,6 +203,6 @@ def _softplus_inverse(value: float) -> float:
 
 def _weighted_quantile(values: Float64, weight: Float64, level: float) -> float:
     order = np.argsort(values, kind="stable")
-    reached = np.cumsum(weight[order])
-    place = int(np.searchsorted(reached, level * reached[-1]))
-    return float(values[order[min(place, len(order) - 1)]])
+    cumulative = np.cumsum(weight[order])
+    index = int(np.searchsorted(cumulative, level * cumulative[-1]))
+    return float(values[order[min(index, len(order) - 1)]])

@@ -1,4 +1,4 @@
-"""A fitted QuantileNet as ONNX, and the proof that both give the same numbers."""
+"""Export of a fitted QuantileNet to ONNX, and the check that both compute the same."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from star.errors import ModelError
 OPSET = 17
 IR_VERSION = 8
 PARITY_MAX = 1e-4
-"""Largest difference allowed between the network in numpy and its ONNX form."""
+"""Largest difference allowed between the network in numpy and in ONNX Runtime: rounding of float32 gives about 1e-5."""
 
 
 def to_onnx(net: QuantileNet, name: str, metadata: Mapping[str, str] | None = None) -> bytes:
-    """The network with its scaling of inputs and its calibration folded in; (rows, k) float32 in, (rows, m) float32 out.
+    """The ONNX model, input scaling and calibration included: (rows, k) float32 in, (rows, m) float32 out.
 
-    metadata: text that travels inside the file, under its hash.
+    metadata: text stored in the file, covered by its hash.
     """
     inputs, outputs = net.weights[0].shape[0], len(net.levels)
     first = net.weights[0] / net.spread[:, None]
@@ -62,7 +62,7 @@ def to_onnx(net: QuantileNet, name: str, metadata: Mapping[str, str] | None = No
 
 
 def check_parity(net: QuantileNet, scored: Float32, x: Float32) -> float:
-    """The largest difference between `scored`, the ONNX form's output for `x`, and the network's. Raises ModelError."""
+    """The largest difference between `scored`, the ONNX model's output for `x`, and the network's. Raises ModelError above PARITY_MAX."""
     worst = float(np.abs(net.predict(x) - scored).max())
     if not worst <= PARITY_MAX:
         raise ModelError(

@@ -1,12 +1,11 @@
-"""Trains the run-out model: how long a level lasts, as quantiles - data, fit, calibration, export, parity, card.
+"""Training of the run-out model, which forecasts the time until a level is used up as quantiles.
 
-Repeatable from its seeds in about two minutes on one core. Household data that may be redistributed is added where it is at
-hand (real_consumption.py); the card says whether it was.
+Reproducible from its seeds, in about two minutes on one core. Redistributable household data is added where it is available
+(real_consumption.py); the card records whether it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from models.train.mlp import QuantileNet, TrainingConfig, data_sha256
 from models.train.onnx_export import check_parity, to_onnx
 from models.train.real_consumption import load_real_consumption
 from models.train.run_out_examples import Examples, simulate_examples
+from models.train.trainers import Progress
 from star.analyse import QUANTILES
 
 NAME = "run-out"
@@ -29,18 +29,17 @@ HOMES_PER_KIND = 2_400
 EXAMPLES_PER_HOME = 24
 HOMES_TESTED = 200
 COMPOUND_DEMAND_SHARE = 0.2
-"""The share of homes trained on whose demand is of two kinds at once: life is less stationary than one kind of demand."""
+"""Share of training homes with two kinds of demand at once, as real demand is less stationary than a single kind."""
 EPOCHS = 30
-
-ProgressReporter = Callable[[str], None]
 
 
 def train(
-    out: Path, *, seed: int = SEED, data_dir: Path | None = None, quick: bool = False, report: ProgressReporter = print
+    out: Path, *, seed: int = SEED, data_dir: Path | None = None, quick: bool = False, report: Progress = print
 ) -> Card:
-    """Trains and writes `out`/model.onnx and `out`/card.toml; gives the card.
+    """Trains the model and writes `out`/model.onnx and `out`/card.toml; the card.
 
-    data_dir: the folder of real data sets, used where it has them. quick: a twentieth of the data, for tests.
+    data_dir: folder of real data sets, used as far as it has them. quick: a twentieth of the data, for tests. Raises ModelError where
+    the exported model differs from the trained one.
     """
     homes, epochs = (HOMES_PER_KIND // 20, 6) if quick else (HOMES_PER_KIND, EPOCHS)
     report(f"simulating {homes} homes of each kind of demand")
@@ -77,9 +76,9 @@ def evaluate(
     seed: int = SEED + 1,
     data_dir: Path | None = None,
     quick: bool = False,
-    report: ProgressReporter = print,
+    report: Progress = print,
 ) -> dict[str, Any]:
-    """The metrics of the model in `folder` on lives simulated from another seed, and on real use held out of training."""
+    """Metrics of the model in `folder` on series simulated from another seed, and on real consumption held out of training."""
     scorer = load_scorer(NAME, folder.parent.parent, int(folder.name))
     homes = HOMES_TESTED // 10 if quick else HOMES_TESTED
     report(f"simulating {homes} homes of each kind of demand from seed {seed}")
@@ -92,10 +91,10 @@ def evaluate(
 
 
 def split_by_home(examples: Examples, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """0 fit, 1 calibrate, 2 test; all examples of a home on one side."""
-    homes, place = np.unique(examples.home, return_inverse=True)
+    """(n,) 0: fit, 1: calibrate, 2: test; all examples of a home have the same."""
+    homes, index = np.unique(examples.home, return_inverse=True)
     draw = np.random.default_rng([seed, 99]).random(len(homes))
-    return np.digitize(draw, (0.7, 0.85)).astype(np.int64)[place]
+    return np.digitize(draw, (0.7, 0.85)).astype(np.int64)[index]
 
 
 def _card(seed: int, net: QuantileNet, fitted: Examples, sources: tuple[str, ...]) -> Card:

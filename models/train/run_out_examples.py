@@ -1,7 +1,7 @@
-"""Examples for the run-out model: moments in lives whose future use is known, seen the way a detector would see them.
+"""Training examples of the run-out model: moments in series whose future consumption is known, observed as a detector would.
 
-From daily use (simulated by kind of demand, or real) come: a history and level as seen through a gauge or a counter
-(sensor_simulation.py), a prior that may be wrong, and the true time to empty, or that it lies beyond what is known (censored).
+From daily consumption (simulated by kind of demand, or real), an example has a history and a level as observed through a gauge or a
+counter (sensor_simulation.py), a prior that may be wrong, and the true time to empty, censored at the end of the series.
 """
 
 from __future__ import annotations
@@ -22,19 +22,22 @@ Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 DAYS_SIMULATED = 1000
-"""Length of a simulated life."""
+"""Length of a simulated series."""
 FUTURE_DAYS_MIN = 420
-"""Every simulated example knows at least this much of the future."""
+"""Shortest known future of a simulated example, in days: over a year, so that seasons are seen."""
 FIRST_DAY = 18_262
-"""2020-01-01, in days since the epoch: lives begin in the three years after it."""
-_HOMES_PER_BATCH = 50
+"""2020-01-01 in days since the epoch; series start in the three years after it."""
+_HOMES_PER_BATCH = 50  # simulated at once: bounds memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examples:
-    """n examples. x: features; centre, early, late: (n,) of the first guess; time_days: (n,) truth, or a lower bound where censored;
-    kind: (n,) names; home: (n,) whose life, for splitting; mean_28, deviation_28: (n,) of the known days, for the reference
-    forecast; level: (n,) as estimated now."""
+    """n examples.
+
+    x: (n, features); median_days, early_spread, late_spread: (n,) of the baseline; time_days: (n,) true time to empty, or a lower bound
+    where censored; kind: (n,) of demand; home: (n,) number of the series, for splitting; level: (n,) estimated now; mean_28,
+    deviation_28: (n,) of the known days among the last 28, for the reference forecast.
+    """
 
     x: Float32
     median_days: Float64
@@ -57,22 +60,22 @@ class Examples:
 
     @classmethod
     def concatenate(cls, parts: list[Examples]) -> Examples:
-        """All of `parts`, one after the other."""
+        """The concatenation of `parts`."""
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__})
 
     @property
     def baseline(self) -> BaselineForecast:
-        """What arithmetic alone says."""
+        """The baseline forecasts."""
         return BaselineForecast(self.median_days, self.early_spread, self.late_spread)
 
     def batch(self) -> Batch:
-        """As the network takes them: the target is how many spreads the truth is from the guess."""
+        """The examples for training; the target is the distance of the truth from the baseline median, in spreads."""
         y = target_deviates(self.time_days, self.baseline)
         return Batch(x=self.x, y=y, censored=self.censored, weight=np.ones(len(self)))
 
 
 def simulate_examples(seed: int, homes_per_kind: int, examples_per_home: int, compound: float = 0.0) -> Examples:
-    """Examples of every kind of demand. compound: the share of homes in which a slow change comes on top."""
+    """Examples of every kind of demand. compound: share of homes with an additional slow change of demand."""
     parts = []
     for number, kind in enumerate(DemandKind):
         rng = np.random.default_rng([seed, number])
@@ -83,20 +86,19 @@ def simulate_examples(seed: int, homes_per_kind: int, examples_per_home: int, co
             if compound:
                 use = np.where(rng.random((homes, 1)) < compound, use * _slow_change(rng, homes, first_day), use)
             ids = number * 1_000_000 + start + np.arange(homes)
-            parts.append(examples_of(rng, use, first_day, examples_per_home, kind.value, ids, FUTURE_DAYS_MIN))
+            parts.append(examples_of(rng, use, examples_per_home, kind.value, ids, FUTURE_DAYS_MIN))
     return Examples.concatenate(parts)
 
 
 def examples_of(
     rng: np.random.Generator,
     use: Float64,
-    first_day: int,
     per_home: int,
     kind: str,
     home_ids: Int64,
     future_days_min: int,
 ) -> Examples:
-    """`per_home` examples of each row of (homes, days) daily use, with at least `ahead_days_min` days ahead of them."""
+    """`per_home` examples of each row of (homes, days) daily consumption, each with at least `future_days_min` days after it."""
     homes, days = use.shape
     latest = days - 1 - future_days_min
     home = np.repeat(np.arange(homes), per_home)
@@ -112,10 +114,11 @@ def examples_of(
     time_days, censored = _times_to_empty(use, home, day, fraction, used_today, level)
 
     usage = TrueUsage(history=history, used_today=used_today, day_fraction=fraction, level=level)
-    sensed = rng.random(home.size) < 0.5  # a gauge; the others count use
-    seen = _merge_rows(sensed, simulate_gauge(rng, usage.select(sensed)), simulate_counter(rng, usage.select(~sensed)))
-    daily = drop_days(rng, seen.daily).astype(np.float32)
-    today = np.where(rng.random(home.size) < 0.05, np.nan, seen.today).astype(np.float32)
+    gauged = rng.random(home.size) < 0.5  # the others are counted
+    gauge, counter = simulate_gauge(rng, usage.select(gauged)), simulate_counter(rng, usage.select(~gauged))
+    observed = _merge_rows(gauged, gauge, counter)
+    daily = drop_days(rng, observed.daily).astype(np.float32)
+    today = np.where(rng.random(home.size) < 0.05, np.nan, observed.today).astype(np.float32)
     prior, prior_spread = _prior(rng, use.mean(axis=1)[home])
     long_days, long_use, long_squares = _long_history(rng, use, home, day, daily, history)
     x, baseline = run_out_features(
@@ -123,9 +126,9 @@ def examples_of(
             daily=daily,
             today=today,
             today_fraction=fraction.astype(np.float32),
-            level=seen.level,
-            noise=seen.level_deviation,
-            silent_days=seen.silent_days,
+            level=observed.level,
+            noise=observed.level_deviation,
+            silent_days=observed.silent_days,
             prior_rate=prior,
             prior_spread=prior_spread,
             long_days=long_days,
@@ -143,7 +146,7 @@ def examples_of(
         censored=censored,
         kind=np.full(home.size, kind),
         home=home_ids[home],
-        level=np.maximum(seen.level - mean_28 * seen.silent_days, 0.0),
+        level=np.maximum(observed.level - mean_28 * observed.silent_days, 0.0),
         mean_28=mean_28,
         deviation_28=deviation_28,
     )
@@ -152,27 +155,28 @@ def examples_of(
 def _long_history(
     rng: np.random.Generator, use: Float64, home: Int64, day: Int64, daily: Float32, history: Float64
 ) -> tuple[Float64, Float64, Float64]:
-    """(n,) days, use and squares of use before `day`, forgotten slowly, of as many days as the item has been watched.
+    """(n,) decaying sums before `day`: days, consumption and its squares, over the days that the item has been observed.
 
-    daily: (n, DAYS) as seen: its age is the item's, where it does not go back all of them; its noise is in the squares too.
+    daily: (n, HISTORY_DAYS) as observed. Where it does not go back all days, its oldest day gives the item's age; the ratio of its
+    squares to the true ones scales the older squares, for their observation noise.
     """
     known = ~np.isnan(daily)
     oldest = np.where(known.any(axis=1), HISTORY_DAYS - np.argmax(known[:, ::-1], axis=1), 0)
-    watched = np.where(
-        oldest < HISTORY_DAYS, oldest, HISTORY_DAYS + rng.integers(0, np.maximum(day - HISTORY_DAYS, 0) + 1)
+    age = np.where(oldest < HISTORY_DAYS, oldest, HISTORY_DAYS + rng.integers(0, np.maximum(day - HISTORY_DAYS, 0) + 1))
+    age = np.minimum(age, day)
+    observed = np.where(known, daily, 0.0).astype(np.float64)
+    noise_ratio = (observed * observed).sum(axis=1) / np.maximum(
+        (np.where(known, history, 0.0) ** 2).sum(axis=1), 1e-12
     )
-    watched = np.minimum(watched, day)
-    seen = np.where(known, daily, 0.0).astype(np.float64)
-    of_truth = (seen * seen).sum(axis=1) / np.maximum((np.where(known, history, 0.0) ** 2).sum(axis=1), 1e-12)
     sums = [_decayed_sums(part)[home] for part in (np.ones_like(use), use, use * use)]
     before = [part[np.arange(len(day)), day] for part in sums]
-    older = [part[np.arange(len(day)), day - watched] * LONG_DAILY_DECAY**watched for part in sums]
+    older = [part[np.arange(len(day)), day - age] * LONG_DAILY_DECAY**age for part in sums]
     days, used, squares = (one - other for one, other in zip(before, older, strict=True))
-    return days, used, squares * np.clip(of_truth, 0.3, 30.0)
+    return days, used, squares * np.clip(noise_ratio, 0.3, 30.0)
 
 
 def _decayed_sums(values: Float64) -> Float64:
-    """(homes, days + 1) sums of the days before each, LONG_KEPT of them kept from day to day."""
+    """(homes, days + 1) decaying sums of the days before each (LONG_DAILY_DECAY)."""
     out = np.zeros((values.shape[0], values.shape[1] + 1))
     for day in range(values.shape[1]):
         out[:, day + 1] = LONG_DAILY_DECAY * out[:, day] + values[:, day]
@@ -180,7 +184,7 @@ def _decayed_sums(values: Float64) -> Float64:
 
 
 def _slow_change(rng: np.random.Generator, homes: int, first_day: int) -> Float64:
-    """(homes, DAYS_SIMULATED) factors: another process, its days smoothed over a week."""
+    """(homes, DAYS_SIMULATED) factors: another demand process, smoothed over a week."""
     kind = (DemandKind.HEATING, DemandKind.YEARLY, DemandKind.SHIFTING, DemandKind.VACATIONS, DemandKind.TRENDING)[
         int(rng.integers(5))
     ]
@@ -190,14 +194,14 @@ def _slow_change(rng: np.random.Generator, homes: int, first_day: int) -> Float6
 
 
 def _window(use: Float64, home: Int64, day: Int64) -> Float64:
-    """(n, DAYS) use before `day`, newest first; before the life began it is unknown."""
+    """(n, HISTORY_DAYS) consumption before `day`, newest first; before the start of the series its mean."""
     back = day[:, None] - 1 - np.arange(HISTORY_DAYS)
     known = use[home[:, None], np.maximum(back, 0)]
     return np.asarray(np.where(back >= 0, known, use[home, :].mean(axis=1, keepdims=True)))
 
 
 def _supply_days(rng: np.random.Generator, count: int) -> Float64:
-    """Days that the level lasts at the mean rate: mostly the last two months before empty, sometimes far more."""
+    """(count,) days that the level lasts at the mean rate: mostly within two months of run-out, sometimes far longer."""
     near = np.exp(rng.uniform(np.log(0.15), np.log(60.0), count))
     far = np.exp(rng.uniform(np.log(20.0), np.log(1500.0), count))
     return np.where(rng.random(count) < 0.7, near, far)
@@ -206,16 +210,16 @@ def _supply_days(rng: np.random.Generator, count: int) -> Float64:
 def _times_to_empty(
     use: Float64, home: Int64, day: Int64, fraction: Float64, used_today: Float64, level: Float64
 ) -> tuple[Float64, NDArray[np.bool_]]:
-    """Days from the moment `day` + `fraction` until `level` is used up, and whether that lies beyond the life known."""
+    """((n,) days from `day` + `fraction` until `level` is used up, (n,) whether that lies beyond the series: censored)."""
     days = use.shape[1]
     total = np.concatenate([np.zeros((len(use), 1)), np.cumsum(use, axis=1)], axis=1)
     goal = total[home, day] + used_today + level
     end = np.empty(len(home), dtype=np.int64)
-    for one in range(len(use)):
-        rows = home == one
-        end[rows] = np.searchsorted(total[one], goal[rows])
+    for series in range(len(use)):
+        rows = home == series
+        end[rows] = np.searchsorted(total[series], goal[rows])
     censored = end > days
-    last = np.clip(end, 1, days) - 1  # the day in which it runs out
+    last = np.clip(end, 1, days) - 1  # the day of the run-out
     used_before = np.where(last == day, total[home, day] + used_today, total[home, last])
     left_of_day = np.where(last == day, 1.0 - fraction, 1.0)
     used_in_day = np.maximum(total[home, last + 1] - used_before, 1e-12)
@@ -224,30 +228,30 @@ def _times_to_empty(
     return np.where(censored, days - day - fraction, moment - day - fraction), censored
 
 
-def _merge_rows(first: NDArray[np.bool_], yes: ObservedUsage, no: ObservedUsage) -> ObservedUsage:
-    """One table of two, rows where they were."""
-    found = {}
+def _merge_rows(mask: NDArray[np.bool_], selected: ObservedUsage, others: ObservedUsage) -> ObservedUsage:
+    """The rows of `selected` where `mask`, (n,), is true, and those of `others` elsewhere, each in their order."""
+    columns = {}
     for name in ObservedUsage.__slots__:
-        part = getattr(yes, name)
-        whole = np.empty((len(first), *part.shape[1:]))
-        whole[first], whole[~first] = part, getattr(no, name)
-        found[name] = whole
-    return ObservedUsage(**found)
+        part = getattr(selected, name)
+        column = np.empty((len(mask), *part.shape[1:]))
+        column[mask], column[~mask] = part, getattr(others, name)
+        columns[name] = column
+    return ObservedUsage(**columns)
 
 
 def _prior(rng: np.random.Generator, rate: Float64) -> tuple[Float64, Float64]:
-    """A prior rate and its spread; for a sixth, the profile's idea of a typical customer is itself off."""
+    """(n,) prior rates and their spreads; for a sixth, the profile's typical customer is itself wrong."""
     spread = np.exp(rng.uniform(np.log(1.3), np.log(5.0), rate.size))
     own = np.log(spread) / 1.2815515655446004 * rng.normal(0.0, 1.0, rate.size)
     off = np.where(rng.random(rate.size) < 1.0 / 6.0, rng.normal(0.0, 0.7, rate.size), 0.0)
     return np.maximum(rate, 1e-3) * np.exp(-own - off), spread
 
 
-def _reference(seen: Float32, prior: Float64) -> tuple[Float64, Float64]:
-    """Mean and standard deviation of the known days among the last 28; the prior where fewer than three are, or none has use."""
-    known = ~np.isnan(seen[:, :28])
+def _reference(daily: Float32, prior: Float64) -> tuple[Float64, Float64]:
+    """(n,) mean and standard deviation of the known days among the last 28; the prior for under three known days or no demand."""
+    known = ~np.isnan(daily[:, :28])
     days = known.sum(axis=1)
-    values = np.where(known, seen[:, :28], 0.0).astype(np.float64)
+    values = np.where(known, daily[:, :28], 0.0).astype(np.float64)
     mean = values.sum(axis=1) / np.maximum(days, 1)
     variance = np.where(known, (values - mean[:, None]) ** 2, 0.0).sum(axis=1) / np.maximum(days - 1, 1)
     few = (days < 3) | (mean <= 0.02 * prior)

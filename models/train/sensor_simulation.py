@@ -1,7 +1,7 @@
-"""How a detector sees lives: levels through a gauge and a filter, counts through silences; gaps, short histories, today.
+"""Simulation of what a detector observes: levels through a gauge and a filter, counts with silences, gaps and short histories.
 
-A simple form of what stream/ does (which this room can't see): a filter that predicts by the mean rate and corrects by its
-gain, so that a coarse or noisy gauge shows smooth days with lumps; and a counter whose silence may be absence or an outage.
+A simplified version of the filter in stream/, which models may not import: it predicts by the mean rate and corrects by its gain, so
+that a coarse or noisy gauge shows smoothed days with jumps. A counter's silence may be an absence or an outage.
 """
 
 from __future__ import annotations
@@ -17,16 +17,20 @@ Float64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 READING_INTERVALS_HALF_DAYS = np.array([1, 1, 1, 1, 1, 2, 2, 4, 10, 20, 50])
-"""How often gauges are read."""
+"""Intervals between gauge readings to draw from, in half days: mostly twice a day, up to every 25 days."""
 RATE_MEMORY_DAYS = 28.0
+"""Memory of the filter's rate estimate."""
 SILENT_INTERVALS = 3.0
-"""A counter that is silent for so many of its usual intervals may be out of reach."""
+"""Silence of a counter, in usual intervals, after which it may be offline."""
 _HALF_DAYS = 2 * HISTORY_DAYS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrueUsage:
-    """n moments. history: (n, DAYS) true use, newest first; so_far: use today; fraction: of today elapsed; level: true."""
+    """The truth at n moments.
+
+    history: (n, HISTORY_DAYS) daily consumption, newest first; used_today: (n,) so far; day_fraction: (n,) of today elapsed; level: (n,).
+    """
 
     history: Float64
     used_today: Float64
@@ -34,7 +38,7 @@ class TrueUsage:
     level: Float64
 
     def select(self, rows: Bools) -> TrueUsage:
-        """Those at `rows`."""
+        """The moments at `rows`."""
         return TrueUsage(
             history=self.history[rows],
             used_today=self.used_today[rows],
@@ -45,8 +49,10 @@ class TrueUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedUsage:
-    """What is known of them. daily: (n, DAYS), today: (n,), NaN where unknown; level and its deviation at the latest reading,
-    and the days of silence since: (n,)."""
+    """The observation of n moments.
+
+    daily: (n, HISTORY_DAYS), today: (n,), NaN where unknown; level, level_deviation: (n,) at the latest reading; silent_days: (n,) since.
+    """
 
     daily: Float64
     today: Float64
@@ -56,7 +62,7 @@ class ObservedUsage:
 
 
 def simulate_gauge(rng: np.random.Generator, usage: TrueUsage) -> ObservedUsage:
-    """Through a gauge of any quality: noise, resolution, slow bias, and readings from twice a day to every ten days."""
+    """Observation through gauges of random quality: noise, resolution, slow bias and reading interval."""
     count = len(usage.level)
     capacity = usage.level / rng.uniform(0.02, 1.0, count)
     coarse = rng.random(count) < 0.35
@@ -88,12 +94,13 @@ def simulate_gauge(rng: np.random.Generator, usage: TrueUsage) -> ObservedUsage:
     filtered.update(read(_HALF_DAYS + 1), (every <= 2) & (rng.random(count) < 0.7))
     level = np.maximum(filtered.level - filtered.rate * filtered.days_since_reading, 0.0)
     course[-1] = np.where(np.isnan(course[-1]), level + filtered.rate * usage.day_fraction, course[-1])
-    whole = _interpolate(course)[::2]
-    use = _carry_deficit(np.diff(-whole, axis=0)[::-1].T)
-    use[np.arange(HISTORY_DAYS) < np.ceil(filtered.days_since_reading - usage.day_fraction)[:, None]] = (
-        np.nan
-    )  # days that no reading has closed
-    today = np.where(filtered.days_since_reading > usage.day_fraction, np.nan, np.maximum(whole[-1] - level, 0.0))
+    daily_levels = _interpolate(course)[::2]
+    use = _carry_deficit(np.diff(-daily_levels, axis=0)[::-1].T)
+    unread_days = np.ceil(filtered.days_since_reading - usage.day_fraction)
+    use[np.arange(HISTORY_DAYS) < unread_days[:, None]] = np.nan
+    today = np.where(
+        filtered.days_since_reading > usage.day_fraction, np.nan, np.maximum(daily_levels[-1] - level, 0.0)
+    )
     return ObservedUsage(
         daily=use,
         today=today,
@@ -104,14 +111,14 @@ def simulate_gauge(rng: np.random.Generator, usage: TrueUsage) -> ObservedUsage:
 
 
 def simulate_counter(rng: np.random.Generator, usage: TrueUsage) -> ObservedUsage:
-    """Through a counter: exact, but silent when nothing is used or nothing gets through, which looks the same."""
+    """Observation through counters: exact, but silent both without consumption and during an outage, which look the same."""
     count = len(usage.level)
     used = usage.history > 0
     interval = HISTORY_DAYS / np.maximum(used.sum(axis=1), 1.0)
     quiet_days = np.where(used.any(axis=1), np.argmax(used, axis=1), HISTORY_DAYS).astype(np.float64)
     outage = np.where(rng.random(count) < 0.06, rng.integers(1, 15, count), 0)
-    beats = rng.random(count) < 0.5  # these devices also speak when nothing is used
-    silence = np.maximum(np.where(beats, 0.0, quiet_days), outage)
+    heartbeat = rng.random(count) < 0.5  # devices that also report without consumption
+    silence = np.maximum(np.where(heartbeat, 0.0, quiet_days), outage)
     beyond = np.maximum(silence + usage.day_fraction - np.maximum(SILENT_INTERVALS * interval, 1.0), 0.0)
     silent = (beyond > 0) & (silence > 0)
     days = np.arange(HISTORY_DAYS)
@@ -129,7 +136,7 @@ def simulate_counter(rng: np.random.Generator, usage: TrueUsage) -> ObservedUsag
 
 
 def drop_days(rng: np.random.Generator, daily: Float64) -> Float64:
-    """Days lost to all sorts of gaps, and lives that have only begun to be watched."""
+    """The (n, HISTORY_DAYS) history with random gaps, and cut off where an item has only recently been observed."""
     count = len(daily)
     out = daily.copy()
     gappy = rng.random(count) < 0.12
@@ -141,25 +148,25 @@ def drop_days(rng: np.random.Generator, daily: Float64) -> Float64:
 
 
 class _LevelFilter:
-    """Levels of n items: predicted by their mean rate, corrected by readings, with the variance of what is believed."""
+    """A scalar filter of n levels: predicted by the mean rate, corrected by readings, with the variance of the estimate."""
 
     def __init__(self, level: Float64, noise: Float64, step: Float64, rate: Float64) -> None:
         self.level, self.rate = level, rate
-        self.days_since_reading = np.zeros(len(level))  # days since the latest reading
+        self.days_since_reading = np.zeros(len(level))
         self._noise, self._step = noise, step
         self._variance = noise * noise
         self._rate_variance = rate * rate
 
     def advance(self, days: Float64 | float) -> None:
-        """Time passes."""
+        """Advances the time by a number of days."""
         self.days_since_reading = self.days_since_reading + days
 
     def level_deviation(self) -> Float64:
-        """Of the level at the latest reading."""
+        """(n,) standard deviation of the level at the latest reading."""
         return np.asarray(np.sqrt(np.maximum(self._variance, self._step * self._step / 12.0)))
 
     def update(self, value: Float64, due: Bools) -> None:
-        """A reading of those that are due."""
+        """Updates the items that are `due` with their readings."""
         slow = 0.15 * self.rate * self.days_since_reading
         predicted = np.maximum(self.level - self.rate * self.days_since_reading, 0.0)
         variance = self._variance + self._rate_variance * self.days_since_reading + slow * slow
@@ -181,7 +188,7 @@ class _LevelFilter:
 
 
 def _level_path(usage: TrueUsage) -> Float64:
-    """(n, 2 DAYS + 2) true levels at half days from DAYS ago to the start of today, and now."""
+    """(n, 2 HISTORY_DAYS + 2) true levels at half days from HISTORY_DAYS ago to the start of today, and now."""
     used = np.concatenate([np.zeros((len(usage.level), 1)), np.cumsum(usage.history, axis=1)], axis=1)
     at_days = (usage.level + usage.used_today)[:, None] + used[:, ::-1]
     out = np.empty((len(usage.level), _HALF_DAYS + 2))
@@ -192,7 +199,7 @@ def _level_path(usage: TrueUsage) -> Float64:
 
 
 def _interpolate(course: Float64) -> Float64:
-    """NaN between readings replaced by the straight line; first and last are known."""
+    """The (times, n) course with NaN interpolated linearly in time; the first and the last are known."""
     places = np.arange(len(course))[:, None]
     known = ~np.isnan(course)
     before = np.maximum.accumulate(np.where(known, places, 0), axis=0)
@@ -203,7 +210,7 @@ def _interpolate(course: Float64) -> Float64:
 
 
 def _carry_deficit(use: Float64) -> Float64:
-    """No day below 0: what noise made negative is owed by the next day, so that sums stay right. Newest first."""
+    """The (n, HISTORY_DAYS) consumption without negative days: a deficit is carried to the next day, which keeps sums. Newest first."""
     deficit = np.zeros(len(use))
     out = np.empty_like(use)
     for day in range(HISTORY_DAYS - 1, -1, -1):

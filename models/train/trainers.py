@@ -1,4 +1,4 @@
-"""Which models can be trained here, by name: each is a module with `train` and `evaluate`, loaded when it is asked for."""
+"""Trainers by model name: each is a module with `train` and `evaluate`, imported on demand."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from models.cards import Card
 from star.errors import UsageError
 
 TRAINERS: dict[str, str] = {"run-out": "models.train.run_out", "turbofan-rul": "models.train.turbofan_rul"}
-"""Model name -> module."""
+"""Model name -> training module."""
 
-ProgressReporter = Callable[[str], None]
+Progress = Callable[[str], None]
+"""Receives one line for a person after each step of a training."""
 
 
 class Trainer(Protocol):
-    """What a training module offers."""
+    """The interface of a training module. SEED: of the shipped model."""
 
     SEED: int
 
-    def train(self, out: Path, *, seed: int, data_dir: Path | None, quick: bool, report: ProgressReporter) -> Card:
-        """Trains and writes model and card into `out`; gives the card. Raises ModelError, UsageError."""
+    def train(self, out: Path, *, seed: int, data_dir: Path | None, quick: bool, report: Progress) -> Card:
+        """Trains the model and writes it with its card into `out`; the card. Raises ModelError, UsageError."""
         ...
 
     def evaluate(
-        self, folder: Path, *, seed: int, data_dir: Path | None, quick: bool, report: ProgressReporter
+        self, folder: Path, *, seed: int, data_dir: Path | None, quick: bool, report: Progress
     ) -> dict[str, Any]:
-        """Metrics of the model in `folder` on data that it was not trained on."""
+        """Metrics of the model in `folder` on data it was not trained on."""
         ...
 
 
 def trainer(name: str) -> Trainer:
-    """The trainer of model `name`. Raises UsageError where there is none, or what training needs is not installed."""
+    """The trainer of model `name`. Raises UsageError where there is none, or the package onnx is not installed."""
     module = TRAINERS.get(name)
     if module is None:
         raise UsageError(f"there is no model {name!r} to train: expected one of {', '.join(TRAINERS)}")

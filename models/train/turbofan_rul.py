@@ -1,12 +1,12 @@
-"""Trains the turbofan's remaining-life model: cycles left until failure, as quantiles, from C-MAPSS (CC0).
+"""Training of the turbofan's remaining-useful-life model: cycles left until failure, as quantiles, from C-MAPSS (CC0).
 
-Engines are few and their readings alike, so calibration and metrics come from five folds of whole engines: each fold's net is
-calibrated on engines it was not fitted on, and the net that ships, fitted on all, takes the mean of the folds' calibrations.
+There are few engines and the readings of one are alike, so calibration and metrics come from five-fold cross-validation by whole
+engines: each fold's network is calibrated on engines that it was not fitted on, and the shipped network, fitted on all, takes the
+mean of the folds' calibrations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from models.cards import MODEL_FILE, Card, write_model
 from models.onnx_scorer import OnnxScorer, load_scorer
+from models.pinball import pinball_loss
 from models.remaining_useful_life import (
     LIFE_FEATURES_COUNT,
     LIFE_QUANTILES,
@@ -22,8 +23,9 @@ from models.remaining_useful_life import (
     Scaling,
     remaining_life,
 )
-from models.train.mlp import Batch, Float32, QuantileNet, TrainingConfig, data_sha256, pinball
+from models.train.mlp import Batch, Float32, QuantileNet, TrainingConfig, data_sha256
 from models.train.onnx_export import check_parity, to_onnx
+from models.train.trainers import Progress
 from models.train.turbofan_data import DATA_SETS, FOLDER, Engines, features_of, read_engines, read_test, scaling_of
 
 NAME = "turbofan-rul"
@@ -32,25 +34,27 @@ SEED = 20_260_302
 FOLDS = 5
 PLAN = TrainingConfig(hidden=64, epochs=7, batch_rows=512, rate_high=2e-3)
 TEST_SETS = ("FD001", "FD003")
-"""Sets whose truncated test engines and true lives are public; never fitted."""
+"""Data sets whose truncated test engines and true remaining lives are used for testing; never fitted."""
 
 Float64 = NDArray[np.float64]
-ProgressReporter = Callable[[str], None]
 
 
 def train(
-    out: Path, *, seed: int = SEED, data_dir: Path | None = None, quick: bool = False, report: ProgressReporter = print
+    out: Path, *, seed: int = SEED, data_dir: Path | None = None, quick: bool = False, report: Progress = print
 ) -> Card:
-    """Trains and writes `out`/model.onnx and `out`/card.toml; gives the card. Raises UsageError without the data."""
+    """Trains the model and writes `out`/model.onnx and `out`/card.toml; the card. Raises UsageError without the data.
+
+    data_dir: folder of data sets. quick: a tenth of the engines, for tests.
+    """
     engines = read_engines(data_dir)
     if quick:
         engines = engines.select(engines.engine % 10 == 0)
     scaling = scaling_of(engines)
     x = features_of(engines, scaling)
     fold = np.random.default_rng([seed, 1]).integers(0, FOLDS, int(engines.engine.max()) + 1)[engines.engine]
-    nets = [_fit(engines, x, fold != one, seed + one, report) for one in range(FOLDS)]
-    for one, net in enumerate(nets):
-        net.calibrate(_batch(engines, x, fold == one))
+    nets = [_fit(engines, x, fold != number, seed + number, report) for number in range(FOLDS)]
+    for number, net in enumerate(nets):
+        net.calibrate(_batch(engines, x, fold == number))
     left = _out_of_fold(nets, x, fold)
     net = _fit(engines, x, np.ones(len(x), dtype=np.bool_), seed, report)
     net.average_calibration(nets)
@@ -73,14 +77,14 @@ def evaluate(
     seed: int = SEED,
     data_dir: Path | None = None,
     quick: bool = False,
-    report: ProgressReporter = print,
+    report: Progress = print,
 ) -> dict[str, Any]:
-    """The metrics of the model in `folder` on the public test engines, each cut off before its failure."""
+    """Metrics of the model in `folder` on the public test engines, each truncated before its failure."""
     report(f"reading the test engines of {' and '.join(TEST_SETS)}")
     return _test_metrics(load_scorer(NAME, folder.parent.parent, int(folder.name)), data_dir)
 
 
-def _fit(engines: Engines, x: Float32, rows: NDArray[np.bool_], seed: int, report: ProgressReporter) -> QuantileNet:
+def _fit(engines: Engines, x: Float32, rows: NDArray[np.bool_], seed: int, report: Progress) -> QuantileNet:
     batch = _batch(engines, x, rows)
     plan = TrainingConfig(
         hidden=PLAN.hidden, epochs=PLAN.epochs, batch_rows=PLAN.batch_rows, rate_high=PLAN.rate_high, seed=seed
@@ -97,18 +101,18 @@ def _batch(engines: Engines, x: Float32, rows: NDArray[np.bool_]) -> Batch:
 
 
 def _out_of_fold(nets: list[QuantileNet], x: Float32, fold: NDArray[np.int64]) -> Float64:
-    """(n, 3) cycles left, each engine by the net that never saw it, calibrated as the other nets are."""
+    """(n, 3) cycles left, of each engine by the network not fitted on it, with the mean calibration of the others."""
     left = np.empty((len(x), len(LIFE_QUANTILES)))
-    own = [(net.shift, net.stretch) for net in nets]
-    for one, net in enumerate(nets):
-        net.average_calibration([other for number, other in enumerate(nets) if number != one])
-        left[fold == one] = remaining_life(net.predict(x[fold == one]))
-        net.shift, net.stretch = own[one]
+    calibrations = [(net.shift, net.stretch) for net in nets]
+    for number, net in enumerate(nets):
+        net.average_calibration([other for other in nets if other is not net])
+        left[fold == number] = remaining_life(net.predict(x[fold == number]))
+        net.shift, net.stretch = calibrations[number]
     return left
 
 
 def _fold_metrics(engines: Engines, left: Float64) -> dict[str, Any]:
-    """Overall, in the last 125 cycles, and by set; from the second reading on, as it is served."""
+    """Metrics overall, in the last 125 cycles, and by data set, from the second reading on, as in serving."""
     served = engines.cycle >= 2
     metrics: dict[str, Any] = {"all": _metric_row(engines.cycles_left[served], left[served])}
     near = served & (engines.cycles_left < 125)
@@ -126,13 +130,13 @@ def _metric_row(truth: Float64, left: Float64) -> dict[str, float]:
         "readings": len(truth),
         "covered_5_95": round(float(((truth >= left[:, 0]) & (truth <= left[:, 2])).mean()), 4),
         "below_5": round(float((truth < left[:, 0]).mean()), 4),
-        "pinball_cycles": round(float(pinball(left, truth, LIFE_QUANTILES).mean()), 3),
+        "pinball_cycles": round(float(pinball_loss(left, truth, LIFE_QUANTILES).mean()), 3),
         "rmse_cycles": round(float(np.sqrt(((left[:, 1] - truth) ** 2).mean())), 2),
     }
 
 
 def _test_metrics(scorer: OnnxScorer, data_dir: Path | None) -> dict[str, Any]:
-    """On the test engines of the public sets: at all their readings, and at their last one."""
+    """Metrics on the public test engines, at all readings and at the last one of each."""
     scaling = Scaling.from_metadata(scorer.metadata)
     metrics = {}
     for name in TEST_SETS:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from config.settings import Settings
 from operations.diagnostics.finding import Finding, fail, ok, warn
+from operations.diagnostics.formats import format_finding
 from operations.diagnostics.roles import role_finding
 from runtime.service_discovery import RunningService, find_running_service, lock_holder
 from star.errors import DiskFull, InputError, LogDamaged, LogError, StarloopError, Unavailable
@@ -34,6 +35,7 @@ def data_findings(settings: Settings, now_ms: int) -> Iterator[Finding]:
         yield warn("data", f"{folder} is not there", "it is made at the first start; or name another one with --data")
         return
     yield access_finding(folder)
+    yield format_finding(folder)
     yield free_space_finding(folder, settings.disk_free_bytes_min)
     yield service_finding(folder)
     if settings.log == "embedded":

@@ -1,6 +1,6 @@
-"""What people and suppliers do in a street: answers to reactions, deliveries, cancellations, help for an empty shelf.
+"""Behaviour of people and suppliers: responses to reactions, deliveries, cancellations, and purchases elsewhere.
 
-Each act is drawn from the seed and from what it is about (response_model.py), never from how many came before it.
+Each decision is drawn from the seed and its subject (response_model.py), so it does not depend on how many came before it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from config.fleet import Supplier
 from simulators.neighbourhood.engine import NeighbourhoodEngine, PlacedDevice
 from simulators.neighbourhood.response_model import (
+    SHIPPED_LEAD_TIME_SHARE,
     ResponseModel,
     content_rng,
     delivery_timing,
@@ -25,12 +26,10 @@ from simulators.neighbourhood.response_model import (
 from simulators.physics.devices import SensingMode
 from star.times import DAY_MS, HOUR_MS
 
-_SHIPPED_LEAD_TIME_SHARE = 0.6  # of the lead time a parcel is on its way, and can't be cancelled any more
-
 
 @dataclass(slots=True, kw_only=True)
 class _Order:
-    """An order as its supplier sees it."""
+    """An open order at its supplier. ships_ms: from then on it can't be cancelled."""
 
     slot: str
     quantity: float
@@ -39,7 +38,7 @@ class _Order:
 
 
 class Behaviour:
-    """The people and suppliers of one street. delivered: orders that arrived, services: moments done, by item."""
+    """The people and suppliers of a neighbourhood. delivered_orders: counts by item; service_times: ms by item."""
 
     def __init__(
         self, seed: int, engine: NeighbourhoodEngine, suppliers: Mapping[str, Supplier], responses: ResponseModel
@@ -54,7 +53,7 @@ class Behaviour:
         self.service_times: dict[str, list[int]] = {}
 
     def handle_reaction(self, line: Mapping[str, Any]) -> None:
-        """Takes a reaction's line and plans what comes of it. An id counts once; other lines and devices are ignored."""
+        """Schedules the response to a reaction, given as a line. An id counts once; other lines and devices are ignored."""
         handler = self._HANDLERS.get(str(line.get("type")))
         if handler is None or line["id"] in self._handled_ids or line["data"]["device"] not in self._engine.devices:
             return
@@ -70,7 +69,7 @@ class Behaviour:
         self._engine.schedule(at_ms, key, lambda now_ms: self._engine.emit(now_ms, device, "outcomes", body))
 
     def schedule_request(self, customer: str, from_ms: int, number: int) -> None:
-        """Now and then a customer asks for something, whatever its level."""
+        """Schedules a customer's next request, for a random slot, whatever its level."""
         rng = content_rng(self._seed, f"request/{customer}/{number}")
         at_ms = from_ms + draw_gap_ms(rng, self._responses.requests_per_year)
         devices = [placed for placed in self._engine.devices.values() if placed.table.customer == customer]
@@ -84,25 +83,25 @@ class Behaviour:
         self._engine.schedule(at_ms, f"request/{customer}/{number}", ask)
 
     def schedule_outside_purchase(self, placed: PlacedDevice, slot: str, since_ms: int, number: int) -> None:
-        """Someone whose shelf stays empty, and for whom nothing is under way, buys a pack elsewhere."""
+        """Schedules a purchase elsewhere for a slot that stays empty with no parcel in transit."""
         key = f"help/{placed.table.id}/{slot}/{number}"
         rng = content_rng(self._seed, key)
         wait_ms = draw_patience_ms(rng, self._responses)
 
-        def look(now_ms: int) -> None:
+        def check(now_ms: int) -> None:
             self._engine.advance_device(placed, now_ms)
-            of = placed.physics.slots[slot]
-            if of.run_outs != number or of.empty_since_ms is None:
+            state = placed.physics.slots[slot]
+            if state.run_outs != number or state.empty_since_ms is None:
                 return
             if placed.parcels_in_transit.get(slot):
-                self._engine.schedule(now_ms + wait_ms, key, look)
+                self._engine.schedule(now_ms + wait_ms, key, check)
                 return
             self._buy_elsewhere(placed, slot, now_ms, f"{key}:refilled", rng)
 
-        self._engine.schedule(since_ms + wait_ms, key, look)
+        self._engine.schedule(since_ms + wait_ms, key, check)
 
     def _buy_elsewhere(self, placed: PlacedDevice, slot: str, at_ms: int, id_: str, rng: np.random.Generator) -> None:
-        """A pack bought elsewhere. Where use is counted it must be told, as no sensor sees it."""
+        """Adds a pack bought elsewhere. It is always declared where consumption is counted, as no sensor shows it."""
         quantity = self._pack(placed, slot)
         self._engine.refill(placed, slot, at_ms, quantity)
         counted = placed.physics.slots[slot].sensor.sensing is not SensingMode.LEVEL
@@ -114,11 +113,11 @@ class Behaviour:
         table = placed.table.slots[slot]
         return table.pack or placed.physics.slots[slot].capacity
 
-    def _ordered(self, id_: str, at_ms: int, data: Mapping[str, Any], rng: np.random.Generator) -> None:
+    def _handle_order(self, id_: str, at_ms: int, data: Mapping[str, Any], rng: np.random.Generator) -> None:
         placed, slot = self._engine.devices[data["device"]], str(data["item"])
         responses, cancellable_until_ms = self._responses, round(data.get("cancel_before", 0.0) * 1000)
         if slot not in placed.physics.slots:
-            self._booked(id_, at_ms, data, rng)
+            self._handle_booking(id_, at_ms, data, rng)
             return
         supplier = self._suppliers[data["supplier"]]
         lead_ms = int(draw_lead_time_days(rng, supplier.lead_time_days, responses) * DAY_MS)
@@ -129,7 +128,7 @@ class Behaviour:
         order = _Order(
             slot=slot,
             quantity=quantity,
-            ships_ms=max(at_ms + int(_SHIPPED_LEAD_TIME_SHARE * lead_ms), cancellable_until_ms),
+            ships_ms=max(at_ms + int(SHIPPED_LEAD_TIME_SHARE * lead_ms), cancellable_until_ms),
         )
         self._orders[id_] = order
         draw, moment = float(rng.random()), float(rng.uniform(0.2, 0.9))
@@ -172,8 +171,8 @@ class Behaviour:
             body["feedback"] = {"timing": timing, "csat": mark, "nps": 2 * mark, "ces": 6 - mark}
         self._engine.emit(at_ms, placed.table.id, "outcomes", body)
 
-    def _cancelled(self, id_: str, at_ms: int, data: Mapping[str, Any], rng: np.random.Generator) -> None:
-        """The service cancels: the supplier agrees as long as the parcel has not left."""
+    def _handle_cancellation(self, id_: str, at_ms: int, data: Mapping[str, Any], rng: np.random.Generator) -> None:
+        """Schedules the supplier's answer to a cancellation: accepted while the parcel has not shipped, else silence."""
         answers_ms = at_ms + int(rng.uniform(0.2, 6.0) * HOUR_MS)
         order = self._orders.get(str(data.get("order")))
 
@@ -189,8 +188,8 @@ class Behaviour:
 
         self._engine.schedule(answers_ms, f"answer/{id_}", answer)
 
-    def _asked(self, id_: str, at_ms: int, data: Mapping[str, Any], rng: np.random.Generator) -> None:
-        """A ready request or an offer: people accept one of its options, decline, or do not answer."""
+    def _handle_offer(self, id_: str, at_ms: int, data: Mapping[str, Any], rng: np.random.Generator) -> None:
+        """Schedules the response to an offer or a prepared request: accept one of its options, decline, or none."""
         draw, wait_ms = float(rng.random()), draw_answer_ms(rng, self._responses)
         options = data.get("options") or ()
         quantity = options[int(rng.integers(len(options)))]["quantity"] if options else data.get("quantity")
@@ -199,8 +198,8 @@ class Behaviour:
         elif draw < self._responses.accepts + self._responses.declines:
             self._schedule_outcome(at_ms + wait_ms, id_, data["device"], "declined")
 
-    def _reminded(self, id_: str, at_ms: int, data: Mapping[str, Any], rng: np.random.Generator) -> None:
-        """A reminder or advice: most people do it within days, and most of them say so."""
+    def _handle_reminder(self, id_: str, at_ms: int, data: Mapping[str, Any], rng: np.random.Generator) -> None:
+        """Schedules what a reminder leads to: most people act on it within days, and most of them report it."""
         placed, item = self._engine.devices[data["device"]], str(data["item"])
         if rng.random() >= self._responses.acts_on_reminder:
             return
@@ -220,8 +219,8 @@ class Behaviour:
 
         self._engine.schedule(at_ms + wait_ms, f"act/{id_}", act)
 
-    def _booked(self, id_: str, at_ms: int, data: Mapping[str, Any], rng: np.random.Generator) -> None:
-        """A service is done some days later."""
+    def _handle_booking(self, id_: str, at_ms: int, data: Mapping[str, Any], rng: np.random.Generator) -> None:
+        """Schedules the completion of a booked service, some days later."""
         item = f"{data['device']}/{data['item']}"
 
         def serve(now_ms: int) -> None:
@@ -233,10 +232,10 @@ class Behaviour:
         self._engine.schedule(at_ms + int(rng.uniform(2.0, 9.0) * DAY_MS), f"serve/{id_}", serve)
 
     _HANDLERS: Mapping[str, Callable[[Behaviour, str, int, Mapping[str, Any], np.random.Generator], None]] = {
-        "starloop.order.requested": _ordered,
-        "starloop.order.cancelled": _cancelled,
-        "starloop.offer.made": _asked,
-        "starloop.request.ready": _asked,
-        "starloop.reminder.sent": _reminded,
-        "starloop.maintenance.booked": _booked,
+        "starloop.order.requested": _handle_order,
+        "starloop.order.cancelled": _handle_cancellation,
+        "starloop.offer.made": _handle_offer,
+        "starloop.request.ready": _handle_offer,
+        "starloop.reminder.sent": _handle_reminder,
+        "starloop.maintenance.booked": _handle_booking,
     }

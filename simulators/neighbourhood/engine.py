@@ -1,7 +1,7 @@
-"""The mechanics of a street: devices that move on in strides, messages on their way, and an agenda of what people will do.
+"""The event engine of a neighbourhood: devices that advance in fixed steps, messages in flight, and scheduled actions of people.
 
-Time is a number that is handed in. Strides end at fixed moments, and what happens at one moment has an order of its own, so that
-events do not depend on how time is asked for.
+Time is an argument. Steps end at fixed times, and simultaneous events have a defined order, so events do not depend on the times to
+which the engine is advanced.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from simulators.physics.devices import SimulatedDevice, telemetry_payload
 from star.times import HOUR_MS, epoch_seconds
 
 STEP_MS = 6 * HOUR_MS
-"""Devices move on at most so far at once; people's patience is longer, so nothing that they do comes too late."""
+"""Longest step of the devices. People's patience is longer, so their actions are never scheduled too late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedEvent:
-    """Something that reaches the service: a message on a topic of the public contract. Times in milliseconds."""
+    """A message to the service on a topic of the public contract, with its time of arrival."""
 
     at_ms: int
     topic: str
     payload: dict[str, Any]
 
     def replay_line(self) -> dict[str, Any]:
-        """The same as a line of a readings file: `{"at": …, "topic"|"outcome"|"request": …}`."""
+        """The event as a line of the replay protocol: `{"at": …, "topic"|"outcome"|"request": …}`."""
         at = epoch_seconds(self.at_ms)
         device, kind = self.topic.split("/")[2:]
         if kind == "telemetry":
@@ -42,23 +42,26 @@ class SimulatedEvent:
 
 @dataclass(slots=True, kw_only=True)
 class PlacedDevice:
-    """A device in its home, the messages on their way from it, and what its people know."""
+    """A device in its home, its messages in flight, and what its people know.
+
+    handled_run_outs: by slot, the run-out that somebody already acts on; parcels_in_transit: by slot, their number.
+    """
 
     table: DeviceTable
     physics: SimulatedDevice
     faults: FaultChain
     index: int
     sent: int = 0
-    handled_run_outs: dict[str, int] = field(default_factory=dict)  # by slot, the run-out that somebody already acts on
-    parcels_in_transit: dict[str, int] = field(default_factory=dict)  # by slot, parcels under way
+    handled_run_outs: dict[str, int] = field(default_factory=dict)
+    parcels_in_transit: dict[str, int] = field(default_factory=dict)
 
 
 OnEmpty = Callable[[PlacedDevice, str, int, int], None]
-"""Told (device, slot, since when, which run-out of the slot) when something is really empty."""
+"""Receives (device, slot, start in ms, number of the slot's run-out) when a slot is truly empty."""
 
 
 class NeighbourhoodEngine:
-    """Devices by id, and what is about to happen. on_empty: told of each run-out, once."""
+    """Devices by id, and scheduled actions. on_empty: called once for each run-out."""
 
     def __init__(self, start_ms: int, devices: dict[str, PlacedDevice], on_empty: OnEmpty) -> None:
         self.now_ms = start_ms
@@ -69,12 +72,12 @@ class NeighbourhoodEngine:
         self._outgoing: list[tuple[int, str, SimulatedEvent]] = []
 
     def advance(self, to_ms: int) -> list[SimulatedEvent]:
-        """Moves on to `to_ms`; gives what reaches the service after the time before and up to it, in order."""
+        """Advances to `to_ms`; the messages that reach the service since the last call, in order."""
         while self.now_ms < to_ms:
             end_ms = min(to_ms, self.now_ms - self.now_ms % STEP_MS + STEP_MS)
             while self._scheduled and self._scheduled[0][0] <= end_ms:
-                at_ms, _, act = heapq.heappop(self._scheduled)
-                act(at_ms)
+                at_ms, _, action = heapq.heappop(self._scheduled)
+                action(at_ms)
             for placed in self.devices.values():
                 self.advance_device(placed, end_ms)
             self.now_ms = end_ms
@@ -83,18 +86,18 @@ class NeighbourhoodEngine:
             events.append(heapq.heappop(self._outgoing)[2])
         return events
 
-    def schedule(self, at_ms: int, key: str, act: Callable[[int], None]) -> None:
-        """Lets `act` happen at `at_ms`, but not before now; `key` tells apart what happens at one moment."""
-        heapq.heappush(self._scheduled, (max(at_ms, self.now_ms + 1), key, act))
+    def schedule(self, at_ms: int, key: str, action: Callable[[int], None]) -> None:
+        """Schedules an action at `at_ms`, or next if that has passed. key: orders simultaneous actions."""
+        heapq.heappush(self._scheduled, (max(at_ms, self.now_ms + 1), key, action))
 
     def emit(self, at_ms: int, device: str, kind: str, body: dict[str, Any]) -> None:
-        """A message of people or suppliers; what is None is left out."""
+        """Sends a message of people or suppliers; fields of None are left out."""
         payload = {key: value for key, value in body.items() if value is not None} | {"at": epoch_seconds(at_ms)}
         event = SimulatedEvent(at_ms=at_ms, topic=f"starloop/v1/{device}/{kind}", payload=payload)
         heapq.heappush(self._outgoing, (at_ms, f"b{body['id']}", event))
 
     def advance_device(self, placed: PlacedDevice, to_ms: int) -> None:
-        """Moves one device on, sends what it says, and lets its people see what is empty."""
+        """Advances one device, sends its reports, and notifies its people of empty slots."""
         topic = f"starloop/v1/{placed.table.id}/telemetry"
         for at_ms, values in placed.physics.advance(to_ms):
             payload = telemetry_payload(at_ms, placed.sent, 0, values)
@@ -110,6 +113,7 @@ class NeighbourhoodEngine:
                 self.on_empty(placed, name, slot.empty_since_ms, slot.run_outs)
 
     def refill(self, placed: PlacedDevice, slot: str, at_ms: int, quantity: float) -> None:
+        """Adds a quantity to a slot at `at_ms`; what does not fit is counted in `lost_to_overflow`."""
         self.advance_device(placed, at_ms)
         lost = placed.physics.refill(slot, quantity)
         item = f"{placed.table.id}/{slot}"

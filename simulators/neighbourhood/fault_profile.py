@@ -1,4 +1,4 @@
-"""How bad a neighbourhood's sensors and connections are, and the faults that follow for each device."""
+"""Fault profile of a neighbourhood: how bad its sensors and connections are, and the resulting faults of each device."""
 
 from __future__ import annotations
 
@@ -12,21 +12,25 @@ from simulators.physics.devices import SensingMode, SimulatedDevice
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultProfile:
-    """Shares of messages and spells a year, for every device alike. The defaults are an ordinary good network."""
+    """Fault rates, the same for every device. The defaults are an ordinary good network.
+
+    delay_s: mean; duplicates, reordered: shares of messages; *_per_year: episodes, `stuck` of level sensors, `resets` of counters;
+    spikes: share of level readings.
+    """
 
     delay_s: float = 2.0
     duplicates: float = 0.005
     reordered: float = 0.0
     offline_per_year: float = 2.0
-    stuck_per_year: float = 0.2  # of sensors of levels
-    spikes: float = 0.001  # of readings of levels
-    resets_per_year: float = 1.0  # of counters
+    stuck_per_year: float = 0.2
+    spikes: float = 0.001
+    resets_per_year: float = 1.0
 
 
 NO_FAULTS = FaultProfile(
     delay_s=0.0, duplicates=0.0, offline_per_year=0.0, stuck_per_year=0.0, spikes=0.0, resets_per_year=0.0
 )
-"""Everything arrives, at once, and as it is."""
+"""Every message arrives at once and unchanged."""
 ROUGH_FAULTS = FaultProfile(
     delay_s=60.0,
     duplicates=0.05,
@@ -36,11 +40,11 @@ ROUGH_FAULTS = FaultProfile(
     spikes=0.01,
     resets_per_year=6.0,
 )
-"""A bad network and tired sensors."""
+"""A bad network and worn sensors."""
 
 
 def build_fault_chain(rng: np.random.Generator, profile: FaultProfile, device: SimulatedDevice) -> FaultChain:
-    """The faults of one device; each has a seed of its own."""
+    """The faults of one device, each with a seed of its own."""
     levels = [slot for slot in device.slots.values() if slot.sensor.sensing is SensingMode.LEVEL]
     faults: list[Fault] = []
 

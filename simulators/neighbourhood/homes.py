@@ -1,7 +1,6 @@
-"""Who lives in a simulated neighbourhood: customers of all four experiences and both languages, their devices, suppliers.
+"""The fleet of a simulated neighbourhood: customers of all four experiences and both languages, their devices, and suppliers.
 
-Only what the service may know, as the tables of a fleet file. How things and people really behave is physics/, people.py
-and supply.py.
+It holds only what the service may know, as tables of a fleet file. The true behaviour is in physics/ and behaviour.py.
 """
 
 from __future__ import annotations
@@ -37,29 +36,29 @@ _NAMES = (
 )
 _ZONES = {"fr": "Europe/Paris", "en": "Europe/London"}
 _EXPERIENCE_SHIFT_HOMES = (
-    4  # experiences turn slower than languages, so that every pair of both appears within eight homes
+    4  # homes after which experiences shift by one, so that eight homes have every pair with a language
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Home:
-    """One customer and the kinds (a word of physics.kinds.DEVICES) of the devices in the home."""
+    """One customer, and the kinds of the devices in the home (keys of physics.device_kinds.DEVICE_FACTORIES)."""
 
     customer: Customer
     kinds: tuple[str, ...]
 
 
 def make_homes(rng: np.random.Generator, count: int) -> list[Home]:
-    """`count` homes. Every kind of device appears within six homes, every experience within four."""
-    words = list(DEVICE_FACTORIES)
+    """`count` homes. Six homes have every kind of device, four every experience."""
+    device_kinds = list(DEVICE_FACTORIES)
     experiences = list(Experience)
-    found = []
+    homes = []
     for number in range(count):
         name, language = _NAMES[number % len(_NAMES)]
-        turn = number // len(_NAMES)
+        repetition = number // len(_NAMES)
         experience = experiences[(number + number // _EXPERIENCE_SHIFT_HOMES) % len(experiences)]
         customer = Customer(
-            id=name if turn == 0 else f"{name}-{turn + 1}",
+            id=name if repetition == 0 else f"{name}-{repetition + 1}",
             name=name.capitalize(),
             language="fr" if language == "fr" else "en",
             timezone=_ZONES[language],
@@ -69,9 +68,9 @@ def make_homes(rng: np.random.Generator, count: int) -> list[Home]:
             budget_per_month=float(rng.integers(15, 40) * 50) if rng.random() < 0.5 else None,
             consents=("replenishment", "maintenance"),
         )
-        kinds = {words[number % len(words)]} | {kind for kind in words if rng.random() < 0.2}
-        found.append(Home(customer=customer, kinds=tuple(sorted(kinds))))
-    return found
+        kinds = {device_kinds[number % len(device_kinds)]} | {kind for kind in device_kinds if rng.random() < 0.2}
+        homes.append(Home(customer=customer, kinds=tuple(sorted(kinds))))
+    return homes
 
 
 SLOTS_BY_KIND: dict[str, dict[str, Slot]] = {
@@ -105,7 +104,7 @@ SLOTS_BY_KIND: dict[str, dict[str, Slot]] = {
         )
     },
 }
-"""The slots of each kind of device, as its fleet table says them."""
+"""The slots of each kind of device, as in its fleet table."""
 
 PROFILE_BY_KIND = {
     "coffee": "coffee-machine",
@@ -120,11 +119,11 @@ PARTS_BY_KIND: dict[str, dict[str, Part]] = {
     "oil": {"burner": Part(suppliers=("oil-and-more",))},
     "filter": {"cartridge": Part()},
 }
-"""The parts that each kind of device has by its profile."""
+"""The parts of each kind of device, by its profile."""
 
 
 def device_table(home: Home, kind: str) -> Device:
-    """The device's table."""
+    """The fleet table of a home's device."""
     return Device(
         id=f"{home.customer.id}-{kind}",
         customer=home.customer.id,
@@ -152,4 +151,4 @@ SUPPLIERS = (
     Supplier(id="ink-post", kind=SupplierKind.RETAILER, lead_time_days=(1.5, 4.0), price=19.0),
     Supplier(id="tanker-pool", kind=SupplierKind.PRODUCER, lead_time_days=(1.0, 5.0), price=140.0),
 )
-"""Every supplier of the neighbourhood; endpoints are `log`, so that a simulation reaches nobody."""
+"""Every supplier of the neighbourhood. Their endpoint is `log`, so that a simulation sends nothing outside."""

@@ -1,8 +1,7 @@
-"""A seeded neighbourhood: homes with devices whose true state is known, their people, and the suppliers they order from.
+"""A seeded neighbourhood: homes with devices whose true state is known, their people, and their suppliers.
 
-It only makes events and takes reactions; who carries them (a replay, a broker, the world of the tests) is told nothing of
-the truth but what it asks for. Everything follows from the seed, the moments asked for do not matter: `advance` in one step
-or in a thousand gives the same events. The mechanics are engine.py's, what people do is behaviour.py's.
+It produces events and consumes reactions; the caller (a replay, a broker, a test) transports them, and may ask for the truth.
+Everything follows from the seed: `advance` in one step or in a thousand gives the same events.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ from star.times import DAY_MS
 __all__ = ["START_MS", "Neighbourhood", "SimulatedEvent"]
 
 START_MS = 1_767_225_600_000
-"""2026-01-01T00:00:00Z: where a neighbourhood begins unless told otherwise."""
+"""2026-01-01T00:00:00Z: the default start."""
 WEATHER_DAYS = 4 * 365 + 1
-"""Weather is made for so long, then it repeats."""
+"""Period of the simulated weather, which repeats after it."""
 
 
 class Neighbourhood:
-    """The whole of it. `fleet` is what the service may know."""
+    """The simulation. fleet: what the service may know, as a fleet file."""
 
     def __init__(
         self,
@@ -44,7 +43,7 @@ class Neighbourhood:
         responses: ResponseModel | None = None,
         faults: FaultProfile | None = None,
     ) -> None:
-        """manner: how people and suppliers behave; troubles: how bad sensors and connections are. None: the usual."""
+        """responses: behaviour of people and suppliers; faults: of sensors and connections. None: the defaults."""
         self._homes = make_homes(np.random.default_rng([seed, 1]), homes_count)
         placed = dict(_placed_devices(seed, start_ms, self._homes, faults or FaultProfile()))
         self._engine = NeighbourhoodEngine(start_ms, placed, self._on_empty)
@@ -61,61 +60,62 @@ class Neighbourhood:
 
     @property
     def now_ms(self) -> int:
-        """The moment it has come to."""
+        """The simulated time."""
         return self._engine.now_ms
 
     @property
     def items(self) -> tuple[str, ...]:
         """Every slot as `device/name`, sorted."""
-        return tuple(sorted(f"{d}/{slot}" for d, one in self._engine.devices.items() for slot in one.physics.slots))
+        devices = self._engine.devices.items()
+        return tuple(sorted(f"{device}/{slot}" for device, placed in devices for slot in placed.physics.slots))
 
     def advance(self, to_ms: int) -> list[SimulatedEvent]:
-        """Moves on to `to_ms`; gives what reaches the service after the time before and up to it, in order."""
+        """Advances to `to_ms`; the messages that reach the service since the last call, in order."""
         return self._engine.advance(to_ms)
 
     def handle_reaction(self, line: Mapping[str, Any]) -> None:
-        """Takes a reaction as its line says it (`star.react.Reaction.line`), and plans what people and suppliers will do.
+        """Schedules the response of people or suppliers to a reaction, given as `star.react.Reaction.replay_line` does.
 
-        A reaction's id counts once, as a retry carries the same. Other lines (forecasts, ticks) and devices are ignored.
+        An id counts once, as a retry has the same. Other lines (forecasts, ticks) and devices are ignored.
         """
         self._behaviour.handle_reaction(line)
 
     @property
     def delivered_orders(self) -> Mapping[str, int]:
-        """How many orders arrived, by item."""
+        """Number of delivered orders by item."""
         return self._behaviour.delivered_orders
 
     @property
     def service_times(self) -> Mapping[str, Sequence[int]]:
-        """When each part was serviced, by item."""
+        """Times in ms at which each part was serviced, by item."""
         return self._behaviour.service_times
 
     @property
     def lost_to_overflow(self) -> Mapping[str, float]:
-        """What was delivered and did not fit, by item."""
+        """Delivered quantities that did not fit, by item."""
         return self._engine.lost_to_overflow
 
     def true_level(self, item: str) -> float:
-        """What is really there now; `item` is `device/name`. Raises KeyError for what is not a slot here."""
+        """The true level of `device/name` now. Raises KeyError for what is not a slot here."""
         return self._slot(item).level
 
     def true_days_to_empty(self, item: str, horizon_days: float = 730.0) -> float:
-        """The days from now until the item is really empty, if nothing is refilled; at most `horizon_days`."""
+        """The true days from now until the item is empty without refills, at most `horizon_days`."""
         device, name = item.split("/")
         return self._engine.devices[device].physics.days_to_empty(name, horizon_days)
 
     def times_ran_low(self, item: str, below: float | None = None) -> int:
-        """How many times between two refills the level was under `below`: half of the capacity unless given."""
+        """Number of times that the level was under `below` between two refills. below: half of the capacity unless given."""
         slot = self._slot(item)
         low = 0.5 * slot.capacity if below is None else below
         return sum(lowest < low for lowest in (*slot.lowest_before_refills, min(slot.lowest, slot.level)))
 
     def times_ran_out(self, item: str) -> int:
-        """How many times the item was really empty."""
+        """Number of times that the item was truly empty."""
         return self._slot(item).run_outs
 
     def ran_out_days(self, item: str) -> float:
-        """Days that the item has been empty, up to now."""
+        """Days that the item has been empty until now."""
         device, name = item.split("/")
         return self._engine.devices[device].physics.empty_days(name)
 
@@ -128,14 +128,14 @@ class Neighbourhood:
 
 
 def _placed_devices(
-    seed: int, start_ms: int, homes_: Sequence[Home], faults: FaultProfile
+    seed: int, start_ms: int, homes: Sequence[Home], faults: FaultProfile
 ) -> Iterator[tuple[str, PlacedDevice]]:
-    """Each device in its home, with seeds of its own; all under one weather."""
+    """(id, device) of each device, with seeds of its own, all under the same weather."""
     weather: NDArray[np.float64] = daily_temperature_c(
         np.random.default_rng([seed, 2]), 1, WEATHER_DAYS, start_ms // DAY_MS
     )[0]
     index = 0
-    for home in homes_:
+    for home in homes:
         for kind in home.kinds:
             rng = np.random.default_rng([seed, 3, index])
             physics = DEVICE_FACTORIES[kind](DeviceSite(rng=rng, start_ms=start_ms, temperature_c=weather))

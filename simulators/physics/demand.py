@@ -1,7 +1,7 @@
-"""Demand: how much households use a day, by kind of pattern, many households at once.
+"""Daily demand of households, by kind of pattern, vectorised over households.
 
-Each process gives (homes, days) of daily use with a mean near 1; who uses it scales it. Patterns are those that a forecast
-has to live with, not fits to one data set. Use within a day is simulators/physics/devices.py's.
+Each process gives (homes, days) of daily demand with a mean near 1, to be scaled by the caller. The patterns cover what a forecast must
+handle; they are not fitted to a data set. Demand within a day is in simulators/physics/draws.py.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class DemandKind(StrEnum):
 
 
 HEATING_BASE_C = 15.5
-"""Heating starts below this mean temperature of a day."""
+"""Daily mean temperature in °C below which homes heat, give or take one degree: the base of British heating degree days."""
 
 
 def weekday_of(day: int | NDArray[np.int64]) -> NDArray[np.int64]:
-    """Monday 0, of days since the epoch (1970-01-01 was a Thursday)."""
+    """Weekday of days since the epoch, Monday 0. (1970-01-01 was a Thursday.)"""
     return np.asarray((np.asarray(day) + 3) % 7, dtype=np.int64)
 
 
@@ -49,9 +49,9 @@ def daily_use(
     first_day: int,
     temperature_c: Float64 | None = None,
 ) -> Float64:
-    """(homes, days) of use, never negative, mean near 1.
+    """(homes, days) daily demand, never negative, mean near 1.
 
-    first_day: days since the epoch. temperature_c: (homes, days), for heating; drawn where it is not given.
+    first_day: days since the epoch. temperature_c: (homes, days), for heating; drawn if not given.
     """
     if kind is DemandKind.HEATING:
         if temperature_c is None:
@@ -61,7 +61,7 @@ def daily_use(
 
 
 def _noise(rng: np.random.Generator, homes: int, days: int, low: float = 0.08, high: float = 0.8) -> Float64:
-    """Factors with mean 1: independent days, and in half of the homes a slow wandering too."""
+    """(homes, days) factors with mean 1: independent days, and in half of the homes a slow autoregressive drift as well."""
     variation = np.exp(rng.uniform(np.log(low), np.log(high), (homes, 1)))
     shape = 1.0 / variation**2
     independent = rng.gamma(shape, 1.0 / shape, (homes, days))
@@ -70,7 +70,7 @@ def _noise(rng: np.random.Generator, homes: int, days: int, low: float = 0.08, h
 
 
 def _week(rng: np.random.Generator, homes: int, days: int, first_day: int, strength: float) -> Float64:
-    """Factors by weekday with mean 1 over a week; a tenth of the homes use nothing at weekends."""
+    """(homes, days) factors by weekday with mean 1 over a week; a tenth of the homes have no demand at weekends."""
     factors = np.exp(rng.normal(0.0, strength, (homes, 7)))
     factors[:, 5:] *= np.exp(rng.normal(0.2, 2.0 * strength, (homes, 1)))
     factors[rng.random(homes) < 0.1, 5:] = 0.0

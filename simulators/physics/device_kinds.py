@@ -1,4 +1,4 @@
-"""Everyday devices: what each holds, how it is used, and what it says. Capacities fit the shipped profiles."""
+"""Kinds of devices: their slots, demand and sensors. Capacities match the shipped profiles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Float64 = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceSite:
-    """Where a device stands. rng: its own. temperature_c: outdoors by day, from the day of start_ms on."""
+    """The site of a device. rng: its own; temperature_c: outdoors by day, from the day of start_ms on."""
 
     rng: np.random.Generator
     start_ms: int
@@ -27,22 +27,22 @@ class DeviceSite:
     def draw_stream(
         self, kind: DemandKind, rate_per_day: float, unit: float | None = None, hours: Float64 = PEOPLE_HOURS
     ) -> DrawStream:
-        """A stream of its own seed, so that sensors and uses of other slots do not change it."""
+        """A stream with a seed of its own, so that sensors and other slots do not affect it."""
         own = np.random.default_rng(self.rng.integers(0, 2**63))
         heat = self.temperature_c if kind is DemandKind.HEATING else None
         return DrawStream(own, kind, rate_per_day, self.start_ms, unit=unit, hours=hours, temperature_c=heat)
 
     def lognormal(self, value: float, spread: float) -> float:
-        """Around `value`, log-normally."""
+        """A log-normal draw with median `value`; spread: standard deviation of the logarithm."""
         return float(value * np.exp(spread * self.rng.standard_normal()))
 
     def choose(self, *kinds: DemandKind) -> DemandKind:
-        """A kind of demand."""
+        """One of `kinds` at random."""
         return kinds[int(self.rng.integers(len(kinds)))]
 
 
 def oil_tank(site: DeviceSite) -> SimulatedDevice:
-    """A heating oil tank of 1,500 litres behind an ultrasonic gauge that drifts with temperature."""
+    """A heating oil tank of 1,500 litres with an ultrasonic gauge that drifts with temperature."""
     slot = SimulatedSlot(
         name="oil",
         capacity=1500.0,
@@ -55,7 +55,7 @@ def oil_tank(site: DeviceSite) -> SimulatedDevice:
 
 
 def coffee_machine(site: DeviceSite) -> SimulatedDevice:
-    """A coffee machine that says each cup; a bag of beans makes a hundred."""
+    """A coffee machine that reports each cup; a bag of beans makes a hundred."""
     kind = site.choose(DemandKind.STEADY, DemandKind.WEEKLY, DemandKind.VACATIONS, DemandKind.SHIFTING)
     sensing = SensingMode.TOTAL if site.rng.random() < 0.3 else SensingMode.USED
     slot = SimulatedSlot(
@@ -70,7 +70,7 @@ def coffee_machine(site: DeviceSite) -> SimulatedDevice:
 
 
 def water_filter(site: DeviceSite) -> SimulatedDevice:
-    """A filter with a flow meter of a tenth of a litre; its cartridge is good for 2,000 litres."""
+    """A water filter with a flow meter; a cartridge lasts for 2,000 litres."""
     slot = SimulatedSlot(
         name="filter",
         capacity=2000.0,
@@ -85,7 +85,7 @@ def water_filter(site: DeviceSite) -> SimulatedDevice:
 
 
 def dishwasher(site: DeviceSite) -> SimulatedDevice:
-    """A dishwasher that counts cycles: 40 tabs in a box, salt for 25 cycles."""
+    """A dishwasher that counts cycles: a box has 40 tabs, and salt lasts for 25 cycles."""
     cycles = site.draw_stream(site.choose(DemandKind.EVENTS, DemandKind.VACATIONS), site.lognormal(0.9, 0.35), unit=1.0)
     used = Sensor(sensing=SensingMode.USED)
     slots = [
@@ -96,7 +96,7 @@ def dishwasher(site: DeviceSite) -> SimulatedDevice:
 
 
 def printer(site: DeviceSite) -> SimulatedDevice:
-    """A printer that says its four inks in steps of 5 %, twice a day."""
+    """A printer that reports its four inks in steps of 5 %, twice a day."""
     sensor = Sensor(sensing=SensingMode.LEVEL, noise=0.3, step=5.0)
     slots = []
     for name, rate in (("black", 1.1), ("cyan", 0.7), ("magenta", 0.7), ("yellow", 0.7)):
@@ -108,7 +108,7 @@ def printer(site: DeviceSite) -> SimulatedDevice:
 
 
 def water_tank(site: DeviceSite) -> SimulatedDevice:
-    """A garden's water tank of 5,000 litres, filled by a lorry: thirsty in summer, a noisy pressure gauge."""
+    """A garden water tank of 5,000 litres, refilled by lorry, with seasonal demand and a noisy pressure gauge."""
     slot = SimulatedSlot(
         name="water",
         capacity=5000.0,
@@ -127,4 +127,4 @@ DEVICE_FACTORIES: dict[str, Callable[[DeviceSite], SimulatedDevice]] = {
     "printer": printer,
     "tank": water_tank,
 }
-"""Kinds of devices by the word that ends their ids."""
+"""Factories by kind of device; the kind is the last part of a device's id."""

@@ -1,7 +1,7 @@
-"""Devices with ground truth: what is really in each slot, and what the device reports of it.
+"""Devices with ground truth: the true content of each slot, and the device's reports of it.
 
-One class serves all kinds: what differs (which slots, how each is sensed, how often the device speaks) is data; device_kinds.py has
-the everyday ones. Faults on the way are simulators/faults.py's; a device here speaks the truth as well as its sensor can.
+One class serves all kinds, as their differences (slots, sensors, reporting intervals) are data; device_kinds.py has common ones.
+Transmission faults are in simulators/faults.py: a device here reports the truth within the accuracy of its sensors.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,37 +22,21 @@ Float64 = NDArray[np.float64]
 Values = dict[str, float]
 
 EMPTY_SHARE = 1e-9
-"""A level under this share of the capacity is empty."""
-_DRIFT_REFERENCE_C = 15.0
+"""Share of the capacity below which a slot counts as empty: only rounding errors are smaller."""
+_DRIFT_REFERENCE_C = 15.0  # temperature at which a drifting sensor has no error
 
 
 class SensingMode(StrEnum):
-    """What a device says of a slot."""
+    """What a device reports of a slot."""
 
     LEVEL = "level"  # the level, with the sensor's noise, resolution and drift with temperature
     USED = "used"  # what was used since the last report
     TOTAL = "total"  # a running counter
 
 
-class Physical(Protocol):
-    """Something that has a true state, moves on in time, and reports."""
-
-    def advance(self, to_ms: int) -> list[tuple[int, Values]]:
-        """Moves on to `to_ms`; gives the reports made on the way, as (at_ms, values), in order."""
-        ...
-
-    def level(self, slot: str) -> float:
-        """What is truly there now, in the slot's unit."""
-        ...
-
-    def refill(self, slot: str, quantity: float) -> float:
-        """Fills up now; gives what did not fit and was lost."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sensor:
-    """noise: standard deviation, in the unit. step: resolution, 0 for none. drift_per_c: change of a level with temperature."""
+    """A slot's sensor, in its unit. noise: standard deviation; step: resolution, 0 for continuous; drift_per_c: error per °C."""
 
     sensing: SensingMode
     noise: float = 0.0
@@ -62,7 +46,7 @@ class Sensor:
 
 @dataclass(slots=True, kw_only=True)
 class SimulatedSlot:
-    """What is in one slot. spares: what does not fit waits unopened, and counts in the level."""
+    """The true state of one slot. spares: packs beyond the capacity are stored unopened and count in the level; unmet: demand."""
 
     name: str
     capacity: float
@@ -70,7 +54,7 @@ class SimulatedSlot:
     draws: DrawStream
     sensor: Sensor
     spares: bool = False
-    draws_applied: int = 0  # draws taken so far
+    draws_applied: int = 0
     counter: float = 0.0
     since_report: float = 0.0
     unmet: float = 0.0
@@ -81,7 +65,7 @@ class SimulatedSlot:
     lowest_before_refills: list[float] = field(default_factory=list)
 
     def withdraw(self, at_ms: int, amount: float) -> float:
-        """Takes `amount` out, or what is there; gives what was taken."""
+        """Withdraws `amount`, or as much as there is; the amount withdrawn."""
         withdrawn = min(amount, self.level)
         self.level -= withdrawn
         self.counter += withdrawn
@@ -95,7 +79,7 @@ class SimulatedSlot:
         return withdrawn
 
     def refill(self, at_ms: int, quantity: float) -> float:
-        """Adds `quantity`; gives what was lost."""
+        """Adds `quantity`; the part that did not fit."""
         self.lowest_before_refills.append(min(self.lowest, self.level))
         self.lowest = math.inf
         if self.empty_since_ms is not None and quantity > 0:
@@ -108,7 +92,7 @@ class SimulatedSlot:
 
 
 class SimulatedDevice:
-    """A device: slots, and reports every `every_ms`, at each use, or both. Implements `Physical`."""
+    """A device: its slots, and reports every `every_ms`, at each withdrawal, or both."""
 
     def __init__(
         self,
@@ -120,9 +104,9 @@ class SimulatedDevice:
         at_use: bool = False,
         temperature_c: Float64 | None = None,
     ) -> None:
-        """rng: this device's own, for its sensors. every_ms: between periodic reports, the first one at a random moment.
+        """rng: this device's own, for its sensors. every_ms: interval of periodic reports, the first at a random time; None: none.
 
-        at_use: reports each use as it happens. temperature_c: by day from the day of start_ms on; reported where given.
+        at_use: reports each withdrawal as it happens. temperature_c: by day from the day of start_ms on, reported if given.
         """
         self._rng = rng
         self.slots: Mapping[str, SimulatedSlot] = {slot.name: slot for slot in slots}
@@ -134,7 +118,7 @@ class SimulatedDevice:
         self._next_report_ms = start_ms + int(rng.integers(1, every_ms)) if every_ms is not None else None
 
     def advance(self, to_ms: int) -> list[tuple[int, Values]]:
-        """Moves on to `to_ms`; gives the reports made on the way, as (at_ms, values), in order."""
+        """Advances to `to_ms`; the reports made meanwhile, as (at_ms, values) in order."""
         reports: list[tuple[int, Values]] = []
         while self._next_report_ms is not None and self._next_report_ms <= to_ms:
             self._apply_draws(self._next_report_ms, reports)
@@ -145,21 +129,21 @@ class SimulatedDevice:
         return reports
 
     def level(self, slot: str) -> float:
-        """What is truly there now, in the slot's unit."""
+        """The true level now, in the slot's unit."""
         return self.slots[slot].level
 
     def refill(self, slot: str, quantity: float) -> float:
-        """Fills up now; gives what did not fit and was lost."""
+        """Adds `quantity` now; the part that did not fit."""
         return self.slots[slot].refill(self.now_ms, quantity)
 
     def empty_days(self, slot: str) -> float:
-        """Days that the slot has been empty, up to now."""
+        """Days that the slot has been empty until now."""
         state = self.slots[slot]
         open_ms = 0 if state.empty_since_ms is None else self.now_ms - state.empty_since_ms
         return (state.empty_ms + open_ms) / DAY_MS
 
     def days_to_empty(self, slot: str, horizon_days: float) -> float:
-        """The true days from now until the slot is empty, without refills; `horizon_days` where it is longer."""
+        """The true days from now until the slot is empty without refills, at most `horizon_days`."""
         state = self.slots[slot]
         if state.level <= 0:
             return 0.0
@@ -169,13 +153,13 @@ class SimulatedDevice:
         return horizon_days if when is None else (when - self.now_ms) / DAY_MS
 
     def _apply_draws(self, to_ms: int, reports: list[tuple[int, Values]]) -> None:
-        """Takes every draw up to `to_ms`; where uses are reported, all draws of one moment make one report."""
+        """Applies every draw up to `to_ms`; where withdrawals are reported, those of one moment are one report."""
         reports_by_time: dict[int, Values] = {}
         for slot in self.slots.values():
             end = slot.draws.count_until(to_ms)
-            for place in range(slot.draws_applied, end):
-                at_ms = slot.draws.at_ms[place]
-                if slot.withdraw(at_ms, slot.draws.amount[place]) > 0 and self._at_use:
+            for index in range(slot.draws_applied, end):
+                at_ms = slot.draws.at_ms[index]
+                if slot.withdraw(at_ms, slot.draws.amount[index]) > 0 and self._at_use:
                     reports_by_time.setdefault(at_ms, {}).update(self._usage_values(slot))
             slot.draws_applied = end
         reports.extend(sorted(reports_by_time.items()))

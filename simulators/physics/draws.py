@@ -1,7 +1,7 @@
-"""Draws: the moments at which something is taken out of a slot, in order, made a year at a time from daily demand.
+"""Draws: the withdrawals from a slot in order of time, generated a year at a time from daily demand.
 
-A continuous use (oil, water) is taken in eight slices a day, a discrete one (cups, cycles) in whole units at moments of the
-day when people are about. The stream never ends and does not depend on how far it is looked ahead.
+Continuous demand (oil, water) is withdrawn in eight slices a day, discrete demand (cups, cycles) in whole units at random times,
+mostly when people are active. The stream is endless, and does not depend on how far ahead it is read.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from star.times import DAY_MS
 Float64 = NDArray[np.float64]
 
 SPAN_DAYS = 366
-"""Days made at once."""
+"""Days generated at once."""
 SLICES_A_DAY = 8
 
 PEOPLE_HOURS = np.array([1, 0, 0, 0, 0, 2, 8, 14, 10, 6, 5, 5, 8, 6, 4, 4, 5, 7, 9, 9, 7, 5, 3, 2], dtype=np.float64)
-"""How likely people use something in each hour of the day."""
+"""Relative frequency of people's use by hour of the day."""
 BURNER_HOURS = np.array([4, 3, 3, 3, 4, 7, 9, 8, 6, 5, 4, 4, 4, 4, 4, 4, 5, 6, 7, 7, 6, 5, 5, 4], dtype=np.float64)
-"""How a burner's work spreads over the day."""
+"""Relative work of a heating burner by hour of the day."""
 
 
 class DrawStream:
-    """What is taken out, as (at_ms, amount) in order of time from `start_ms` on."""
+    """An endless stream of withdrawals (at_ms, amount) in order of time, from `start_ms` on."""
 
     def __init__(
         self,
@@ -40,9 +40,9 @@ class DrawStream:
         hours: Float64 = PEOPLE_HOURS,
         temperature_c: Float64 | None = None,
     ) -> None:
-        """rng: this stream's own. rate_per_day: mean use. unit: the size of one use; None: continuous.
+        """rng: this stream's own. rate_per_day: mean demand. unit: size of one withdrawal; None: continuous demand.
 
-        temperature_c: mean temperature by day from the day of `start_ms` on, for heating.
+        hours: (24,) relative frequency by hour. temperature_c: mean by day from the day of `start_ms` on, for heating.
         """
         self._rng = rng
         self._kind = kind
@@ -59,23 +59,23 @@ class DrawStream:
         self.cumulative_use: list[float] = []  # running sum up to and including each draw
 
     def count_until(self, to_ms: int) -> int:
-        """The number of draws at or before `to_ms`, made if need be."""
+        """The number of draws at or before `to_ms`, generated as needed."""
         while (self._first_day + self._days) * DAY_MS <= to_ms:
             self._extend()
         return bisect_right(self.at_ms, to_ms)
 
     def cumulative_use_at(self, to_ms: int) -> float:
-        """All that was asked for at or before `to_ms`."""
+        """The total demand at or before `to_ms`."""
         count = self.count_until(to_ms)
         return self.cumulative_use[count - 1] if count else 0.0
 
     def time_of_cumulative_use(self, total: float, horizon_ms: int) -> int | None:
-        """The moment at which the running sum passes `total`; None where that lies beyond `horizon_ms`."""
+        """The time at which the total demand exceeds `total`; None where that lies beyond `horizon_ms`."""
         self.count_until(horizon_ms)
-        place = bisect_right(self.cumulative_use, total)
-        if place == len(self.cumulative_use) or self.at_ms[place] > horizon_ms:
+        index = bisect_right(self.cumulative_use, total)
+        if index == len(self.cumulative_use) or self.at_ms[index] > horizon_ms:
             return None
-        return self.at_ms[place]
+        return self.at_ms[index]
 
     def _extend(self) -> None:
         day = self._first_day + self._days
@@ -97,16 +97,16 @@ class DrawStream:
         return self._temperature[None, days]
 
     def _sliced(self, daily: Float64) -> tuple[Float64, Float64]:
-        """Moments (in days) and amounts of a continuous use: at the end of each slice, with a share by its hours."""
+        """(times in days, amounts) of continuous demand: at the end of each slice, with the share of its hours."""
         shares = self._hours.reshape(SLICES_A_DAY, -1).sum(axis=1)
         ends = (np.arange(SLICES_A_DAY) + 1.0) / SLICES_A_DAY - 1e-6
         moments = np.arange(SPAN_DAYS)[:, None] + ends
         amounts = (daily[:, None] * shares).ravel()
-        some = amounts > 0
-        return moments.ravel()[some], amounts[some]
+        positive = amounts > 0
+        return moments.ravel()[positive], amounts[positive]
 
     def _counted(self, daily: Float64, unit: float) -> tuple[Float64, Float64]:
-        """Moments and amounts of whole units; what is less than a unit is owed to the days that follow."""
+        """(times in days, amounts) of whole units; a remainder below one unit is carried to the following days."""
         wanted = self._deficit + np.cumsum(daily / unit)
         whole = np.floor(wanted)
         counts = np.diff(whole, prepend=0.0).astype(np.int64)

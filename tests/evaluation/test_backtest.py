@@ -177,9 +177,9 @@ def test_without_consent_it_runs_out_and_the_table_says_what_that_costs(tmp_path
     poor = fleet(tmp_path, "poor.toml", consents="")
     done = backtest("--fleet", fleet(tmp_path, "a.toml"), "--readings", readings, "--with", poor)
     assert done.exit_code == 0, done.output
-    assert "assumed:" in done.stdout
-    money = next(line for line in done.stdout.splitlines() if line.startswith("money"))
-    assert float(money.split()[6]) > 0.0, money
+    assert "assumptions:" in done.stdout
+    money = next(line for line in done.stdout.splitlines() if line.startswith("total cost"))
+    assert float(money.split()[5]) > 0.0, money
     run_outs = next(line for line in done.stdout.splitlines() if line.startswith("run-outs"))
     assert run_outs.split()[2] == "3.00"
 

@@ -144,7 +144,7 @@ def test_a_meter_beside_the_level_counts_what_was_used() -> None:
     told = np.zeros(len(of))
 
     class Adding(Weekly):
-        def hear(self, hour: int, readings: HourlyReadings) -> None:
+        def on_readings(self, hour: int, readings: HourlyReadings) -> None:
             assert readings.used is not None
             assert (readings.values >= 0.0).all()
             told[readings.rows] += readings.used
@@ -175,7 +175,7 @@ def test_a_gauge_that_sticks_repeats_itself_and_one_that_is_offline_tells_later(
     said: dict[int, list[float]] = {}
 
     class Noting(Weekly):
-        def hear(self, hour: int, readings: HourlyReadings) -> None:
+        def on_readings(self, hour: int, readings: HourlyReadings) -> None:
             for row, value in zip(readings.rows, readings.values, strict=True):
                 if faults.stuck[row, hour]:
                     said.setdefault(int(row), []).append(float(value))
@@ -188,7 +188,7 @@ def test_a_gauge_that_sticks_repeats_itself_and_one_that_is_offline_tells_later(
     class Listening(Weekly):
         late: int = 0
 
-        def hear(self, hour: int, readings: HourlyReadings) -> None:
+        def on_readings(self, hour: int, readings: HourlyReadings) -> None:
             assert all(one.hour < hour for one in readings.late)
             self.late += len(readings.late)
 

@@ -8,7 +8,6 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from click.testing import CliRunner, Result
 
@@ -20,28 +19,17 @@ from models.onnx_scorer import load_model_dir
 from operations.diagnostics.setup import champion_finding
 from star.errors import ModelError, UsageError
 from starloop.cli import cli
+from tests.support.biased_model import write_biased_model
 
 SHORT = ("cold-start",)
 """Sixty days of a few items: enough for a poor model to show."""
-
-
-def biased(registry: Path, version: int, spreads: float) -> None:
-    """Puts a version of run-out there: the model that ships, but sure that all lasts so many spreads longer than it says."""
-    shipped = champion_dir("run-out")
-    model = onnx.load(shipped / MODEL_FILE)
-    output = model.graph.output[0].name
-    last = next(node for node in model.graph.node if output in node.output)
-    last.output[list(last.output).index(output)] = "as_it_was"
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32([spreads]), "far"))
-    model.graph.node.append(onnx.helper.make_node("Add", ["as_it_was", "far"], [output]))
-    write_model(registry / "run-out" / str(version), model.SerializeToString(), read_card(shipped))
 
 
 @pytest.fixture(scope="module")
 def poor(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A registry with run-out 99, to which everything lasts five spreads longer."""
     registry = tmp_path_factory.mktemp("models")
-    biased(registry, 99, 5.0)
+    write_biased_model(registry, 99, 5.0)
     return registry
 
 
@@ -91,7 +79,10 @@ def test_a_better_model_comes_into_force_and_says_whom_it_beat(own: Path) -> Non
     champion = tomllib.loads((own / "run-out" / CHAMPION_FILE).read_text())
     assert champion["sha256"] == read_card(shipped)["sha256"]
     assert champion["judged"]["champion"].startswith("run-out@99:")
-    assert {check["what"] for check in champion["judged"]["checks"]} >= {"promises broken", "run-outs an item-year"}
+    assert {check["what"] for check in champion["judged"]["checks"]} >= {
+        "invariants violated",
+        "run-outs per item-year",
+    }
     assert champion_dir("run-out", own) == shipped
 
 
@@ -149,7 +140,7 @@ def test_another_model_in_the_champions_place_is_not_run(own: Path) -> None:
     folder = own / "run-out" / "99"
     card = read_card(folder)
     (folder / CARD_FILE).write_text((folder / CARD_FILE).read_text().replace(card["sha256"], "0" * 64))
-    with pytest.raises(ModelError, match=rf"was judged with sha256 {card['sha256']}, but .* has 000"):
+    with pytest.raises(ModelError, match=rf"was evaluated with sha256 {card['sha256']}, but .* has 000"):
         champion_dir("run-out", own)
     assert champion_finding(own).state == "fail"
 
@@ -198,7 +189,7 @@ def test_a_folder_of_a_registry_gives_a_model_its_version(tmp_path: Path) -> Non
 def test_ones_own_history_has_a_say(own: Path, tmp_path: Path) -> None:
     """With --fleet and --readings the money of a backtest is one more check, and one that a model fails to which all is nearly
     empty; one without the other is wrong use."""
-    biased(own, 98, -5.0)
+    write_biased_model(own, 98, -5.0)
     fleet, readings = tmp_path / "fleet.toml", tmp_path / "readings.jsonl"
     fleet.write_text(
         '[[customers]]\nid = "ann"\nexperience = "auto"\nconsents = ["replenishment"]\n'
@@ -219,7 +210,7 @@ def test_ones_own_history_has_a_say(own: Path, tmp_path: Path) -> None:
     assert check["what"] == "money on your own 60 days"
     assert check["challenger"] > check["champion"] > 0.0
     assert not check["holds"]
-    assert check["expected"].startswith("not surely more (")
+    assert check["expected"].startswith("not significantly more (")
     assert isinstance(promote("run-out", "98", "--fleet", str(fleet)).exception, UsageError)
 
 

@@ -8,17 +8,16 @@ import json
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from click.testing import CliRunner
 
 from config.settings import Settings
-from models.cards import MODEL_FILE, read_card, write_model
 from models.champion import champion_dir
 from models.onnx_scorer import load_model_dir
 from star.errors import InputError, UsageError
 from starloop.cli import cli
 from starloop.commands.data.log import load_lines
+from tests.support.biased_model import write_biased_model
 
 START, DAYS, TANKS = 1_767_225_600, 150, 6
 DEVICE = """
@@ -56,15 +55,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registry with run-out 99, which is sure that everything lasts longer, by two of its spreads."""
+    """A registry with run-out 99, whose forecasts are two spreads too late."""
     registry = tmp_path_factory.mktemp("models")
-    model = onnx.load(champion_dir("run-out") / MODEL_FILE)
-    output = model.graph.output[0].name
-    last = next(node for node in model.graph.node if output in node.output)
-    last.output[list(last.output).index(output)] = "as_it_was"
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32([2.0]), "late"))
-    model.graph.node.append(onnx.helper.make_node("Add", ["as_it_was", "late"], [output]))
-    write_model(registry / "run-out" / "99", model.SerializeToString(), read_card(champion_dir("run-out")))
+    write_biased_model(registry, 99, 2.0)
     return registry
 
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from models.cards import read_card
-from models.train.mlp import Batch, QuantileNet, TrainingConfig, data_sha256, gaps_matrix, pinball
+from models.train.mlp import Batch, QuantileNet, TrainingConfig, data_sha256, gaps_matrix
 from models.train.run_out_examples import Examples, examples_of, simulate_examples
 from star.analyse import QUANTILES
 from starloop.cli import cli
@@ -26,7 +26,7 @@ def examples() -> Examples:
 def test_the_time_to_empty_of_an_example_is_the_truth_of_its_life() -> None:
     """Use of exactly 2 a day: any level lasts half as many days, and what lies beyond the life is said to be censored."""
     use = np.full((1, 600), 2.0)
-    made = examples_of(np.random.default_rng(1), use, 18_000, 400, "flat", np.array([1]), 200)
+    made = examples_of(np.random.default_rng(1), use, 400, "flat", np.array([1]), 200)
     sensed = made.x[:, 29]
     exact = np.abs(made.level / 2.0 - made.time_days) < 0.05 * made.time_days + 1.0
     assert exact[(sensed < 0.1) & ~made.censored].mean() > 0.9
@@ -38,7 +38,7 @@ def test_a_life_used_up_in_lumps_runs_out_within_the_day_of_the_lump() -> None:
     """One use of 10 every tenth day."""
     use = np.zeros((1, 900))
     use[0, ::10] = 10.0
-    made = examples_of(np.random.default_rng(2), use, 18_000, 300, "lumps", np.array([1]), 400)
+    made = examples_of(np.random.default_rng(2), use, 300, "lumps", np.array([1]), 400)
     whole = ~made.censored
     assert (made.time_days[whole] > 0).all()
     rate = 1.0
@@ -112,13 +112,6 @@ def test_a_fitted_and_calibrated_net_covers_what_it_says() -> None:
 def test_a_gap_moves_every_quantile_beyond_it() -> None:
     """The head's matrix, for five quantiles."""
     assert gaps_matrix(5).tolist() == [[-1, -1, 0, 0, 0], [-1, 0, 0, 0, 0], [0, 0, 0, 1, 1], [0, 0, 0, 0, 1]]
-
-
-def test_pinball_loss_is_zero_for_a_forecast_that_is_sure_and_right() -> None:
-    """And grows by the level's share on each side."""
-    assert pinball(np.full((1, 9), 3.0), np.array([3.0]), QUANTILES)[0] == 0.0
-    assert pinball(np.array([[2.0]]), np.array([3.0]), (0.9,))[0] == pytest.approx(0.9)
-    assert pinball(np.array([[4.0]]), np.array([3.0]), (0.9,))[0] == pytest.approx(0.1)
 
 
 def test_anyone_can_train_the_model_again_and_gets_the_same(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_a_load_keeps_its_pace() -> None:
 
 def test_a_load_says_when_it_is_refused_or_nobody_is_there(free_port: Callable[[], int]) -> None:
     """One clear error."""
-    with endpoint([], b"\x20\x02\x00\x05") as port, pytest.raises(Unavailable, match="refused a connection"):
+    with endpoint([], b"\x20\x02\x00\x05") as port, pytest.raises(Unavailable, match="refused the connection"):
         run_load(LoadPlan(port=port, messages=1, user="u", password="p"))
     with pytest.raises(Unavailable, match="can't be reached"):
         run_load(LoadPlan(port=free_port(), messages=1))
