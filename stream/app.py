@@ -10,16 +10,13 @@ hands the facts over), the endpoints.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, cast
 
-import faust
 import structlog
-from faust.tables.manager import TableManager
-from faust.types import TP, EventT, StreamT, TransportT
+from faust.types import TP, EventT, StreamT
 from mode import CrashingSupervisor
 
 from star.errors import LogDamaged, LogError
@@ -37,16 +34,14 @@ from stream.partition.partition_processor import (
     facts_end_after,
 )
 from stream.partition.ticker import PartitionTickSchedule
-from stream.state.checkpoint import CheckpointPolicy, is_stale, shards_of_partition
+from stream.state.checkpoint import CheckpointPolicy, shards_of_partition
 from stream.topics import FACTS, INPUT, STATE_SHARDS, TELEMETRY_TOPICS
 from stream.transports.embedded_log.sqlite_log import SqliteLog
-from stream.transports.faust_overrides.corrections import CorrectedConsumer, CorrectedProducer
+from stream.transports.faust_overrides.corrected_consumer import CorrectedConsumer
+from stream.transports.faust_overrides.corrected_producer import CorrectedProducer
+from stream.transports.faust_overrides.stream_app import StreamApp
 from stream.transports.log_client import FetchedRecord, LogClient
 
-SWITCH_INTERVAL_S = 0.0005
-"""How long a thread may keep Python to itself: the log's writing thread waits this long for the event loop, not 5 ms."""
-BUFFERED_EVENTS_MAX = 128
-"""Records of a topic that wait for their agent in memory; one may hold 2,000 readings."""
 RETAIN_EVERY_S = 600.0
 RETRY_S = 0.5
 """Before the log is asked again when it was away."""
@@ -64,71 +59,6 @@ class StreamOptions:
     commit_s: float = 1.0
     tick_schedule: PartitionTickSchedule | None = None
     clock: Clock | None = None
-
-
-class BytesTable(faust.Table[bytes, bytes]):
-    """A table whose keys and values are bytes in its changelog too, and not JSON. Recovering, it never goes back."""
-
-    is_stale = staticmethod(is_stale)
-
-    def _serializer_from_type(self, typ: Any) -> str:
-        return "raw"
-
-
-class UndelayedTableManager(TableManager):
-    """Faust's table manager without its second of sleep at the start: all our tables are there before the app starts."""
-
-    async def on_start(self) -> None:
-        """Starts recovery."""
-        await self._update_channels()
-        await self.recovery.start()
-
-
-class StreamApp(faust.App):
-    """A Faust app on a log that it is given, with the settings that make it our kind of app; `settings` override them."""
-
-    def __init__(self, backend: LogBackend | SqliteLog, **settings: Any) -> None:
-        self.backend = EmbeddedLogBackend(backend) if isinstance(backend, SqliteLog) else backend
-        super().__init__(
-            **{
-                "id": self.backend.app_id,
-                "autodiscover": False,
-                "web_enabled": False,
-                "topic_disable_leader": True,
-                "stream_buffer_maxsize": BUFFERED_EVENTS_MAX,
-                "key_serializer": "raw",
-                "value_serializer": "raw",
-                "Table": BytesTable,
-                "TableManager": UndelayedTableManager,
-                **self.backend.settings(),
-                **settings,
-            }
-        )
-
-    def _new_transport(self) -> TransportT:
-        return self.backend.transport(self, self.conf.broker_consumer)
-
-    def _new_producer_transport(self) -> TransportT:
-        return self.backend.transport(self, self.conf.broker_producer)
-
-    def _create_directories(self) -> None:
-        """None: nothing of ours lies in Faust's own directories."""
-
-    async def on_first_start(self) -> None:
-        """Once a process."""
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
-        await super().on_first_start()
-
-    async def _producer_flush(self, logger: Any) -> None:
-        # A failed app has nothing more to say: what was not flushed is not committed and comes again.
-        if self.crash_reason is None:
-            await super()._producer_flush(logger)
-
-    async def wait_for_failure(self) -> None:
-        """Waits until the app fails, and raises why. Returns where it was stopped."""
-        await self.wait_until_stopped()
-        if self.crash_reason is not None:
-            raise self.crash_reason
 
 
 @dataclass(slots=True, kw_only=True)
@@ -306,9 +236,7 @@ class AnalysisAgent:
     async def _send(self, topic: str, value: bytes, partition: int) -> asyncio.Future[Any]:
         """On its way, in the order of calls; the future is done when the log has it. A flush waits for it."""
         producer = cast(CorrectedProducer, self._app.producer)
-        return cast(
-            "asyncio.Future[Any]", await producer.send(self._topic_names[topic], None, value, partition, None, None)
-        )
+        return await producer.send(self._topic_names[topic], None, value, partition, None, None)
 
     async def _apply(self, effect: Effect, event: EventT[Any]) -> None:
         partition = event.message.partition

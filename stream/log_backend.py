@@ -39,7 +39,6 @@ class EmbeddedLogBackend:
     partitions = 1
 
     def __init__(self, log: SqliteLog) -> None:
-        embedded_transport.register()
         self.log = log
 
     def topic(self, plain: str) -> str:
@@ -66,7 +65,6 @@ class KafkaLogBackend:
     """Kafka. partitions: of the topics, as the client found or made them. standbys: workers that keep a copy of a state."""
 
     def __init__(self, options: KafkaOptions, partitions: int, standbys: int = 0) -> None:
-        kafka_transport.register()
         durable_table_store.register()
         self.options = options
         self.app_id = options.app_id

@@ -24,11 +24,11 @@ from runtime.fleet_state import FileFleetState, FleetState, StoreFleetState
 from star.errors import InputError, LogDamaged, LogError, StoreDamaged, StoreError
 from star.ports import Clock
 from star.times import DAY_MS
-from stream.app import SWITCH_INTERVAL_S
 from stream.topics import CHANGELOG, SERVICE, Retention, topic_specs
 from stream.transports.embedded_log.client import EmbeddedClient
 from stream.transports.embedded_log.log_writer import PENDING_BYTES_MAX
 from stream.transports.embedded_log.sqlite_log import SqliteLog
+from stream.transports.faust_overrides.stream_app import SWITCH_INTERVAL_S
 from stream.transports.kafka_log.client import KafkaClient
 from stream.transports.kafka_log.options import kafka_options
 from stream.transports.log_client import Entry, LogClient

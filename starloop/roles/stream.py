@@ -16,12 +16,13 @@ from operations.observability.probes import watch_stream
 from star.errors import StoreDamaged, StoreError
 from starloop.roles.context import RoleContext
 from stream.analysis import Analysis
-from stream.app import StreamApp, StreamHooks, StreamOptions, build_app
+from stream.app import StreamHooks, StreamOptions, build_app
 from stream.log_backend import EmbeddedLogBackend, KafkaLogBackend, LogBackend
 from stream.partition.partition_hash import partition_of
 from stream.partition.ticker import PartitionTickSchedule
 from stream.state.checkpoint import CheckpointPolicy
 from stream.topics import CALIBRATION, INPUT
+from stream.transports.faust_overrides.stream_app import StreamApp
 from stream.transports.kafka_log.client import KafkaClient
 from stream.transports.log_client import LogClient
 

@@ -18,12 +18,13 @@ from star.errors import StoreError
 from star.records import Record, Request, Tick, decode, encode
 from star.sense import Readings
 from stream.analysis_consumer import CONSUMER_GROUP, AnalysisConsumer
-from stream.app import SWITCH_INTERVAL_S, StreamApp, StreamOptions, build_app
+from stream.app import StreamOptions, build_app
 from stream.partition.partitioner import single_partition_entries
 from stream.state.checkpoint import CheckpointPolicy
 from stream.topics import FACTS, FORECASTS, INPUT, Retention, topic_specs
 from stream.transports.embedded_log.client import EmbeddedClient
 from stream.transports.embedded_log.sqlite_log import SqliteLog
+from stream.transports.faust_overrides.stream_app import SWITCH_INTERVAL_S, StreamApp
 from tests.stream.counting_analysis import CountingAnalysis
 
 FREQUENT_CHECKPOINTS = StreamOptions(checkpoint=CheckpointPolicy(every_s=1.0, records=20), commit_s=0.05)

@@ -27,21 +27,12 @@ TOPICS = (
 )
 
 
-class RawTable(faust.Table[bytes, bytes]):
-    """A table whose keys and values are bytes."""
-
-    def _serializer_from_type(self, typ: Any) -> str:
-        return "raw"
-
-
 class App(faust.App):
     """An app on an embedded log or on Kafka."""
 
     def __init__(self, log: SqliteLog | None, options: KafkaOptions | None, **settings: Any) -> None:
         self.log_file, self.options = log, options
         self.failed: BaseException | None = None
-        embedded_transport.register()
-        kafka_transport.register()
         durable_table_store.register()
         super().__init__(
             **{
@@ -55,7 +46,6 @@ class App(faust.App):
                 "key_serializer": "raw",
                 "value_serializer": "raw",
                 "broker_commit_interval": 0.2,
-                "Table": RawTable,
                 **settings,
             }
         )
@@ -63,6 +53,7 @@ class App(faust.App):
     def _on(self, url: Any) -> TransportT:
         if self.options is not None:
             return kafka_transport.KafkaTransport(url, self, options=self.options)
+        assert self.log_file is not None
         return embedded_transport.EmbeddedTransport(url, self, log=self.log_file)
 
     def _new_transport(self) -> TransportT:

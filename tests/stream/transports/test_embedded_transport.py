@@ -9,15 +9,13 @@ from pathlib import Path
 
 import faust
 import pytest
-from faust.exceptions import ImproperlyConfigured, ProducerSendError
+from faust.exceptions import ProducerSendError
 from faust.types import TP
 from structlog.testing import capture_logs
 
 from star.errors import LogError
-from stream.app import StreamApp
 from stream.transports.embedded_log.sqlite_log import SqliteLog
-from stream.transports.faust_overrides import embedded_transport
-from stream.transports.faust_overrides.embedded_transport import EmbeddedTransport
+from stream.transports.faust_overrides.stream_app import StreamApp
 
 
 async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
@@ -113,45 +111,27 @@ async def test_a_log_that_fails_stops_the_app_with_its_reason(tmp_path: Path) ->
     await asyncio.wait_for(app.stop(), 30)
 
 
-async def test_a_transport_finds_its_log_by_url(tmp_path: Path) -> None:
-    """`embedded:///path` works in any Faust app; its partitions are one, and it says so."""
-    embedded_transport.register()
-    app = faust.App(
-        "plain",
-        broker=f"embedded://{tmp_path}/log.db",
-        autodiscover=False,
-        web_enabled=False,
-        store="memory://",
-        datadir=str(tmp_path),
-        topic_partitions=1,
-        topic_disable_leader=True,
-    )
-    seen: list[object] = []
+async def test_faust_is_told_what_the_embedded_log_has(tmp_path: Path) -> None:
+    """One partition of each topic; positions and offsets as the log has them; a record with headers is refused."""
+    with SqliteLog(tmp_path / "log.db") as log:
+        app = StreamApp(log, id="test")
+        seen: list[bytes] = []
 
-    async def agent(stream: faust.Stream[object]) -> None:
-        async for value in stream:
-            seen.append(value)
+        async def agent(stream: faust.Stream[bytes]) -> None:
+            async for value in stream:
+                seen.append(value)
 
-    app.agent(app.topic("words"))(agent)
-    await app.start()
-    await app.topic("words").send(key="k", value={"a": 1})
-    await until(lambda: seen)
-    assert seen == [{"a": 1}]
-    with pytest.raises(ImproperlyConfigured, match="2 partitions"):
-        await app.producer.create_topic("more", 2, 1)
-    with pytest.raises(ProducerSendError, match="headers"):
-        await app.producer.send("words", None, b"1", None, None, {"h": b"1"})
-    consumer, tp = app.consumer, TP("words", 0)
-    assert consumer.topic_partitions("words") == 1
-    assert consumer.key_partition("words", b"k") == 0
-    assert app.producer.key_partition("words", b"k") == tp
-    assert not app.producer.supports_headers()
-    assert consumer.highwater(tp) == 1
-    assert await consumer.earliest_offsets(tp) == {tp: 0}
-    assert await consumer.position(tp) == 1
-    await consumer.seek_to_beginning(tp)
-    assert await consumer.position(tp) == 0 or len(seen) == 2
-    await app.stop()
-    transport = app.transport
-    assert isinstance(transport, EmbeddedTransport)
-    transport.sqlite_log.close()
+        app.agent(app.topic("words"))(agent)
+        await app.start()
+        await app.topic("words").send(key="k", value=b"a")
+        await until(lambda: seen)
+        with pytest.raises(ProducerSendError, match="headers"):
+            await app.producer.send("words", None, b"1", None, None, {"h": b"1"})
+        consumer, tp = app.consumer, TP("words", 0)
+        assert consumer.topic_partitions("words") == 1
+        assert not app.producer.supports_headers()
+        assert consumer.highwater(tp) == 1
+        assert await consumer.earliest_offsets(tp) == {tp: 0}
+        assert await consumer.position(tp) == 1
+        assert log.read_records("words", 0, 1)[0].key == b"k"
+        await app.stop()

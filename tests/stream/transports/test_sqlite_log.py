@@ -186,7 +186,7 @@ def test_a_disk_that_refuses_to_grow_the_file_is_reported_and_survived(tmp_path:
             print(error)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         print(count, log.append("input", [b"again"]))
-        log.check()
+        log.check_integrity()
         log.close()
     """)
     done = subprocess.run(
@@ -346,17 +346,6 @@ def test_a_killed_service_s_log_can_be_read_by_a_command(tmp_path: Path) -> None
         assert reader.begin("input") == 0
         assert reader.committed("stream", "input") is None
     assert path.read_bytes() == before
-
-
-def test_a_log_of_another_format_is_refused_with_both_formats_named(tmp_path: Path) -> None:
-    """A newer version's log is not touched."""
-    with SqliteLog(tmp_path / "log.db") as log:
-        log.append("input", [b"a"])
-    conn = sqlite3.connect(tmp_path / "log.db")
-    conn.execute("PRAGMA user_version = 99")
-    conn.close()
-    with pytest.raises(LogError, match="format 99: expected format 1"):
-        SqliteLog(tmp_path / "log.db")
 
 
 def test_a_data_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
