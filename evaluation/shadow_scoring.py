@@ -23,6 +23,7 @@ from star.records import Tick, decode
 from star.times import DAY_MS
 from stream.analysis import Analysis
 from stream.detectors.slots.calibration import WINDOW_QUANTILES, window_spread_factors
+from stream.detectors.slots.run_out import RunOutDetector
 from stream.detectors.slots.state_schema import (
     CUMULATIVE_USE,
     LAST_MS,
@@ -60,15 +61,16 @@ class ShadowModel:
         """Judges the forecasts that ended at this tick, and remembers those that began."""
         analysis = self.analysis
         analysis.drain_scores()
-        last = analysis.run_out.last_forecasts
+        run_out = analysis.detector(RunOutDetector)
+        last, slots = run_out.last_forecasts, run_out.slots
         if last is None:
             return
-        state, looks = analysis.slots.table["filter"], analysis.slots.table["look"]
-        for row, level in analysis.slots.ended_windows:
+        state, looks = slots.table["filter"], slots.table["evaluation"]
+        for row, level in slots.ended_windows:
             leg = self._windows.pop(row, None)
             if leg is not None:
                 self._score(leg, float(state[row, CUMULATIVE_USE]), float(state[row, LAST_MS]), level)
-        analysis.slots.ended_windows.clear()
+        slots.ended_windows.clear()
         for row in last.rows[looks[last.rows, WINDOW_START_MS] > 0.0].tolist():
             if row not in self._windows or self._windows[row][WINDOW_START_MS] != looks[row, WINDOW_START_MS]:
                 self._windows[row] = looks[row].copy()
