@@ -15,8 +15,8 @@ import msgspec
 import numpy as np
 
 from config.catalogue import Catalogue
-from edge import adapters
-from edge.adapters.base import VALUES_MAX, Adapter, DecodedReading, abbreviate, check_value_name, parse_json
+from edge.adapters import Adapter, decode_payload, installed_adapters
+from edge.adapters.base import VALUES_MAX, DecodedReading, abbreviate, check_value_name, parse_json
 from edge.adapters.canonical import TOPIC_ROOT, TelemetryMessage, decode_fast, decode_fast_list
 from edge.events import parse_outcome, parse_request, parse_supplier_terms
 from star.errors import BadPayload
@@ -53,11 +53,11 @@ class Decoder:
         catalogue: Catalogue,
         names: MetricRegistry,
         *,
-        readers: Sequence[Adapter] | None = None,
+        adapters: Mapping[str, Adapter] | None = None,
         known_names: Iterable[str] = (),
     ) -> None:
         self._names = names
-        self._readers = adapters.installed_adapters() if readers is None else tuple(readers)
+        self._adapters = installed_adapters() if adapters is None else adapters
         self._metrics: dict[str, dict[str, int]] = {}  # device -> value name -> number
         self._metrics_by_topic: dict[
             str, dict[str, int]
@@ -172,7 +172,7 @@ class Decoder:
             self._check_device(parts[2])
             self._ingest_event(parts[2], parts[3], payload, arrived_ms, may_accept)
             return
-        found = adapters.decode(self._readers, topic, payload, arrived_ms)
+        found = decode_payload(self._adapters, topic, payload, arrived_ms)
         if found is None:
             raise BadPayload(
                 f"the topic is {abbreviate(topic)}: expected {TOPIC_ROOT}<device>/telemetry, status, requests or outcomes,"

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Never
 
-from edge import adapters
-from edge.adapters import Adapter, DecodedReading
+from edge.adapters import Adapter, DecodedReading, decode_payload, installed_adapters
 from edge.adapters.base import abbreviate, parse_json
 from edge.adapters.canonical import TOPIC_ROOT
 from edge.ingest_batcher import IngestBatcher
@@ -39,13 +38,13 @@ class SiteAgent(IngestBatcher[Never]):
         on_stored: Callable[[], None],
         clock_ms: Callable[[], int],
         log_event: Callable[..., None],
-        readers: Sequence[Adapter] | None = None,
+        adapters: Mapping[str, Adapter] | None = None,
     ) -> None:
         super().__init__(clock_ms, log_event)
         self._outbox = outbox
         self._disk = disk
         self._on_stored = on_stored
-        self._readers = adapters.installed_adapters() if readers is None else tuple(readers)
+        self._adapters = installed_adapters() if adapters is None else adapters
 
     async def store_batch(self, batch: Sequence[Arrival]) -> None:
         """Reads the batch and writes it to the outbox; waits while that is full."""
@@ -53,7 +52,7 @@ class SiteAgent(IngestBatcher[Never]):
         rejected: list[tuple[int, str, bytes, str]] = []
         for one in batch:
             try:
-                messages += to_uplink_messages(self._readers, one)
+                messages += to_uplink_messages(self._adapters, one)
             except BadPayload as error:
                 rejected.append((one.arrived_ms, one.topic, one.payload, str(error)))
                 self._log_event("payload_refused", topic=one.topic, reason=str(error))
@@ -70,7 +69,7 @@ class SiteAgent(IngestBatcher[Never]):
         await self.retry_until_stored(written, "outbox_not_written")
 
 
-def to_uplink_messages(readers: Sequence[Adapter], arrival: Arrival) -> list[UplinkMessage]:
+def to_uplink_messages(adapters: Mapping[str, Adapter], arrival: Arrival) -> list[UplinkMessage]:
     """What a message becomes on its way to the centre. Raises BadPayload for one that belongs nowhere there.
 
     A message on a canonical topic that can't be read goes on as it is: the centre's quarantine is where people look.
@@ -80,7 +79,7 @@ def to_uplink_messages(readers: Sequence[Adapter], arrival: Arrival) -> list[Upl
     if canonical and parts[3] in EVENT_KINDS:
         return [UplinkMessage(arrival.topic, _with_arrival_time(parts[3], arrival), parts[3] == "status")]
     try:
-        found = adapters.decode(readers, arrival.topic, arrival.payload, arrival.arrived_ms)
+        found = decode_payload(adapters, arrival.topic, arrival.payload, arrival.arrived_ms)
     except BadPayload:
         if canonical:
             return [UplinkMessage(arrival.topic, arrival.payload)]

@@ -128,7 +128,7 @@ class ServiceBackend:
     async def submit_telemetry(self, device: str, payload: bytes) -> None:
         topic = f"starloop/v1/{device}/telemetry"
         now_ms = self.now_ms()
-        trial = Decoder(self.catalogue(), MemoryMetricRegistry(), readers=self._gateway.adapters)
+        trial = Decoder(self.catalogue(), MemoryMetricRegistry(), adapters=self._gateway.adapters)
         trial.ingest(topic, payload, now_ms)
         for record in trial.drain():
             if isinstance(record, Quarantined):

@@ -41,17 +41,13 @@ class DecodedReading:
 
 
 class Adapter(Protocol):
-    """A kind of device's dialect."""
-
-    @property
-    def name(self) -> str:
-        """As `starloop decode --adapter` names it."""
-        ...
+    """A decoder of one payload format: an object, or a module, with this function. Its entry point gives it a name."""
 
     def decode(self, topic: str, payload: bytes, arrived_ms: int) -> list[DecodedReading] | None:
-        """The payload's readings in its order, or None where topic or payload are not this adapter's.
+        """The readings of a payload, in its order; None where topic or payload are of another format.
 
-        Raises BadPayload where they are, and can't be read.
+        arrived_ms: when the message arrived, in milliseconds since the epoch. Raises BadPayload, with the field, the value
+        and what was expected, for a payload of this format that can't be read.
         """
         ...
 

@@ -51,15 +51,10 @@ def device_of(topic: str, kind: str = TELEMETRY) -> str | None:
     return None if not device or "/" in device else device
 
 
-class Canonical:
-    """The adapter of the canonical dialect."""
-
-    name = "canonical"
-
-    def decode(self, topic: str, payload: bytes, arrived_ms: int) -> list[DecodedReading] | None:
-        """See edge.adapters.base.Adapter."""
-        device = device_of(topic)
-        return None if device is None else parse_readings(device, parse_json(payload))
+def decode(topic: str, payload: bytes, arrived_ms: int) -> list[DecodedReading] | None:
+    """See edge.adapters.base.Adapter."""
+    device = device_of(topic)
+    return None if device is None else parse_readings(device, parse_json(payload))
 
 
 def parse_readings(device: str, body: Any) -> list[DecodedReading]:

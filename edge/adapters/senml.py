@@ -61,25 +61,20 @@ class _Record:
     other: bool
 
 
-class SenML:
-    """The adapter of SenML packs."""
-
-    name = "senml"
-
-    def decode(self, topic: str, payload: bytes, arrived_ms: int) -> list[DecodedReading] | None:
-        """See edge.adapters.base.Adapter. A list of JSON objects without any SenML label is not a pack."""
-        device = device_of(topic)
-        if device is None or not payload:
+def decode(topic: str, payload: bytes, arrived_ms: int) -> list[DecodedReading] | None:
+    """See edge.adapters.base.Adapter. A list of JSON objects without any SenML label is not a pack."""
+    device = device_of(topic)
+    if device is None or not payload:
+        return None
+    if 0x80 <= payload[0] <= 0x9F:  # a CBOR array; no JSON text starts so
+        pack = _with_json_labels(_cbor(payload))
+    elif payload.lstrip(b" \t\r\n")[:1] == b"[" and _may_be_pack(payload):
+        pack = parse_json(payload)
+        if not _is_pack(pack):
             return None
-        if 0x80 <= payload[0] <= 0x9F:  # a CBOR array; no JSON text starts so
-            pack = _with_json_labels(_cbor(payload))
-        elif payload.lstrip(b" \t\r\n")[:1] == b"[" and _may_be_pack(payload):
-            pack = parse_json(payload)
-            if not _is_pack(pack):
-                return None
-        else:
-            return None
-        return _to_readings(device, _resolve_records(pack), arrived_ms)
+    else:
+        return None
+    return _to_readings(device, _resolve_records(pack), arrived_ms)
 
 
 def _may_be_pack(payload: bytes) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from config.catalogue import Catalogue
 from config.profile_schema import SlotSignal
-from edge import adapters
+from edge.adapters import installed_adapters
 from edge.decoder import Decoder
 from edge.ingest_service import IngestService
 from edge.mqtt_broker.broker import Arrival
@@ -29,8 +29,8 @@ class IngestGateway:
     def __init__(self, context: RoleContext) -> None:
         self._context = context
         settings, names = context.settings, context.store.names
-        self.adapters = adapters.installed_adapters()
-        intake = Decoder(context.fleet.current, names, readers=self.adapters, known_names=names.all())
+        self.adapters = installed_adapters()
+        intake = Decoder(context.fleet.current, names, adapters=self.adapters, known_names=names.all())
         self._partitioner = Partitioner(context.log.partitions, names, lambda: context.fleet.current)
         start_ms = last_arrival_ms(context.embedded) if context.embedded is not None else 0
         self.ingest = IngestService(intake, self._append, context.clock.now_ms, _say, start_ms)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.adapters import decode, installed_adapters
+from edge.adapters import decode_payload, installed_adapters
 from edge.adapters.senml import LABELS
 from edge.decoder import Decoder
 from star.errors import BadPayload
@@ -30,9 +30,9 @@ def cbor(pack: list[dict[str, Any]]) -> bytes:
 
 
 def read(payload: bytes) -> tuple[str, list[Any]]:
-    found = decode(installed_adapters(), TOPIC, payload, NOW_MS)
+    found = decode_payload(installed_adapters(), TOPIC, payload, NOW_MS)
     assert found is not None
-    return found[0].name, found[1]
+    return found
 
 
 @pytest.mark.parametrize("case", CASES, ids=range(len(CASES)))

@@ -18,8 +18,7 @@ import click
 
 from config.catalogue import Catalogue
 from config.fleet_file import load_catalogue
-from edge import adapters
-from edge.adapters import Adapter, DecodedReading, adapter_named
+from edge.adapters import Adapter, DecodedReading, adapter_named, decode_payload, installed_adapters
 from edge.adapters.base import abbreviate, check_value_name, parse_json
 from edge.decoder import PAYLOAD_BYTES_MAX
 from star.errors import BadPayload, InputError, UsageError
@@ -41,9 +40,9 @@ def command(
     """Prints what the adapters make of a payload (FILE or standard input), or the reason of its quarantine (exit 1)."""
     if (topic is None) != jsonl:
         raise UsageError("expected one of --topic and --jsonl")
-    installed = adapters.installed_adapters()
+    installed = installed_adapters()
     bench = _DecodePreview(
-        installed if adapter_name is None else (adapter_named(installed, adapter_name),),
+        installed if adapter_name is None else adapter_named(installed, adapter_name),
         None if fleet is None else load_catalogue(fleet),
         _arrival_ms(at),
     )
@@ -59,7 +58,7 @@ def command(
 class _DecodePreview:
     """The adapters with a fleet, if there is one, and the moment that counts as arrival."""
 
-    def __init__(self, adapters: Sequence[Adapter], catalogue: Catalogue | None, arrived_ms: int) -> None:
+    def __init__(self, adapters: Mapping[str, Adapter], catalogue: Catalogue | None, arrived_ms: int) -> None:
         self._adapters = adapters
         self._catalogue = catalogue
         self._arrived_ms = arrived_ms
@@ -81,14 +80,14 @@ class _DecodePreview:
         try:
             if len(payload) > PAYLOAD_BYTES_MAX:
                 raise BadPayload(f"the payload has {len(payload)} bytes: expected at most {PAYLOAD_BYTES_MAX}")
-            found = adapters.decode(self._adapters, topic, payload, self._arrived_ms)
+            found = decode_payload(self._adapters, topic, payload, self._arrived_ms)
             if found is None:
                 raise BadPayload(f"no adapter knows the topic {abbreviate(topic)} with such a payload")
             adapter, readings = found
             self._check(readings)
         except BadPayload as error:
             return {"type": "quarantined", "topic": topic, "reason": str(error)}
-        return self._shown(readings) | {"adapter": adapter.name}
+        return self._shown(readings) | {"adapter": adapter}
 
     def _check(self, readings: Sequence[DecodedReading]) -> None:
         for reading in readings:

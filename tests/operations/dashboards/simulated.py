@@ -51,7 +51,7 @@ class SimulatedService:
         self.catalogue: Catalogue = resolve_catalogue(_with_monitor(self.neighbourhood.fleet), load_profiles())
         self._monitor = _monitored(seed)
         self.names = MemoryMetricRegistry()
-        self._decoder = Decoder(self.catalogue, self.names, readers=installed_adapters())
+        self._decoder = Decoder(self.catalogue, self.names, adapters=installed_adapters())
         self._analysis = Analysis(self.catalogue, self.names, load_scorer("run-out"))
         self._engine = Engine(self.catalogue)
         self._store = MemoryStore()
