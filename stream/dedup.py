@@ -32,14 +32,18 @@ DEVICE_STATE_NAMES = (
     "boot",
     "low",
     "next",
-    "in_boot",
-    "in_seq",
-    "in_at_ms",
-    "in_arrived_ms",
-    "in_dropped",
+    "message_boot",
+    "message_seq",
+    "message_at_ms",
+    "message_arrived_ms",
+    "message_dropped",
     "message",
     "dropped",
 )
+FORMER_DEVICE_STATE_NAMES = {
+    name.replace("message_", "in_"): name for name in DEVICE_STATE_NAMES if name.startswith("message_")
+}
+"""Names of columns in state of format 1."""
 BOOT, LOW, NEXT, MESSAGE_BOOT, MESSAGE_SEQ, MESSAGE_AT, MESSAGE_ARRIVED, MESSAGE_DROPPED, MESSAGE, DROPPED = range(
     len(DEVICE_STATE_NAMES)
 )
@@ -56,10 +60,12 @@ class Deduplicator:
     """What was received of each device and name."""
 
     def __init__(self) -> None:
-        self.devices = Table("dedup_devices", [MatrixSpec(name="seen", names=DEVICE_STATE_NAMES, fill=-1, dtype="<i8")])
-        self.metrics = Table(
-            "dedup_metrics", [MatrixSpec(name="seen", names=METRIC_STATE_NAMES, fill=_NEVER, dtype="<i8")]
+        of_device = MatrixSpec(
+            name="seen", names=DEVICE_STATE_NAMES, fill=-1, dtype="<i8", renamed=FORMER_DEVICE_STATE_NAMES
         )
+        of_metric = MatrixSpec(name="seen", names=METRIC_STATE_NAMES, fill=_NEVER, dtype="<i8")
+        self.devices = Table("dedup_devices", [of_device])
+        self.metrics = Table("dedup_metrics", [of_metric])
         self._ranges: dict[int, dict[int, Ranges]] = {}  # device row -> boot -> ranges besides the one in the columns
         self._late: dict[int, dict[int, None]] = {}  # metric row -> late measured times
 

@@ -26,8 +26,8 @@ from star.records import EVENT_CODES, FleetChange, decode, encode
 from star.sense import Readings
 from stream.partition.fleet_shard import FLEET_SHARD_KEY as FLEET_BLOCK
 from stream.partition.partitioner import decode_quarantined
+from stream.state.shard_file import drop_devices, unpack_shard
 from stream.state.state_shards import META_SHARD
-from stream.state.state_table import drop_devices, unpack_shard
 from stream.topics import FACTS, INPUT, QUARANTINE, STATE_SHARDS
 from stream.transports.embedded_log.directory_lock import DirectoryLock
 from stream.transports.embedded_log.log_file import connect, read_topics, translate_errors

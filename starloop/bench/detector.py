@@ -24,6 +24,7 @@ from star.records import Tick
 from star.sense import NO_BOOT, NO_SEQ, Readings
 from starloop.bench.measurements import Measurement
 from stream.analysis import Analysis
+from stream.detectors.slots.run_out import RunOutDetector
 
 Float64 = NDArray[np.float64]
 
@@ -83,6 +84,7 @@ def measure(load: DetectorLoad, readings: int, seed: int) -> Cost:
     """One run: so many readings after the warm-up."""
     catalogue, names = _catalogue(load.items), MemoryMetricRegistry()
     analysis = Analysis(catalogue, names, load_scorer("run-out"))
+    run_out = analysis.detector(RunOutDetector)
     metrics = np.array([names.number(f"tank-{item}/oil") for item in range(load.items)], dtype=np.int32)
     tanks = _Tanks(load, seed)
     offset = taken = looks = 0
@@ -97,7 +99,7 @@ def measure(load: DetectorLoad, readings: int, seed: int) -> Cost:
         if taken >= load.warm_up:
             take_s += took_s - begun_s
             look_s += time.process_time() - took_s
-            looks += 0 if analysis.run_out.last_forecasts is None else analysis.run_out.last_forecasts.rows.size
+            looks += 0 if run_out.last_forecasts is None else run_out.last_forecasts.rows.size
         taken += BATCH
     return Cost(ingest_us=take_s / readings * 1e6, evaluation_us=look_s / readings * 1e6, evaluations=looks / readings)
 

@@ -20,16 +20,11 @@ from star.react import item_from_reaction_id
 from star.records import Quarantined, Record, Request, decode, encode
 from star.repeat import Outcome
 from star.sense import Readings
+from stream.arrival import arrival_ms
 from stream.partition.partition_hash import partition_of
+from stream.state.state_table import device_of
 from stream.topics import INPUT, QUARANTINE
 from stream.transports.log_client import Entry
-
-
-def arrival_ms(record: Record | Quarantined) -> int:
-    """When the record arrived; of readings, the last one."""
-    if isinstance(record, Readings):
-        return int(record.arrived_ms[-1]) if len(record) else 0
-    return record.arrived_ms if isinstance(record, Outcome) else record.at_ms
 
 
 def last_arrival_ms(log: Log) -> int:
@@ -87,7 +82,7 @@ class Partitioner:
         unknown = where < 0
         if unknown.any():
             for number in np.unique(readings.metric[unknown]).tolist():
-                self._partition_of_metric[number] = self._device_partition(self._names.name(number).split("/", 1)[0])
+                self._partition_of_metric[number] = self._device_partition(device_of(self._names.name(number)))
             where = self._partition_of_metric[readings.metric]
         order = np.argsort(where, kind="stable")
         starts = np.flatnonzero(np.append(True, np.diff(where[order]) != 0)) if order.size else order
@@ -111,7 +106,7 @@ class Partitioner:
         item = event.item
         if isinstance(event, Outcome) and item is None and event.reaction is not None:
             item = item_from_reaction_id(event.reaction)
-        return 0 if item is None else self._device_partition(item.split("/", 1)[0])
+        return 0 if item is None else self._device_partition(device_of(item))
 
     def _device_partition(self, name: str) -> int:
         """The partition of the device's customer. One that is not of the fleet has one too: what is said of it is told there."""

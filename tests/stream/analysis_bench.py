@@ -17,6 +17,8 @@ from star.repeat import Outcome, Result
 from star.sense import Readings
 from star.times import utc
 from stream.analysis import Analysis
+from stream.detectors.slots.run_out import RunOutDetector
+from stream.detectors.slots.state_schema import SlotState
 
 DAY_MS = 86_400_000
 START_MS = 1_760_000_000_000 // DAY_MS * DAY_MS
@@ -116,6 +118,14 @@ class AnalysisBench:
         """An outcome about `item`, or about the reaction among `fields`."""
         given = {"id": f"{item}-{day}", "item": item, "at_ms": at_day_ms(day), "arrived_ms": at_day_ms(day)} | fields
         self.ingest(Outcome(result=result, **given))  # type: ignore[arg-type]
+
+    @property
+    def run_out(self) -> RunOutDetector:
+        return self.analysis.detector(RunOutDetector)
+
+    @property
+    def slots(self) -> SlotState:
+        return self.run_out.slots
 
     @property
     def refills(self) -> list[RefillUpdate]:

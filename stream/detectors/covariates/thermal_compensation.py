@@ -12,12 +12,20 @@ from numpy.typing import NDArray
 
 from star.times import DAY_MS, HOUR_MS
 from stream.detectors.covariates.robust_slope import robust_slope
+from stream.state.state_table import MatrixSpec
 
 Float64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-THERMAL_STATE_NAMES = ("drift_ms", "drift_value", "drift_c", "drift_n", "drift_xx", "drift_xy", "drift_yy")
+THERMAL_STATE_NAMES = tuple(f"thermal_{name}" for name in ("ms", "value", "c", "n", "xx", "xy", "yy"))
 """Of the latest look with a reading: its time, the value that it read, the temperature; and sums over looks since."""
+THERMAL_MATRIX = MatrixSpec(
+    name="thermal",
+    names=THERMAL_STATE_NAMES,
+    fill=0.0,
+    renamed={name.replace("thermal_", "drift_"): name for name in THERMAL_STATE_NAMES},
+    former_name="drift",
+)
 
 REFERENCE_C = 15.0
 """Volumes are stated, and gauges set, at this temperature."""

@@ -25,7 +25,7 @@ from stream.state.state_table import Rows
 
 def backfill_levels(slots: SlotState, rows: Rows, at_ms: Float64, value: Float64) -> None:
     """Late readings of `rows`, all different."""
-    filters, ring = slots.table["filter"], slots.table["days"]
+    filters, ring = slots.table["filter"], slots.table["daily_usage"]
     for row, late_ms, level in zip(rows.tolist(), at_ms.tolist(), value.tolist(), strict=True):
         _split_gap(filters[row], ring[row], late_ms, level)
 

@@ -73,7 +73,7 @@ LOG_TIME_STEP_MIN = 1e-6
 def update_windows(slots: SlotState, forecasts: SlotForecasts, inputs: ForecastInputs, scorer: Scorer) -> None:
     """Ends the legs that are over at this look, and starts those that are due. basis: what the outlook rests on."""
     rows = forecasts.rows
-    columns = np.ascontiguousarray(slots.table["look"][rows].T)
+    columns = np.ascontiguousarray(slots.table["evaluation"][rows].T)
     state = slots.table["filter"][rows]
     used = state[:, CUMULATIVE_USE] - columns[WINDOW_START_USE]
     days = np.maximum(state[:, LAST_MS] - columns[WINDOW_START_MS], 0.0) / DAY_MS
@@ -89,7 +89,7 @@ def update_windows(slots: SlotState, forecasts: SlotForecasts, inputs: ForecastI
     columns[WINDOW_START_MS] = np.where(idle, 0.0, columns[WINDOW_START_MS])
     if starts.size:
         _start_windows(slots, columns, starts, forecasts, inputs, scorer, state)
-    slots.table["look"][rows] = columns.T
+    slots.table["evaluation"][rows] = columns.T
 
 
 def window_spread_factors(columns: Float64) -> Float64:

@@ -61,7 +61,7 @@ def baseline_level(slots: SlotState, rows: Rows, state: Float64, fixed: Float64)
 
     state, fixed: (columns, n) of `rows`, level slots.
     """
-    anomaly_state = slots.table["court"][rows].T
+    anomaly_state = slots.table["anomaly_state"][rows].T
     from_declared = anomaly_state[RECKONED_MS] > state[LAST_MS]
     full = np.where(state[PENDING_DELIVERY] > 0.0, np.maximum(fixed[F_CAPACITY], state[LEVEL]), np.inf)
     level = np.minimum(state[LEVEL] + state[PENDING_DELIVERY] + state[SPARE_STOCK], full)
@@ -88,7 +88,7 @@ def update_rate_bias(
     if at.size == 0:
         return
     rows, state, now_ms = all_rows[at], state_of_all[:, at], at_ms[at]
-    anomaly_state = slots.table["court"]
+    anomaly_state = slots.table["anomaly_state"]
     since_ms, rate = anomaly_state[rows, RATE_CHECK_MS], anomaly_state[rows, RATE_CHECK_RATE]
     days = (now_ms - since_ms) / DAY_MS
     compared = (since_ms > 0.0) & (days >= RATE_CHECK_DAYS_MIN)

@@ -230,7 +230,7 @@ def _apply_updates(
     is_empty = known & (after - non_use[at] <= EMPTY_SHARE * parameters[F_CAPACITY])
     counted = np.where(is_empty, np.maximum(use, columns[RATE] * gap / DAY_MS), use) if is_empty.any() else use
     day = columns[CURRENT_DAY].copy()
-    daily_usage.add_use(columns, slots.table["days"], rows[at], counted, since_ms, now_ms)
+    daily_usage.add_use(columns, slots.table["daily_usage"], rows[at], counted, since_ms, now_ms)
     columns[CUMULATIVE_USE] += use
     long_gap = gap > DAY_MS
     if long_gap.any():
@@ -258,6 +258,6 @@ def _apply_updates(
         dead_reckoning.update_rate_bias(slots, rows[at], columns, day_closed, day, now_ms)
     full = np.nonzero(after > delivery_matching.OVER_CAPACITY_SHARE * parameters[F_CAPACITY])[0]
     if full.size:
-        slots.table["court"][rows[at[full]], OVER_CAPACITY_SEEN] = 1.0
+        slots.table["anomaly_state"][rows[at[full]], OVER_CAPACITY_SEEN] = 1.0
     if not every_row:
         state[:, at] = columns

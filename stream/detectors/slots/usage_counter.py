@@ -80,7 +80,7 @@ def ingest_usage(
     in_order = ~late
     spread = running & (days > 1.0)
     since_ms = np.where(spread & in_order, state[LAST_MS], at_ms)
-    ring = slots.table["days"]
+    ring = slots.table["daily_usage"]
     current_ms = np.maximum(at_ms, state[LAST_MS])  # a late increment is put in its own day below
     daily_usage.add_use(
         state, ring, rows, np.where(in_order, use, 0.0), np.where(in_order, since_ms, current_ms), current_ms

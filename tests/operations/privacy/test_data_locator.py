@@ -15,7 +15,8 @@ from reactor.store.sql import SqlStore
 from star.errors import InputError
 from starloop.cli import cli
 from stream.state.checkpoint import with_offset
-from stream.state.state_table import MatrixSpec, Table, pack_shard, unpack_shard
+from stream.state.shard_file import pack_shard, unpack_shard
+from stream.state.state_table import MatrixSpec, Table
 from tests.support.household import household_of
 
 THEIRS = CustomerScope("ann", frozenset({"tank-7", "acme"}))

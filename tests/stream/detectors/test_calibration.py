@@ -48,7 +48,7 @@ def calibration_outcomes(
     found: list[CalibrationOutcome] = []
     for day, value in zip(days.tolist(), values.tolist(), strict=True):
         bench.send_with_ticks(name, [(day, value)])
-        found += bench.analysis.run_out.drain_calibration_outcomes()
+        found += bench.run_out.drain_outcomes()
     return found
 
 
@@ -98,7 +98,7 @@ def test_a_tank_that_empties_as_it_always_did_is_judged_about_the_middle() -> No
     assert {judged.at_ms for judged in found} <= {at_day_ms(day) for day in days.tolist()}
     assert all(one.at_ms < two.at_ms for one, two in itertools.pairwise(found))
     assert 0.25 <= np.median([judged.pit_value for judged in found[1:]]) <= 0.75
-    assert bench.analysis.run_out.drain_calibration_outcomes() == []
+    assert bench.run_out.drain_outcomes() == []
 
 
 def test_a_tank_that_is_hardly_used_any_more_is_judged_as_late_as_can_be() -> None:
@@ -118,7 +118,7 @@ def test_what_is_told_of_forecasts_changes_no_state() -> None:
     assert calibration_outcomes(taken, "tank-1/oil", days, values)
     for day, value in zip(days.tolist(), values.tolist(), strict=True):
         left.send_with_ticks("tank-1/oil", [(day, value)])
-        assert len(left.analysis.slots.ended_windows) <= 1
+        assert len(left.slots.ended_windows) <= 1
     assert taken.analysis.dirty_shards() == left.analysis.dirty_shards()
     assert taken.facts == left.facts
     assert math.isfinite(taken.forecast("tank-1/oil", 41.0).level)
