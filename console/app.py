@@ -175,10 +175,10 @@ def _error_response(
     account = console.sessions.find_account(given) if status < 500 else None
     page = Page(console, request, account, given if account else None)
     texts = page.formats().texts
-    text = texts.or_else(f"error.{status}_text", "")
+    text = texts.get(f"error.{status}_text", "")
     if status == 500:
         text, detail = texts("error.500_text", reference=detail), ""
-    title = texts.or_else(f"error.{status}", str(status))
+    title = texts.get(f"error.{status}", str(status))
     response = page.render("error.html", status, title=title, text=text, detail=detail)
     response.headers.update(headers or {})
     return response

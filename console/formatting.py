@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel import Locale, dates, numbers, units
 
-from console.texts import Texts, texts
+from console.texts import texts
 from star.analyse import DAYS_MAX
 from star.times import utc
 
@@ -19,7 +19,7 @@ class Formatter:
 
     def __init__(self, language: str, timezone: str = "UTC") -> None:
         self.language = language
-        self.texts: Texts = texts(language)
+        self.texts = texts(language)
         self._locale = Locale.parse(_LOCALES[language])
         try:
             self._zone: tzinfo = ZoneInfo(timezone)
@@ -51,7 +51,7 @@ class Formatter:
 
     def unit(self, unit: str) -> str:
         """The unit's name in this language, where the texts know it."""
-        return self.texts.or_else(f"units.{unit}", unit)
+        return self.texts.get(f"units.{unit}", unit)
 
     def days(self, days: float) -> str:
         """How long: hours under a day, then days, then years."""

@@ -194,7 +194,7 @@ class Page:
             theme=self.request.cookies.get(THEME_COOKIE) if self.request.cookies.get(THEME_COOKIE) in THEMES else None,
             signed_in=self._account,
             form_token=self.console.sessions.form_token(self.session) if self.session else "",
-            flash=formats.texts.or_else(f"flash.{flash}", "") if flash and not part else "",
+            flash=formats.texts.get(f"flash.{flash}", "") if flash and not part else "",
             **values,
         )
         response = HTMLResponse(body, status)

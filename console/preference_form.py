@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from config.catalogue import Catalogue
 from config.fleet import Customer, Device, Experience
+from config.translations import Translations
 from console.backend import items_of
-from console.texts import Texts
 
 PURPOSES = ("replenishment", "maintenance")
 """Consents that have a box of their own; others of the file are kept as they are."""
@@ -54,7 +54,7 @@ def own_experience(catalogue: Catalogue, key: str) -> Experience | None:
 
 
 def parse_preferences(
-    catalogue: Catalogue, customer: Customer, form: Mapping[str, Any], texts: Texts
+    catalogue: Catalogue, customer: Customer, form: Mapping[str, Any], texts: Translations
 ) -> PreferenceChange:
     """The change that a form asks for. form: the fields by name, `away_from` and `away_to` as lists."""
     mistakes: list[str] = []
@@ -120,7 +120,7 @@ def _item_experience(text: str, otherwise: Experience | None) -> Experience | No
     return Experience(text) if text in set(Experience) else otherwise
 
 
-def _timezone(text: str, texts: Texts, mistakes: list[str]) -> str:
+def _timezone(text: str, texts: Translations, mistakes: list[str]) -> str:
     try:
         ZoneInfo(text)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -128,20 +128,20 @@ def _timezone(text: str, texts: Texts, mistakes: list[str]) -> str:
     return text
 
 
-def _quiet(start: str, end: str, texts: Texts, mistakes: list[str]) -> list[str] | None:
+def _quiet(start: str, end: str, texts: Translations, mistakes: list[str]) -> list[str] | None:
     if bool(start) != bool(end):
         mistakes.append(texts("prefs.quiet_both"))
     return [start, end] if start and end else None
 
 
-def _whole_number(text: str, name: str, texts: Texts, mistakes: list[str]) -> int | None:
+def _whole_number(text: str, name: str, texts: Translations, mistakes: list[str]) -> int | None:
     if text.isdigit():
         return int(text)
     mistakes.append(texts("prefs.number", field=name, value=text or "–"))
     return None
 
 
-def _money(text: str, name: str, texts: Texts, mistakes: list[str]) -> float | None:
+def _money(text: str, name: str, texts: Translations, mistakes: list[str]) -> float | None:
     if not text:
         return None
     try:
@@ -153,7 +153,7 @@ def _money(text: str, name: str, texts: Texts, mistakes: list[str]) -> float | N
     return amount
 
 
-def _away(first: Sequence[Any], last: Sequence[Any], texts: Texts, mistakes: list[str]) -> list[list[str]]:
+def _away(first: Sequence[Any], last: Sequence[Any], texts: Translations, mistakes: list[str]) -> list[list[str]]:
     kept: list[list[str]] = []
     for begin, end in zip(first, last, strict=False):
         if not begin and not end:

@@ -77,7 +77,7 @@ def figure_rows(decision: Decision, formats: Formatter) -> list[tuple[str, str]]
     """The figures by what they are called here, or by their own name where the texts do not know it."""
     texts = formats.texts
     return [
-        (texts.or_else(f"figures.{name}", name.replace("_", " ")), formats.number(value, 4 if abs(value) < 1 else 2))
+        (texts.get(f"figures.{name}", name.replace("_", " ")), formats.number(value, 4 if abs(value) < 1 else 2))
         for name, value in decision.figures.items()
     ]
 
@@ -90,4 +90,4 @@ def target_name(page: Page, target: str, formats: Formatter) -> str:
         return texts("why.targets.supplier", name=supplier)
     if customer is not None:
         return texts("why.targets.customer", name=page.customer_name(customer))
-    return texts.or_else(f"why.targets.{target}", target)
+    return texts.get(f"why.targets.{target}", target)
