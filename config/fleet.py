@@ -105,7 +105,7 @@ class Device(TableModel):
 
 
 class SupplierKind(StrEnum):
-    """The five architectures."""
+    """The kinds of suppliers that ship: the five architectures. Plug-ins may add others (reactor/suppliers)."""
 
     PRODUCER = "producer"
     RETAILER = "retailer"
@@ -123,10 +123,13 @@ class Product(TableModel):
 
 
 class Supplier(TableModel):
-    """Who delivers. endpoint: an https URL, "mqtt", or "log" (recorded only). secret: for signing webhooks (`whsec_…`)."""
+    """Who delivers. kind: a SupplierKind or a plug-in's. secret: for signing webhooks (`whsec_…`).
+
+    endpoint: an https URL, "mqtt", "log" (recorded only), or an address of a plug-in's channel.
+    """
 
     id: Identifier
-    kind: SupplierKind = SupplierKind.PRODUCER
+    kind: Annotated[str, AfterValidator(validators.supplier_kind)] = SupplierKind.PRODUCER.value
     endpoint: Annotated[str, AfterValidator(validators.endpoint)] = "log"
     secret: Annotated[str, AfterValidator(validators.webhook_secret)] | None = None
     lead_time_days: LeadTime = (1.0, 3.0)

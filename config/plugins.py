@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 from pathlib import Path
@@ -53,6 +54,12 @@ def load(group: str, kind: type[T], entries: Iterable[EntryPoint] | None = None)
             )
         ])  # fmt: skip
     return {name: _checked(entry, kind) for name, entry in found.items()}
+
+
+@cache
+def plugin_names(group: str) -> tuple[str, ...]:
+    """Names of the plug-ins of `group`, in alphabetical order, without loading them. Raises ConfigError for one used twice."""
+    return tuple(_by_name(entry_points(group=group)))
 
 
 def profile_dirs() -> tuple[Path, ...]:

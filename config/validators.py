@@ -18,7 +18,9 @@ from typing import Literal, Protocol, TypeVar, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from config.suggestions import did_you_mean
+from config.channel_schemes import ANY_SCHEME, address_scheme, contact_schemes, endpoint_schemes
+from config.plugins import SUPPLIERS_GROUP, plugin_names
+from config.suggestions import did_you_mean, list_names
 
 PURPOSES = ("replenishment", "maintenance")
 """What a customer can consent to."""
@@ -117,8 +119,8 @@ def consent(value: str) -> str:
 
 @lru_cache(maxsize=10_000)
 def channel(value: str) -> str:
-    """`mqtt`, or a URL that Apprise can send to."""
-    if value == "mqtt":
+    """`mqtt`, an address of an installed channel, or a URL that Apprise can send to."""
+    if value == "mqtt" or address_scheme(value) in contact_schemes() - {ANY_SCHEME}:
         return value
     from apprise import Apprise  # a third of a second to load its many services, and most fleets use MQTT alone
 
@@ -128,10 +130,15 @@ def channel(value: str) -> str:
 
 
 def endpoint(value: str) -> str:
-    """Where orders go: over TLS, or not beyond this machine; no secrets in the URL, as URLs are logged."""
+    """Where orders go: over TLS, or not beyond this machine; no secrets in the URL, as URLs are logged.
+
+    Addresses of plug-ins' schemes are the plug-in's to check.
+    """
     if value in ("mqtt", "log"):
         return value
     expected = 'expected "log", "mqtt" or an https URL'
+    if address_scheme(value) not in ("http", "https") and address_scheme(value) in endpoint_schemes() - {"mqtt", "log"}:
+        return value
     try:
         url = urlsplit(value)
         host = url.hostname or ""
@@ -177,6 +184,14 @@ def webhook_secret(value: str) -> str:
         key = b""
     if kind != "whsec" or not key:
         raise ValueError("expected `whsec_` and the secret in base64, as Standard Webhooks has it")
+    return value
+
+
+def supplier_kind(value: str) -> str:
+    """The name of an installed kind of suppliers."""
+    known = plugin_names(SUPPLIERS_GROUP)
+    if value not in known:
+        raise ValueError(f"expected one of {list_names(known)}{did_you_mean(value, known)}")
     return value
 
 

@@ -61,8 +61,16 @@ class Scorer(Protocol):
 
 
 class Channel(Protocol):
-    """Brings a reaction to a supplier or a person. `send` returns when the other side has it."""
+    """Delivers reactions to addresses of one or more schemes. One `send` is one attempt; the caller retries."""
 
-    async def send(self, reaction: Reaction) -> None:
-        """Raises Unavailable where another try is worth it, InputError where it is not."""
+    async def send(self, reaction: Reaction, address: str) -> None:
+        """Returns when the receiver has the reaction. A retry has the same id and content.
+
+        address: a supplier's endpoint or one of a customer's channels, as the fleet has it now. Raises Unavailable where a
+        retry may succeed, InputError where it can't.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Releases connections. Nothing is sent after it."""
         ...

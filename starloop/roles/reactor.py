@@ -17,12 +17,10 @@ from config.fleet import Customer, Supplier
 from operations.observability.probes import OutboxFigures, watch_outbox, watch_reactor
 from operations.observability.step_observer import StepObserver
 from operations.observability.tracing import StepTimings
-from reactor.channels.log import LogChannel
-from reactor.channels.notify import NotifyChannel
-from reactor.channels.signing_secret import installation_secret
-from reactor.channels.webhook import WebhookChannel
-from reactor.delivery.outbox_dispatcher import Channels, OutboxDispatcher
-from reactor.delivery.outbox_dispatcher import DeliveryLimits as SendLimits
+from reactor.channels.base import ChannelEnvironment
+from reactor.delivery.channel_router import ChannelRouter
+from reactor.delivery.limits import DeliveryLimits
+from reactor.delivery.outbox_dispatcher import OutboxDispatcher
 from reactor.engine import Engine
 from reactor.learning_sync import EFFECT_DELAY_DAYS
 from reactor.state import Need
@@ -60,21 +58,26 @@ class ReactorRole:
         )
         stepped = watch_reactor(context.meters, lag=lambda: context.log.lag(context.group_name("reactor"), [FACTS]))
         self._observer = StepObserver(context.meters, stepped, context.tracer)
-        self.webhook = WebhookChannel(
-            self._supplier,
-            default_secret=installation_secret(context.folder),
-            clock=WallClock(),  # receivers judge a signature's age by the world's time, also in a demo
-            timeout_s=context.settings.send_timeout_s,
+        self.router = ChannelRouter.open(
+            ChannelEnvironment(
+                log=context.log,
+                clock=WallClock(),  # receivers judge a signature's age by the world's time, also in a demo
+                data_dir=context.folder,
+                supplier_of=self._supplier,
+                customer_of=self._customer,
+                label_of=self._label,
+                send_timeout_s=context.settings.send_timeout_s,
+                console_url=context.settings.public_url,
+            )
         )
-        notify = NotifyChannel(self._customer, self._label, console_url=context.settings.public_url)
         self.sender = OutboxDispatcher(
             context.store,
-            Channels(mqtt=LogChannel(context.log), suppliers=self.webhook, customers=notify),
+            self.router,
             catalogue=lambda: context.fleet.current,
             report=self._report,
             need_state=context.store.need_state,
             clock=context.clock,
-            limits=SendLimits.from_settings(context.settings),
+            limits=DeliveryLimits.from_settings(context.settings),
             partitions=self.loop.partitions,
             observer=self._observer.on_delivery,
         )
@@ -90,7 +93,7 @@ class ReactorRole:
         """Ends the channels."""
         if self._release_tasks:
             await asyncio.wait(self._release_tasks)
-        await self.webhook.close()
+        await self.router.close()
 
     async def handle(self, partition: int, facts: Facts, written_ms: int) -> None:
         """Decides on a tick's facts of a partition, which the log took at written_ms; what that gives is on disk on return."""

@@ -45,7 +45,7 @@ EXPECTED = {
     "no-toml": ("spare_packs", "is not TOML: Invalid value"),
     "key-twice": ("price_max", "is there twice"),
     "no-such-part": ("devices.tank-8.parts.burner", "is not a part of profile"),
-    "unknown-kind": ("suppliers.acme.kind", "expected one of producer, retailer"),
+    "unknown-kind": ("suppliers.acme.kind", "expected one of crowd, market-maker, peer, producer, retailer"),
     "unsafe-endpoint": ("suppliers.acme.endpoint", "expected https"),
     "lead-time-reversed": ("suppliers.acme.lead_time_days", "expected the 10 % quantile first"),
     "bad-secret": ("suppliers.acme.secret", "expected `whsec_`"),

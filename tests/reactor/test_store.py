@@ -14,7 +14,7 @@ from reactor.engine import Engine
 from reactor.state import ItemRecord, State
 from reactor.store import MemoryStore, SqlStore, schema
 from reactor.unit_of_work import Changes, StepResult
-from star.errors import ConfigError, StoreAhead, StoreDamaged, StoreError
+from star.errors import ConfigError, NewerFormat, StoreAhead, StoreDamaged, StoreError
 from star.records import Quarantined
 from star.repeat import NeedState
 from tests.support.household import START_MS, Household, catalogue_of, household_of
@@ -247,15 +247,20 @@ def test_a_body_that_cannot_be_read_is_damage(url: str) -> None:
         store.load()
 
 
-def test_a_store_of_a_newer_version_is_left_alone(url: str) -> None:
-    """An older program does not write into it."""
+def test_a_store_of_a_newer_build_is_refused_in_words_and_left_alone(url: str) -> None:
+    """An older build names the revision that it does not know, and writes nothing."""
     SqlStore(url).close()
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    engine.dispose()
-    with pytest.raises(StoreError, match="9999"):
+    newer = (
+        r"its tables are of revision 9999, written by a newer Starloop: this one knows revisions up to \d{4}\. Run that"
+    )
+    with pytest.raises(NewerFormat, match=newer):
         SqlStore(url)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "9999"
+    engine.dispose()
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(url: str) -> None:

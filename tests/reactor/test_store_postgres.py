@@ -15,13 +15,14 @@ import pytest
 from sqlalchemy import make_url
 from structlog.testing import capture_logs
 
-from reactor.delivery.outbox_dispatcher import Channels, DeliveryLimits, OutboxDispatcher
+from reactor.delivery.limits import DeliveryLimits
+from reactor.delivery.outbox_dispatcher import OutboxDispatcher
 from reactor.store import MemoryStore, SqlStore
 from reactor.store.database import check_version
 from reactor.unit_of_work import StepResult
 from star.errors import ConfigError, StoreDamaged, StoreError, StoreFenced
 from tests.reactor.test_store_shared import everything, step_of
-from tests.support.delivery_fleet import ManualClock, RecordingChannel, fleet_of, reaction_of
+from tests.support.delivery_fleet import ManualClock, RecordingChannel, fleet_of, reaction_of, router_of
 from tests.support.household import catalogue_of, household_of
 from tests.support.servers import Postgres, PostgresOfTest
 
@@ -227,10 +228,9 @@ async def test_the_sender_waits_out_the_stores_outage(postgres: PostgresOfTest) 
     clock, supplier = ManualClock(), RecordingChannel()
     with SqlStore(postgres.url) as store:
         limits = DeliveryLimits(poll_s=0.05)
-        ways = Channels(mqtt=RecordingChannel(), suppliers=supplier, customers=RecordingChannel())
         sender = OutboxDispatcher(
             store,
-            ways,
+            router_of(fleet_of(), webhook=supplier),
             catalogue=fleet_of,
             report=RecordingChannel().report,
             need_state=store.need_state,

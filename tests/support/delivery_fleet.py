@@ -9,6 +9,8 @@ from typing import Any
 from config.catalogue import Catalogue, resolve_catalogue
 from config.fleet import Customer, Fleet, Supplier
 from config.profile_file import load_profiles
+from reactor.delivery.channel_router import ChannelRouter, ChannelTable
+from star.ports import Channel
 from star.react import Option, Reaction, ReactionType, reaction_id
 from star.repeat import Outcome
 
@@ -81,13 +83,16 @@ class InMemoryOutbox:
 
 @dataclass
 class RecordingChannel:
-    """A channel that takes everything, and the place where outcomes are reported."""
+    """A channel or router that accepts everything, and records the outcomes that are reported to it."""
 
     sent: list[Reaction] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
 
-    async def send(self, reaction: Reaction) -> None:
+    async def send(self, reaction: Reaction, address: str) -> None:
         self.sent.append(reaction)
+
+    async def close(self) -> None:
+        pass
 
     async def report(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
@@ -148,6 +153,19 @@ def reaction_of(kind: ReactionType = ReactionType.ORDER_REQUESTED, *, cycle: int
         else (),
     }
     return Reaction(**{**fields, **changes})
+
+
+def router_of(
+    catalogue: Catalogue, *, mqtt: Channel | None = None, webhook: Channel | None = None, notify: Channel | None = None
+) -> ChannelRouter:
+    """A router of this fleet with these channels; the others accept everything."""
+    others = RecordingChannel()
+    suppliers = dict.fromkeys(("http", "https"), webhook or others)
+    return ChannelRouter(
+        ChannelTable(endpoints={"mqtt": mqtt or others, **suppliers}, contacts={"*": notify or others}),
+        supplier_of=supplier_lookup(catalogue),
+        customer_of=customer_lookup(catalogue),
+    )
 
 
 def supplier_lookup(catalogue: Catalogue) -> Callable[[str], Supplier | None]:

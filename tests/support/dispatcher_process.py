@@ -7,10 +7,11 @@ import sys
 import time
 
 from reactor.channels.webhook import WebhookChannel
-from reactor.delivery.outbox_dispatcher import Channels, DeliveryLimits, OutboxDispatcher
+from reactor.delivery.limits import DeliveryLimits
+from reactor.delivery.outbox_dispatcher import OutboxDispatcher
 from reactor.store.sql import SqlStore
 from star.repeat import Outcome
-from tests.support.delivery_fleet import SECRET, RecordingChannel, fleet_of
+from tests.support.delivery_fleet import SECRET, fleet_of, router_of
 
 
 class WallClock:
@@ -29,11 +30,10 @@ async def main(path: str, url: str) -> None:
         raise AssertionError(f"nothing is to be given up here: {outcome}")
 
     with SqlStore(f"sqlite:///{path}") as store:
-        channels = Channels(mqtt=RecordingChannel(), suppliers=webhook, customers=RecordingChannel())
         limits = DeliveryLimits(backoff_first_s=0.05, backoff_max_s=0.1, attempts_max=1000, poll_s=0.02)
         sender = OutboxDispatcher(
             store,
-            channels,
+            router_of(fleet, webhook=webhook),
             catalogue=lambda: fleet,
             report=report,
             need_state=store.need_state,

@@ -9,13 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-from reactor.delivery.outbox_dispatcher import Channels, OutboxDispatcher
+from reactor.delivery.outbox_dispatcher import OutboxDispatcher
 from reactor.store.sql import SqlStore
 from reactor.unit_of_work import StepResult
 from star.errors import InputError, Unavailable
 from star.react import Reaction, ReactionType
 from tests.reactor.delivery.test_outbox_dispatcher import FailingChannel
-from tests.support.delivery_fleet import ManualClock, RecordingChannel, fleet_of, reaction_of
+from tests.support.delivery_fleet import ManualClock, RecordingChannel, fleet_of, reaction_of, router_of
 from tests.support.supplier_server import SupplierServer, serving
 
 ROOT = Path(__file__).parents[3]
@@ -26,9 +26,13 @@ def dispatcher_on(
     store: SqlStore, supplier: FailingChannel, clock: ManualClock, recorder: RecordingChannel
 ) -> OutboxDispatcher:
     """A sender of this store whose only difficult way out is the supplier's."""
-    channels = Channels(mqtt=RecordingChannel(), suppliers=supplier, customers=RecordingChannel())
     return OutboxDispatcher(
-        store, channels, catalogue=fleet_of, report=recorder.report, need_state=store.need_state, clock=clock
+        store,
+        router_of(fleet_of(), webhook=supplier),
+        catalogue=fleet_of,
+        report=recorder.report,
+        need_state=store.need_state,
+        clock=clock,
     )
 
 

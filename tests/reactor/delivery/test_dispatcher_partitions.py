@@ -6,8 +6,10 @@ import asyncio
 
 from structlog.testing import capture_logs
 
-from reactor.delivery.outbox_dispatcher import Channels, DeliveryLimits, OutboxDispatcher
+from reactor.delivery.limits import DeliveryLimits
+from reactor.delivery.outbox_dispatcher import OutboxDispatcher
 from star.errors import StoreError, Unavailable
+from star.react import Reaction
 from star.repeat import NeedState
 from tests.reactor.delivery.test_outbox_dispatcher import TARGET, FailingChannel, until
 from tests.support.delivery_fleet import InMemoryOutbox, ManualClock, RecordingChannel, fleet_of, reaction_of
@@ -34,7 +36,7 @@ def dispatcher_of(
     """A sender of these partitions whose ways out are all `channel`."""
     return OutboxDispatcher(
         outbox,
-        Channels(mqtt=channel, suppliers=channel, customers=channel),
+        channel,
         catalogue=fleet_of,
         report=RecordingChannel().report,
         need_state=lambda _: NeedState.OPEN,
@@ -69,9 +71,9 @@ async def test_rows_at_hand_are_left_when_their_partition_goes(outbox: InMemoryO
     owned = {5}
 
     class Slow(RecordingChannel):
-        async def send(self, reaction: object) -> None:
+        async def send(self, reaction: Reaction, address: str) -> None:
             owned.discard(5)
-            await super().send(reaction)  # type: ignore[arg-type]
+            await super().send(reaction, address)
 
     slow = Slow()
     running = asyncio.create_task(dispatcher_of(outbox, slow, clock, owned, in_flight_max=1, poll_s=0.02).run())

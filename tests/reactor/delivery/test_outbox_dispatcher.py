@@ -15,17 +15,12 @@ from structlog.testing import capture_logs
 
 from config.catalogue import Catalogue
 from config.settings import Settings
-from reactor.channels.log import LogChannel
+from reactor.channels.mqtt import MqttChannel
 from reactor.channels.notify import NotifyChannel
 from reactor.channels.webhook import WebhookChannel
 from reactor.delivery.cloudevents import event_bytes
-from reactor.delivery.outbox_dispatcher import (
-    Channels,
-    DeliveryLimits,
-    OutboxDispatcher,
-    backoff_s,
-    failed_delivery_outcome,
-)
+from reactor.delivery.limits import DeliveryLimits, backoff_s
+from reactor.delivery.outbox_dispatcher import OutboxDispatcher, Router, failed_delivery_outcome
 from reactor.delivery.routes import targets_of
 from star.errors import InputError, Unavailable
 from star.react import Reaction, ReactionType
@@ -42,6 +37,7 @@ from tests.support.delivery_fleet import (
     customer_lookup,
     fleet_of,
     reaction_of,
+    router_of,
     supplier_lookup,
 )
 from tests.support.supplier_server import SupplierServer, serving
@@ -50,20 +46,23 @@ TARGET = "supplier:acme"
 
 
 class FailingChannel:
-    """A channel that fails with `error` until it is None."""
+    """A channel or router that fails with `error` until it is None."""
 
     def __init__(self, error: Exception | None) -> None:
         self.error = error
         self.attempts: list[Reaction] = []
 
-    async def send(self, reaction: Reaction) -> None:
+    async def send(self, reaction: Reaction, address: str) -> None:
         self.attempts.append(reaction)
         if self.error is not None:
             raise self.error
 
+    async def close(self) -> None:
+        pass
+
 
 def dispatcher_to(
-    channel: object,
+    router: Router,
     outbox: InMemoryOutbox,
     clock: ManualClock,
     *,
@@ -71,12 +70,11 @@ def dispatcher_to(
     fleet: Catalogue | None = None,
     limits: DeliveryLimits | None = None,
 ) -> OutboxDispatcher:
-    """A sender all of whose ways out are `channel`."""
-    ways = Channels(mqtt=channel, suppliers=channel, customers=channel)  # type: ignore[arg-type]
+    """A dispatcher that sends everything through `router`."""
     fleet = fleet or fleet_of()
     return OutboxDispatcher(
         outbox,
-        ways,
+        router,
         catalogue=lambda: fleet,
         report=(recorder or RecordingChannel()).report,
         need_state=lambda _: NeedState.OPEN,
@@ -101,7 +99,7 @@ async def test_an_order_reaches_its_supplier_after_two_failures_with_one_id(
     async with serving(SupplierServer(answers=[(500, {}), (503, {})])) as acme:
         fleet = fleet_of(acme.url)
         channel = WebhookChannel(supplier_lookup(fleet), default_secret=SECRET, clock=clock)
-        sender = dispatcher_to(channel, outbox, clock, fleet=fleet)
+        sender = dispatcher_to(router_of(fleet, webhook=channel), outbox, clock, fleet=fleet)
         row = outbox.add(order, TARGET)
         for _ in range(3):
             await sender.run_once()
@@ -136,7 +134,7 @@ async def test_while_one_order_is_on_its_way_the_next_in_its_line_waits(
     at_once, most = 0, 0
 
     class Slow:
-        async def send(self, reaction: Reaction) -> None:
+        async def send(self, reaction: Reaction, target: str) -> None:
             nonlocal at_once, most
             at_once += 1
             most = max(most, at_once)
@@ -160,7 +158,7 @@ async def test_no_more_than_the_limit_is_in_flight_to_one_target(outbox: InMemor
     at_once, most, others = 0, 0, 0
 
     class Slow:
-        async def send(self, reaction: Reaction) -> None:
+        async def send(self, reaction: Reaction, target: str) -> None:
             nonlocal at_once, most, others
             if reaction.device == "tank-8":
                 others += 1
@@ -260,12 +258,13 @@ async def test_a_sender_killed_in_mid_request_sends_the_same_order_again(
     async with serving(SupplierServer(slow_s=0.2)) as acme:
         fleet = fleet_of(acme.url)
         channel = WebhookChannel(supplier_lookup(fleet), default_secret=SECRET, clock=clock)
-        first = asyncio.create_task(dispatcher_to(channel, outbox, clock, fleet=fleet).run())
+        router = router_of(fleet, webhook=channel)
+        first = asyncio.create_task(dispatcher_to(router, outbox, clock, fleet=fleet).run())
         await until(lambda: len(acme.calls) == 1)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
-        await dispatcher_to(channel, outbox, clock, fleet=fleet).run_once()
-        await channel.close()
+        await dispatcher_to(router, outbox, clock, fleet=fleet).run_once()
+        await router.close()
     assert outbox.rows[0].state == "sent"
     assert len({call.headers["webhook-id"] for call in acme.calls}) == 1
 
@@ -358,7 +357,7 @@ async def test_an_offer_goes_to_the_device_and_the_phone_each_by_its_way(
         client = EmbeddedClient(log, topic_specs())
         await client.start()
         announcing = asyncio.create_task(ReactionPublisher(client, "gate", publish).run())
-        offer, phone = await _sent(outbox, clock, LogChannel(client))
+        offer, phone = await _sent(outbox, clock, MqttChannel(client))
         await asyncio.wait_for(done.wait(), 10)
         announcing.cancel()
         await asyncio.wait([announcing])
@@ -367,18 +366,19 @@ async def test_an_offer_goes_to_the_device_and_the_phone_each_by_its_way(
     assert {row.state for row in outbox.rows} == {"sent"}
 
 
-async def _sent(outbox: InMemoryOutbox, clock: ManualClock, mqtt: LogChannel) -> tuple[Reaction, SupplierServer]:
+async def _sent(outbox: InMemoryOutbox, clock: ManualClock, mqtt: MqttChannel) -> tuple[Reaction, SupplierServer]:
     """An offer, sent to device and phone; and the phone."""
     async with serving(SupplierServer(answers=[(200, {})])) as phone:
         fleet = fleet_of(channels=("mqtt", phone.url.replace("http", "json", 1)))
-        ways = Channels(
+        router = router_of(
+            fleet,
             mqtt=mqtt,
-            suppliers=FailingChannel(InputError("no supplier is to be asked")),
-            customers=NotifyChannel(customer_lookup(fleet), lambda item, _: item),
+            webhook=FailingChannel(InputError("nothing is sent to a supplier")),
+            notify=NotifyChannel(customer_lookup(fleet), lambda item, _: item),
         )
         report: Callable[..., Awaitable[None]] = RecordingChannel().report
         sender = OutboxDispatcher(
-            outbox, ways, catalogue=lambda: fleet, report=report, need_state=lambda _: None, clock=clock
+            outbox, router, catalogue=lambda: fleet, report=report, need_state=lambda _: None, clock=clock
         )
         offer = reaction_of(ReactionType.OFFER_MADE)
         for target in targets_of(offer, fleet):
