@@ -1,8 +1,8 @@
-"""The fleet: customers, devices with their slots and parts, suppliers - as the fleet file says and the HTTP API changes.
+"""The fleet: customers, devices with their slots and parts, and suppliers, as in a fleet file or a change over HTTP.
 
-Models only check one table each; what one table needs of another (a device's customer exists, an item's experience is not
-more than its customer's) is checked by config/catalogue.py. Reading a file with line numbers is config/fleet_file.py's.
-A validator's message begins with what was expected, so that it reads on from "is …: ".
+Models check one table each; checks across tables (a device's customer exists, an item's experience is not above its
+customer's) are config/catalogue.py's, reading a file with line numbers is config/fleet_file.py's. A validator's message
+begins with "expected", as it follows "is VALUE: ".
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from config import validators
 
 
 class Experience(StrEnum):
-    """How far the customer lets go, least first."""
+    """How much the customer delegates, least first."""
 
     RESPOND = "respond"
     OFFER = "offer"
@@ -26,7 +26,7 @@ class Experience(StrEnum):
 
     @property
     def rank(self) -> int:
-        """0 for respond to 3 for auto: an item's may not exceed its customer's."""
+        """0 for respond to 3 for auto. An item's may not exceed its customer's."""
         return list(Experience).index(self)
 
 
@@ -55,7 +55,7 @@ class TableModel(BaseModel):
 
 
 class Customer(TableModel):
-    """Whom devices serve, and what they allow."""
+    """A customer with their contact data, limits, consents and absences."""
 
     id: Identifier
     name: str | None = None
@@ -71,7 +71,7 @@ class Customer(TableModel):
 
 
 class Slot(TableModel):
-    """An item that holds a consumable. Quantities in the unit that the profile names; None: the profile's default."""
+    """An item that holds a consumable. Quantities are in the profile's unit; None: the profile's default."""
 
     capacity: Positive | None = None
     pack: Positive | None = None
@@ -95,7 +95,7 @@ class Part(TableModel):
 
 
 class Device(TableModel):
-    """What publishes."""
+    """A device: what publishes telemetry, with overrides of its profile's slots and parts."""
 
     id: Identifier
     customer: Identifier
@@ -115,7 +115,7 @@ class SupplierKind(StrEnum):
 
 
 class Product(TableModel):
-    """Something a supplier sells; price of this quantity."""
+    """A supplier's product. price: of `quantity`."""
 
     sku: Annotated[str, Field(min_length=1, max_length=128)]
     quantity: Positive
@@ -138,14 +138,14 @@ class Supplier(TableModel):
 
 
 class Fleet(TableModel):
-    """All of it. Ids are unique in each table; lookups by id are through the dictionaries that `index` gives."""
+    """The tables of a fleet file. Ids are unique in each table."""
 
     customers: tuple[Customer, ...] = ()
     devices: tuple[Device, ...] = ()
     suppliers: tuple[Supplier, ...] = ()
 
     def items(self) -> Iterator[tuple[Device, str]]:
-        """Every (device, item name) that the file names, devices in order of id."""
+        """Every (device, item name) that the tables name, devices in the order of their ids."""
         for device in sorted(self.devices, key=lambda d: d.id):
             for name in (*device.slots, *device.parts):
                 yield device, name

@@ -1,6 +1,6 @@
-"""The fleet file: TOML to `Fleet`, and with the profiles to `Catalogue`. Every mistake is reported at once, with its line.
+"""The fleet file: from TOML to `Fleet` and, with the profiles, to `Catalogue`. Every mistake is reported, with its line.
 
-What a fleet is made of is config/fleet.py's; what one table needs of another config/catalogue.py's.
+The tables are config/fleet.py's; checks across tables are config/catalogue.py's.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from config.validation import ValidationFinding, document_problems
 from star.errors import ConfigError, Problem
 
 USER_PROFILES_DIR = "profiles"
-"""A folder of this name next to a fleet file holds profiles of the user's own."""
+"""Folder beside a fleet file with profiles of the user's own."""
 
 
 def load_fleet(path: Path) -> Fleet:
-    """The fleet of a file, its tables checked each by itself. Raises ConfigError with every problem."""
+    """The fleet of a file, without checks across tables. Raises ConfigError with every problem."""
     document = read_toml(path, frozenset(TABLE_MODELS))
     tables = parse_tables(document.data)
     _raise_problems(document, tables.findings)
@@ -30,10 +30,10 @@ def load_fleet(path: Path) -> Fleet:
 
 
 def load_catalogue(path: Path, *profile_dirs: Path) -> Catalogue:
-    """The catalogue of a fleet file, with the profiles that ship, those of plug-ins, those of `profile_dirs`, and those in
-    a folder `profiles` next to the file; a later one takes the place of an earlier one of its name.
+    """The catalogue of a fleet file.
 
-    Raises ConfigError with every problem of all these files.
+    Profiles are those that ship, those of plug-ins, of `profile_dirs`, and of the folder `profiles` beside the file; of
+    several with one name the last counts. Raises ConfigError with every problem of all these files.
     """
     problems: list[Problem] = []
     profiles: dict[str, Profile] = {}

@@ -1,7 +1,6 @@
-"""Profiles from files: those that ship in config/profiles/, then the user's own folders, which may replace them by name.
+"""Profiles from files: those that ship in config/profiles/, then other folders, which may replace them by name.
 
-A profile is one TOML file named after it. Every mistake in every file is reported at once; what a profile is made of is
-config/profile_schema.py's.
+A profile is one TOML file with its name. Every mistake of every file is reported; the tables are config/profile_schema.py's.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ from config.validation import ValidationFinding, document_problems, format_value
 from star.errors import ConfigError, Problem
 
 SHIPPED_PROFILES_DIR = Path(__file__).parent / "profiles"
-"""The folder of the profiles that ship: plain data beside the module of the same name, which wins on import."""
+"""Folder of the profiles that ship."""
 
 
 def load_profiles(*user_dirs: Path) -> dict[str, Profile]:
-    """Every profile by name, a later folder's in place of an earlier one's; a folder that is not there has none.
+    """Every profile by name. Of several with one name the last folder's counts; a folder that does not exist has none.
 
     Raises ConfigError with every problem of every file.
     """

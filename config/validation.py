@@ -1,7 +1,7 @@
-"""A table checked against its model, with each mistake in words: what was found and what was expected.
+"""Validation of tables against their models, with messages for people: the field, the value and what was expected.
 
-Pydantic says what is wrong; this says it as a sentence that a person with a file open can act on, and where in the table
-it is. Lines are not known here.
+Pydantic finds the mistakes; this module turns them into sentences for somebody who has the file open, with paths in the
+table, and with the lines of a file where there is one.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _EXPECTED_WHEN_MISSING = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidationFinding:
-    """One mistake in a table. missing: the field is not there at all."""
+    """One mistake in a table. missing: the field is absent."""
 
     path: TomlPath
     message: str
@@ -73,14 +73,14 @@ class ValidationFinding:
 
 @dataclass(frozen=True, slots=True)
 class ValidatedTable(Generic[Model]):
-    """The model, where there are no findings."""
+    """The model instance, or None and the findings."""
 
     value: Model | None
     findings: tuple[ValidationFinding, ...]
 
 
 def validate_table(model: type[Model], table: Mapping[str, Any]) -> ValidatedTable[Model]:
-    """`table`, as TOML or JSON gave it, against `model`; numbers as text and the like are mistakes, not converted."""
+    """Validates `table`, from TOML or JSON, against `model`. Values of another type, such as numbers as text, are mistakes."""
     try:
         return ValidatedTable(model.model_validate_json(json.dumps(table, default=_as_text), strict=True), ())
     except ValidationError as error:
@@ -89,7 +89,7 @@ def validate_table(model: type[Model], table: Mapping[str, Any]) -> ValidatedTab
 
 
 def format_value(value: object) -> str:
-    """A value as a TOML file would show it, cut short."""
+    """A value in TOML's notation, cut short."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -105,7 +105,7 @@ def format_value(value: object) -> str:
 
 
 def _redacted(path: TomlPath, value: object) -> str | None:
-    """A stand-in for a value that may hold a password: reports end up in logs and screenshots."""
+    """A replacement for a value that may contain a password, as messages end up in logs and screenshots; None: show it."""
     if "secret" in path:
         return "a secret"
     if not isinstance(value, str) or not {"channels", "endpoint"} & set(path):
@@ -164,7 +164,7 @@ def _expected(error: ErrorDetails) -> str:
 
 
 def _fields_at(model: type[BaseModel], path: TomlPath) -> list[str]:
-    """The fields of the table at `path` inside `model`."""
+    """The names of the fields of the table at `path` in `model`."""
     kind: Any = model
     for part in path:
         if _is_model(kind):
@@ -176,7 +176,7 @@ def _fields_at(model: type[BaseModel], path: TomlPath) -> list[str]:
 
 
 def _unwrapped(annotation: Any) -> Any:
-    """What a container holds, or what an optional or annotated type stands for."""
+    """The type without Annotated and Optional."""
     while True:
         origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
         if origin is typing.Annotated:
@@ -192,7 +192,7 @@ def _is_model(kind: Any) -> bool:
 
 
 def field_label(data: Mapping[str, Any], path: TomlPath) -> str:
-    """The name of a field in a message: rows by their id, `customers.maria.away`; without one by number, from 1."""
+    """Name of a field for messages, with rows by id (`customers.maria.away`) or, without one, by number from 1."""
     names: list[str] = []
     place: Any = data
     for step, part in enumerate(path):

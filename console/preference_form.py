@@ -1,6 +1,6 @@
-"""A customer's choices: from the form's fields to the tables of a fleet change. Pure.
+"""The preference form: from its fields to the tables of a fleet change. Pure.
 
-A mistake is a sentence for the person; what the fleet's own checks find beyond these is said by them.
+Mistakes are sentences for the customer. Checks of the fleet's own validation are not repeated here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ AWAY_MAX = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreferenceChange:
-    """What to write into the log, or what is wrong. lowered: items that may now do less, as the customer may."""
+    """The tables to change, or the mistakes. lowered: items whose experience was reset, as it was above the customer's."""
 
     tables: dict[str, Any] = field(default_factory=dict)
     lowered: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class PreferenceChange:
 
 
 def form_version(catalogue: Catalogue, customer: Customer) -> str:
-    """Changes whenever what the form shows was changed: a form of another version is not saved over it."""
+    """Version of the data in the form: a form of an older version is not saved."""
     rows = [
         customer.model_dump(mode="json"),
         *(d.model_dump(mode="json") for d in customer_devices(catalogue, customer.id)),
@@ -47,7 +47,7 @@ def customer_devices(catalogue: Catalogue, customer: str) -> list[Device]:
 
 
 def own_experience(catalogue: Catalogue, key: str) -> Experience | None:
-    """The experience that the fleet names for this item itself, or None where it follows its customer's."""
+    """The item's own experience in the fleet, or None where it follows its customer's."""
     item = ItemId.parse(key)
     row = catalogue.devices[item.device]
     named = row.slots.get(item.name) or row.parts.get(item.name)
@@ -57,7 +57,7 @@ def own_experience(catalogue: Catalogue, key: str) -> Experience | None:
 def parse_preferences(
     catalogue: Catalogue, customer: Customer, form: Mapping[str, Any], texts: Translations
 ) -> PreferenceChange:
-    """The change that a form asks for. form: the fields by name, `away_from` and `away_to` as lists."""
+    """The change that a form requests. form: the fields by name, `away_from` and `away_to` as lists."""
     mistakes: list[str] = []
 
     value = form_reader(form)
@@ -86,7 +86,7 @@ def parse_preferences(
 def _devices(
     catalogue: Catalogue, customer: Customer, most: Experience, value: Callable[[str], str]
 ) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
-    """Devices whose items change, whole, and the items that were lowered because the customer's choice was."""
+    """(the devices with changed items, whole; the items that were lowered with the customer's experience)."""
     changed: dict[str, dict[str, Any]] = {}
     lowered: list[str] = []
     for item in items_of(catalogue, {customer.id}):

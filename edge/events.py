@@ -1,7 +1,7 @@
-"""What people and suppliers say, checked: outcomes, requests, suppliers' terms - over MQTT, HTTP and in replay alike.
+"""Events of customers and suppliers: outcomes, requests and terms, parsed alike from MQTT, HTTP and replay.
 
-Each function takes parsed JSON and gives a record, or raises BadPayload naming the field, its value and what was
-expected. Whether an outcome fits the need it speaks of is the reactor's to say.
+Each function takes JSON values and returns a record, or raises BadPayload naming the field, its value and what was
+expected. Whether an outcome fits the state of its need is decided by the reactor.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from star.times import parse_time_ms
 ID_CHARS_MAX = 256
 TEXT_CHARS_MAX = 4_000
 ITEM_RESULTS: tuple[Result, ...] = ("refilled", "serviced")
-"""Results that speak of an item; all others speak of a reaction."""
+"""Results about an item; all others are about a reaction."""
 TIMINGS: tuple[Literal["early", "right", "late"], ...] = ("early", "right", "late")
 SURVEY_SCALES = {"csat": (1, 5), "nps": (0, 10), "ces": (1, 5)}
 
@@ -27,8 +27,8 @@ _Choice = TypeVar("_Choice", bound=str)
 
 
 def parse_outcome(body: object, arrived_ms: int, items: Container[str], device: str | None = None) -> Outcome:
-    """An outcome. items: every known `device/name`. device: where only that device may be spoken of; `item` may then be
-    its name on the device. Raises BadPayload."""
+    """An outcome. items: every known `device/name`. device: the only device whose items it may be about, and `item` may
+    then be the name on that device; None: any. Raises BadPayload."""
     body = _as_object(body, "an outcome")
     feedback = _as_object(body.get("feedback") or {}, "feedback")
     result = _one_of(body.get("result"), "result", RESULTS)

@@ -117,12 +117,12 @@ class DecisionId:
 
 
 def device_of(item: str) -> str:
-    """The device of an item's id, of which only the form is known to be right: for loops over many."""
+    """The device of an item's id, without validation: for loops over many valid ids."""
     return item.partition("/")[0]
 
 
 def name_of(item: str) -> str:
-    """The item's name on its device; likewise."""
+    """The name of an item's id, without validation."""
     return item.partition("/")[2]
 
 
@@ -132,6 +132,6 @@ def qualified_item(device: str, item: str) -> str:
 
 
 def item_of_reaction(reaction: str | None) -> str | None:
-    """The item's id that a reaction's names; None where it is none of ours."""
+    """The id of the item that a reaction is about; None where the reaction's id is not of this form."""
     found = ReactionId.try_parse(reaction)
     return None if found is None else str(found.need.item)

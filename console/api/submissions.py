@@ -1,4 +1,4 @@
-"""What devices and people say: telemetry, requests and outcomes, the same payloads as over MQTT. 202 means: on disk."""
+"""Submissions: telemetry, requests and outcomes, with the same payloads as over MQTT. 202 means that they are on disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from star.ids import ReactionId, qualified_item
 
 ACCEPTED_BODY = {"taken": True}
 SUBMISSIONS_MAX = 1_000
-"""Outcomes or requests in one list."""
+"""Most outcomes or requests in one list."""
 
 router = APIRouter(tags=["say"], responses=ERROR_RESPONSES)
 
@@ -31,7 +31,7 @@ def _body(schema: str, example: dict[str, Any]) -> dict[str, Any]:
     openapi_extra=_body("Telemetry", {"at": 1764000000.0, "seq": 17, "boot": 3, "values": {"oil": 812.5}}),
 )
 async def telemetry(device: str, request: Request, account: Caller, console: ConsoleDependency) -> dict[str, bool]:
-    """Readings: one object or a list of them, or SenML (JSON or CBOR). 202 when they are on disk."""
+    """Telemetry: one object or a list, or SenML (JSON or CBOR). Answered with 202 once it is on disk."""
     _require_device(console, account, device)
     payload = await request.body()
     if not payload:
@@ -48,7 +48,7 @@ async def telemetry(device: str, request: Request, account: Caller, console: Con
     openapi_extra=_body("Request", {"id": "r-1", "item": "oil", "quantity": 500.0}),
 )
 async def requests(device: str, request: Request, account: Caller, console: ConsoleDependency) -> dict[str, bool]:
-    """A customer asks for an item (one object or a list): it opens a need at once."""
+    """A customer's request for an item (one object or a list), which opens a need at once."""
     _require_device(console, account, device)
     for submission in _submissions(await request.body()):
         await await_submission(console.backend.submit_request(_qualify_item(submission, device)))
@@ -61,21 +61,21 @@ async def requests(device: str, request: Request, account: Caller, console: Cons
     openapi_extra=_body("Outcome", {"id": "o-1", "reaction": "tank-7/oil/3/order/1", "result": "delivered"}),
 )
 async def outcomes(device: str, request: Request, account: Caller, console: ConsoleDependency) -> dict[str, bool]:
-    """What came of a reaction, or a refill or service that the customer declares (one object or a list).
+    """The outcome of a reaction, or a refill or service that the customer declares (one object or a list).
 
-    `accepted` spends money: it takes the customer's own token, or the service's.
+    `accepted` spends money, so it needs the customer's own token, or the service's.
     """
     _require_device(console, account, device)
     submissions = [_qualify_item(submission, device) for submission in _submissions(await request.body())]
     if not account.spends and any(submission.get("result") == "accepted" for submission in submissions):
-        raise RequestRefused(403, "result is 'accepted': accepting spends money, so it takes the customer's own token")
+        raise RequestRefused(403, "result is 'accepted': accepting spends money: expected the customer's own token")
     for submission in submissions:
         await await_submission(console.backend.submit_outcome(submission))
     return ACCEPTED_BODY
 
 
 def parse_json(body: bytes) -> Any:
-    """The body as JSON. Raises Refused with 400."""
+    """The JSON of a body. Raises RequestRefused with 400."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -108,7 +108,7 @@ def _require_device(console: Console, account: Account, device: str) -> None:
 
 
 def _qualify_item(submission: dict[str, Any], device: str) -> dict[str, Any]:
-    """The saying with `item` as `device/name`; refused where it speaks of another device's reaction."""
+    """The submission with `item` as `device/name`. Raises RequestRefused for a reaction about another device."""
     reaction, item = submission.get("reaction"), submission.get("item")
     if isinstance(reaction, str):
         found = ReactionId.try_parse(reaction)

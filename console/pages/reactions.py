@@ -1,4 +1,4 @@
-"""What the service did, newest first, and why: the receipts."""
+"""The reactions page, newest first, and the page of the decision behind each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ router = APIRouter()
 
 @router.get("/reactions")
 def reactions(page: SignedInPage, before: int | None = None) -> Response:
-    """Reactions of all that is theirs; before: milliseconds since the epoch, only earlier ones."""
+    """Reactions that the account may see. before: milliseconds since the epoch; only earlier ones."""
     rows = page.backend.reactions(customers=page.account.customers, before_ms=before, limit=ROWS + 1)
     older = rows[ROWS - 1].reaction.at_ms if len(rows) > ROWS else None
     return page.render("reactions.html", rows=rows[:ROWS], older=older, before=before)
@@ -30,7 +30,7 @@ def reactions(page: SignedInPage, before: int | None = None) -> Response:
 
 @router.get("/why/{id:path}")
 def why(page: SignedInPage, id: str) -> Response:
-    """The receipt of a reaction, or all decisions of a need."""
+    """The decision behind a reaction, or all decisions about a need."""
     backend = page.backend
     if backend.reaction(id) is not None:
         shown = page.reaction(id)
@@ -62,7 +62,7 @@ def why(page: SignedInPage, id: str) -> Response:
 
 
 def receipt_context(decision: Decision | None, item: Item | None, formats: Formatter) -> dict[str, Any]:
-    """What the receipt's tables show."""
+    """The template's values for a decision's tables."""
     forecast = decision.forecast if decision is not None else None
     unit = item.unit if isinstance(item, SlotItem) else ""
     return {
@@ -74,7 +74,7 @@ def receipt_context(decision: Decision | None, item: Item | None, formats: Forma
 
 
 def figure_rows(decision: Decision, formats: Formatter) -> list[tuple[str, str]]:
-    """The figures by what they are called here, or by their own name where the texts do not know it."""
+    """The figures of a decision, by translated name, or by their own where there is no text."""
     texts = formats.texts
     return [
         (texts.get(f"figures.{name}", name.replace("_", " ")), formats.number(value, 4 if abs(value) < 1 else 2))
@@ -83,7 +83,7 @@ def figure_rows(decision: Decision, formats: Formatter) -> list[tuple[str, str]]
 
 
 def target_name(page: Page, target: str, formats: Formatter) -> str:
-    """Where an outbox row goes, in words."""
+    """Display name of the target of a delivery."""
     texts = formats.texts
     supplier, customer = supplier_of_target(target), customer_of_target(target)
     if supplier is not None:

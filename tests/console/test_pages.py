@@ -234,7 +234,7 @@ async def test_a_receipt_says_the_sentence_first_and_then_all_of_it(owner: httpx
             "run-out@1.0.0:9f2c41d07ab3",
             "replenishment is among the consents",
             "Waiting six more hours",
-            "Chance of a run-out before delivery",
+            "Probability of a stock-out before delivery",
         )
     ]
     assert order == sorted(order)

@@ -69,7 +69,7 @@ async def test_a_customer_signs_in_with_a_password_and_lands_where_they_wanted(a
     wrong = await anyone.post("/login", data=form)
     nobody = await anyone.post("/login", data={**form, "name": "nobody"})
     assert (wrong.status_code, nobody.status_code) == (403, 403)
-    assert "Name or password is wrong" in wrong.text
+    assert "Wrong name or password" in wrong.text
     answer = await anyone.post("/login", data={**form, "password": PASSWORD})
     assert (answer.status_code, answer.headers["location"]) == (303, "/items/tank-7/oil")
     assert (await anyone.get("/items/tank-7/oil")).status_code == 200
