@@ -1,4 +1,4 @@
-"""A small fleet, its reactions, an outbox in memory and a clock that is moved by hand."""
+"""A small fleet, its reactions, an in-memory outbox, recording channels and a clock that is moved by hand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ START_MS = 1_764_000_000_000
 
 @dataclass
 class ManualClock:
-    """A clock that stands still until it is moved."""
+    """A clock that moves only by hand."""
 
     at_ms: int = START_MS
 
@@ -28,13 +28,13 @@ class ManualClock:
         return self.at_ms
 
     def advance_s(self, seconds: float) -> None:
-        """Moves it on."""
+        """Advances it."""
         self.at_ms += round(seconds * 1000)
 
 
 @dataclass
 class FakeOutboxEntry:
-    """A row of the outbox in memory."""
+    """A row of the in-memory outbox."""
 
     id: int
     reaction: Reaction
@@ -52,7 +52,7 @@ class FakeOutboxEntry:
 
 @dataclass
 class InMemoryOutbox:
-    """The outbox as the port describes it, without a disk: of each line only the first row that is not at its end."""
+    """The outbox protocol without a disk: of each line only the first row that is not finished is due."""
 
     rows: list[FakeOutboxEntry] = field(default_factory=list)
 

@@ -1,4 +1,4 @@
-"""A process that carries a store's outbox to one supplier, to be killed: python carrier_process.py STORE URL."""
+"""A process that sends a store's outbox to one supplier, to be killed: python -m tests.support.dispatcher_process STORE URL."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class WallClock:
 
 
 async def main(path: str, url: str) -> None:
-    """Carries until nothing waits."""
+    """Sends until nothing waits."""
     clock, fleet = WallClock(), fleet_of(url)
     webhook = WebhookChannel(fleet.suppliers.get, default_secret=SECRET, clock=clock)
 
@@ -31,7 +31,7 @@ async def main(path: str, url: str) -> None:
 
     with SqlStore(f"sqlite:///{path}") as store:
         limits = DeliveryLimits(backoff_first_s=0.05, backoff_max_s=0.1, attempts_max=1000, poll_s=0.02)
-        sender = OutboxDispatcher(
+        dispatcher = OutboxDispatcher(
             store,
             router_of(fleet, webhook=webhook),
             catalogue=lambda: fleet,
@@ -40,7 +40,7 @@ async def main(path: str, url: str) -> None:
             clock=clock,
             limits=limits,
         )
-        running = asyncio.create_task(sender.run())
+        running = asyncio.create_task(dispatcher.run())
         while await asyncio.to_thread(store.waiting_count):  # noqa: ASYNC110 - the store is the only one to ask
             await asyncio.sleep(0.02)
         running.cancel()

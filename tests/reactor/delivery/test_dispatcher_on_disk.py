@@ -1,4 +1,4 @@
-"""The sender on the real store: order in a line, ends that stay, and kill -9 at any moment."""
+"""The dispatcher on the real store: order within a line, final states, and kill -9 at any moment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KILLS = 4
 def dispatcher_on(
     store: SqlStore, supplier: FailingChannel, clock: ManualClock, recorder: RecordingChannel
 ) -> OutboxDispatcher:
-    """A sender of this store whose only difficult way out is the supplier's."""
+    """A dispatcher of this store with this channel to the supplier; the others accept everything."""
     return OutboxDispatcher(
         store,
         router_of(fleet_of(), webhook=supplier),
@@ -57,16 +57,16 @@ async def test_the_store_keeps_the_line_over_a_restart(tmp_path: Path) -> None:
 
 
 async def test_what_was_given_up_stays_so_and_lets_the_line_go_on(tmp_path: Path) -> None:
-    """The reason is kept for people; the next reaction of the need goes out."""
+    """The reason is stored; the next reaction of the need goes out."""
     clock, recorder = ManualClock(), RecordingChannel()
     with SqlStore(f"sqlite:///{tmp_path / 'store.db'}") as store:
         order, cancel = reaction_of(), reaction_of(ReactionType.ORDER_CANCELLED)
         store.commit(StepResult(offset=1, at_ms=clock.at_ms, reactions=(order, cancel)), fleet_of())
         supplier = FailingChannel(InputError("acme refuses it with 400"))
-        sender = dispatcher_on(store, supplier, clock, recorder)
-        await sender.run_once()
+        dispatcher = dispatcher_on(store, supplier, clock, recorder)
+        await dispatcher.run_once()
         supplier.error = None
-        await sender.run_once()
+        await dispatcher.run_once()
         given_up = store.deliveries(order.id)[1]
         assert (given_up.state, given_up.error) == ("given-up", "acme refuses it with 400")
         assert store.deliveries(cancel.id)[1].state == "sent"

@@ -1,4 +1,4 @@
-"""What the pages on reactions, webhooks and suppliers show is what the code does."""
+"""The pages on reactions, webhooks and suppliers show what the code does."""
 
 from __future__ import annotations
 

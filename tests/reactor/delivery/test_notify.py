@@ -56,8 +56,8 @@ async def test_without_a_console_to_reach_no_link_is_given() -> None:
     assert (said["title"], said["message"]) == ("A reminder: heating oil", reaction_of().because)
 
 
-async def test_the_first_channel_that_takes_it_ends_it() -> None:
-    """The best channel is asked first, the next one only because it failed, the third not at all."""
+async def test_the_first_channel_that_accepts_it_completes_the_delivery() -> None:
+    """The best channel is tried first, the next one only because it failed, the third not at all."""
     async with (
         serving(SupplierServer(answers=[(500, {})])) as best,
         serving(SupplierServer(answers=[(200, {})])) as second,
@@ -67,8 +67,8 @@ async def test_the_first_channel_that_takes_it_ends_it() -> None:
     assert [len(server.calls) for server in (best, second, third)] == [1, 1, 0]
 
 
-async def test_when_no_channel_takes_it_it_is_tried_again_and_the_error_tells_no_secret() -> None:
-    """Apprise URLs hold passwords: only the kind of channel is named."""
+async def test_when_no_channel_accepts_it_there_is_a_retry_and_no_secret_in_the_error() -> None:
+    """Apprise URLs hold passwords: only the scheme is named."""
     async with serving(SupplierServer(answers=[(500, {})])) as server:
         url = phone(server).replace("json://", "json://maria:hunter2@")
         with pytest.raises(Unavailable, match="none of maria's channels took it: json") as caught:
@@ -77,7 +77,7 @@ async def test_when_no_channel_takes_it_it_is_tried_again_and_the_error_tells_no
 
 
 async def test_a_channel_that_hangs_gives_way_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A channel has a limit in time."""
+    """An attempt at a channel has a time limit."""
     monkeypatch.setattr(channel_router, "CONTACT_TIMEOUT_S", 0.2)
     async with serving(SupplierServer(slow_s=0.8)) as hanging, serving(SupplierServer(answers=[(200, {})])) as second:
         await send_to_maria(phone(hanging), phone(second))
@@ -85,7 +85,7 @@ async def test_a_channel_that_hangs_gives_way_to_the_next(monkeypatch: pytest.Mo
 
 
 async def test_channels_that_are_no_apprise_urls_end_with_a_reason() -> None:
-    """No try would help; the reason names the kind."""
+    """No retry would help; the reason names the scheme."""
     maria = Customer.model_construct(id="maria", language="en", channels=("json://",))
     channel = NotifyChannel(lambda _: maria, lambda item, _: item)
     with pytest.raises(InputError, match="is no Apprise URL: json"):
@@ -98,7 +98,7 @@ async def test_channels_that_are_no_apprise_urls_end_with_a_reason() -> None:
 
 
 async def test_a_customer_who_left_or_took_their_channels_away_is_not_contacted() -> None:
-    """Their choice is in force at once, also for what was waiting."""
+    """Their choice applies at once, also to what was waiting."""
     with pytest.raises(InputError, match="no channel to be reached on any more"):
         await send_to_maria("mqtt")
     with pytest.raises(InputError, match="'gone' has no channel"):

@@ -51,7 +51,7 @@ async def test_a_supplier_without_a_secret_verifies_with_the_installation_s_own(
 
 
 async def test_a_retry_carries_the_same_id_and_a_signature_of_its_own_time() -> None:
-    """So a supplier drops what it has, and an old signature can't be played again for ever."""
+    """A supplier can drop what it has, and an old signature can't be replayed for ever."""
     clock = ManualClock(round(time.time() * 1000) - 60_000)
     async with serving(SupplierServer(answers=[(503, {})])) as acme:
         channel = channel_to(acme.url, clock)
@@ -92,10 +92,10 @@ def test_the_idempotency_key_fits_any_name_of_a_device(device: str) -> None:
         (410, InputError, "gone for good"),
     ],
 )
-async def test_an_answer_means_they_have_it_or_later_or_never(
+async def test_a_response_means_delivered_or_retry_or_refused(
     status: int, meaning: type[Exception] | None, said: str
 ) -> None:
-    """Each kind of status has one meaning; a refusal says in the supplier's words why."""
+    """Each kind of status has one meaning; a refusal carries the supplier's own reason."""
     async with serving(SupplierServer(answers=[(status, {"location": "/elsewhere"})])) as acme:
         channel = channel_to(acme.url)
         if meaning is None:
@@ -107,7 +107,7 @@ async def test_an_answer_means_they_have_it_or_later_or_never(
     assert len(acme.calls) == 1
 
 
-async def test_a_supplier_that_asks_for_patience_is_given_it() -> None:
+async def test_a_supplier_that_asks_to_wait_is_given_the_time() -> None:
     """Retry-After, in seconds, comes with the error."""
     async with serving(SupplierServer(answers=[(429, {"retry-after": "120"})])) as acme:
         channel = channel_to(acme.url)
@@ -132,12 +132,12 @@ async def test_a_supplier_that_asks_for_patience_is_given_it() -> None:
     ],
 )
 def test_retry_after_is_seconds_or_a_date_and_never_more_than_a_day(header: str | None, wait_s: float | None) -> None:
-    """What can't be read is as if it had not been said."""
+    """A header that can't be parsed is ignored."""
     assert retry_after_s(header, START_MS) == wait_s
 
 
-async def test_a_supplier_that_never_answers_is_asked_again_later() -> None:
-    """The whole request has a limit in time."""
+async def test_a_supplier_that_never_answers_gets_a_retry() -> None:
+    """The whole request has a time limit."""
     async with serving(SupplierServer(slow_s=0.6)) as acme:
         suppliers = supplier_lookup(fleet_of(acme.url))
         channel = WebhookChannel(suppliers, default_secret=OWN_SECRET, clock=ManualClock(), timeout_s=0.2)
@@ -146,8 +146,8 @@ async def test_a_supplier_that_never_answers_is_asked_again_later() -> None:
         await channel.close()
 
 
-async def test_a_supplier_whose_server_is_down_is_asked_again_later() -> None:
-    """A refused connection is no refusal of the order."""
+async def test_a_supplier_whose_server_is_down_gets_a_retry() -> None:
+    """A refused connection is not a refusal of the order."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -194,11 +194,11 @@ def test_an_order_never_travels_in_the_clear_or_to_something_that_is_no_address(
     "endpoint", ["https://shop.example/x", "http://127.0.0.1:8000/x", "http://[::1]/x", "http://localhost/x"]
 )
 def test_https_and_loopback_are_addresses(endpoint: str) -> None:
-    """What may be sent to passes."""
+    """Addresses that orders may be sent to pass."""
     check_endpoint("acme", endpoint)
 
 
-async def test_a_supplier_that_left_the_fleet_or_has_a_broken_secret_is_never_asked() -> None:
+async def test_a_supplier_that_left_the_fleet_or_has_a_broken_secret_gets_nothing() -> None:
     """The error names the supplier and what is wrong."""
     channel = WebhookChannel(supplier_lookup(fleet_of()), default_secret=OWN_SECRET, clock=ManualClock())
     with pytest.raises(InputError, match="'gone' is not in the fleet"):
