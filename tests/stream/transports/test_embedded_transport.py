@@ -1,4 +1,4 @@
-"""Faust on the embedded log: tables, timers, restarts, and what happens when the log can't be written."""
+"""Faust on the embedded log: tables, timers, restarts, and a log that can't be written."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> Non
 
 
 async def counting_run(log: SqliteLog, values: list[bytes], ticks: list[float]) -> dict[bytes, bytes]:
-    """One life of an app that counts in a table and passes on; gives the table when everything was passed on."""
+    """Runs an app that counts in a table and forwards records; gives the table once all records were forwarded."""
     app = StreamApp(log, id="test")
     table = app.Table("counts", partitions=1, key_type=bytes, value_type=bytes)
     out = app.topic("out")
@@ -57,7 +57,7 @@ async def counting_run(log: SqliteLog, values: list[bytes], ticks: list[float]) 
 
 
 async def test_a_table_is_what_it_was_after_a_restart(tmp_path: Path) -> None:
-    """Agents, a second topic, a table with changelog and recovery, and timers, inside a running loop, twice."""
+    """Agents, a second topic, a table with changelog and recovery, and timers, over two runs."""
     ticks: list[float] = []
     with SqliteLog(tmp_path / "log.db") as log:
         first = await counting_run(log, [b"%d" % nth for nth in range(300)], ticks)
@@ -71,7 +71,7 @@ async def test_a_table_is_what_it_was_after_a_restart(tmp_path: Path) -> None:
 
 
 async def test_a_full_disk_delays_what_the_stream_sends_and_loses_nothing(tmp_path: Path) -> None:
-    """The producer waits for room, says so, and goes on in the same order."""
+    """The producer waits for room, logs that, and continues in the same order."""
     with SqliteLog(tmp_path / "log.db", size_max_bytes=1 << 20) as log:
         log.create("ballast", retain_bytes=1)
         app = StreamApp(log, id="test")
@@ -95,7 +95,7 @@ async def test_a_full_disk_delays_what_the_stream_sends_and_loses_nothing(tmp_pa
 
 
 async def test_a_log_that_fails_stops_the_app_with_its_reason(tmp_path: Path) -> None:
-    """What can't be written is reported to who sent it, and by `watch`; nothing is said to be durable that is not."""
+    """A failed write is raised to its sender and by `wait_for_failure`; nothing is reported as durable that is not."""
     log = SqliteLog(tmp_path / "log.db")
     app = StreamApp(log, id="test")
     await app.start()
@@ -111,7 +111,7 @@ async def test_a_log_that_fails_stops_the_app_with_its_reason(tmp_path: Path) ->
     await asyncio.wait_for(app.stop(), 30)
 
 
-async def test_faust_is_told_what_the_embedded_log_has(tmp_path: Path) -> None:
+async def test_faust_sees_the_embedded_log_s_partitions_and_offsets(tmp_path: Path) -> None:
     """One partition of each topic; positions and offsets as the log has them; a record with headers is refused."""
     with SqliteLog(tmp_path / "log.db") as log:
         app = StreamApp(log, id="test")

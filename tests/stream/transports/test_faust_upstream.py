@@ -78,7 +78,7 @@ async def test_upstream_flush_returns_with_messages_unsent(plain: PlainApp) -> N
 
 
 async def test_upstream_waits_once_for_every_record_delivered(plain: PlainApp) -> None:
-    """Not reported as a cost: 1,000 records are 1,000 waits, each with three tasks (faust-streaming/faust#229 is near)."""
+    """Not reported as a cost: 1,000 records are 1,000 waits, each with four tasks (faust-streaming/faust#229 is near)."""
     waits = 0
     consumer = consumer_of(plain)
     wait_first = consumer.wait_first
