@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.gamma_baseline import SILENT_DAYS_KEPT, BaselineForecast, baseline_forecast
+from star.quantiles import Z_EXACT
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -71,7 +72,7 @@ FEATURE_MAX = 8.0
 
 _ROWS_MAX = 2048  # more rows are taken in parts, so that the scratch memory of a thread stays small and near
 _ROWS_MIN = 8  # numpy sums an axis in another order when the other one has length 1, so few rows are padded to these
-_NORMAL_90 = 1.2815515655446004  # the 90 % quantile of the standard normal distribution
+_NORMAL_90 = Z_EXACT[0.90]
 _PRIOR_ERROR_VARIANCE = 0.1  # variance of the logarithm of the rate by which a profile's prior may itself be wrong
 _USED_DAY_MIN = 0.05  # of the rate: a day with less is one without use
 _CHANCE_FACTOR = 1.7  # times the variance that days alone give to weeks: less than this is chance

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from star.analyse import DAYS_MAX
+from star.quantiles import Z_EXACT
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -27,10 +28,8 @@ MEDIAN_DAYS_MIN = 0.02
 SILENT_DAYS_KEPT = 0.1
 """Of the days of a silence: what is left by the rate is taken to last so long at least, as it is not known to be empty."""
 
-_DEVIATE_99, _DEVIATE_95 = (
-    2.3263478740408408,
-    1.6448536269514722,
-)  # deviates of the 1 and the 95 % quantile of the time to empty
+_DEVIATE_99, _DEVIATE_95 = Z_EXACT[0.99], Z_EXACT[0.95]
+"""Deviates of the 1 % and the 95 % quantile of the time to empty."""
 _ITERATIONS = 8  # towards those quantiles, halving the distance in logarithms
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from star.quantiles import Z_EXACT
 from star.times import DAY_MS, HOUR_MS, MINUTE_MS
 
-_NORMAL_90 = 1.2815515655446004
+_NORMAL_90 = Z_EXACT[0.90]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
