@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     batch_ms: int = _count(3, "How long readings wait to be written together.", unit="ms", least=0)
     batch_messages_max: int = _count(2_000, "Most messages written together.", unit="messages")
     checkpoint_s: float = _setting(10.0, "Time between checkpoints of the state.", unit="s", gt=0)
+    forget_detectors: tuple[str, ...] = _setting(
+        (), 'Detectors that are not installed any more, whose state is dropped, as a JSON list: `["leak"]`.'
+    )
 
     packet_bytes_max: int = _count(16_777_216, "Largest MQTT packet; a longer one ends the connection.", unit="bytes")
     connections_max: int = _count(10_000, "MQTT connections at once.", unit="connections")

@@ -8,7 +8,7 @@ Decisions are the reactor's. No clock, no randomness, no input or output. Days a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -36,7 +36,6 @@ from stream.detectors import (
     DetectorContext,
     DetectorFactory,
     EvaluationTick,
-    Findings,
     FleetView,
     ItemEvent,
     Metric,
@@ -92,7 +91,7 @@ class Analysis:
         self._detectors = tuple(detectors.values())
         self._routes = Routes(self._names, len(detectors))
         self._arrival = ArrivalClock()
-        self._findings: list[Findings] = []
+        self._forecasts: list[Callable[[], Sequence[Forecast]]] = []
         self._lead_times: dict[str, tuple[float, float]] = {}
         self._events: list[Event] = []
         self._offset = NO_OFFSET
@@ -205,14 +204,13 @@ class Analysis:
             mask_ahead=lambda devices: shards.mask_included(devices, offset),
             devices_ahead=shards.devices_ahead(offset),
         )
-        self._findings = [detector.evaluate(tick) for detector in self._detectors]
+        findings = [detector.evaluate(tick) for detector in self._detectors]
+        self._forecasts = [found.forecasts for found in findings]  # and not the needs, which cost time to keep alive
         refills = self._state.refills.drain(tick.devices_ahead)
-        for devices in (
-            *(found.devices for found in self._findings),
-            np.array([row for row, _ in refills], dtype=np.intp),
-        ):
-            shards.mark_dirty(devices)
-        needs = [need for found in self._findings for need in found.needs]
+        shards.mark_dirty(np.array([device for device, _ in refills], dtype=np.intp))
+        for found in findings:
+            shards.mark_dirty(found.devices)
+        needs = [need for found in findings for need in found.needs]
         return Facts(
             offset=offset,
             at_ms=at_ms,
@@ -244,7 +242,7 @@ class Analysis:
 
     def evaluated_forecasts(self) -> list[Forecast]:
         """Of the items that the last tick evaluated, by detector and item name."""
-        return [forecast for found in self._findings for forecast in found.forecasts()]
+        return [forecast for forecasts in self._forecasts for forecast in forecasts()]
 
     def drain_scores(self) -> list[ConditionScore]:
         """The scores of readings since the last call, in the order of arrival. Messages taken until now count as complete."""

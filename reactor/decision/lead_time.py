@@ -15,9 +15,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from star.quantiles import Z_EXACT
+
 Floats = NDArray[np.float64]
 
-Z_90 = 1.2815515655446004
+Z_90 = Z_EXACT[0.90]
 """The standard normal distribution's 90 % quantile."""
 LOST_FACTOR = 2.0
 LOST_EXTRA_DAYS = 3.0

@@ -71,7 +71,13 @@ class StreamRole:
         partitions = context.log.partitions
         self._checkpoint_s[partition] = time.monotonic()
         mine = None if partitions == 1 else lambda customer: partition_of(customer, partitions) == partition
-        return Analysis(context.fleet.initial, context.store.names, self._scorer, owns_customer=mine)
+        return Analysis(
+            context.fleet.initial,
+            context.store.names,
+            self._scorer,
+            owns_customer=mine,
+            forget_detectors=frozenset(context.settings.forget_detectors),
+        )
 
     def _names_known(self, wire: bytes) -> bool:
         """Whether every metric of a record of readings has a name here: another process may have numbered it just now."""

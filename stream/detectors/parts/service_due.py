@@ -17,6 +17,7 @@ from config.catalogue import PartItem
 from config.profile_schema import ServiceInterval
 from star.analyse import DAYS_MAX, DetectedNeed, Forecast, NeedKind, RefillStage, RefillUpdate
 from star.errors import InputError
+from star.quantiles import Z_EXACT
 from star.times import DAY_MS
 from stream.detectors import (
     Detector,
@@ -55,11 +56,7 @@ MODEL = "service-due@1:arithmetic"
 SERVICE_RESULTS = ("done", "serviced")
 """Results of outcomes that declare a service of a part."""
 
-NORMAL_AT_QUANTILES = np.array(
-    [-2.3263478740408408, -1.6448536269514722, -1.2815515655446004, -0.6744897501960817, 0.0,
-     0.6744897501960817, 1.2815515655446004, 1.6448536269514722, 2.3263478740408408]
-)  # fmt: skip
-"""The standard normal distribution at star.analyse.QUANTILES."""
+_NORMAL_QUANTILES = np.array(list(Z_EXACT.values()))
 
 PART_STATE_NAMES = (
     "interval_start_ms",
@@ -236,7 +233,10 @@ class ServiceDueDetector(Detector):
         """(n, intervals) the share used up, and (n, 9) days until the first of them is, at QUANTILES."""
         state, counters, limit = self.table["part"][rows], self._counter[rows], self._limit[rows]
         counted = counters >= 0
-        slots = self.slots.table["filter"][np.maximum(counters, 0)]
+        filters = self.slots.table["filter"]
+        if not filters.shape[0]:
+            filters = np.zeros((1, filters.shape[1]))  # a fleet without slots and counters
+        slots = filters[np.maximum(counters, 0)]
         elapsed = np.maximum(at_ms - state[:, INTERVAL_START_MS : INTERVAL_START_MS + 1], 0.0) / DAY_MS
         used = np.where(
             counted, slots[:, :, CUMULATIVE_USE] - state[:, COUNTER_BASE : COUNTER_BASE + INTERVALS_MAX], elapsed
@@ -250,7 +250,7 @@ class ServiceDueDetector(Detector):
         relative = np.where(seen, slots[:, :, RATE_VARIANCE], rate * rate) / (rate * rate)
         spread = np.sqrt(np.minimum(relative / np.maximum(median, 1.0) + relative / (days_known + 4.0) + 0.0025, 1.0))
         spread = np.where(counted, spread, 0.0)
-        days = median[:, :, None] * np.exp(np.ascontiguousarray(spread[:, :, None] * NORMAL_AT_QUANTILES))
+        days = median[:, :, None] * np.exp(np.ascontiguousarray(spread[:, :, None] * _NORMAL_QUANTILES))
         return share, np.minimum(days, DAYS_MAX).min(axis=1)
 
     def _as_forecast(self, row: int, at_ms: int, share: float, days: Float64, soonest: int) -> Forecast:

@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from star.analyse import CalibrationOutcome
+from star.quantiles import Z
 from stream.detectors.slots.calibration import (
     LEVEL_MAX,
     LEVEL_MIN,
@@ -29,7 +30,13 @@ from stream.detectors.slots.state_schema import (
 from tests.stream.analysis_bench import AnalysisBench, at_day_ms, tank
 
 LEVELS = {WINDOW_Q05: 0.05, WINDOW_Q25: 0.25, WINDOW_Q50: 0.50, WINDOW_Q75: 0.75, WINDOW_Q95: 0.95}
-NORMAL_QUANTILES = {WINDOW_Q05: -1.6449, WINDOW_Q25: -0.6745, WINDOW_Q50: 0.0, WINDOW_Q75: 0.6745, WINDOW_Q95: 1.6449}
+NORMAL_QUANTILES = {
+    WINDOW_Q05: Z[0.05],
+    WINDOW_Q25: Z[0.25],
+    WINDOW_Q50: Z[0.50],
+    WINDOW_Q75: Z[0.75],
+    WINDOW_Q95: Z[0.95],
+}
 
 
 def window_columns(median: Float64, spread: Float64, widening: float = 0.0) -> Float64:
