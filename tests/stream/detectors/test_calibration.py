@@ -97,7 +97,7 @@ def test_a_tank_that_empties_as_it_always_did_is_judged_about_the_middle() -> No
     assert {judged.item for judged in found} == {"tank-1/oil"}
     assert {judged.at_ms for judged in found} <= {at_day_ms(day) for day in days.tolist()}
     assert all(one.at_ms < two.at_ms for one, two in itertools.pairwise(found))
-    assert 0.25 <= np.median([judged.pit_value for judged in found[1:]]) <= 0.75
+    assert 0.25 <= np.median([judged.level for judged in found[1:]]) <= 0.75
     assert bench.analysis.run_out.drain_calibration_outcomes() == []
 
 
@@ -107,7 +107,7 @@ def test_a_tank_that_is_hardly_used_any_more_is_judged_as_late_as_can_be() -> No
     days = np.arange(0.0, 150.0, 0.5)
     values = np.where(days < 20.0, 990.0 - 20.0 * days, 590.0 - 0.05 * (days - 20.0))
     found = calibration_outcomes(bench, "tank-1/oil", days, values)
-    assert LEVEL_MAX in [judged.pit_value for judged in found]
+    assert LEVEL_MAX in [judged.level for judged in found]
 
 
 def test_what_is_told_of_forecasts_changes_no_state() -> None:
