@@ -168,7 +168,7 @@ class CalibrationOutcome:
 
     item: str
     at_ms: int
-    pit_value: float
+    level: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

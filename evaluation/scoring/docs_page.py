@@ -164,7 +164,10 @@ def _figure_table(scores: Scores) -> Iterator[str]:
 
 
 def _forecast_table(scores: Scores) -> Iterator[str]:
-    yield "| | 5 to 95 % | 25 to 75 % | near the end: 5 to 95 % | 25 to 75 % | cold start: 5 to 95 % | pinball loss over the 28-day mean's |"
+    yield (
+        "| | 5 to 95 % | 25 to 75 % | near the end: 5 to 95 % | 25 to 75 % | cold start: 5 to 95 % | "
+        "pinball loss over the 28-day mean's |"
+    )
     yield "| --- |" + " --- |" * 6
     rows = {"all": scores["overall"]["forecasts"]}
     rows |= {name: family["service"]["forecasts"] for name, family in scores["families"].items()}

@@ -1,4 +1,4 @@
-"""`starloop backtest`: what was used is found out again, other rules make the difference that they must, and the same rules none."""
+"""`starloop backtest`: the consumption estimate is close to the truth, other rules differ as they must, and equal rules not at all."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ DAYS = 90
 TANK = Tank(capacity=100.0, pack=80.0, spare=False)
 
 
-def life(
+def simulated_tank(
     seed: int, *, every_h: int = 6, noise: float = 0.3, step: float = 0.0
 ) -> tuple[Float64, Float64, Float64, Float64]:
-    """(use by hour, level by hour, hours of readings, readings) of a tank that is refilled when it is nearly empty."""
+    """(consumption by hour, level by hour, hours of readings, readings) of a tank that is refilled when it is nearly empty."""
     rng = np.random.default_rng(seed)
     use = rng.gamma(4.0, 0.25, 24 * DAYS) * 5.0 / 24.0
     level, levels = 90.0, np.zeros(24 * DAYS)
@@ -52,17 +52,17 @@ def life(
 
 
 def weekly_error(used: ConsumptionEstimate, use: Float64) -> float:
-    """The mean error of a week's use, as a share of it."""
-    whole = len(use) // 168 * 168
-    found, true = (of[:whole].reshape(-1, 168).sum(axis=1) for of in (used.hourly_use, use))
-    return float(np.abs(found - true).mean() / true.mean())
+    """The mean error of weekly consumption, relative to it."""
+    hours = len(use) // 168 * 168
+    estimated, true = (series[:hours].reshape(-1, 168).sum(axis=1) for series in (used.hourly_use, use))
+    return float(np.abs(estimated - true).mean() / true.mean())
 
 
 @pytest.mark.parametrize(("noise", "step", "within"), [(0.3, 0.0, 0.05), (3.0, 0.0, 0.12), (0.2, 5.0, 0.12)])
-def test_what_was_used_is_found_again_behind_noise_and_steps(noise: float, step: float, within: float) -> None:
-    """All of it to a few per cent, week by week to some more; every refill is seen, and the level at the start."""
+def test_consumption_is_estimated_through_noise_and_coarse_steps(noise: float, step: float, within: float) -> None:
+    """In total within a few per cent, weekly within some more; every refill and the initial level are found."""
     for seed in range(5):
-        use, levels, at, read = life(seed, noise=noise, step=step)
+        use, levels, at, read = simulated_tank(seed, noise=noise, step=step)
         used = estimate_from_levels(at, read, [], TANK, len(use))
         assert used.hourly_use.sum() == pytest.approx(use.sum(), rel=0.03 if noise < 1.0 else 0.05)
         assert weekly_error(used, use) < within
@@ -70,9 +70,9 @@ def test_what_was_used_is_found_again_behind_noise_and_steps(noise: float, step:
         assert used.initial_level == pytest.approx(90.0, abs=8.0)
 
 
-def test_spikes_are_no_use_and_no_refills() -> None:
-    """Air gaps and a wrong first reading change next to nothing, and are kept as the gauge's errors."""
-    use, levels, at, read = life(7)
+def test_spikes_are_neither_consumption_nor_refills() -> None:
+    """Spikes and a wrong first reading hardly change the estimate, and are kept as sensor errors."""
+    use, levels, at, read = simulated_tank(7)
     spiked = read.copy()
     spiked[[0, 40, 41, 120, 300]] = (160.0, 0.0, 160.0, 0.0, 100.0)
     used = estimate_from_levels(at, spiked, [], TANK, len(use))
@@ -81,15 +81,17 @@ def test_spikes_are_no_use_and_no_refills() -> None:
     assert used.fitted_levels[40] == pytest.approx(levels[240], abs=6.0)
 
 
-def test_a_refill_in_a_long_silence_is_believed_as_it_was_told() -> None:
-    """A reading every five days: what came between them is known only from what was said."""
-    use, levels, at, read = life(3, every_h=120, noise=0.1)
-    told = [(float(hour) + 0.5, 80.0) for hour in np.flatnonzero(np.diff(levels) > 40.0)]
-    assert estimate_from_levels(at, read, told, TANK, len(use)).hourly_use.sum() == pytest.approx(use.sum(), rel=0.03)
+def test_a_declared_refill_within_a_gap_of_readings_is_used() -> None:
+    """With a reading every five days, refills in between are known only from declarations."""
+    use, levels, at, read = simulated_tank(3, every_h=120, noise=0.1)
+    declared = [(float(hour) + 0.5, 80.0) for hour in np.flatnonzero(np.diff(levels) > 40.0)]
+    assert estimate_from_levels(at, read, declared, TANK, len(use)).hourly_use.sum() == pytest.approx(
+        use.sum(), rel=0.03
+    )
 
 
-def test_while_nothing_was_left_the_mean_use_is_assumed() -> None:
-    """Five a day for ten days, then ten days empty, and refilled: all in all five a day."""
+def test_the_mean_consumption_is_assumed_while_an_item_is_empty() -> None:
+    """Five a day for ten days, then ten days empty, and refilled: five a day throughout."""
     at = np.arange(0.0, 24.0 * 30, 6)
     level = np.where(at < 240, 50.0 - at / 24 * 5, np.where(at < 480, 0.0, 100.0 - (at - 480) / 24 * 5))
     used = estimate_from_levels(at, level, [], TANK, 24 * 30)
@@ -97,8 +99,8 @@ def test_while_nothing_was_left_the_mean_use_is_assumed() -> None:
     assert used.hourly_use.sum() == pytest.approx(150.0, rel=0.05)
 
 
-def test_a_counter_that_starts_again_loses_nothing_but_what_it_did_not_show() -> None:
-    """A running total with a restart, a leap that can't be, and increments."""
+def test_a_counter_reset_loses_only_what_was_not_reported() -> None:
+    """A running total with a reset and an impossible step, and increments."""
     at = np.arange(0.0, 240.0)
     total = np.arange(240.0) % 150.0
     total[60] = 9_000.0
@@ -142,10 +144,10 @@ def fleet(folder: Path, name: str, experience: str = "auto", consents: str = '"r
 
 @pytest.fixture
 def readings(tmp_path: Path) -> str:
-    """Ninety days of three tanks, a refill told now and then, a tick, a blank line and one that can't be read."""
+    """Ninety days of three tanks, with a tick, a blank line and an unreadable one."""
     rows: list[tuple[float, dict[str, object]]] = []
     for number in range(3):
-        _, _, at, read = life(number)
+        _, _, at, read = simulated_tank(number)
         for hour, value in zip(at.tolist(), read.tolist(), strict=True):
             rows.append((hour, {"topic": f"starloop/v1/t{number}/telemetry", "payload": {"values": {"oil": value}}}))
     lines = [json.dumps({"at": START + hour * 3600, **fields}) for hour, fields in sorted(rows, key=lambda row: row[0])]
@@ -159,33 +161,33 @@ def backtest(*arguments: str) -> Result:
     return CliRunner().invoke(cli, ["backtest", *arguments, "--draws", "1", "--processes", "1"])
 
 
-def test_the_same_rules_make_no_difference_at_all(tmp_path: Path, readings: str) -> None:
-    """Another file of the same content: every difference is nought, and the same command says the same."""
+def test_equal_rules_make_no_difference_at_all(tmp_path: Path, readings: str) -> None:
+    """Another file with the same content: every difference is zero, and the same command prints the same."""
     command = ["--fleet", fleet(tmp_path, "a.toml"), "--readings", readings, "--with", fleet(tmp_path, "b.toml")]
     done = backtest(*command, "--json")
     assert done.exit_code == 0, done.output
-    said = json.loads(done.stdout)
-    assert all(values == [0.0, 0.0, 0.0] for values in said["ways"][1]["difference"].values())
-    assert said["ways"][0]["figures"]["run_outs"] <= 1.0
-    assert said["ways"][0]["figures"]["orders"] == pytest.approx(3 * 5, abs=5)
-    assert said["lines_unread"] == 1
+    report = json.loads(done.stdout)
+    assert all(values == [0.0, 0.0, 0.0] for values in report["ways"][1]["difference"].values())
+    assert report["ways"][0]["figures"]["run_outs"] <= 1.0
+    assert report["ways"][0]["figures"]["orders"] == pytest.approx(3 * 5, abs=5)
+    assert report["lines_unread"] == 1
     assert backtest(*command, "--json").stdout == done.stdout
 
 
-def test_without_consent_it_runs_out_and_the_table_says_what_that_costs(tmp_path: Path, readings: str) -> None:
-    """Nothing may be ordered: run-outs and days empty, more money than as it is, surely; and what was assumed is said."""
+def test_without_consent_items_run_out_and_the_table_shows_the_cost(tmp_path: Path, readings: str) -> None:
+    """Nothing may be ordered: a significantly higher cost and three run-outs; the assumptions are listed."""
     poor = fleet(tmp_path, "poor.toml", consents="")
     done = backtest("--fleet", fleet(tmp_path, "a.toml"), "--readings", readings, "--with", poor)
     assert done.exit_code == 0, done.output
     assert "assumptions:" in done.stdout
-    money = next(line for line in done.stdout.splitlines() if line.startswith("total cost"))
-    assert float(money.split()[5]) > 0.0, money
+    cost = next(line for line in done.stdout.splitlines() if line.startswith("total cost"))
+    assert float(cost.split()[5]) > 0.0, cost
     run_outs = next(line for line in done.stdout.splitlines() if line.startswith("run-outs"))
     assert run_outs.split()[2] == "3.00"
 
 
-def test_being_asked_first_costs_contacts_and_orders_all_the_same(tmp_path: Path, readings: str) -> None:
-    """Offers in place of orders: each is a contact, each is accepted, and things come."""
+def test_offers_cost_contacts_and_lead_to_as_many_orders(tmp_path: Path, readings: str) -> None:
+    """Offers in place of orders: each is a contact, and each is accepted and delivered."""
     asked = fleet(tmp_path, "asked.toml", experience="offer")
     done = backtest("--fleet", fleet(tmp_path, "a.toml"), "--readings", readings, "--with", asked, "--json")
     first, other = json.loads(done.stdout)["ways"]
@@ -194,8 +196,8 @@ def test_being_asked_first_costs_contacts_and_orders_all_the_same(tmp_path: Path
     assert other["difference"]["run_outs"][0] <= 3.0
 
 
-def test_being_reminded_makes_people_buy_by_themselves(tmp_path: Path, readings: str) -> None:
-    """Reminders: no order of ours, and hardly a run-out, as whoever is reminded buys."""
+def test_reminders_make_people_buy_by_themselves(tmp_path: Path, readings: str) -> None:
+    """Reminders without orders: hardly a run-out, as every reminder leads to a purchase."""
     coached = fleet(tmp_path, "coached.toml", experience="coach")
     done = backtest("--fleet", fleet(tmp_path, "a.toml"), "--readings", readings, "--with", coached, "--json")
     other = json.loads(done.stdout)["ways"][1]["figures"]
@@ -204,16 +206,16 @@ def test_being_reminded_makes_people_buy_by_themselves(tmp_path: Path, readings:
 
 
 def test_another_model_is_named_with_its_hash(tmp_path: Path, readings: str) -> None:
-    """The model in force under its own name: no difference, and both ways say which model spoke."""
+    """The model in force under its own name: no difference, and both variants name their model."""
     name = load_model_dir(champion_dir("run-out")).name
     done = backtest("--fleet", fleet(tmp_path, "a.toml"), "--readings", readings, "--model", name, "--json")
-    said = json.loads(done.stdout)
-    assert [way["model"] for way in said["ways"]] == [name, name]
-    assert said["ways"][1]["difference"]["money"] == [0.0, 0.0, 0.0]
+    report = json.loads(done.stdout)
+    assert [variant["model"] for variant in report["ways"]] == [name, name]
+    assert report["ways"][1]["difference"]["money"] == [0.0, 0.0, 0.0]
 
 
-def test_what_can_not_be_compared_is_refused_in_one_line(tmp_path: Path, readings: str) -> None:
-    """Nothing to compare with, two histories or none, an item that is missing, a history of other devices."""
+def test_an_impossible_comparison_is_refused_in_one_line(tmp_path: Path, readings: str) -> None:
+    """Nothing to compare with, two histories or none, a missing item, a history of other devices."""
     own = fleet(tmp_path, "a.toml")
     few = fleet(tmp_path, "few.toml", tanks=2)
     for wrong in (["--readings", readings], ["--with", few], ["--readings", readings, "--data", ".", "--with", few]):
@@ -226,7 +228,7 @@ def test_what_can_not_be_compared_is_refused_in_one_line(tmp_path: Path, reading
     assert "no reading" in str(backtest("--fleet", own, "--readings", str(empty), "--with", own).exception)
 
 
-def test_an_item_with_too_little_history_is_left_out_and_named(tmp_path: Path, readings: str) -> None:
+def test_an_item_with_too_little_history_is_excluded_and_named(tmp_path: Path, readings: str) -> None:
     """A fourth tank that never reported."""
     with Path(readings).open("rb") as lines:
         history = read_history(lines, load_catalogue(Path(fleet(tmp_path, "a.toml", tanks=4))))
@@ -234,8 +236,8 @@ def test_an_item_with_too_little_history_is_left_out_and_named(tmp_path: Path, r
     assert len(history.items) == 3
 
 
-def test_lead_times_move_towards_those_that_the_store_saw(tmp_path: Path) -> None:
-    """One delivery after three days, stated as two to five: a little narrower about three."""
+def test_lead_times_are_learned_from_the_store(tmp_path: Path) -> None:
+    """One delivery after three days narrows a stated lead time of one to thirty days; other suppliers keep theirs."""
     home = household_of()
     with SqlStore(f"sqlite:///{tmp_path / 'store.db'}") as store:
         order = home.sees(8.0).tick()[0]

@@ -1,4 +1,4 @@
-"""Real consumption in the worlds of the evaluation: read from a folder of data sets, each day as it was."""
+"""Real consumption as the demand of the evaluation: read from a folder of data sets, day by day."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DAYS = 600
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with two of the data sets, made up: two departments of a shop and a vending machine."""
+    """A folder with synthetic versions of two data sets: two departments of a shop and a vending machine."""
     shop = tmp_path / "consumption/m5_sample"
     shop.mkdir(parents=True)
     rng = np.random.default_rng(5)
@@ -43,41 +43,43 @@ def folder(tmp_path: Path) -> Path:
         rows.writerow(["date", "datetime", "cash_type", "card", "money", "coffee_name"])
         for day in range(180):
             date = (first + day).astype(object)
-            american = f"{date.month}/{date.day}/{date.year}"
-            rows.writerows([american, f"{american} 10:15", "card", "x", "38.7", "Latte"] for _ in range(day % 7))
+            us_date = f"{date.month}/{date.day}/{date.year}"
+            rows.writerows([us_date, f"{us_date} 10:15", "card", "x", "38.7", "Latte"] for _ in range(day % 7))
     return tmp_path
 
 
-def test_a_world_uses_each_day_what_the_trace_has(folder: Path) -> None:
-    """The use of an item, day by day, is a stretch of a trace, on the trace's own weekdays."""
-    family = next(one for one in real_families(folder) if one.name == "vending-5-days")
-    found = trace_pool(folder, "vending")
-    of = draw_scenarios(family, [3], 4, None, found)
-    daily = of.hourly_use.reshape(4, -1, 24).sum(axis=2)
-    trace = found.traces[0]
-    start = of.first_day - trace.first_day
+def test_daily_consumption_is_that_of_the_trace(folder: Path) -> None:
+    """An item's daily consumption is a section of a trace, on the trace's own weekdays."""
+    family = next(family for family in real_families(folder) if family.name == "vending-5-days")
+    pool = trace_pool(folder, "vending")
+    scenarios = draw_scenarios(family, [3], 4, None, pool)
+    daily = scenarios.hourly_use.reshape(4, -1, 24).sum(axis=2)
+    trace = pool.traces[0]
+    start = scenarios.first_day - trace.first_day
     assert start >= 0
     expected = trace.use[start : start + daily.shape[1]]
     for row in daily:
         assert np.allclose(row / row.mean(), expected / expected.mean())
     sold = (trace.first_day - int(np.datetime64("2015-01-01").astype(np.int64)) + np.arange(7)) % 7
-    assert np.allclose(trace.use[:7] * 3.0, sold, atol=0.05)  # six at most, three in the mean: day % 7 cups a day
+    assert np.allclose(trace.use[:7] * 3.0, sold, atol=0.05)  # day % 7 cups a day, three on average
 
 
-def test_what_a_folder_lacks_is_left_out(folder: Path) -> None:
-    """Two groups of five are there, at three scales each, with three kinds of gauges."""
+def test_missing_data_sets_are_left_out(folder: Path) -> None:
+    """Two of five groups exist, at three scales each, with three kinds of sensor."""
     families = real_families(folder)
-    assert sorted({one.trace_group for one in families}) == ["shops", "vending"]
+    assert sorted({family.trace_group for family in families}) == ["shops", "vending"]
     assert len(families) == 6
-    assert len({one.sensor for one in families}) == 3
-    assert all(one.days + one.beyond_days <= trace_pool(folder, one.trace_group).days_known() for one in families)
+    assert len({family.sensor for family in families}) == 3
+    assert all(
+        family.days + family.beyond_days <= trace_pool(folder, family.trace_group).days_known() for family in families
+    )
 
 
-def test_traces_are_moved_by_years_of_whole_weeks() -> None:
-    """A trace of four years stands for any of them: Mondays stay Mondays, and the season is about the same."""
+def test_traces_are_shifted_by_years_of_whole_weeks() -> None:
+    """A trace of four years starts in any of them: weekdays are kept, and seasons nearly."""
     use = np.arange(1460.0)
-    found = TracePool(traces=(Trace(name="long", first_day=10_000, use=use),))
-    rows = found.windows(np.random.default_rng(1), 40, 10_050, 300)
+    pool = TracePool(traces=(Trace(name="long", first_day=10_000, use=use),))
+    rows = pool.windows(np.random.default_rng(1), 40, 10_050, 300)
     starts = set(rows[:, 0].tolist())
     assert len(starts) > 1
     assert all((start - 50) % 364 == 0 for start in starts)
@@ -92,22 +94,22 @@ def test_real_traces_need_a_folder_and_say_so(tmp_path: Path) -> None:
         real_families(tmp_path)
 
 
-def test_references_live_on_real_consumption(data: Callable[[str], Path]) -> None:
-    """Of every group that the machine has: amounts balance, and the clairvoyant pays less than a threshold."""
+def test_reference_policies_run_on_real_consumption(data: Callable[[str], Path]) -> None:
+    """In every group available: stock balances, and the clairvoyant costs less than a threshold."""
     folder = data("consumption").parent
     costs: dict[str, float] = {"clairvoyant": 0.0, "threshold": 0.0}
     families: tuple[ScenarioFamily, ...] = select_families((), folder, traces=True)[1]
-    for family in [one for one in families if one.name.endswith("-15-days")]:
-        of = draw_scenarios(family, [11], 4, 120, trace_pool(folder, family.trace_group))
+    for family in [family for family in families if family.name.endswith("-15-days")]:
+        scenarios = draw_scenarios(family, [11], 4, 120, trace_pool(folder, family.trace_group))
         for policy in costs:
-            world = ClosedLoopWorld(of, REFERENCE_POLICIES[policy](of), draw_sensor_faults(of))
-            costs[policy] += float(world.run().cost(of).sum())
+            world = ClosedLoopWorld(scenarios, REFERENCE_POLICIES[policy](scenarios), draw_sensor_faults(scenarios))
+            costs[policy] += float(world.run().cost(scenarios).sum())
             assert world.imbalance() < 1e-9
     assert 0.0 < costs["clairvoyant"] < 0.5 * costs["threshold"]
 
 
-def test_the_service_lives_on_real_consumption(data: Callable[[str], Path]) -> None:
-    """Through the command, with a table of its own and nothing forbidden."""
+def test_the_service_runs_on_real_consumption(data: Callable[[str], Path]) -> None:
+    """The command prints a table of its own for real traces."""
     command = [
         "models",
         "evaluate",
@@ -120,7 +122,7 @@ def test_the_service_lives_on_real_consumption(data: Callable[[str], Path]) -> N
         "1",
     ]
     done = CliRunner().invoke(
-        cli, [*command, *(part for one in ("water", "shops") for part in ("--family", f"{one}-15-days"))]
+        cli, [*command, *(part for group in ("water", "shops") for part in ("--family", f"{group}-15-days"))]
     )
     assert done.exit_code == 0, done.output
     assert "real traces" in done.stdout

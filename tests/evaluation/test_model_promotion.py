@@ -1,4 +1,4 @@
-"""`starloop models promote`: a better model comes into force with the figures of its comparison, a worse one does not."""
+"""`starloop models promote`: a better model is promoted with the figures of its comparison, a worse one is rejected."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from starloop.cli import cli
 from tests.support.biased_model import write_biased_model
 
 SHORT = ("cold-start",)
-"""Sixty days of a few items: enough for a poor model to show."""
+"""Sixty days of a few items: enough to reject a poor model."""
 
 
 @pytest.fixture(scope="module")
 def poor(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registry with run-out 99, to which everything lasts five spreads longer."""
+    """A registry with run-out 99, whose forecasts are five spreads too late."""
     registry = tmp_path_factory.mktemp("models")
     write_biased_model(registry, 99, 5.0)
     return registry
@@ -35,7 +35,7 @@ def poor(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own(poor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it as the installation's own models, and promotions that live one short family."""
+    """A copy of it as the installation's own registry, and promotions limited to one short family."""
     shutil.copytree(poor, tmp_path / "models")
     monkeypatch.setenv("STARLOOP_MODELS_DIR", str(tmp_path / "models"))
     monkeypatch.setattr("starloop.commands.modelling.promote.REQUIRED_FAMILIES", SHORT)
@@ -48,13 +48,13 @@ def promote(*arguments: str) -> Result:
     return CliRunner().invoke(cli, ["models", "promote", *arguments, "--processes", "1"])
 
 
-def force(registry: Path, version: int) -> None:
-    """Puts a version in force without asking any judge."""
+def set_champion(registry: Path, version: int) -> None:
+    """Makes a version the champion without a comparison."""
     folder = find_version("run-out", version, registry)
     write_champion("run-out", registry, {"version": version, "sha256": read_card(folder)["sha256"]})
 
 
-def test_a_worse_model_is_refused_with_the_figures_and_nothing_changes(own: Path) -> None:
+def test_a_worse_model_is_rejected_with_the_figures_and_nothing_changes(own: Path) -> None:
     """The table names what failed; no champion.toml is written."""
     done = promote("run-out", "99")
     assert isinstance(done.exception, ModelError)
@@ -66,16 +66,16 @@ def test_a_worse_model_is_refused_with_the_figures_and_nothing_changes(own: Path
     assert champion_dir("run-out", own) == SHIPPED_REGISTRY / "run-out" / champion_dir("run-out").name
 
 
-def test_a_better_model_comes_into_force_and_says_whom_it_beat(own: Path) -> None:
-    """With the poor one in force, the one that ships wins: champion.toml holds its hash, the loser and every check."""
-    force(own, 99)
+def test_a_better_model_is_promoted_with_the_comparison(own: Path) -> None:
+    """Against the poor champion the shipped model wins: champion.toml holds its hash, the loser and every criterion."""
+    set_champion(own, 99)
     assert load_model_dir(champion_dir("run-out", own)).name.startswith("run-out@99:")
     shipped = champion_dir("run-out")
     done = promote("run-out", shipped.name, "--json")
     assert done.exit_code == 0, done.output
-    said = json.loads(done.stdout)
-    assert said["promoted"]
-    assert said["cost_ratio"][0] < 1.0
+    verdict = json.loads(done.stdout)
+    assert verdict["promoted"]
+    assert verdict["cost_ratio"][0] < 1.0
     champion = tomllib.loads((own / "run-out" / CHAMPION_FILE).read_text())
     assert champion["sha256"] == read_card(shipped)["sha256"]
     assert champion["judged"]["champion"].startswith("run-out@99:")
@@ -86,23 +86,23 @@ def test_a_better_model_comes_into_force_and_says_whom_it_beat(own: Path) -> Non
     assert champion_dir("run-out", own) == shipped
 
 
-def test_trying_a_promotion_out_puts_nothing_in_force(own: Path) -> None:
-    """--quick compares and stops there, even where the challenger is better."""
-    force(own, 99)
+def test_a_quick_promotion_changes_no_champion(own: Path) -> None:
+    """--quick compares only, even where the challenger is better."""
+    set_champion(own, 99)
     promote("run-out", champion_dir("run-out").name, "--quick")
     assert champion_dir("run-out", own) == own / "run-out" / "99"
 
 
-def test_a_model_that_merely_lies_in_ones_own_registry_is_not_in_force(own: Path) -> None:
-    """It is listed as a challenger; doctor names the one that a service would take."""
+def test_a_model_in_the_own_registry_is_a_challenger_until_promoted(own: Path) -> None:
+    """It is listed as not in force; doctor names the model that a service would use."""
     listed = json.loads(CliRunner().invoke(cli, ["models", "list", "--json"]).stdout)["models"]
-    force_of = {row["version"]: row["in_force"] for row in listed if row["name"] == "run-out"}
-    assert not force_of[99]
+    in_force = {row["version"]: row["in_force"] for row in listed if row["name"] == "run-out"}
+    assert not in_force[99]
     assert champion_finding(own).said == load_model_dir(champion_dir("run-out")).name
 
 
-def test_a_replay_takes_the_model_in_force_or_the_one_a_receipt_names(own: Path, tmp_path: Path) -> None:
-    """Forecasts of the champion, and with --model those of another, differ."""
+def test_a_replay_uses_the_champion_or_the_model_that_is_named(own: Path, tmp_path: Path) -> None:
+    """Forecasts differ between champions; --model, as receipts name it, selects another."""
     fleet = tmp_path / "fleet.toml"
     fleet.write_text(
         '[[customers]]\nid = "ann"\nconsents = ["replenishment"]\n'
@@ -129,14 +129,14 @@ def test_a_replay_takes_the_model_in_force_or_the_one_a_receipt_names(own: Path,
         return done.stdout
 
     before = forecasts()
-    force(own, 99)
+    set_champion(own, 99)
     assert forecasts() != before
     assert forecasts("--model", shipped) == before
 
 
-def test_another_model_in_the_champions_place_is_not_run(own: Path) -> None:
-    """The hash that was judged is named, and the one that is there; doctor says what to do."""
-    force(own, 99)
+def test_a_champion_with_another_hash_is_not_run(own: Path) -> None:
+    """The error names the hash that was evaluated and the one found; doctor fails."""
+    set_champion(own, 99)
     folder = own / "run-out" / "99"
     card = read_card(folder)
     (folder / CARD_FILE).write_text((folder / CARD_FILE).read_text().replace(card["sha256"], "0" * 64))
@@ -145,8 +145,8 @@ def test_another_model_in_the_champions_place_is_not_run(own: Path) -> None:
     assert champion_finding(own).state == "fail"
 
 
-def test_a_version_is_asked_for_as_receipts_name_it(own: Path) -> None:
-    """NAME@VERSION with or without the hash; another hash, no version and another name are refused."""
+def test_a_model_is_selected_by_the_name_in_receipts(own: Path) -> None:
+    """NAME@VERSION with or without the hash; another hash, no version and another name are rejected."""
     name = load_model_dir(own / "run-out" / "99").name
     assert resolve_model(name, "run-out", own) == own / "run-out" / "99"
     with pytest.raises(ModelError, match="expected one that begins with ffffffffffff"):
@@ -157,14 +157,14 @@ def test_a_version_is_asked_for_as_receipts_name_it(own: Path) -> None:
 
 
 def test_the_champion_itself_and_models_without_decisions_are_not_promoted(own: Path) -> None:
-    """Wrong use, not a comparison."""
+    """Each is wrong use of the command."""
     assert isinstance(promote("run-out", champion_dir("run-out").name).exception, UsageError)
     assert isinstance(promote("turbofan-rul", "1").exception, UsageError)
     assert isinstance(promote("run-out", "77").exception, ModelError)
 
 
 def test_a_model_compared_with_itself_costs_the_same(own: Path) -> None:
-    """Same worlds, same decisions: a ratio of exactly one, and every check holds."""
+    """Same simulations, same decisions: a ratio of exactly one, and every criterion holds."""
     folder = champion_dir("run-out")
     verdict = evaluate_challenger(
         PromotionTrial(champion=folder, challenger=folder, families=SHORT, items=3), 1, lambda _: None
@@ -173,22 +173,22 @@ def test_a_model_compared_with_itself_costs_the_same(own: Path) -> None:
     assert verdict.passed
 
 
-def test_every_way_of_sensing_and_of_using_is_lived_before_a_promotion() -> None:
-    """No promotion by an easy family alone."""
+def test_a_promotion_covers_every_kind_of_sensor_and_demand() -> None:
+    """No promotion rests on easy families alone."""
     assert len(model_promotion.REQUIRED_FAMILIES) >= 10
     assert {"increments", "sparse", "weather", "intermittent", "cold-start"} <= set(model_promotion.REQUIRED_FAMILIES)
 
 
 def test_a_folder_of_a_registry_gives_a_model_its_version(tmp_path: Path) -> None:
-    """run-out/7 holds version 7; any other folder what the card says."""
+    """run-out/7 holds version 7; elsewhere the card's version counts."""
     card = {"name": "run-out", "version": 1}
     assert write_model(tmp_path / "run-out" / "7", b"x", card)["version"] == 7
     assert write_model(tmp_path / "mine", b"x", card)["version"] == 1
 
 
-def test_ones_own_history_has_a_say(own: Path, tmp_path: Path) -> None:
-    """With --fleet and --readings the money of a backtest is one more check, and one that a model fails to which all is nearly
-    empty; one without the other is wrong use."""
+def test_a_backtest_of_the_own_history_is_a_criterion(own: Path, tmp_path: Path) -> None:
+    """With --fleet and --readings the cost of a backtest is one more criterion, which a model fails that forecasts everything to be
+    nearly empty; one option without the other is wrong use."""
     write_biased_model(own, 98, -5.0)
     fleet, readings = tmp_path / "fleet.toml", tmp_path / "readings.jsonl"
     fleet.write_text(
@@ -214,11 +214,11 @@ def test_ones_own_history_has_a_say(own: Path, tmp_path: Path) -> None:
     assert isinstance(promote("run-out", "98", "--fleet", str(fleet)).exception, UsageError)
 
 
-def test_a_model_for_other_features_is_refused_at_once_and_by_a_starting_service(own: Path) -> None:
-    """One line that says so, before anything is lived; the turbofan's model under the name of run-out."""
+def test_a_model_with_other_features_is_rejected_before_any_simulation(own: Path) -> None:
+    """The turbofan's model under the name of run-out: one line that says so, and doctor fails."""
     other = SHIPPED_REGISTRY / "turbofan-rul" / "1"
     card = {**read_card(other), "name": "run-out"}
     write_model(own / "run-out" / "98", (other / MODEL_FILE).read_bytes(), card)
     assert "train it again" in str(promote("run-out", "98").exception)
-    force(own, 98)
+    set_champion(own, 98)
     assert champion_finding(own).state == "fail"

@@ -1,4 +1,4 @@
-"""The service in the worlds of the evaluation: what it may not do it does not do, whatever the trouble, and scores are made."""
+"""The service in simulated worlds: it violates no invariant in any family, and its runs are scored."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from starloop.cli import cli
 SEED = 31_000
 
 
-def serve(name: str, items: int = 4, days: int = 75) -> tuple[ClosedLoopWorld, ServicePolicy]:
-    """A small life of the family under the service."""
-    of = draw_scenarios(family_named(name), [SEED], items, days)
-    service = ServicePolicy(of, load_scorer("run-out"))
-    world = ClosedLoopWorld(of, service, draw_sensor_faults(of))
+def simulate(name: str, items: int = 4, days: int = 75) -> tuple[ClosedLoopWorld, ServicePolicy]:
+    """A small simulation of the family under the service."""
+    scenarios = draw_scenarios(family_named(name), [SEED], items, days)
+    service = ServicePolicy(scenarios, load_scorer("run-out"))
+    world = ClosedLoopWorld(scenarios, service, draw_sensor_faults(scenarios))
     world.run()
     return world, service
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_no_order_is_doubled_or_forbidden_in_any_family(name: str) -> None:
-    """Judged from outside: price, budget, consent, absence, supplier, one order at a time. And amounts balance."""
-    world, service = serve(name)
+def test_the_service_violates_no_invariant_in_any_family(name: str) -> None:
+    """Price, budget, consent, absence, supplier, one order at a time; stock balances; forecasts start within a day."""
+    world, service = simulate(name)
     assert service.invariants.violations == []
     assert world.imbalance() < 1e-9
     assert service.first_forecast
@@ -42,38 +42,38 @@ def test_no_order_is_doubled_or_forbidden_in_any_family(name: str) -> None:
 
 
 def test_the_service_orders_and_its_orders_arrive() -> None:
-    """In an ordinary life: hardly a run-out, and as many orders as are used."""
-    world, _ = serve("steady", days=150)
+    """With steady demand: hardly a run-out, and orders as the consumption needs."""
+    world, _ = simulate("steady", days=150)
     assert world.totals.orders.sum() >= 8
     assert world.totals.run_outs.sum() <= 1
     assert all(order.name for order in world.orders)
 
 
 def test_the_same_seed_gives_the_same_orders_and_forecasts() -> None:
-    """Twice the same life, to the last figure."""
-    (first, one), (second, two) = serve("spikes"), serve("spikes")
+    """The same simulation twice, to the last digit."""
+    (first, one), (second, two) = simulate("spikes"), simulate("spikes")
     assert [(order.row, order.hour, order.name) for order in first.orders] == [
         (order.row, order.hour, order.name) for order in second.orders
     ]
     assert np.array_equal(one.samples().days, two.samples().days)
 
 
-def test_forecasts_are_judged_by_what_was_truly_used() -> None:
-    """Quantiles in order, a truth for each that does not depend on the deliveries, and shares between 0 and 1."""
-    _, service = serve("weekly")
+def test_forecasts_are_scored_against_true_consumption() -> None:
+    """Quantiles in order, and a positive true time to empty for each forecast."""
+    _, service = simulate("weekly")
     samples = service.samples()
     assert len(samples.truth) > 200
     assert (np.diff(samples.days, axis=1) >= 0.0).all()
     assert (samples.truth > 0.0).all()
 
 
-def test_seeds_for_building_and_held_out_seeds_never_meet() -> None:
-    """A thousand seeds of each are apart."""
+def test_development_and_held_out_seeds_do_not_overlap() -> None:
+    """A thousand development seeds end before the first held-out one."""
     assert FIRST_SEEDS["dev"] + 1000 < FIRST_SEEDS["test"]
 
 
-def test_the_command_writes_a_table_a_page_and_its_figures(tmp_path: Path) -> None:
-    """A quick run of two families: JSON with intervals, a page that shows both figures, figures that are XML."""
+def test_the_command_writes_a_table_a_page_and_its_charts(tmp_path: Path) -> None:
+    """A quick run of two families: JSON with intervals, a page that shows both charts, and charts that are XML."""
     command = ["models", "evaluate", "run-out", "--quick", "--family", "steady", "--family", "mandate"]
     done = CliRunner().invoke(cli, [*command, "--processes", "1", "--json", "--write-docs", str(tmp_path)])
     assert done.exit_code == 0, done.output
@@ -91,7 +91,7 @@ def test_the_command_writes_a_table_a_page_and_its_figures(tmp_path: Path) -> No
     assert any("service over informed" in line for line in format_scores(scores))
 
 
-def test_a_family_that_there_is_not_is_refused() -> None:
+def test_an_unknown_family_is_rejected_as_wrong_use() -> None:
     """With exit 2, as wrong use."""
     done = CliRunner().invoke(cli, ["models", "evaluate", "run-out", "--family", "nonsense"])
     assert done.exit_code != 0

@@ -1,4 +1,4 @@
-"""`starloop models shadow`: a challenger is judged on the same log as the champion, and the log stays as it was."""
+"""`starloop models shadow`: a challenger is scored on the same log as the champion, and the log is unchanged."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return registry
 
 
-def test_a_worse_challenger_shows_beside_the_champion_and_nothing_is_written(
+def test_a_worse_challenger_scores_below_the_champion_and_nothing_is_written(
     data: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Less often right and more pinball loss than the one in force, on the same forecasts; the log keeps its bytes."""
+    """Lower coverage and a higher pinball loss on the same forecasts; the log keeps its bytes."""
     monkeypatch.setenv("STARLOOP_MODELS_DIR", str(models))
     before = hashlib.sha256((data / "log.db").read_bytes()).digest()
     command = ["models", "shadow", "run-out@99", "--data", str(data)]
@@ -83,7 +83,7 @@ def test_a_worse_challenger_shows_beside_the_champion_and_nothing_is_written(
     assert "run-out@99:" in shown.stdout
 
 
-def test_the_same_model_in_the_shadow_says_the_same(data: Path) -> None:
+def test_the_champion_in_the_shadow_has_equal_scores(data: Path) -> None:
     """Every figure is equal, as it is the same analysis."""
     name = load_model_dir(champion_dir("run-out")).name
     done = CliRunner().invoke(cli, ["models", "shadow", name, "--data", str(data), "--json"])
@@ -91,7 +91,7 @@ def test_the_same_model_in_the_shadow_says_the_same(data: Path) -> None:
     assert champion == challenger
 
 
-def test_a_shadow_wants_the_log_of_a_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shadow_scoring_needs_the_embedded_log_of_a_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No data directory, or a log on Kafka: one line."""
     command = ["models", "shadow", "run-out@1", "--data", str(tmp_path)]
     assert isinstance(CliRunner().invoke(cli, command).exception, InputError)

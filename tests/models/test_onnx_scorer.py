@@ -1,4 +1,4 @@
-"""The scorer: the same bits for a row in any company, and one clear line where a model is not what its card says."""
+"""The scorer: a row gets the same bits in any batch, and a model that does not match its card is a one-line error."""
 
 from __future__ import annotations
 
@@ -21,51 +21,51 @@ ROWS = 5000
 
 @pytest.fixture(scope="module")
 def scorer() -> OnnxScorer:
-    """The run-out model that ships."""
+    """The shipped run-out model."""
     return load_scorer("run-out")
 
 
 @pytest.fixture(scope="module")
 def features(scorer: OnnxScorer) -> np.ndarray:
-    """Rows of all sorts."""
+    """Random rows."""
     rng = np.random.default_rng(1)
     return np.clip(rng.normal(0.0, 2.0, (ROWS, scorer.features)), -8.0, 8.0).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
 def scored(scorer: OnnxScorer, features: np.ndarray) -> np.ndarray:
-    """What the model says of them, all at once."""
+    """The model's output for all of them at once."""
     return scorer.score(features)
 
 
 @settings(max_examples=40, deadline=None)
 @given(count=st.integers(1, 2600), start=st.integers(0, ROWS - 1), seed=st.integers(0, 2**16))
-def test_a_rows_forecast_is_the_same_whoever_is_scored_with_it(
+def test_a_rows_forecast_does_not_depend_on_its_batch(
     scorer: OnnxScorer, features: np.ndarray, scored: np.ndarray, count: int, start: int, seed: int
 ) -> None:
     """Any batch size, position and neighbours: bit for bit."""
-    some = np.random.default_rng(seed).permutation(np.arange(start, min(start + count, ROWS)))
-    assert scorer.score(features[some]).tobytes() == scored[some].tobytes()
+    rows = np.random.default_rng(seed).permutation(np.arange(start, min(start + count, ROWS)))
+    assert scorer.score(features[rows]).tobytes() == scored[rows].tobytes()
 
 
 def test_quantiles_come_in_ascending_order(scorer: OnnxScorer, scored: np.ndarray) -> None:
-    """For any row at all."""
+    """For every row."""
     assert scored.shape == (ROWS, len(QUANTILES))
     assert (np.diff(scored, axis=1) >= 0).all()
 
 
-def test_the_scorers_name_tells_model_version_and_hash(scorer: Scorer) -> None:
-    """As receipts name it."""
+def test_the_scorers_name_has_model_version_and_hash(scorer: Scorer) -> None:
+    """The name that receipts show."""
     assert scorer.name == f"run-out@2:{read_card(SHIPPED_REGISTRY / 'run-out' / '2')['sha256'][:12]}"
 
 
 def test_scoring_no_rows_gives_no_rows(scorer: OnnxScorer) -> None:
-    """An empty look is no mistake."""
+    """An empty batch is valid."""
     assert scorer.score(np.empty((0, scorer.features), dtype=np.float32)).shape == (0, len(QUANTILES))
 
 
-def test_features_of_another_model_are_refused(scorer: OnnxScorer) -> None:
-    """The number of columns is named."""
+def test_features_of_another_model_are_rejected(scorer: OnnxScorer) -> None:
+    """The error names the number of columns."""
     with pytest.raises(ModelError, match=r"was given 3 features: expected \d+"):
         scorer.score(np.zeros((2, 3), dtype=np.float32))
 
@@ -104,7 +104,7 @@ def test_a_missing_model_or_card_is_named(tmp_path: Path) -> None:
         load_scorer("run-out", SHIPPED_REGISTRY, 7)
 
 
-def test_a_card_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+def test_a_malformed_card_is_named(tmp_path: Path) -> None:
     """Not TOML, or without a hash."""
     folder = _copy(tmp_path)
     (folder / CARD_FILE).write_text("name = ")
@@ -115,8 +115,8 @@ def test_a_card_that_can_not_be_read_is_named(tmp_path: Path) -> None:
         load_scorer("run-out", tmp_path)
 
 
-def test_bytes_that_are_no_model_are_named_even_where_the_card_agrees(tmp_path: Path) -> None:
-    """A card with the hash of rubbish."""
+def test_bytes_that_are_no_model_are_rejected_even_where_the_card_agrees(tmp_path: Path) -> None:
+    """The error names the file."""
     card = {"name": "x", "version": 1, "sha256": "0" * 64}
     with pytest.raises(ModelError, match="is not a model that can be run"):
         OnnxScorer(b"rubbish", card, tmp_path / MODEL_FILE)

@@ -1,4 +1,4 @@
-"""Remaining life of turbofans: state kept reading by reading, the same for an engine in any company."""
+"""Remaining useful life of turbofans: the state kept reading by reading, and the trained model."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from starloop.cli import cli
 
 @pytest.fixture(scope="module")
 def scorer() -> OnnxScorer:
-    """The life model that ships."""
+    """The shipped model."""
     return load_scorer("turbofan-rul")
 
 
 @pytest.fixture(scope="module")
 def scaling(scorer: OnnxScorer) -> Scaling:
-    """What travels in it."""
+    """The scaling stored in it."""
     return Scaling.from_metadata(scorer.metadata)
 
 
 def readings(engines: int, cycles: int, scaling: Scaling) -> tuple[np.ndarray, np.ndarray]:
-    """(cycles, engines, 3) settings and (cycles, engines, 21) sensors that wander upwards, with some not reported."""
+    """(cycles, engines, 3) settings and (cycles, engines, 21) sensors with increasing wear, some not reported."""
     rng = np.random.default_rng(1)
     point = rng.integers(0, len(scaling.centres), (cycles, engines))
     wear = np.linspace(-1.0, 2.0, cycles)[:, None, None]
@@ -50,7 +50,7 @@ def readings(engines: int, cycles: int, scaling: Scaling) -> tuple[np.ndarray, n
     return scaling.centres[point], sensors
 
 
-def test_an_engines_life_does_not_depend_on_the_engines_beside_it(scorer: OnnxScorer, scaling: Scaling) -> None:
+def test_an_engines_state_does_not_depend_on_other_engines(scorer: OnnxScorer, scaling: Scaling) -> None:
     """One engine alone, or thirty together: the same bits after each reading."""
     settings, sensors = readings(30, 40, scaling)
     together, alone = new_life_state(30), new_life_state(1)
@@ -58,12 +58,12 @@ def test_an_engines_life_does_not_depend_on_the_engines_beside_it(scorer: OnnxSc
         together = update_life_state(together, settings[cycle], sensors[cycle], scaling)
         alone = update_life_state(alone, settings[cycle, 7:8], sensors[cycle, 7:8], scaling)
         assert alone.tobytes() == together[7:8].tobytes()
-    one, all_ = scorer.score(life_features(alone)), scorer.score(life_features(together))
-    assert one.tobytes() == all_[7:8].tobytes()
+    single, batch = scorer.score(life_features(alone)), scorer.score(life_features(together))
+    assert single.tobytes() == batch[7:8].tobytes()
 
 
-def test_life_left_comes_in_order_and_is_never_negative(scorer: OnnxScorer, scaling: Scaling) -> None:
-    """At every reading of engines of all sorts, sensors missing."""
+def test_remaining_life_is_in_order_and_never_negative(scorer: OnnxScorer, scaling: Scaling) -> None:
+    """At every reading, with missing sensors."""
     settings, sensors = readings(20, 60, scaling)
     state = new_life_state(20)
     for cycle in range(60):
@@ -75,8 +75,8 @@ def test_life_left_comes_in_order_and_is_never_negative(scorer: OnnxScorer, scal
     assert life_features(state).shape == (20, LIFE_FEATURES_COUNT)
 
 
-def test_a_reading_without_sensors_changes_nothing_but_the_age(scaling: Scaling) -> None:
-    """What is not reported is not taken for anything."""
+def test_a_reading_without_sensors_changes_only_the_age(scaling: Scaling) -> None:
+    """Missing sensors leave their averages unchanged."""
     settings, sensors = readings(3, 5, scaling)
     state = new_life_state(3)
     for cycle in range(5):
@@ -86,16 +86,16 @@ def test_a_reading_without_sensors_changes_nothing_but_the_age(scaling: Scaling)
     assert np.array_equal(after[:, 0], state[:, 0] + 1)
 
 
-def test_a_model_without_its_scaling_is_refused() -> None:
-    """The reason is named."""
+def test_a_model_without_its_scaling_is_rejected() -> None:
+    """The error names the metadata key."""
     with pytest.raises(ModelError, match=SCALING_METADATA_KEY):
         Scaling.from_metadata({})
 
 
-def test_engines_that_the_model_never_saw_live_as_long_as_it_says(
+def test_forecasts_for_unseen_engines_are_calibrated(
     scorer: OnnxScorer, scaling: Scaling, data: Callable[[str], Path]
 ) -> None:
-    """C-MAPSS test set FD001: 5 to 95 % covers 85 to 97 % of truths, and the median is near at the last reading."""
+    """C-MAPSS test set FD001: the 90 % interval covers 85 to 97 %, and the median is close at the last reading."""
     engines = read_test(data("predictive_maintenance/cmapss").parents[1], "FD001")
     left = remaining_life(scorer.score(features_of(engines, scaling)))
     covered = (engines.cycles_left >= left[:, 0]) & (engines.cycles_left <= left[:, 2])
@@ -104,8 +104,8 @@ def test_engines_that_the_model_never_saw_live_as_long_as_it_says(
     assert np.sqrt(((left[last, 1] - engines.cycles_left[last]) ** 2).mean()) < 22.0
 
 
-def test_training_says_which_data_it_needs(tmp_path: Path) -> None:
-    """Without it, one line; with it, a model that passes parity."""
+def test_training_names_the_data_it_needs(tmp_path: Path) -> None:
+    """Without the data sets' folder: a one-line error."""
     done = CliRunner().invoke(
         cli, ["models", "train", "turbofan-rul", "--out", str(tmp_path)], env={"STARLOOP_DATA": ""}
     )
@@ -113,8 +113,8 @@ def test_training_says_which_data_it_needs(tmp_path: Path) -> None:
     assert "give the data sets' folder with --data" in str(done.exception)
 
 
-def test_a_life_model_can_be_trained_again(data: Callable[[str], Path], tmp_path: Path) -> None:
-    """A tenth of the engines, all of the steps."""
+def test_the_life_model_can_be_trained_again(data: Callable[[str], Path], tmp_path: Path) -> None:
+    """All steps on a tenth of the engines; the model passes the parity check."""
     folder = data("predictive_maintenance/cmapss").parents[1]
     options = ["--quick", "--out", str(tmp_path), "--data", str(folder)]
     done = CliRunner().invoke(cli, ["models", "train", "turbofan-rul", *options])
@@ -122,7 +122,7 @@ def test_a_life_model_can_be_trained_again(data: Callable[[str], Path], tmp_path
     assert read_card(tmp_path)["training"]["parity_max"] < 1e-4
 
 
-def test_the_life_model_that_ships_tells_its_coverage() -> None:
-    """In its card, by folds of whole engines."""
+def test_the_shipped_life_model_is_calibrated() -> None:
+    """By the cross-validation metrics in its card."""
     metrics = read_card(SHIPPED_REGISTRY / "turbofan-rul" / "1")["metrics"]
     assert 0.87 < metrics["all"]["covered_5_95"] < 0.93

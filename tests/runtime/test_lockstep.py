@@ -1,4 +1,4 @@
-"""Replay as a harness drives it: one line in, and at each tick what was done, before the next line is sent."""
+"""Replay in lockstep with a harness: one line in, and at each tick the output, before the next line is sent."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ HOUR_S = 3_600
 
 
 def falling(days: int, per_hour: float = 1.7, start: float = 900.0) -> list[dict[str, Any]]:
-    """Hourly levels that fall evenly, a tick behind each."""
+    """Hourly levels that fall at a constant rate, each with a tick."""
     lines: list[dict[str, Any]] = []
     for hour in range(days * 24):
         at = START_S + hour * HOUR_S
@@ -52,7 +52,7 @@ def falling(days: int, per_hour: float = 1.7, start: float = 900.0) -> list[dict
     return lines
 
 
-def wires(lines: list[dict[str, Any]]) -> list[bytes]:
+def encoded(lines: list[dict[str, Any]]) -> list[bytes]:
     """The lines as bytes."""
     return [json.dumps(line).encode() + b"\n" for line in lines]
 
@@ -65,15 +65,15 @@ def fleet(tmp_path: Path) -> Path:
     return path
 
 
-def played(fleet: Path, lines: list[bytes], emit: str = "reactions,forecasts,scores") -> bytes:
+def replayed(fleet: Path, lines: list[bytes], emit: str = "reactions,forecasts,scores") -> bytes:
     """The output of an in-process replay."""
     replay = Replay(load_catalogue(fleet), load_scorer("run-out"), frozenset(emit.split(",")))
     out = [printed for line in lines for printed in replay.feed(line)]
     return b"".join(out + replay.finish())
 
 
-def test_a_harness_gets_each_answer_before_it_sends_the_next_line(fleet: Path) -> None:
-    """Every tick is answered and flushed while the input is still open; at its end the exit status is 0."""
+def test_a_harness_gets_each_output_before_it_sends_the_next_line(fleet: Path) -> None:
+    """The output of every tick is flushed while the input is open; at its end the exit status is 0."""
     command = [
         sys.executable,
         "-m",
@@ -105,10 +105,12 @@ def test_a_harness_gets_each_answer_before_it_sends_the_next_line(fleet: Path) -
         assert process.wait(timeout=20) == 0
 
 
-def test_a_falling_tank_is_ordered_for_once_and_in_time(fleet: Path) -> None:
-    """One order while none is delivered and none is late, at a moment when its slowest usual delivery still comes in time."""
+def test_a_falling_tank_is_reordered_once_and_in_time(fleet: Path) -> None:
+    """One open order, placed so early that even its slowest usual delivery arrives in time."""
     lines = falling(17)
-    orders = [json.loads(line) for line in played(fleet, wires(lines), "reactions").splitlines() if b"order" in line]
+    orders = [
+        json.loads(line) for line in replayed(fleet, encoded(lines), "reactions").splitlines() if b"order" in line
+    ]
     assert len(orders) == 1
     empty_s = START_S + 900.0 / 1.7 * HOUR_S
     assert orders[0]["at"] + 5.0 * 86_400 < empty_s
@@ -116,15 +118,15 @@ def test_a_falling_tank_is_ordered_for_once_and_in_time(fleet: Path) -> None:
     assert "610" in orders[0]["data"]["because"]
 
 
-def test_the_same_input_gives_the_same_bytes_however_lines_are_gathered(
+def test_the_same_input_gives_the_same_bytes_however_lines_are_batched(
     fleet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Batches of one line, of seven, and of all: the same output."""
-    lines = wires(falling(12))
+    lines = encoded(falling(12))
     outputs = set()
     for size in (1, 7, 8_192):
         monkeypatch.setattr(replay_module, "BATCH_LINES_MAX", size)
-        outputs.add(played(fleet, lines))
+        outputs.add(replayed(fleet, lines))
     assert len(outputs) == 1
 
 
@@ -142,12 +144,10 @@ def test_the_same_input_gives_the_same_bytes_however_lines_are_gathered(
         (b'{"at": 1764000001, "topic": "a/b", "payload_base64": "%%%"}\n', "payload_base64"),
     ],
 )
-def test_a_line_that_cannot_be_understood_is_quarantined_and_the_rest_goes_on(
-    fleet: Path, line: bytes, reason: str
-) -> None:
-    """It is printed with its reason at the next tick; `at` is the line before's, the topic is null; no reading is lost."""
-    first, tick = wires(falling(1)[:2])
-    out = [json.loads(row) for row in played(fleet, [first, line, tick]).splitlines()]
+def test_an_invalid_line_is_quarantined_and_the_others_are_processed(fleet: Path, line: bytes, reason: str) -> None:
+    """It is printed with the reason at the next tick; `at` is of the line before, the topic null; no reading is lost."""
+    first, tick = encoded(falling(1)[:2])
+    out = [json.loads(row) for row in replayed(fleet, [first, line, tick]).splitlines()]
     quarantined = [row for row in out if row.get("type") == "quarantined"]
     assert len(quarantined) == 1
     assert reason in quarantined[0]["reason"]
@@ -166,31 +166,29 @@ def test_a_line_that_cannot_be_understood_is_quarantined_and_the_rest_goes_on(
         ("[1, 2]", ""),
     ],
 )
-def test_a_payload_that_cannot_be_represented_is_quarantined_with_its_topic(
-    fleet: Path, payload: str, reason: str
-) -> None:
-    """NaN, infinities and wrong types go to quarantine with topic and reason."""
+def test_an_invalid_payload_is_quarantined_with_its_topic(fleet: Path, payload: str, reason: str) -> None:
+    """NaN, infinities and wrong types, with topic and reason."""
     import base64
 
     packed = base64.b64encode(payload.encode()).decode()
     line = {"at": START_S, "topic": "starloop/v1/tank-7/telemetry", "payload_base64": packed}
-    out = [json.loads(row) for row in played(fleet, wires([line, {"at": START_S, "tick": True}])).splitlines()]
+    out = [json.loads(row) for row in replayed(fleet, encoded([line, {"at": START_S, "tick": True}])).splitlines()]
     assert out[0]["type"] == "quarantined"
     assert out[0]["topic"] == "starloop/v1/tank-7/telemetry"
     assert reason in out[0]["reason"]
     assert out[-1] == {"at": START_S, "tick": True}
 
 
-def test_implausible_readings_are_kept_and_never_fire_an_order(fleet: Path) -> None:
+def test_implausible_readings_are_kept_and_never_trigger_an_order(fleet: Path) -> None:
     """Negative, over capacity, from 1970 and from 2100: nothing is quarantined, nothing is ordered."""
     lines = falling(3, per_hour=0.1)
-    odd = [{"at": 0, "values": {"oil": 3.0}}, {"at": 4_102_444_800, "values": {"oil": 5.0}}]
-    odd += [{"values": {"oil": -40.0}}, {"values": {"oil": 90_000.0}}]
-    for number, payload in enumerate(odd):
+    implausible = [{"at": 0, "values": {"oil": 3.0}}, {"at": 4_102_444_800, "values": {"oil": 5.0}}]
+    implausible += [{"values": {"oil": -40.0}}, {"values": {"oil": 90_000.0}}]
+    for number, payload in enumerate(implausible):
         at = START_S + (20 + number) * HOUR_S
         lines.append({"at": at, "topic": "starloop/v1/tank-7/telemetry", "payload": payload})
     lines.sort(key=lambda line: line["at"])
-    out = [json.loads(row) for row in played(fleet, wires(lines)).splitlines()]
+    out = [json.loads(row) for row in replayed(fleet, encoded(lines)).splitlines()]
     assert not [row for row in out if row.get("type") == "quarantined"]
     assert not [row for row in out if str(row.get("type")).startswith("starloop.")]
     assert abs([row["level"] for row in out if row.get("type") == "forecast"][-1] - 893.0) < 15.0

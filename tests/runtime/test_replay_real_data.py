@@ -1,4 +1,4 @@
-"""Replay on real use: a home's toilet and dishwasher (WEUSEDTO, CC BY 4.0), as the README's tutorial does it."""
+"""Replay of real consumption: a home's toilet and dishwasher (WEUSEDTO, CC BY 4.0), as in the README's tutorial."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def starloop(*arguments: str) -> bytes:
 
 
 def reactions_of(folder: Path) -> list[dict[str, Any]]:
-    """The tutorial's commands, and the reactions that they print."""
+    """The reactions that the tutorial's commands print."""
     readings = folder / "home.jsonl"
     starloop(
         *("import", "csv", str(DATA / "Toilet.csv"), str(DATA / "Dishwasher30.csv")),
@@ -30,7 +30,7 @@ def reactions_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_a_real_homes_filter_is_ordered_in_time_every_time(tmp_path: Path) -> None:
-    """Every order of filters arrives before the litres that were there are used, by the meter and not by our estimate."""
+    """Every order of filters arrives before the stock is used up, by the meter and not by the estimate."""
     orders = [line for line in reactions_of(tmp_path) if line["data"]["item"] == "filter"]
     assert len(orders) >= 3
     rows = [row.split() for row in (DATA / "Toilet.csv").read_text().splitlines()[1:]]
@@ -41,8 +41,8 @@ def test_a_real_homes_filter_is_ordered_in_time_every_time(tmp_path: Path) -> No
         assert used < 800.0 * (number + 1), datetime.fromtimestamp(arrival, tz=UTC)
 
 
-def test_a_real_homes_orders_are_no_more_than_it_used(tmp_path: Path) -> None:
-    """Filters ordered never exceed the litres used by more than the one in use and the one on the shelf."""
+def test_a_real_homes_orders_do_not_exceed_its_consumption(tmp_path: Path) -> None:
+    """Filters ordered exceed the litres used by no more than one filter."""
     lines = reactions_of(tmp_path)
     orders = [line for line in lines if line["data"]["item"] == "filter"]
     used = sum(float(row.split()[1]) for row in (DATA / "Toilet.csv").read_text().splitlines()[1:])

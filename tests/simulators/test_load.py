@@ -18,7 +18,7 @@ from star.errors import Unavailable
 
 @contextmanager
 def endpoint(got: list[tuple[str, dict[str, object]]], answer: bytes = b"\x20\x02\x00\x00") -> Iterator[int]:
-    """An MQTT endpoint that takes everything; gives its port."""
+    """An MQTT endpoint that accepts everything; its port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=_accept, args=(server, got, answer), daemon=True).start()
         yield server.getsockname()[1]
@@ -62,7 +62,7 @@ def _serve(connection: socket.socket, got: list[tuple[str, dict[str, object]]], 
 
 @pytest.mark.parametrize("qos", [0, 1])
 def test_every_message_of_a_load_arrives_once_as_a_reading_of_its_own(qos: int) -> None:
-    """Valid JSON on every device's topic, no two alike; at QoS 1 each is acknowledged."""
+    """Valid JSON on every device's topic, no two equal; at QoS 1 each is acknowledged."""
     got: list[tuple[str, dict[str, object]]] = []
     with endpoint(got) as port:
         result = run_load(LoadPlan(port=port, messages=5003, devices=70, connections=3, qos=qos, inflight_max=500))
@@ -78,15 +78,15 @@ def test_every_message_of_a_load_arrives_once_as_a_reading_of_its_own(qos: int) 
     assert all(100 <= payload["values"]["oil"] <= 900 for _, payload in got)  # type: ignore[index]
 
 
-def test_a_load_keeps_its_pace() -> None:
-    """2,000 messages at 4,000 a second take no less than half a second."""
+def test_a_load_keeps_its_rate() -> None:
+    """2,000 messages at 4,000 per second take about half a second."""
     with endpoint([]) as port:
         result = run_load(LoadPlan(port=port, messages=2000, connections=2, rate_per_s=4000.0))
     assert result.seconds > 0.4
 
 
-def test_a_load_says_when_it_is_refused_or_nobody_is_there(free_port: Callable[[], int]) -> None:
-    """One clear error."""
+def test_a_load_fails_clearly_without_a_server_or_permission(free_port: Callable[[], int]) -> None:
+    """One-line errors."""
     with endpoint([], b"\x20\x02\x00\x05") as port, pytest.raises(Unavailable, match="refused the connection"):
         run_load(LoadPlan(port=port, messages=1, user="u", password="p"))
     with pytest.raises(Unavailable, match="can't be reached"):
@@ -100,13 +100,13 @@ def test_a_load_can_be_run_as_a_process_of_its_own(capsys: pytest.CaptureFixture
     assert json.loads(capsys.readouterr().out)["acknowledged"] == 100
 
 
-def test_packets_are_prepared_far_faster_than_anyone_takes_them() -> None:
-    """Every packet of a block has the same length, so a block is one piece of memory."""
+def test_packets_of_a_block_have_the_same_length() -> None:
+    """So a block is one contiguous piece of memory."""
     packets = Packets(np.arange(1000), 1, 1_764_000_000.0)
-    one = len(packets.block(0, 1))
-    assert len(packets.block(5, 2048)) == 2048 * one
+    length = len(packets.block(0, 1))
+    assert len(packets.block(5, 2048)) == 2048 * length
 
 
 def test_the_load_has_a_fleet_of_its_own() -> None:
-    """As many devices as the load has."""
+    """With as many devices as the load."""
     assert len(load_fleet(25).devices) == 25

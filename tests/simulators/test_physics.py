@@ -1,4 +1,4 @@
-"""Devices with ground truth: what is taken, filled and said adds up."""
+"""Devices with ground truth: withdrawals, refills and reports add up."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ START_MS = 1_767_225_600_000
 
 
 def tank(level: float = 500.0, rate: float = 10.0, *, spares: bool = False, noise: float = 0.0) -> SimulatedDevice:
-    """A tank of 1,000 with a perfect gauge unless told otherwise, read every six hours."""
+    """A tank of 1,000 with a perfect gauge unless `noise` is given, read every six hours."""
     draws = DrawStream(np.random.default_rng(1), DemandKind.STEADY, rate, START_MS)
     sensor = Sensor(sensing=SensingMode.LEVEL, noise=noise)
     slot = SimulatedSlot(name="oil", capacity=1000.0, level=level, draws=draws, sensor=sensor, spares=spares)
@@ -25,7 +25,7 @@ def tank(level: float = 500.0, rate: float = 10.0, *, spares: bool = False, nois
 
 @pytest.mark.parametrize("kind", list(DemandKind))
 def test_every_kind_of_demand_is_finite_never_negative_and_about_one_a_day(kind: DemandKind) -> None:
-    """Over many homes and years."""
+    """On average over many homes and years."""
     use = daily_use(kind, np.random.default_rng(1), 300, 1500, 18_000)
     assert use.shape == (300, 1500)
     assert (use >= 0).all()
@@ -33,15 +33,15 @@ def test_every_kind_of_demand_is_finite_never_negative_and_about_one_a_day(kind:
 
 
 def test_heating_uses_more_on_cold_days() -> None:
-    """The use goes with the temperature given."""
+    """Demand follows the given temperature."""
     cold, warm = np.full((1, 300), -5.0), np.full((1, 300), 20.0)
     used = [daily_use(DemandKind.HEATING, np.random.default_rng(1), 1, 300, 0, t).mean() for t in (cold, warm)]
     assert used[0] > 5 * used[1]
 
 
 @pytest.mark.parametrize("unit", [None, 1.0])
-def test_draws_are_the_same_however_far_one_looks_ahead(unit: float | None) -> None:
-    """A forecast of the truth changes nothing of the truth."""
+def test_draws_do_not_depend_on_how_far_ahead_they_are_read(unit: float | None) -> None:
+    """Computing the true time to empty does not change the truth."""
     one, other = (
         DrawStream(np.random.default_rng(3), DemandKind.WEEKLY, 4.0, START_MS + 12345, unit=unit) for _ in range(2)
     )
@@ -54,14 +54,14 @@ def test_draws_are_the_same_however_far_one_looks_ahead(unit: float | None) -> N
 
 
 def test_whole_units_add_up_to_the_demand() -> None:
-    """Cups are not lost between days."""
+    """Remainders are carried from day to day."""
     draws = DrawStream(np.random.default_rng(4), DemandKind.EVENTS, 3.0, START_MS, unit=1.0)
     years = 8
     assert draws.cumulative_use_at(START_MS + years * 365 * DAY_MS) / (years * 365) == pytest.approx(3.0, rel=0.35)
 
 
-def test_a_level_falls_by_what_is_taken_and_rises_by_what_fits() -> None:
-    """Mass balance, overflow included."""
+def test_a_level_falls_by_withdrawals_and_rises_by_what_fits() -> None:
+    """The stock balance holds, overflow included."""
     device = tank(level=900.0)
     device.advance(START_MS + 20 * DAY_MS)
     used = device.slots["oil"].counter
@@ -71,8 +71,8 @@ def test_a_level_falls_by_what_is_taken_and_rises_by_what_fits() -> None:
     assert device.level("oil") == 1000.0
 
 
-def test_spare_packs_wait_unopened_and_the_gauge_does_not_see_them() -> None:
-    """The truth counts them, the sensor shows at most the capacity."""
+def test_spare_packs_are_stored_unopened_and_the_gauge_does_not_show_them() -> None:
+    """The true level counts them; the sensor shows at most the capacity."""
     device = tank(level=900.0, spares=True)
     device.advance(START_MS + DAY_MS)
     assert device.refill("oil", 1000.0) == 0.0
@@ -80,8 +80,8 @@ def test_spare_packs_wait_unopened_and_the_gauge_does_not_see_them() -> None:
     assert all(values["oil"] == 1000.0 for _, values in device.advance(START_MS + 2 * DAY_MS))
 
 
-def test_an_empty_tank_is_known_to_be_empty_from_when_to_when() -> None:
-    """Days empty and run-outs are counted; what could not be taken is unmet; the forecast of the truth was right."""
+def test_run_outs_and_empty_days_are_counted() -> None:
+    """With the unmet demand; the true time to empty was right."""
     device = tank(level=100.0)
     device.advance(START_MS + HOUR_MS)
     runs_out_ms = device.now_ms + device.days_to_empty("oil", 100.0) * DAY_MS
@@ -97,8 +97,8 @@ def test_an_empty_tank_is_known_to_be_empty_from_when_to_when() -> None:
     assert device.empty_days("oil") == pytest.approx((START_MS + 30 * DAY_MS - runs_out_ms) / DAY_MS)
 
 
-def test_reports_come_at_their_pace_in_order_and_not_before_their_time() -> None:
-    """However the device is stepped."""
+def test_reports_are_made_at_their_interval_in_order() -> None:
+    """In whatever steps the device is advanced."""
     whole = tank(noise=3.0).advance(START_MS + 50 * DAY_MS)
     pieces = []
     device = tank(noise=3.0)
@@ -108,12 +108,12 @@ def test_reports_come_at_their_pace_in_order_and_not_before_their_time() -> None
     assert len(whole) == 200
 
 
-@pytest.mark.parametrize("word", list(DEVICE_FACTORIES))
-def test_every_kind_of_device_says_what_is_true_as_well_as_it_can(word: str) -> None:
-    """Counters add up to what was used; gauges are near the level."""
+@pytest.mark.parametrize("kind", list(DEVICE_FACTORIES))
+def test_every_kind_of_device_reports_the_truth_within_its_accuracy(kind: str) -> None:
+    """Counters add up to the consumption; gauges are close to the level."""
     rng = np.random.default_rng(11)
     weather = daily_temperature_c(np.random.default_rng(1), 1, 400, START_MS // DAY_MS)[0]
-    device = DEVICE_FACTORIES[word](DeviceSite(rng=rng, start_ms=START_MS, temperature_c=weather))
+    device = DEVICE_FACTORIES[kind](DeviceSite(rng=rng, start_ms=START_MS, temperature_c=weather))
     reports = device.advance(START_MS + 40 * DAY_MS)
     assert [at for at, _ in reports] == sorted(at for at, _ in reports)
     for name, slot in device.slots.items():

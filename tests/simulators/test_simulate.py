@@ -1,4 +1,4 @@
-"""`starloop simulate` against a real broker, and what it makes of its arguments and of reactions."""
+"""`starloop simulate` against a real broker, its arguments, and the reactions that it receives."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def _listen(port: int, got: list[mqtt.MQTTMessage]) -> mqtt.Client:
     return client
 
 
-def test_a_neighbourhood_plays_to_any_broker_and_hears_what_is_done(mosquitto: Mosquitto) -> None:
-    """Every message published arrives on the topics of the contract; a reaction on the broker is taken."""
+def test_a_neighbourhood_plays_to_any_broker_and_receives_reactions(mosquitto: Mosquitto) -> None:
+    """Every message published arrives on the topics of the contract; a reaction on the broker is received."""
     got: list[mqtt.MQTTMessage] = []
     client = _listen(mosquitto.port, got)
     data = {"device": "maria-coffee", "item": "beans", "supplier": "bean-house", "quantity": 100.0}
@@ -62,7 +62,7 @@ def test_a_neighbourhood_plays_to_any_broker_and_hears_what_is_done(mosquitto: M
     assert all(isinstance(json.loads(m.payload), dict) for m in telemetry)
 
 
-def test_a_broker_that_is_not_there_is_named(free_port: Callable[[], int]) -> None:
+def test_an_unreachable_broker_is_named_in_the_error(free_port: Callable[[], int]) -> None:
     """With its address."""
     port = free_port()
     done = CliRunner().invoke(cli, ["simulate", "--broker", f"mqtt://127.0.0.1:{port}", "--homes", "1"])
@@ -70,15 +70,15 @@ def test_a_broker_that_is_not_there_is_named(free_port: Callable[[], int]) -> No
     assert f"127.0.0.1:{port} can't be reached" in str(done.exception)
 
 
-def test_the_fleet_file_of_a_neighbourhood_is_one_to_start_the_service_with(tmp_path: Path) -> None:
-    """`--write-fleet` writes it, without playing."""
+def test_the_fleet_file_of_a_neighbourhood_is_valid(tmp_path: Path) -> None:
+    """`--write-fleet` writes it without playing."""
     file = tmp_path / "fleet.toml"
     assert CliRunner().invoke(cli, ["simulate", "--write-fleet", str(file), "--homes", "9"]).exit_code == 0
     assert len(load_catalogue(file).customers) == 9
 
 
-def test_a_brokers_address_is_read_or_refused() -> None:
-    """Ports by scheme, credentials, and what is expected of others."""
+def test_a_brokers_address_is_parsed_or_rejected() -> None:
+    """Ports by scheme, credentials, and what is expected in place of others."""
     broker = parse_broker("mqtts://u%40x:p@example.org")
     assert (broker.host, broker.port, broker.user, broker.password, broker.tls) == (
         "example.org",
@@ -93,8 +93,8 @@ def test_a_brokers_address_is_read_or_refused() -> None:
             parse_broker(wrong)
 
 
-def test_simulated_time_hurries_until_it_meets_the_present() -> None:
-    """Then it goes on with it."""
+def test_simulated_time_is_accelerated_until_the_present() -> None:
+    """Then it follows the clock."""
 
     class Clock:
         now = 1_000_000
@@ -110,8 +110,8 @@ def test_simulated_time_hurries_until_it_meets_the_present() -> None:
     assert time.now_ms() == clock.now
 
 
-def test_a_message_that_is_no_reaction_is_refused_with_the_reason() -> None:
-    """Not JSON, without its members, or of no device."""
+def test_a_message_that_is_no_reaction_is_rejected_with_the_reason() -> None:
+    """Not JSON, without its members, or without a device."""
     for wrong in (b"\xff", b"[]", b"{}", b'{"type":"a","id":"b","time":"2026-01-01T00:00:00Z","data":{}}'):
         with pytest.raises(BadPayload):
             parse_reaction(wrong)

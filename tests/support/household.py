@@ -1,4 +1,4 @@
-"""A small home for the reactor's tests: a fleet by keywords, forecasts that run out when told, and days that pass."""
+"""A small home for tests of the reactor: a fleet from keywords, forecasts with a given time to empty, and simulated days."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ START_MS = parse_time_ms("2026-03-02T12:00:00Z")
 """A Monday noon."""
 ITEM = "tank-7/oil"
 QUANTILE_FACTORS = (0.5, 0.65, 0.75, 0.88, 1.0, 1.15, 1.35, 1.5, 1.8)
-"""Quantiles over the median of the forecasts here."""
+"""Quantiles of the forecasts here, relative to their median."""
 
 CUSTOMER: dict[str, Any] = {
     "id": "maria",
@@ -51,7 +51,7 @@ def catalogue_of(
     device: dict[str, Any] | None = None,
     own_profile: dict[str, Any] | None = None,
 ) -> Catalogue:
-    """The home's catalogue; what is given stands over the defaults."""
+    """The home's catalogue; arguments override the defaults."""
     tables = {
         "customers": [{**CUSTOMER, **(customer or {})}],
         "devices": [
@@ -68,7 +68,7 @@ def catalogue_of(
 
 
 def forecast_of(days: float, at_ms: int, *, item: str = ITEM, level: float = 300.0, trust: float = 1.0) -> Forecast:
-    """A forecast with this median of days to empty."""
+    """A forecast with a median of `days` to empty."""
     return Forecast(
         item=item,
         at_ms=at_ms,
@@ -85,7 +85,7 @@ def forecast_of(days: float, at_ms: int, *, item: str = ITEM, level: float = 300
 
 @dataclass
 class Household:
-    """An engine, and the time, which only `tick` moves."""
+    """An engine with the facts of its next tick. Time advances by `passes` only."""
 
     engine: Engine
     now_ms: int = START_MS
@@ -100,7 +100,7 @@ class Household:
     def sees(
         self, days: float, *, item: str = ITEM, level: float = 300.0, trust: float = 1.0, cause: str = "level"
     ) -> Household:
-        """The next tick sees the item with so many days left."""
+        """Adds a detected need: a forecast of `days` to empty."""
         part = item in self.engine.catalogue.parts
         self.needs.append(
             DetectedNeed(
@@ -114,12 +114,12 @@ class Household:
         return self
 
     def passes(self, days: float = 0.0, hours: float = 0.0) -> Household:
-        """Time goes on; said before `sees`."""
+        """Advances the time; to be called before `sees`."""
         self.now_ms += round(days * DAY_MS + hours * HOUR_MS)
         return self
 
     def says(self, reaction: str | None, result: str, **fields: Any) -> Household:
-        """An outcome arrives."""
+        """Adds an outcome."""
         self.event_count += 1
         at_ms = fields.pop("at_ms", self.now_ms)
         outcome = Outcome(
@@ -134,7 +134,7 @@ class Household:
         return self
 
     def asks(self, item: str = ITEM, quantity: float | None = None) -> Household:
-        """The customer asks."""
+        """Adds a customer's request."""
         self.event_count += 1
         self.events.append(Request(at_ms=self.now_ms, id=f"asked-{self.event_count}", item=item, quantity=quantity))
         return self
@@ -142,22 +142,22 @@ class Household:
     def terms(
         self, supplier: str = "acme", price: float | None = None, lead: tuple[float, float] | None = None
     ) -> Household:
-        """A supplier's terms change."""
+        """Adds a change of a supplier's terms."""
         self.events.append(SupplierTerms(at_ms=self.now_ms, supplier=supplier, price=price, lead_time_days=lead))
         return self
 
     def changes(self, **tables: Any) -> Household:
-        """The fleet changes."""
+        """Adds a change of the fleet."""
         self.events.append(FleetChange(at_ms=self.now_ms, tables=json.dumps(tables)))
         return self
 
     def rises(self, quantity: float, item: str = ITEM, stage: RefillStage = RefillStage.CONFIRMED) -> Household:
-        """The level is seen to rise."""
+        """Adds a refill that the level shows."""
         self.refills.append(RefillUpdate(item=item, at_ms=self.now_ms, stage=stage, quantity=quantity))
         return self
 
     def tick(self) -> tuple[Reaction, ...]:
-        """The step of what was gathered."""
+        """Runs a step on the facts added since the last one; its reactions."""
         self.offset += 1
         facts = Facts(
             offset=self.offset,
@@ -172,11 +172,11 @@ class Household:
         return self.steps[-1].reactions
 
     def verbs(self) -> list[str]:
-        """The ids' ends of the last step's reactions, such as `oil/1/order/1`."""
+        """The ids of the last step's reactions without the device, such as `oil/1/order/1`."""
         return [reaction.id.split("/", 1)[1] for reaction in self.steps[-1].reactions]
 
 
 def household_of(catalogue: Catalogue | None = None, start: str | None = None, **choices: Any) -> Household:
-    """A home. choices: of the customer; start: an RFC 3339 time."""
+    """A home. choices: fields of the customer; start: an RFC 3339 time."""
     engine = Engine(catalogue_of(choices) if catalogue is None else catalogue)
     return Household(engine, now_ms=START_MS if start is None else parse_time_ms(start))

@@ -81,10 +81,14 @@ async def _demo(
             NeighbourhoodPlayer, neighbourhood, BrokerAddress(host="127.0.0.1", port=ready.mqtt_port), "neighbourhood"
         )
         playing = asyncio.create_task(asyncio.to_thread(player.play, clock, asked.is_set, lambda _: None))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(duration_s):
-                await asyncio.wait([playing, asyncio.create_task(asked.wait())], return_when=asyncio.FIRST_COMPLETED)
-        asked.set()
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(duration_s):
+                    await asyncio.wait(
+                        [playing, asyncio.create_task(asked.wait())], return_when=asyncio.FIRST_COMPLETED
+                    )
+        finally:
+            asked.set()
         await playing
         await asyncio.to_thread(player.close)
 

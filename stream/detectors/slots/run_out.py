@@ -186,7 +186,7 @@ class RunOutDetector(Detector):
             return []
         names, at_ms = self.slots.table.names, self.last_forecasts.at_ms
         outcomes = [
-            CalibrationOutcome(item=names[row], at_ms=at_ms, pit_value=level) for row, level in self.slots.ended_windows
+            CalibrationOutcome(item=names[row], at_ms=at_ms, level=level) for row, level in self.slots.ended_windows
         ]
         self.slots.ended_windows.clear()
         return outcomes

@@ -1,6 +1,6 @@
-"""The whole loop on seeded neighbourhoods with ground truth, killed between any two steps, and judged from outside.
+"""The whole loop on seeded neighbourhoods with ground truth, killed between any two effects, under the invariant checker.
 
-`STARLOOP_WORLD_SEEDS` sets how many worlds are lived: 200 unless given, 5,000 in `make soak`.
+`STARLOOP_WORLD_SEEDS` sets the number of simulations: 200 unless given, 5,000 in `make soak`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ SCORER = load_scorer("run-out")
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, SEEDS_A_TEST))
-def test_whatever_is_killed_no_promise_is_broken(first: int) -> None:
-    """At most one order outstanding, no need forgotten, no rule broken, no order without a shelf that runs low."""
+def test_no_invariant_is_violated_however_often_the_process_is_killed(first: int) -> None:
+    """At most one open order, no forgotten need, no violated limit, no order for an item that does not run out."""
     kills = 0
     for seed in range(first, min(first + SEEDS_A_TEST, SEEDS)):
         report = DeterministicSimulation(seed, homes=2, kill_share=0.01, scorer=SCORER).run(DAYS)
@@ -30,13 +30,13 @@ def test_whatever_is_killed_no_promise_is_broken(first: int) -> None:
 
 
 @pytest.mark.parametrize("seed", [3, 17, 101])
-def test_a_killed_world_does_what_an_undisturbed_one_does(seed: int) -> None:
+def test_a_killed_simulation_does_what_an_undisturbed_one_does(seed: int) -> None:
     """The same input, the same reactions in the same order with the same ids, byte for byte, over dozens of kills."""
-    calm = DeterministicSimulation(seed, homes=2, scorer=SCORER)
+    undisturbed = DeterministicSimulation(seed, homes=2, scorer=SCORER)
     killed = DeterministicSimulation(seed, homes=2, kill_share=0.03, scorer=SCORER)
-    lines = [one.replay_line() for one in calm.run(DAYS).sent]
+    lines = [reaction.replay_line() for reaction in undisturbed.run(DAYS).sent]
     report = killed.run(DAYS)
     assert report.kills >= 10
-    assert calm.input_records() == killed.input_records()
-    assert [one.replay_line() for one in report.sent] == lines
+    assert undisturbed.input_records() == killed.input_records()
+    assert [reaction.replay_line() for reaction in report.sent] == lines
     assert lines

@@ -1,4 +1,4 @@
-"""A neighbourhood whose customers are split over workers and engines: sensed, analysed and decided as by one."""
+"""A neighbourhood whose customers are split over partitions: the results equal those of a single process."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ DAYS = 30.0
 HOMES = 6
 SCORER = load_scorer("run-out")
 Line = tuple[str | None, bytes]
-"""The customer that a line is of (None: a tick, for all), and the line."""
+"""The customer of a line (None: a tick, for all), and the line."""
 
 
-class Noting(Engine):
+class RecordingEngine(Engine):
     """An engine that keeps the facts it was given."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         super().__init__(catalogue)
-        self.told: list[Facts] = []
+        self.recorded: list[Facts] = []
 
     def step(self, facts: Facts) -> StepResult:
-        """The step, its facts noted."""
-        self.told.append(facts)
+        """The step, after recording its facts."""
+        self.recorded.append(facts)
         return super().step(facts)
 
 
 def facts_of(catalogue: Catalogue, lines: Sequence[bytes]) -> list[Facts]:
-    """What analysis hands to the reactor, tick by tick, of the lines."""
+    """The facts that the analysis passes to the reactor for the lines, tick by tick."""
     replay = Replay(catalogue, SCORER, frozenset())
-    replay._engine = noting = Noting(catalogue)
+    replay._engine = engine = RecordingEngine(catalogue)
     for line in lines:
         replay.feed(line)
-    return noting.told
+    return engine.recorded
 
 
-def lived(seed: int) -> tuple[Catalogue, list[Line]]:
-    """A neighbourhood's month in a closed loop with one replay: all that came in."""
+def simulate(seed: int) -> tuple[Catalogue, list[Line]]:
+    """A month of a neighbourhood in a closed loop with one replay: the catalogue, and all input lines."""
     neighbourhood = Neighbourhood(seed, HOMES)
     catalogue = resolve_catalogue(neighbourhood.fleet, load_profiles())
     replay = Replay(catalogue, SCORER, frozenset({"reactions"}))
@@ -57,24 +57,27 @@ def lived(seed: int) -> tuple[Catalogue, list[Line]]:
     end_ms = neighbourhood.now_ms + round(DAYS * DAY_MS)
     while neighbourhood.now_ms < end_ms:
         to_ms = neighbourhood.now_ms + HOUR_MS
-        came = [(event.topic.split("/")[2], event.replay_line()) for event in neighbourhood.advance(to_ms)]
-        hour: list[Line] = [(catalogue.devices[device].customer, orjson.dumps(line)) for device, line in came]
+        events = [(event.topic.split("/")[2], event.replay_line()) for event in neighbourhood.advance(to_ms)]
+        hour: list[Line] = [(catalogue.devices[device].customer, orjson.dumps(line)) for device, line in events]
         hour.append((None, orjson.dumps({"at": to_ms / 1000, "tick": True})))
         lines += hour
         for printed in (printed for _, line in hour for printed in replay.feed(line)):
-            told = orjson.loads(printed)
-            if "data" in told:
-                neighbourhood.handle_reaction(told)
+            output = orjson.loads(printed)
+            if "data" in output:
+                neighbourhood.handle_reaction(output)
     return catalogue, lines
 
 
 @pytest.mark.parametrize(("seed", "partitions"), [(4, 2), (11, 5)])
 def test_a_neighbourhood_split_over_partitions_is_served_as_by_one(seed: int, partitions: int) -> None:
-    """From the devices' messages to the receipts, byte for byte, though no worker sees another's customers."""
-    catalogue, lines = lived(seed)
+    """From the devices' messages to the receipts, byte for byte, though no partition sees another's customers."""
+    catalogue, lines = simulate(seed)
     expected = single_engine_journal(catalogue, facts_of(catalogue, [line for _, line in lines]))
     histories = [
-        facts_of(catalogue, [line for of, line in lines if of is None or partition_of(of, partitions) == number])
+        facts_of(
+            catalogue,
+            [line for customer, line in lines if customer is None or partition_of(customer, partitions) == number],
+        )
         for number in range(partitions)
     ]
     cluster = EngineCluster(catalogue, histories, seed)
@@ -83,6 +86,6 @@ def test_a_neighbourhood_split_over_partitions_is_served_as_by_one(seed: int, pa
     assert len(expected) > 3
     for customer in catalogue.customers:
         assert cluster.journal.get(customer) == expected.get(customer), customer
-    taught = [engine.state.suppliers for engine in cluster.engines]
-    assert all(suppliers == taught[0] for suppliers in taught)
-    assert any(memory.learned is not None for memory in taught[0].values())
+    learned = [engine.state.suppliers for engine in cluster.engines]
+    assert all(suppliers == learned[0] for suppliers in learned)
+    assert any(memory.learned is not None for memory in learned[0].values())

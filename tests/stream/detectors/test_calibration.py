@@ -114,7 +114,7 @@ def test_a_tank_that_is_hardly_used_any_more_is_judged_as_late_as_can_be() -> No
     days = np.arange(0.0, 150.0, 0.5)
     values = np.where(days < 20.0, 990.0 - 20.0 * days, 590.0 - 0.05 * (days - 20.0))
     found = calibration_outcomes(bench, "tank-1/oil", days, values)
-    assert LEVEL_MAX in [judged.pit_value for judged in found]
+    assert LEVEL_MAX in [judged.level for judged in found]
 
 
 def test_what_is_told_of_forecasts_changes_no_state() -> None:
