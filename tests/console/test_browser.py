@@ -259,7 +259,7 @@ def test_every_page_can_be_used_by_everyone(
     context.close()
 
 
-def test_axe_and_the_policy_would_be_heard(site: Site, context: BrowserContext) -> None:
+def test_violations_of_axe_and_of_the_policy_would_be_reported(site: Site, context: BrowserContext) -> None:
     """The two checks above can fail: an image without a text is found, an inline script is refused and complained of."""
     page, seen = context.new_page(), Seen()
     seen.watch(page)

@@ -53,7 +53,7 @@ def test_a_chart_shows_the_past_the_fan_and_the_order_point() -> None:
     assert [one.attrib["class"] for one in chart.iter("g")] == ["mark mark-order", "mark mark-delivery"]
 
 
-def test_a_chart_is_read_aloud_by_its_title_and_description() -> None:
+def test_a_chart_has_a_title_and_description_for_screen_readers() -> None:
     """role=img with labels that exist, and markup in names is text."""
     chart = drawn(PAST, OIL, name="x")
     assert chart.attrib["role"] == "img"
@@ -70,7 +70,7 @@ def test_the_fan_opens_at_now_and_the_wide_band_holds_the_narrow_one() -> None:
 
 
 @pytest.mark.parametrize(("history", "forecast"), [([], OIL), (PAST, None), ([], None), (PAST[-1:], OIL)])
-def test_a_chart_draws_what_there_is(history: list[LevelPoint], forecast: Forecast | None) -> None:
+def test_a_chart_draws_without_history_or_forecast(history: list[LevelPoint], forecast: Forecast | None) -> None:
     """Without a past only the fan, without a forecast only the past, and nothing breaks with neither."""
     chart = drawn(history, forecast)
     assert bool(paths(chart, "measured")) == bool(history)

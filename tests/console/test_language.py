@@ -74,7 +74,7 @@ def test_plurals_follow_the_language() -> None:
         ("fr", 3650.0, "plus de 10 ans"),
     ],
 )
-def test_a_time_to_empty_is_said_in_the_unit_that_fits(language: str, days: float, expected: str) -> None:
+def test_a_time_to_empty_is_shown_in_the_unit_that_fits(language: str, days: float, expected: str) -> None:
     """Hours, days or years."""
     assert Formatter(language).days(days).replace("\u00a0", " ") == expected
 
@@ -90,7 +90,7 @@ def test_a_time_to_empty_is_said_in_the_unit_that_fits(language: str, days: floa
         (5.0, 5.0, "5 days"),
     ],
 )
-def test_a_span_is_said_once_with_its_unit(low: float, high: float, expected: str) -> None:
+def test_a_range_is_shown_once_with_its_unit(low: float, high: float, expected: str) -> None:
     """And a span that ends beyond what is known says so instead of naming an end."""
     assert Formatter("en").range_days(low, high).replace("\u00a0", " ") == expected
 
