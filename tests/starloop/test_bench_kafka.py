@@ -33,7 +33,7 @@ def bench(kafka: Any, postgres: Any, *arguments: str) -> dict[str, float]:
 
 async def test_a_history_is_caught_up_with_and_a_live_load_is_followed(kafka: Any, postgres: Any) -> None:
     """Both ways give figures above nothing; afterwards there is no topic and no database of the benchmark's."""
-    assert bench(kafka, postgres, "--readings", "100000")["kafka, readings a second"] > 1_000
+    assert bench(kafka, postgres, "--readings", "100000")["kafka, readings per second"] > 1_000
     live = bench(kafka, postgres, "--rate", "1000", "--seconds", "5")
     assert 900 < live["kafka at 1,000/s, taken a second"] < 1_100
     assert 0 < live["kafka at 1,000/s, arrival to facts, median"] < 10_000

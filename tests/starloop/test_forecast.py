@@ -84,14 +84,14 @@ def test_a_person_reads_level_days_and_how_sure(data: Path) -> None:
     lines = CliRunner().invoke(command, ["--data", str(data)]).stdout.splitlines()
     assert (
         lines[1]
-        == "tank-7/oil: 771, empty in 6.0 days (90 % sure: 3.6 to 9.6 days), trust 93%, as of 2025-11-24T16:29Z"
+        == "tank-7/oil: 771, empty in 6.0 days (90 % interval: 3.6 to 9.6 days), trust 93%, as of 2025-11-24T16:29Z"
     )
-    assert "to years" in lines[0] or "lasts years" in lines[0]
+    assert "to years" in lines[0] or "lasts for years" in lines[0]
 
 
 def test_an_item_that_is_not_known_is_said_so(data: Path) -> None:
     """With what was expected."""
-    with pytest.raises(InputError, match="tank-9/oil: nothing is known"):
+    with pytest.raises(InputError, match="tank-9/oil: no forecast"):
         CliRunner().invoke(command, ["tank-9/oil", "--data", str(data)], catch_exceptions=False)
 
 
@@ -148,7 +148,7 @@ def test_a_running_service_is_asked(tmp_path: Path) -> None:
         assert said("tank-7/oil", "--data", str(tmp_path)) == [_OIL]
         line = CliRunner().invoke(command, ["--data", str(tmp_path)]).stdout
         assert line.startswith("tank-7/oil: 812.5 L, empty in 6.0 days")
-        assert line.endswith("x/salt: no reading has come yet\n")
+        assert line.endswith("x/salt: no reading yet\n")
         with pytest.raises(InputError, match="answers 404: no such item"):
             CliRunner().invoke(command, ["tank-9/oil", "--data", str(tmp_path)], catch_exceptions=False)
 

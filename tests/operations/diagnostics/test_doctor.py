@@ -206,7 +206,7 @@ def test_what_lies_in_quarantine_is_counted_with_the_last_reason(tmp_path: Path)
 
 def test_a_service_is_seen_running_starting_or_hanging(tmp_path: Path) -> None:
     """None, one that answers, one that owns the directory without being ready, one that does not answer."""
-    assert service_finding(tmp_path).said == "none is running here"
+    assert service_finding(tmp_path).said == "not running"
     with running_service(tmp_path):
         assert "answers: MQTT 1883" in service_finding(tmp_path).said
     (tmp_path / "service.json").unlink()
@@ -256,7 +256,7 @@ def test_a_store_from_another_backup_than_the_log_is_found(tmp_path: Path) -> No
         log.append("input", [b"T{}"] * 5)
     store_with(tmp_path, offset=9)
     found = next(one for one in store_findings(Settings(data_dir=tmp_path)) if one.name == "store and log")
-    assert (found.state, found.said) == ("fail", "the store has consumed record 9, the log holds 5")
+    assert (found.state, found.said) == ("fail", "the store has consumed record 9, the log ends at 5")
 
 
 def test_a_damaged_or_foreign_store_is_found(tmp_path: Path) -> None:

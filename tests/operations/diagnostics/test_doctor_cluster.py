@@ -83,7 +83,7 @@ def test_a_fresh_kafka_is_fine_and_one_with_our_topics_too(on_kafka: Settings) -
     """Before: none is there yet. After a role made them: their number, their partitions; nobody has work that waits."""
     before = list(kafka_findings(on_kafka))
     assert [one.state for one in before] == ["ok", "ok"]
-    assert "none is there yet" in before[1].said
+    assert "none exists yet" in before[1].said
 
     async def start() -> None:
         client = await make_topics(kafka_options(on_kafka))
@@ -92,9 +92,7 @@ def test_a_fresh_kafka_is_fine_and_one_with_our_topics_too(on_kafka: Settings) -
     asyncio.run(start())
     after = list(kafka_findings(on_kafka))
     assert {one.state for one in after} == {"ok"}, after
-    assert (
-        of_name(after, "topics")[0].said == f"{len(topic_specs())}, those of customers with 3 partitions, 1 copies each"
-    )
+    assert of_name(after, "topics")[0].said == f"{len(topic_specs())}: 3 partitions per customer topic, 1 replicas"
 
 
 def test_records_that_nobody_reads_are_said_with_the_command_to_start(on_kafka: Settings) -> None:
@@ -108,7 +106,7 @@ def test_records_that_nobody_reads_are_said_with_the_command_to_start(on_kafka: 
     asyncio.run(write())
     lags = of_name(list(kafka_findings(on_kafka)), "lag")
     assert [one.state for one in lags] == ["warn", "ok"]
-    assert "5 records behind, 0 readers" in lags[0].said
+    assert "5 records behind, 0 consumers" in lags[0].said
     assert "starloop run stream" in lags[0].remedy
 
 
@@ -124,7 +122,7 @@ def test_a_store_that_is_ahead_of_kafka_is_found(on_kafka: Settings) -> None:
     asyncio.run(start())
     (found,) = of_name(list(kafka_findings(on_kafka)), "store and log")
     assert found.state == "fail"
-    assert "partition 0: the store has consumed record 7, the log holds 0" in found.said
+    assert "partition 0: the store has consumed record 7, the log ends at 0" in found.said
 
 
 def test_topics_that_others_made_differently_are_each_named(on_kafka: Settings) -> None:
@@ -144,7 +142,7 @@ def test_topics_that_others_made_differently_are_each_named(on_kafka: Settings) 
     found = of_name(list(kafka_findings(on_kafka)), "topics")
     said = " / ".join(one.said for one in found)
     assert "facts has 2 partitions: expected 3" in said
-    assert "input is kept by 'compact': expected 'delete'" in said
+    assert "input has cleanup.policy 'compact': expected 'delete'" in said
     assert "more are missing" in said
 
 
@@ -155,14 +153,15 @@ def test_brokers_that_are_missing_show_in_the_topics() -> None:
 
     def states(**fields: int) -> list[str]:
         topic = TopicDescription(
-            **{"partitions": 32, "copies": 3, "in_sync": 3, "leaderless": 0, **fields}, cleanup_policy="delete"
+            **{"partitions": 32, "replicas": 3, "in_sync_replicas": 3, "leaderless": 0, **fields},
+            cleanup_policy="delete",
         )
         return [one.state for one in topic_findings(options, [spec], {"starloop-input": topic})]
 
     assert states() == ["ok"]
     assert states(leaderless=1) == ["fail"]
-    assert states(in_sync=2) == ["warn"]
-    assert states(copies=1, in_sync=1) == ["warn"]
+    assert states(in_sync_replicas=2) == ["warn"]
+    assert states(replicas=1, in_sync_replicas=1) == ["warn"]
 
 
 def test_lag_without_readers_or_very_long_is_worth_a_word() -> None:
@@ -184,7 +183,7 @@ def test_a_postgresql_that_is_not_set_up_yet_or_is_names_its_version(postgres: P
     found = list(store_findings(settings))
     assert found[0].state == "ok"
     assert found[0].said.startswith("postgresql ")
-    assert "answers, schema" in found[0].said
+    assert "responds, schema" in found[0].said
     assert consumed_offsets(settings) == {0: 7}
     assert not of_name(found, "store and log")
 

@@ -117,9 +117,9 @@ def events_of(room: str, tree: ast.Module) -> Iterator[tuple[str, set[str]]]:
         if isinstance(by, ast.Name) and by.id in LOGGERS and name in LEVELS:
             assert texts, f"{room}:{node.lineno}: an event has a fixed name"
             yield texts[0], fields
-        elif room == "edge" and name in ("_say", "_end") and texts:
-            yield texts[0], fields | ({"client"} if name == "_end" else set())
-        elif name == "until_kept":
+        elif room == "edge" and name in ("_log_event", "_close") and texts:
+            yield texts[0], fields | ({"client"} if name == "_close" else set())
+        elif name == "retry_until_stored":
             yield texts[-1], {"error", "retry_s"}
 
 
