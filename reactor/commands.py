@@ -12,7 +12,7 @@ from reactor.decision.reorder_policy import Timing
 from reactor.i18n import format_money, format_number
 from reactor.rules.contact_limit import check_contact_limit
 from reactor.rules.quiet_hours import check_quiet_hours
-from reactor.state import Authorization, Order, OrderState, TimerKind
+from reactor.state import Authorization, Order, TimerKind
 from reactor.unit_of_work import REFUSED, WAIT
 from star.react import Option, ReactionType, RuleVerdict
 from star.repeat import NeedState
@@ -257,8 +257,3 @@ def authorization_of(option: Option) -> Authorization:
         supplier=option.supplier or None,
         sku=option.sku or None,
     )
-
-
-def end_order(order: Order, state: OrderState, at_ms: int) -> Order:
-    """The order at its end."""
-    return replace(order, state=state, ended_ms=at_ms)

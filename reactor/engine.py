@@ -27,7 +27,6 @@ from reactor.state import (
     ENTITY_TABLES,
     LeadTimeSample,
     Need,
-    OrderState,
     State,
     Timer,
     TimerKind,
@@ -38,7 +37,7 @@ from reactor.unit_of_work import REFUSED, Changes, StepResult, UnitOfWork
 from star.analyse import DetectedNeed, Facts, Forecast, NeedKind, RefillStage
 from star.errors import ConfigError, UsageError
 from star.records import Event, FleetChange, Request, SupplierTerms
-from star.repeat import NeedState, Outcome
+from star.repeat import NeedState, OrderState, Outcome
 from star.times import DAY_MS
 
 EVALUATION_GAP_DAYS_MAX = 2.0

@@ -11,16 +11,16 @@ from dataclasses import replace
 
 from config.catalogue import PartItem, SlotItem
 from config.fleet import Supplier
-from reactor.commands import BOOKING_TIMEOUT_DAYS, end_order
+from reactor.commands import BOOKING_TIMEOUT_DAYS
 from reactor.decision.lead_time import lost_after_days
 from reactor.decision.lead_time_stats import add_delivery, add_failure, add_loss
 from reactor.decision.quotes import stated_lead_days
 from reactor.i18n import item_label, translate
 from reactor.learning_sync import record_sample
-from reactor.state import OPEN_ORDER_STATES, Need, Order, OrderState, TimerKind
+from reactor.state import OPEN_ORDER_STATES, Need, Order, TimerKind
 from reactor.unit_of_work import REFUSED, WAIT, UnitOfWork
 from star.analyse import RefillUpdate
-from star.repeat import NeedState
+from star.repeat import NeedState, OrderState
 from star.times import DAY_MS, HOUR_MS
 
 REFILL_MATCH_RANGE = (0.4, 1.75)
@@ -132,7 +132,7 @@ def reject_cancellation(unit: UnitOfWork, order: Order) -> None:
     """A cancellation of ours came too late: the order is outstanding as before, and counts until it has come."""
     if order.state is not OrderState.CANCELLING:
         return
-    unit.upsert(replace(order, state=OrderState.OUTSTANDING, cancel_before_ms=unit.at_ms))
+    unit.upsert(replace(unit.transition_order(order, OrderState.OUTSTANDING), cancel_before_ms=unit.at_ms))
     need = unit.state.needs.get(order.need)
     if need is None:
         return
@@ -206,7 +206,7 @@ def cancel_superfluous(unit: UnitOfWork, order: Order, need: Need) -> None:
 
 
 def _request_cancellation(unit: UnitOfWork, need: Need, order: Order, key: str) -> None:
-    unit.upsert(replace(order, state=OrderState.CANCELLING))
+    unit.transition_order(order, OrderState.CANCELLING)
     unit.transition(need, NeedState.CANCELLING)
     _emit_cancellation(unit, order, key)
 
@@ -226,7 +226,7 @@ def _emit_cancellation(unit: UnitOfWork, order: Order, key: str) -> None:
 
 def _end_order(unit: UnitOfWork, order: Order, state: OrderState) -> None:
     unit.clear_timer(TimerKind.DEADLINE, order.id)
-    unit.upsert(end_order(order, state, unit.at_ms))
+    unit.upsert(replace(unit.transition_order(order, state), ended_ms=unit.at_ms))
     unit.schedule_expiry(order.id)
 
 
@@ -284,7 +284,7 @@ def longest_lead_days(unit: UnitOfWork, order: Order) -> tuple[float, float]:
 
 def _presume_delivered(unit: UnitOfWork, order: Order, need: Need | None) -> None:
     """A fitting rise in a fitting time, and nobody said anything: the delivery."""
-    unit.upsert(replace(order, state=OrderState.PRESUMED))
+    unit.transition_order(order, OrderState.PRESUMED)
     unit.set_timer(TimerKind.DEADLINE, order.id, max(order.at_ms + round(order.lead_days[1] * DAY_MS), unit.at_ms))
     if need is not None and need.id == order.need:
         close_met_need(unit, need)

@@ -14,12 +14,12 @@ from reactor.decision.lead_time_stats import apply_feedback
 from reactor.decision.price_model import record_price
 from reactor.i18n import translate
 from reactor.learning_sync import reset_learning
-from reactor.state import OPEN_ORDER_STATES, Authorization, Need, Order, OrderState, PendingPrompt, TimerKind
+from reactor.state import OPEN_ORDER_STATES, Authorization, Need, Order, PendingPrompt, TimerKind
 from reactor.unit_of_work import REFUSED, WAIT, UnitOfWork
 from star.analyse import NeedKind
 from star.react import ID_VERBS, ReactionType
 from star.records import Request, SupplierTerms
-from star.repeat import NeedState, Outcome
+from star.repeat import NeedState, OrderState, Outcome
 
 REQUESTED = "request"
 ANSWERABLE_STATES = frozenset(

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from star.analyse import Forecast, NeedKind
 from star.react import Option, ReactionType
-from star.repeat import NeedState
+from star.repeat import NeedState, OrderState
 
 RETENTION_DAYS = 120.0
 """An ended order or question is remembered so long: what is said of it later is recorded as unmatched."""
@@ -69,18 +69,6 @@ class Need:
     refused: bool = False
     verdict: str = ""
     decisions: int = 0
-
-
-class OrderState(StrEnum):
-    """Where an order or booking is. The first three may still arrive."""
-
-    OUTSTANDING = "outstanding"
-    CANCELLING = "cancelling"  # our cancellation is under way
-    PRESUMED = "presumed"  # a fitting rise of the level was seen; nobody has said that it was delivered
-    DELIVERED = "delivered"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
-    LOST = "lost"
 
 
 OPEN_ORDER_STATES = frozenset({OrderState.OUTSTANDING, OrderState.CANCELLING, OrderState.PRESUMED})

@@ -28,7 +28,7 @@ from reactor.state import (
 )
 from star.analyse import DetectedNeed, Facts, Forecast, NeedKind
 from star.react import ID_VERBS, Decision, Option, Reaction, ReactionType, RuleVerdict, need_id, reaction_id
-from star.repeat import NEED_TRANSITIONS, NeedState, Outcome, transition
+from star.repeat import NEED_TRANSITIONS, NeedState, OrderState, Outcome, transition
 from star.times import DAY_MS
 
 Changes = dict[tuple[str, str], Entity | None]
@@ -185,6 +185,13 @@ class UnitOfWork:
             need = replace(need, state=transition(need.state, to))
             self.upsert(need)
         return need
+
+    def transition_order(self, order: Order, to: OrderState) -> Order:
+        """The order in its new state, kept. Staying is no move."""
+        if order.state is not to:
+            order = replace(order, state=transition(order.state, to))
+            self.upsert(order)
+        return order
 
     def transition_via_open(self, need: Need, to: NeedState) -> Need:
         """The need in state `to`, over "open" where the table has no direct move."""
