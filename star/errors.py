@@ -4,10 +4,11 @@ StarloopError
 ├── InputError            the user's or a device's mistake; shown as one line, never with a stack trace
 │   ├── BadPayload        a payload that can't be read or represented: it goes to quarantine
 │   ├── ProtocolError     bytes on a connection that are not MQTT, or not allowed there; carries MQTT 5's reason code
+│   ├── MalformedId       a text that is not the id it is taken for
 │   ├── ConfigError       a fleet file, profile or setting with mistakes; carries every problem found
 │   └── UsageError        a command used wrongly (exit 2)
 ├── NewerFormat           a file or table that a newer Starloop wrote: this one would misread it
-├── IllegalMove           a life cycle asked to make a move that its table does not list: a bug, or a damaged store
+├── IllegalTransition     a life cycle asked to make a move that its table does not list: a bug, or a damaged store
 ├── LogError              the log can't take or give records
 │   ├── DiskFull          the log's disk has no room: nothing is acknowledged until it has
 │   └── LogDamaged        the log's file is not readable
@@ -51,6 +52,10 @@ def check_format(what: str, found: int, known: int) -> None:
 
 class BadPayload(InputError):
     """A payload that can't be read or represented; `str(error)` is the reason kept in quarantine."""
+
+
+class MalformedId(InputError):
+    """A text that does not have the form of the id it is taken for."""
 
 
 class ProtocolError(InputError):

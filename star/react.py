@@ -88,6 +88,11 @@ class Reaction:
     cancel_before_ms: int | None = None
     order: str | None = None
 
+    @property
+    def item_key(self) -> str:
+        """The item's id, `device/name`, as a catalogue's tables have it."""
+        return f"{self.device}/{self.item}"
+
     def event_data(self) -> dict[str, Any]:
         """The event's data as CONTRACT section 4 names it; what does not apply is left out."""
         data: dict[str, Any] = {
