@@ -40,7 +40,7 @@ def best_order(
             spared = min(one.pack_price(context.item.pack) for one in quotes) + _usual_order_cost(
                 context, quote, timing
             )
-            for bundle in bundles_of(context.item, quote, context.unit.catalogue):
+            for bundle in bundles_of(context.item, quote, context.view.catalogue):
                 # What its later packs cost is soon too much: then nothing of its moment needs to be known.
                 cost = bundle.price + context.item.order_cost + _later_packs_cost(context, bundle, spared)
                 if cost < least and allowed(bundle):
