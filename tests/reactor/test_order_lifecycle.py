@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from reactor.state import OrderState
 from star.analyse import RefillStage
 from star.react import ReactionType
-from star.repeat import NeedState
+from star.repeat import NeedState, OrderState
 from tests.support.household import ACME, Household, catalogue_of, household_of
 
 ORDER = "tank-7/oil/1/order/1"

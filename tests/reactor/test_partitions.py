@@ -167,7 +167,7 @@ def test_facts_before_their_lessons_are_refused_and_change_nothing() -> None:
     """An engine among others never decides a day by what only it knows."""
     engine = Engine(catalogue_of(), standalone=False)
     day = utc_day(START_MS)
-    with pytest.raises(UsageError, match=f"learn\\({day}"):
+    with pytest.raises(UsageError, match=f"provide_samples\\({day}"):
         engine.step(Facts(offset=1, at_ms=START_MS))
     assert engine.state.offset == -1
     engine.provide_samples(day, lessons_of([day - 2, day - 1]))
