@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import structlog
 
-from star.react import item_from_reaction_id
+from star.ids import item_of_reaction
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 Fields = MutableMapping[str, Any]
@@ -71,7 +71,7 @@ class _AddIdentity:
 def add_need(_logger: Any, _method: str, fields: Fields) -> Fields:
     """Processor that adds the need to a line with a reaction, so that `grep NEED` finds all lines about it."""
     reaction = fields.get("reaction")
-    if isinstance(reaction, str) and "need" not in fields and item_from_reaction_id(reaction) is not None:
+    if isinstance(reaction, str) and "need" not in fields and item_of_reaction(reaction) is not None:
         fields["need"] = reaction.rsplit("/", 2)[0]
     return fields
 

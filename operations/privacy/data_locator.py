@@ -22,8 +22,8 @@ from reactor.store.metric_registry import SqlMetricRegistry
 from reactor.store.sql import SqlStore
 from runtime.data_dir import FLEET_FILE
 from star.errors import InputError
+from star.ids import item_of_reaction
 from star.ports import Log
-from star.react import item_from_reaction_id
 from star.records import FleetChange, Record, Request, decode
 from star.repeat import Outcome
 from star.sense import Readings
@@ -96,7 +96,7 @@ class CustomerScope:
     def owns_record(self, record: Record) -> bool:
         """Whether an outcome or request belongs to the customer; False for other records."""
         if isinstance(record, Outcome):
-            return self.owns_name(record.item or item_from_reaction_id(record.reaction or ""))
+            return self.owns_name(record.item or item_of_reaction(record.reaction or ""))
         return isinstance(record, Request) and self.owns_name(record.item)
 
     def _is_customer(self, row: Tables) -> bool:

@@ -28,7 +28,7 @@ from reactor.unit_of_work import StepResult
 from runtime.clock import WallClock
 from star.analyse import Facts
 from star.errors import LogDamaged, LogError, StarloopError, StoreAhead, StoreDamaged, StoreError, StoreFenced
-from star.react import item_from_reaction_id
+from star.ids import item_of_reaction
 from star.repeat import Outcome
 from starloop.roles.context import RoleContext
 from starloop.roles.retry import Retry
@@ -256,7 +256,7 @@ def decisions_record(step: StepResult) -> dict[str, Any]:
     outcomes = [
         {
             "id": outcome.id,
-            "item": outcome.item or item_from_reaction_id(reaction),
+            "item": outcome.item or item_of_reaction(reaction),
             "reaction": outcome.reaction,
             "result": outcome.result,
             "at_ms": outcome.at_ms,

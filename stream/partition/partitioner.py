@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from config.catalogue import Catalogue
 from star.errors import LogDamaged
+from star.ids import item_of_reaction
 from star.ports import Log, MetricRegistry
-from star.react import item_from_reaction_id
 from star.records import Quarantined, Record, Request, decode, encode
 from star.repeat import Outcome
 from star.sense import Readings
@@ -105,7 +105,7 @@ class Partitioner:
     def _event_partition(self, event: Outcome | Request) -> int:
         item = event.item
         if isinstance(event, Outcome) and item is None and event.reaction is not None:
-            item = item_from_reaction_id(event.reaction)
+            item = item_of_reaction(event.reaction)
         return 0 if item is None else self._device_partition(device_of(item))
 
     def _device_partition(self, name: str) -> int:
