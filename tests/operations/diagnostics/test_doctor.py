@@ -43,8 +43,8 @@ from stream.partition.partitioner import encode_quarantined
 from stream.topics import QUARANTINE
 from stream.transports.embedded_log.directory_lock import DirectoryLock
 from stream.transports.embedded_log.sqlite_log import LOG_NAME, SqliteLog, wall_clock_ms
-from tests.starloop.test_forecast import running_service
 from tests.support.delivery_fleet import fleet_of, reaction_of
+from tests.support.fake_service_api import running_service
 
 NOW_MS = 1_790_000_000_000
 
