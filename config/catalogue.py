@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from config.fleet import Customer, Device, Experience, Fleet, Part, Slot, Supplier
 from config.profile_schema import ConditionMonitoring, PartProfile, Profile, ServiceInterval, SlotProfile, SlotSignal
-from config.suggestions import did_you_mean, list_names
+from config.shared.suggestions import did_you_mean, list_names
 from star.errors import ConfigError, Problem
 from star.ids import ItemId
 

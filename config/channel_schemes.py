@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Protocol
 
-from config.plugins import CHANNELS_GROUP, load
+from config.shared.plugins import CHANNELS_GROUP, load
 
 ANY_SCHEME = "*"
 """In `contact_schemes`: every scheme that no other channel declares."""

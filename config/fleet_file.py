@@ -10,9 +10,9 @@ from pathlib import Path
 from config.catalogue import Catalogue
 from config.fleet import Fleet
 from config.fleet_tables import TABLE_MODELS, parse_tables, validate_tables
-from config.plugins import profile_dirs as plugin_profile_dirs
 from config.profile_file import load_profiles
 from config.profile_schema import Profile
+from config.shared.plugins import profile_dirs as plugin_profile_dirs
 from config.toml.reader import TomlDocument, read_toml
 from config.validation import ValidationFinding, document_problems
 from star.errors import ConfigError, Problem

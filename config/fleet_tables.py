@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from config.catalogue import Catalogue, resolve_catalogue
 from config.fleet import Customer, Device, Fleet, Supplier
 from config.profile_schema import Profile
-from config.suggestions import did_you_mean, list_names
+from config.shared.suggestions import did_you_mean, list_names
 from config.toml.positions import TomlPath
 from config.validation import Model, ValidationFinding, format_value, validate_table
 from star.errors import ConfigError, Problem

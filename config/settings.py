@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from config.suggestions import did_you_mean
+from config.shared.suggestions import did_you_mean
 from star.errors import ConfigError, Problem
 
 PREFIX = "STARLOOP_"

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from config.suggestions import did_you_mean, list_names
+from config.shared.suggestions import did_you_mean, list_names
 from config.toml.positions import TomlPath
 from config.toml.reader import TomlDocument
 from star.errors import Problem

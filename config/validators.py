@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from config.channel_schemes import ANY_SCHEME, address_scheme, contact_schemes, endpoint_schemes
-from config.plugins import SUPPLIERS_GROUP, plugin_names
-from config.suggestions import did_you_mean, list_names
+from config.shared.plugins import SUPPLIERS_GROUP, plugin_names
+from config.shared.suggestions import did_you_mean, list_names
 
 PURPOSES = ("replenishment", "maintenance")
 """Purposes that a customer can consent to."""

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from config.catalogue import Catalogue
 from config.fleet import Customer, Device, Experience
-from config.translations import Translations
+from config.shared.translations import Translations
 from config.validators import LANGUAGES, PURPOSES
 from console.backend import items_of
 from console.forms import form_reader, parse_amount

@@ -18,7 +18,7 @@ from typing import Any
 
 import structlog
 
-from config.sqlite_file import open_sqlite
+from config.shared.sqlite_file import open_sqlite
 from console.backend import LevelPoint
 from star.analyse import Forecast, forecast_from_fields
 from star.errors import LogDamaged, LogError

@@ -1,10 +1,10 @@
-"""The console's texts by key: gettext catalogs in console/locale/, read by config.translations."""
+"""The console's texts by key: gettext catalogs in console/locale/, read by config.shared.translations."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from config.translations import Translations, languages, load_translations
+from config.shared.translations import Translations, languages, load_translations
 
 LOCALE_DIR = Path(__file__).parent / "locale"
 LANGUAGES = languages(LOCALE_DIR)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from config.sqlite_file import open_sqlite
+from config.shared.sqlite_file import open_sqlite
 from star.errors import DiskFull, LogDamaged, LogError
 
 BYTES_MAX_DEFAULT = 1024 * 1024 * 1024

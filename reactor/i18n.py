@@ -1,6 +1,6 @@
 """Texts for customers in their language: one sentence for each decision, with numbers, dates and money as Babel formats them.
 
-The texts are gettext catalogs in locale/ (config/translations.py reads them). Amounts of money have no currency sign: they
+The texts are gettext catalogs in locale/ (config/shared/translations.py reads them). Amounts of money have no currency sign: they
 are in the fleet's one currency.
 """
 
@@ -17,7 +17,7 @@ from babel.numbers import format_decimal
 
 from config.catalogue import Catalogue, PartItem, SlotItem
 from config.fleet import Customer
-from config.translations import load_translations
+from config.shared.translations import load_translations
 from star.analyse import DAYS_MAX, Forecast
 from star.react import ReactionType
 from star.times import utc

@@ -18,8 +18,8 @@ from config.catalogue import Catalogue
 from config.fleet_change import change_catalogue_from_json
 from config.fleet_file import load_catalogue
 from config.fleet_tables import TABLE_MODELS
-from config.plugins import profile_dirs as plugin_profile_dirs
 from config.profile_file import load_profiles
+from config.shared.plugins import profile_dirs as plugin_profile_dirs
 from reactor.store.fleet_repository import FleetRepository
 from runtime.fleet_files import catalogue_at, file_edits, initial_catalogue, record_seen, write_snapshot
 from star.errors import InputError, StoreDamaged, StoreError

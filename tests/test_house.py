@@ -36,6 +36,7 @@ ROOMS = (
     "starloop",
 )
 FILE_LINES_MAX = 400
+FOLDER_FILES_MAX = 15
 FUNCTION_LINES_MAX = 70
 LINE_CHARACTERS_MAX = 140
 ASYNC_ROOMS = {"edge", "stream", "reactor", "console", "runtime", "operations", "starloop"}
@@ -94,6 +95,12 @@ def matching(pattern: re.Pattern[str], paths: list[Path]) -> list[str]:
 def test_a_file_is_split_before_it_has_more_than_400_lines() -> None:
     """No Python file is longer."""
     assert [shown(path) for path in EVERY if path.read_text().count("\n") > FILE_LINES_MAX] == []
+
+
+def test_a_folder_holds_at_most_15_files() -> None:
+    """A folder with more modules has sub-folders, whose docstrings say why."""
+    folders = {path.parent for path in LIBRARY}
+    assert [shown(folder) for folder in folders if len([*folder.glob("*.py")]) > FOLDER_FILES_MAX] == []
 
 
 def test_a_line_fits_on_a_screen() -> None:

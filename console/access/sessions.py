@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from config.sqlite_file import open_sqlite
+from config.shared.sqlite_file import open_sqlite
 from console.access.accounts import OWNER, Account, Users
 
 LINK_LIFETIME_S = 15 * 60

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from config.plugins import ADAPTERS_GROUP, load
+from config.shared.plugins import ADAPTERS_GROUP, load
 from edge.adapters.base import Adapter, DecodedReading
 from star.errors import UsageError
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from config.sqlite_file import open_sqlite
+from config.shared.sqlite_file import open_sqlite
 from edge.mqtt_broker.protocol.packet_decoder import PacketDecoder
 from edge.mqtt_broker.protocol.packet_encoder import encode_publish
 from edge.mqtt_broker.protocol.packets import V5, PropertyId, Publish

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from config.suggestions import did_you_mean
+from config.shared.suggestions import did_you_mean
 from star.errors import BadPayload, InputError
 from star.times import parse_time_ms
 

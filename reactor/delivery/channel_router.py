@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from config.fleet import Customer, Supplier
-from config.plugins import CHANNELS_GROUP, load
+from config.shared.plugins import CHANNELS_GROUP, load
 from reactor.channels.base import ANY_SCHEME, Channel, ChannelEnvironment, ChannelKind, address_scheme
 from reactor.delivery.routes import MQTT, RECORD_ONLY, customer_of_target, pushed_channels, supplier_of_target
 from star.errors import ConfigError, InputError, Problem, Unavailable

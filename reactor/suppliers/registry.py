@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-from config.plugins import SUPPLIERS_GROUP, load
-from config.suggestions import list_names
+from config.shared.plugins import SUPPLIERS_GROUP, load
+from config.shared.suggestions import list_names
 from reactor.suppliers.base import SupplierStrategy
 from star.errors import ConfigError, Problem
 

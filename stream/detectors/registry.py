@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
 
-from config.plugins import DETECTORS_GROUP, load
+from config.shared.plugins import DETECTORS_GROUP, load
 from stream.detectors import DetectorFactory, DetectorPlugin
 
 

@@ -10,10 +10,10 @@ from typing import Protocol
 
 import pytest
 
-from config import plugins
 from config.fleet_file import load_catalogue
-from config.plugins import ADAPTERS_GROUP, load, profile_dirs
 from config.profile_file import load_profiles
+from config.shared import plugins
+from config.shared.plugins import ADAPTERS_GROUP, load, profile_dirs
 from star.errors import ConfigError
 
 GROUP = "starloop.greeters"

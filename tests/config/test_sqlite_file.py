@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from config.sqlite_file import open_sqlite
+from config.shared.sqlite_file import open_sqlite
 from console.access.accounts import Users
 from console.access.sessions import Sessions
 from console.read_model import ReadModel

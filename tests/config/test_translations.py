@@ -11,7 +11,7 @@ from babel.messages.catalog import Message
 from babel.messages.pofile import PoFileError, read_po
 
 import config
-from config.translations import TEMPLATE_FILE, Translations, languages
+from config.shared.translations import TEMPLATE_FILE, Translations, languages
 
 CATALOGS = sorted(Path(config.__file__).parents[1].glob("*/locale/*.po"))
 """Every translation that ships."""

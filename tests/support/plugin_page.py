@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from config import channel_schemes, plugins
+from config import channel_schemes
+from config.shared import plugins
 from reactor.suppliers import registry
 
 EXTEND = Path(__file__).parents[2] / "docs" / "extend"

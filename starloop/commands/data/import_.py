@@ -19,7 +19,7 @@ import click
 
 from config.catalogue import Catalogue
 from config.fleet_file import load_catalogue
-from config.suggestions import did_you_mean
+from config.shared.suggestions import did_you_mean
 from operations.importing.readings import (
     Condition,
     ImportedValue,

@@ -17,7 +17,7 @@ from star.ports import Scorer
 from star.times import DAY_MS
 from stream.detectors.covariates.calendar_adjustment import CalendarAdjustment, adjust_history
 from stream.detectors.slots.dead_reckoning import baseline_level, deplete, prediction_variance
-from stream.detectors.slots.sensor_model import is_stuck, step_and_noise
+from stream.detectors.slots.readings.sensor_model import is_stuck, step_and_noise
 from stream.detectors.slots.state_schema import (
     ACCEPTED_READINGS,
     CANDIDATE_COUNT,

@@ -29,8 +29,8 @@ from stream.detectors import (
 )
 from stream.detectors.covariates import weather
 from stream.detectors.slots import calibration
-from stream.detectors.slots.delivery_matching import apply_declaration
 from stream.detectors.slots.forecasting import SlotForecasts, compute_forecasts
+from stream.detectors.slots.readings.delivery_matching import apply_declaration
 from stream.detectors.slots.slot_parameters import ACTIVE_COUNTER, apply_fleet
 from stream.detectors.slots.slot_readings import TEMPERATURE, ingest_readings, route_to_slot
 from stream.detectors.slots.state_schema import (

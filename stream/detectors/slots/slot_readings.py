@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from stream.detectors import Metric, Route, RoutedReadings
-from stream.detectors.slots.level_filter import ingest_levels
+from stream.detectors.slots.readings.level_filter import ingest_levels
+from stream.detectors.slots.readings.usage_counter import ingest_usage
 from stream.detectors.slots.state_schema import F_IS_COUNTER, SlotState
-from stream.detectors.slots.usage_counter import ingest_usage
 from stream.routing import TOTAL_SUFFIX, USED_SUFFIX, unique_batches
 
 TEMPERATURE, LEVEL, INCREMENT, COUNTER = 1, 2, 3, 4

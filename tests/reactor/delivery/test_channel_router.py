@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from config.fleet import Customer, Supplier
-from config.plugins import CHANNELS_GROUP, load
+from config.shared.plugins import CHANNELS_GROUP, load
 from reactor.channels.base import ChannelEnvironment, ChannelKind
 from reactor.channels.log import LogChannel
 from reactor.channels.mqtt import MqttKind

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from star.analyse import RefillStage
 from star.times import DAY_MS, HOUR_MS
-from stream.detectors.slots import dead_reckoning, jump_confirmation
+from stream.detectors.slots import dead_reckoning
+from stream.detectors.slots.readings import jump_confirmation
 from stream.detectors.slots.state_schema import (
     ACCEPTED_READINGS,
     CONFIRMED_RISE,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from star.times import DAY_MS
 from stream.detectors.slots import daily_usage
 from stream.detectors.slots.dead_reckoning import RATE_BIAS_START
+from stream.detectors.slots.readings.timestamp_validation import validated_ms
 from stream.detectors.slots.state_schema import (
     ACCEPTED_READINGS,
     CANDIDATE_COUNT,
@@ -40,7 +41,6 @@ from stream.detectors.slots.state_schema import (
     Float64,
     SlotState,
 )
-from stream.detectors.slots.timestamp_validation import validated_ms
 from stream.state.state_table import Rows
 
 RESET_USE_ERROR = 0.3

@@ -12,16 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from star.times import DAY_MS
-from stream.detectors.slots import daily_usage, dead_reckoning, delivery_matching, jump_confirmation
-from stream.detectors.slots.backfill import backfill_levels
-from stream.detectors.slots.jump_confirmation import GATE
-from stream.detectors.slots.sensor_model import (
+from stream.detectors.slots import daily_usage, dead_reckoning
+from stream.detectors.slots.readings import delivery_matching, jump_confirmation
+from stream.detectors.slots.readings.backfill import backfill_levels
+from stream.detectors.slots.readings.jump_confirmation import GATE
+from stream.detectors.slots.readings.sensor_model import (
     STUCK_READINGS,
     mask_stuck_readings,
     step_and_noise,
     update_noise,
     update_step,
 )
+from stream.detectors.slots.readings.timestamp_validation import validated_ms
 from stream.detectors.slots.state_schema import (
     ACCEPTED_READINGS,
     CANDIDATE_COUNT,
@@ -58,7 +60,6 @@ from stream.detectors.slots.state_schema import (
     Float64,
     SlotState,
 )
-from stream.detectors.slots.timestamp_validation import validated_ms
 from stream.state.state_table import Rows
 
 GATE_UP_SHARE, GATE_DOWN_SHARE = 0.02, 0.03
