@@ -1,7 +1,7 @@
-"""The documentation's pages on the site, as hooks of mkdocs: their order, and Markdown as the repository's host reads it.
+"""MkDocs hooks of the documentation site: order of the sections, and Markdown as repository hosts render it.
 
-Pages come from the folders as they are, so that a new page needs no entry anywhere but in docs/README.md; only the order of the
-sections, which the alphabet gets wrong, is said here. A folder that is not named comes last.
+Pages are found in the folders, so that a new page needs an entry in docs/README.md only. The order of the sections is set here, as it
+is not alphabetical; a folder that is not listed comes last.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ _ITEM = re.compile(r"(?:- |\d+\. )")
 
 
 def on_nav(nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:
-    """Puts the front page first and the sections in their order."""
+    """Sorts the front page first, then the sections."""
     nav.items.sort(key=lambda item: place(item.title) if isinstance(item, Section) else -1)
     return nav
 
 
 def place(title: str) -> int:
-    """Where a section comes; those not named, last."""
+    """Index of a section; unlisted sections are last."""
     return SECTIONS.index(title) if title in SECTIONS else len(SECTIONS)
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Puts an empty line before each list and table: CommonMark needs none behind a paragraph, Python-Markdown does."""
-    return "\n".join(apart(markdown.split("\n")))
+    """Inserts an empty line before lists and tables, which Python-Markdown needs after a paragraph and CommonMark does not."""
+    return "\n".join(separate_blocks(markdown.split("\n")))
 
 
-def apart(lines: list[str]) -> Iterator[str]:
-    """The lines, with an empty one before a list or a table that follows a paragraph or a heading at once."""
+def separate_blocks(lines: list[str]) -> Iterator[str]:
+    """The lines, with an empty line before a list or table that follows other text."""
     before, fenced = "", False
     for line in lines:
         fenced ^= line.startswith("```")
-        if not fenced and before.strip() and begins(line, before):
+        if not fenced and before.strip() and starts_block(line, before):
             yield ""
         yield line
         before = line
 
 
-def begins(line: str, before: str) -> bool:
-    """Whether a list or a table begins with the line; indented lines before it are part of an item."""
+def starts_block(line: str, before: str) -> bool:
+    """Whether a list or table starts with the line. An indented line before it belongs to the previous list item."""
     if line.startswith("|"):
         return not before.startswith("|")
     return bool(_ITEM.match(line)) and not _ITEM.match(before) and not before.startswith((" ", "|"))

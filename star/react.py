@@ -33,24 +33,6 @@ ID_VERBS: dict[ReactionType, str] = {
 }
 
 
-def need_id(item: str, cycle: int) -> str:
-    """The id of the item's need number `cycle` (1 for the first)."""
-    return f"{item}/{cycle}"
-
-
-def reaction_id(need: str, kind: ReactionType, attempt: int) -> str:
-    """The id of a reaction: a retry of one attempt has the same."""
-    return f"{need}/{ID_VERBS[kind]}/{attempt}"
-
-
-def item_from_reaction_id(reaction: str) -> str | None:
-    """The item (`device/name`) that a reaction's id names, or None where the id is not of our form."""
-    parts = reaction.split("/")
-    if len(parts) != 5 or not parts[2].isdigit() or not parts[4].isdigit() or parts[3] not in ID_VERBS.values():
-        return None
-    return f"{parts[0]}/{parts[1]}"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
     """One option of an offer. price: of the whole quantity. why: for the customer."""

@@ -1,7 +1,7 @@
-"""What this Starloop is: its version, the commit that it was made from, and the models in force.
+"""Version information: version, commit, and the models in use.
 
-The version is pyproject.toml's, as the installed metadata have it. The commit is git's in a checkout; a package holds it in a
-file that hatch_build.py writes with `git_commit` below, which is why nothing but the standard library is imported here.
+The version comes from the installed metadata. The commit comes from git in a checkout; a package has it in a file that
+hatch_build.py writes with `git_commit`, which is why only the standard library is imported here.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from pathlib import Path
 
 UNKNOWN = "unknown"
 COMMIT_FILE = "commit.txt"
-"""Beside this module, in a package only."""
+"""File beside this module, in built packages only."""
 _GIT_S_MAX = 10.0
 _DIGITS = 12
 
 
 def git_commit(root: Path) -> str:
-    """The commit checked out at `root`, with `-dirty` where a tracked file was changed; `unknown` where that is no checkout."""
+    """The commit checked out at `root`, with `-dirty` if a tracked file was changed; `unknown` outside a checkout."""
     if not (root / ".git").exists():
         return UNKNOWN
-    # Whoever runs the code of a checkout trusts its owner already, such as a service with a user of its own.
+    # Git refuses a checkout of another owner. Who runs its code, such as a service user, trusts that owner already.
     command = [
         "git",
         "-c",
@@ -43,7 +43,7 @@ def git_commit(root: Path) -> str:
 
 
 def commit(package: Path = Path(__file__).parent) -> str:
-    """The commit that this code was made from; `unknown` where nobody recorded it."""
+    """The commit of this code; `unknown` if it was not recorded."""
     try:
         return (package / COMMIT_FILE).read_text(encoding="utf-8").strip() or UNKNOWN
     except OSError:
@@ -51,7 +51,7 @@ def commit(package: Path = Path(__file__).parent) -> str:
 
 
 def description() -> str:
-    """Version and commit in one line, the models in force in another, each `name@version:hash`."""
+    """Two lines: version with commit, and the models in use as `name@version:hash`."""
     from operations.observability.metrics import starloop_version
 
     return f"starloop {starloop_version()} (commit {commit()})\nmodels: {_models()}"

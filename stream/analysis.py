@@ -17,8 +17,8 @@ import numpy as np
 from config.catalogue import Catalogue
 from models.onnx_scorer import OnnxScorer, load_scorer
 from star.analyse import CalibrationOutcome, ConditionScore, Facts, Forecast
+from star.ids import item_of_reaction
 from star.ports import MetricRegistry, Scorer
-from star.react import item_from_reaction_id
 from star.records import (
     EVENT_CODES,
     EVENT_TYPES,
@@ -341,4 +341,4 @@ def _score_row(item: str, score: ConditionScore, customer: str) -> dict[str, Any
 def _item_of(event: Outcome | Request) -> str | None:
     if isinstance(event, Request) or event.item is not None:
         return event.item
-    return None if event.reaction is None else item_from_reaction_id(event.reaction)
+    return None if event.reaction is None else item_of_reaction(event.reaction)

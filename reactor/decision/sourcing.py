@@ -40,7 +40,7 @@ def best_order(
             saved_per_pack = min(one.pack_price(context.item.pack) for one in quotes) + _usual_order_cost(
                 context, quote, timing
             )
-            for bundle in bundles_of(context.item, quote, context.unit.catalogue):
+            for bundle in bundles_of(context.item, quote, context.view.catalogue):
                 # The exact timing is evaluated only where the bundle's other costs leave it a chance.
                 cost = bundle.price + context.item.order_cost + _later_packs_cost(context, bundle, saved_per_pack)
                 if cost < least and allowed(bundle):

@@ -1,7 +1,7 @@
-"""The time to empty of a forecast as a distribution to reckon with: a distribution function, its integral, its mean.
+"""Time to empty of a forecast: its distribution function, the integral of it, and its mean.
 
-Everything is in days from the moment of deciding. Pure arithmetic on small arrays; what to do with it is reorder_policy.py's. Between
-its quantiles a forecast goes as a normal distribution would, and beyond the outermost ones as a log-normal: decisions rest on
+In days from the moment of the decision, as arithmetic on small arrays; reorder_policy.py decides on it. Between its quantiles a
+forecast is interpolated as a normal distribution, and beyond the outermost ones extrapolated as a log-normal one: decisions rest on
 risks of less than one in a hundred.
 """
 

@@ -10,8 +10,9 @@ from config.catalogue import Catalogue, resolve_catalogue
 from config.fleet import Customer, Fleet, Supplier
 from config.profile_file import load_profiles
 from reactor.delivery.channel_router import ChannelRouter, ChannelTable
+from star.ids import NeedId, ReactionId
 from star.ports import Channel
-from star.react import Option, Reaction, ReactionType, reaction_id
+from star.react import Option, Reaction, ReactionType
 from star.repeat import Outcome
 
 SECRET = "whsec_c3Rhcmxvb3AtdGVzdC1zZWNyZXQtMDEyMzQ1Njc4OQ=="
@@ -135,7 +136,7 @@ def reaction_of(kind: ReactionType = ReactionType.ORDER_REQUESTED, *, cycle: int
     need = f"{changes.get('device', 'tank-7')}/oil/{cycle}"
     orders = kind in (ReactionType.ORDER_REQUESTED, ReactionType.ORDER_CANCELLED)
     fields: dict[str, Any] = {
-        "id": reaction_id(need, kind, 1),
+        "id": str(ReactionId(NeedId.parse(need), kind, 1)),
         "type": kind,
         "at_ms": START_MS,
         "need": need,
@@ -147,7 +148,9 @@ def reaction_of(kind: ReactionType = ReactionType.ORDER_REQUESTED, *, cycle: int
         "supplier": "acme" if orders else None,
         "quantity": 500.0 if orders else None,
         "price": 610.0 if orders else None,
-        "order": reaction_id(need, ReactionType.ORDER_REQUESTED, 1) if kind is ReactionType.ORDER_CANCELLED else None,
+        "order": str(ReactionId(NeedId.parse(need), ReactionType.ORDER_REQUESTED, 1))
+        if kind is ReactionType.ORDER_CANCELLED
+        else None,
         "options": (Option(sku="oil-500", supplier="acme", quantity=500.0, price=610.0, why="It comes first."),)
         if kind is ReactionType.OFFER_MADE
         else (),

@@ -1,8 +1,8 @@
-"""Coming days as they will be, beside days as they usually are: what adjusts a forecast to what is known beside.
+"""Calendar adjustment: forecasts for the coming days as temperature and absence will make them.
 
-The model sees a history of ordinary days and says how many of them a quantity lasts. Past days are expressed as they would
-have been under the weather that is to come, days of absence are unknown; and the ordinary days that the model says are laid
-out over the calendar, in which a day of absence or a mild one counts less than a whole one.
+The model sees a history of ordinary days and forecasts how many of them a quantity lasts. Past days are restated as they would
+have been under the weather to come, and days of absence count as unknown. The forecast of ordinary days is then mapped to the
+calendar, where a day of absence or a mild day counts for less than a whole one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What is known beside an item's own history, and what it does to the item's use: temperature and declared absence.
+"""Covariates of an item's use besides its own history: outside temperature and declared absence.
 
-Of an item with either it learns how use goes with degree days, and what is used while nobody is there. Both are learned from
-days that are over, about a moving mean of ordinary days, so that trends and households that change are not taken for weather.
-Nothing of it acts until it is well supported. Rows with neither are not touched.
+For items that have either, it learns how use depends on degree days, and what is used while the customer is away. Both are
+learned from past days, about a moving mean of ordinary days, so that trends and changes of a household are not attributed to
+the weather. Neither has an effect before it is well supported. Rows without covariates are not touched.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Outside temperatures that devices report: the mean of each UTC day, the season learned from them, and what is to come.
+"""Outside temperatures that devices report: the mean of each UTC day, the annual wave learned from them, and its forecast.
 
-Readings are added to their day's sum one after the other, so that order and batching change nothing. What is to come is the
-season's usual, and the deviation of the latest days from it, which fades. Nothing outside the device's own readings is asked.
+Readings are added to the sum of their day one after the other, so that order and batching change nothing. The forecast is the
+usual temperature of the season plus the deviation of the latest days, which decays. No other source of weather is used.
 """
 
 from __future__ import annotations

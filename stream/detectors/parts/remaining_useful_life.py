@@ -1,7 +1,6 @@
-"""Remaining life of parts, from the life model that their profile names: kept by engine, asked in batches.
+"""Remaining useful life of parts, from the life model that their profile names, for many readings at once.
 
-What is kept and compared is models/remaining_useful_life.py's; here is one engine's state as a list of numbers, so that it travels in a
-checkpoint, and the model's answers for many readings at once.
+The state and the features are models/remaining_useful_life.py's. Here the state of an engine is a list of numbers, for checkpoints.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Online calibration: is what the forecast says true that often, for this item?
+"""Online calibration of forecasts: are the stated quantiles right that often, for this item?
 
-A leg is the time to consume a fixed quantity, said as quantiles when it starts and compared when it ends. (Timely deliveries
-hide the true run-outs, so the time to consume is what can be checked.) How far legs end from their median, in units of the
-distance that the model gave its 5 and 95 % quantiles, is the item's own scale of error, one for each side; the model's spread
-counts as a few legs beside it. The log-spread of every forecast is multiplied by that scale. An adaptive conformal method in
-its simple form: one score, two scales an item, forgetting slowly.
+A calibration window is the time to consume a fixed quantity: its quantiles are forecast when it starts and compared when it ends.
+(The time to consume can be observed; true run-outs can't, as timely deliveries prevent them.) How far windows end from their
+median, in units of the distance that the model gave its 5 % and 95 % quantiles, is the item's own residual scale, one for each
+side; the model's spread is its prior, worth a few windows. The log-spread of every forecast is multiplied by it. This is an
+adaptive conformal method in a simple form: one score, two scales for each item, with exponential forgetting.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Where a level is when nothing is read: the latest level believed goes on by the rate, and what was declared is added.
+"""Dead reckoning: the level between readings, from the last accepted one, the rate of use and declared deliveries.
 
-A level is never under nothing, so what came to an empty item counts from nothing: each declaration sets down the level reckoned
-at its moment, and the reckoning goes on from there until a later reading is believed. How far off it may be is learned: the rate
-is compared with what was truly used over spans of days.
+A level is never below 0, so a delivery to an empty item counts from 0: each declaration stores the level reckoned at its moment,
+and reckoning goes on from there until a later reading is accepted. The error of the rate is learned by comparing it with the use
+over spans of days.
 """
 
 from __future__ import annotations

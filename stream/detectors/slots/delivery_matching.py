@@ -1,9 +1,9 @@
-"""Declared deliveries and refills: what people and suppliers say came, before, after or without the sensor seeing it.
+"""Delivery matching: declared deliveries and refills against the level, which may show them before, after or never.
 
-Usage slots count what is declared at once. A level slot lets a rise be expected: it counts in the level until it is seen, or
-until readings made after it deny it - several that move, over days: a stuck or silent gauge denies nothing. A rise that was seen
-up to three days before is matched with its declaration instead, so that neither a late nor an early sensor makes a second need.
-Spare packs wait unopened, count in the level, and are no refill when opened.
+Usage slots count a declaration at once. For a level slot it makes a rise expected: it counts in the level until a reading shows it,
+or until later readings contradict it - several that change, over days, as a stuck or silent gauge is no evidence. A rise that was
+seen up to three days before is matched with its declaration instead, so that neither a late nor an early sensor opens a second
+need. Spare packs that wait unopened count in the level, and opening one is no refill.
 """
 
 from __future__ import annotations

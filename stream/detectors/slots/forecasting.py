@@ -1,6 +1,6 @@
-"""What is known of slots at a moment: level, history by day - the model's input -, trust, and the forecast it gives.
+"""Forecasts of slots at a moment, from their level, daily usage (the model's input), sensor trust and calibration.
 
-Nothing here changes state, so that a forecast can be asked for at any time. Rows depend on themselves only, bit for bit.
+Nothing here changes state, so that a forecast can be made at any time. Rows depend on themselves only, bit for bit.
 """
 
 from __future__ import annotations

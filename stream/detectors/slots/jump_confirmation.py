@@ -1,8 +1,8 @@
-"""Readings of a level far from the prediction: doubt, until others agree with them or deny them - and refills told of.
+"""Jump confirmation: level readings far from the prediction are candidates until further readings confirm or reject them.
 
-A run of readings that agree with each other is believed; a refill that is begun, sure or taken back is told. One that a
-declared delivery or a spare pack explains is no news. What was believed and turns out false soon - the level comes back - is
-taken back: a fall that never was is no use, and a rise that never was no refill.
+A run of readings that agree with each other is confirmed. Refills are emitted as provisional, confirmed or retracted; a rise
+that a declared delivery or a spare pack explains emits none. A confirmed jump that is reversed soon, as the level returns, is
+undone: a false drop was no use, a false rise no refill.
 """
 
 from __future__ import annotations

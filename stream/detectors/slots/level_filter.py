@@ -1,9 +1,9 @@
-"""Readings of a measured level, each judged before it is believed.
+"""The level filter: accepts or rejects readings of a measured level, and updates the estimate.
 
-A filter predicts the level from the rate of use; a reading near the prediction corrects it. One far from it is only doubt: it
-is held until others agree with it (a refill, a large use) or deny it (a spike, an air gap), so no single reading fires
-anything. Coarse steps say no more than the interval they stand for. Every function works on (columns, n) of different items,
-elementwise with + - * / and sqrt only, so that a reading's result has the same bits whatever else is in the batch.
+A filter predicts the level by the rate of use, and a reading within its gate corrects it. One outside is a candidate until others
+confirm it (a refill, a large use) or reject it (a spike, an air gap), so that no single reading has a consequence. A coarse step
+tells no more than its interval. Every function works on (columns, n) of different items, elementwise with + - * / and sqrt only,
+so that the result for a reading has the same bits whatever else is in the batch.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from simulators.faults import DeviceMessage, FaultChain, Spikes
 from simulators.neighbourhood.fault_profile import ROUGH_FAULTS
 from simulators.neighbourhood.simulation import START_MS, Neighbourhood
 from simulators.physics.weather import daily_temperature_c
-from star.react import item_from_reaction_id
+from star.ids import item_of_reaction
 from star.records import Quarantined, Record, Tick, encode
 from star.times import DAY_MS, HOUR_MS, MINUTE_MS
 from stream.analysis import Analysis
@@ -146,7 +146,7 @@ def decisions_record(step: StepResult) -> dict[str, Any]:
     outcomes = [
         {
             "id": one.id,
-            "item": one.item or item_from_reaction_id(reaction),
+            "item": one.item or item_of_reaction(reaction),
             "result": str(one.result),
             "at_ms": one.arrived_ms,
         }

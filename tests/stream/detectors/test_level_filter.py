@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from star.analyse import QUANTILES
+from stream.detectors.slots.state_schema import USED_TODAY
 from tests.stream.analysis_bench import AnalysisBench, tank
 
 HOURS = 24
@@ -60,7 +61,7 @@ def test_use_by_day_adds_up_to_what_was_truly_used(step: float) -> None:
     row = bench.slots.table.row("t/oil")
     days = bench.slots.table["daily_usage"][row]
     closed = float(np.nansum(days))
-    today = float(bench.slots.table["filter"][row, 9])
+    today = float(bench.slots.table["filter"][row, USED_TODAY])
     assert closed + today == pytest.approx(truth.used - before, rel=0.06)
 
 

@@ -11,7 +11,7 @@ import inspect
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import MethodType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import faust
@@ -28,10 +28,18 @@ from faust.types import TP
 
 from stream.transports.embedded_log.sqlite_log import SqliteLog
 from stream.transports.faust_overrides.stream_app import StreamApp
-from tests.stream.transports.plain_faust import PlainApp, PlainConsumer
+from tests.stream.transports.faust_scenarios import (
+    INPUT,
+    PlainApp,
+    consumer_of,
+    deliver,
+    flush_slow_sends,
+    hold_a_record,
+    recover_slowly,
+    seek_while_delivering,
+    wait_under_back_pressure,
+)
 from tests.stream.transports.rigs import until
-
-INPUT = TP("input", 0)
 
 
 @pytest.fixture
@@ -42,12 +50,6 @@ async def plain(tmp_path: Path) -> AsyncIterator[PlainApp]:
         yield app
         if app.started:
             await asyncio.wait_for(app.stop(), 20)
-
-
-def consumer_of(app: PlainApp) -> PlainConsumer:
-    consumer = app.consumer
-    assert isinstance(consumer, PlainConsumer)
-    return consumer
 
 
 async def test_upstream_commits_past_a_record_that_is_not_handled(plain: PlainApp) -> None:
@@ -61,129 +63,42 @@ async def test_upstream_commits_past_a_record_that_is_not_handled(plain: PlainAp
 
 async def test_upstream_flush_returns_with_messages_unsent(plain: PlainApp) -> None:
     """Not reported: a flush gives up after 0.1 s without progress, and the commit that follows it does not know."""
-
-    async def slow(self: ProducerBuffer, message: Any) -> None:
-        await asyncio.sleep(0.3)
-
-    buffer = ProducerBuffer(loop=asyncio.get_running_loop())
-    buffer.app = plain
-    buffer._send_pending = MethodType(slow, buffer)  # type: ignore[method-assign]
-    async with buffer:
-        for nth in range(2):
-            buffer.put(nth)  # type: ignore[arg-type]
-        await asyncio.sleep(0.01)
-        await buffer.flush()
-        assert buffer.size == 1
-        buffer.pending.get_nowait()
+    assert await flush_slow_sends(ProducerBuffer, plain) == ([], 1)
 
 
 async def test_upstream_waits_once_for_every_record_delivered(plain: PlainApp) -> None:
     """Not reported as a cost: 1,000 records are 1,000 waits, each with four tasks (faust-streaming/faust#229 is near)."""
-    waits = 0
-    consumer = consumer_of(plain)
-    wait_first = consumer.wait_first
-
-    async def counted(*args: Any, **kwargs: Any) -> Any:
-        nonlocal waits
-        waits += 1
-        return await wait_first(*args, **kwargs)
-
-    consumer.wait_first = counted  # type: ignore[method-assign]
-    seen: list[bytes] = []
-
-    async def agent(stream: faust.Stream[bytes]) -> None:
-        async for value in stream:
-            seen.append(value)
-
-    plain.agent(plain.topic("input"))(agent)
-    plain.backend.log.append("input", [b"%d" % nth for nth in range(1_000)])
-    await plain.start()
-    await until(lambda: len(seen) == 1_000)
+    _, waits = await deliver(plain, 1_000)
     assert waits >= 1_000
 
 
 async def test_upstream_sleeps_a_second_where_every_partition_is_under_back_pressure(plain: PlainApp) -> None:
     """Not reported: the buffer has room after 0.05 s, and the fetcher sleeps on."""
-    await plain.start()
-    consumer = consumer_of(plain)
-    consumer._set_active_tps(set())
-    consumer._buffered_partitions.add(INPUT)
-    asyncio.get_running_loop().call_later(0.05, consumer.on_buffer_drop, INPUT)
-    start = time.monotonic()
-    await consumer._wait_next_records(1.0)
-    assert time.monotonic() - start >= 0.9
+    assert await wait_under_back_pressure(plain) >= 0.9
 
 
 async def test_upstream_loses_records_that_it_delivers_before_recovery_has_ended(tmp_path: Path) -> None:
-    """faust-streaming/faust#596: the end of recovery empties the agents' queues and does not go back for what was in them."""
-    seen: list[int] = []
-    for _ in range(2):
-        with SqliteLog(tmp_path / "log.db") as log:
-            app = PlainApp(log, id="test")
-            table = app.Table("counts", partitions=1, key_type=bytes, value_type=bytes)
-            perform_seek = app.consumer.perform_seek
+    """faust-streaming/faust#596: the end of recovery empties the agents' queues and does not go back for what was in them.
 
-            async def slowly(perform_seek: Any = perform_seek) -> None:
-                await perform_seek()
-                await asyncio.sleep(
-                    1.5
-                )  # longer than the fetcher sleeps: it delivers what the end of recovery then drops
-
-            app.consumer.perform_seek = slowly  # type: ignore[method-assign]
-
-            async def agent(stream: faust.Stream[bytes], table: Any = table) -> None:
-                async for event in stream.events():
-                    await asyncio.sleep(0.01)
-                    seen.append(event.message.offset)
-                    table[b"last"] = event.value
-
-            app.agent(app.topic("input"))(agent)
-            log.append("input", [b"%d" % nth for nth in range(150)])
-            await app.start()
-            count = -1
-            while count != len(seen) or not app.tables.actives_ready:
-                count = len(seen)
-                await asyncio.sleep(1.0)
-            await app.stop()
+    The pause is longer than the fetcher sleeps, so that it delivers records before the end.
+    """
+    seen = await recover_slowly(
+        lambda log: PlainApp(log, id="test"), tmp_path / "log.db", count=150, pause_s=1.5, work_s=0.01
+    )
     assert set(seen) < set(range(300))
 
 
 async def test_upstream_delivers_what_it_fetched_before_a_seek(plain: PlainApp) -> None:
-    """faust-streaming/faust#221, mended for a change of the group's generation only: after a seek to 0 comes offset 5."""
-    consumer = consumer_of(plain)
-    plain.backend.log.append("input", [b"%d" % nth for nth in range(10)])
-    seen: list[int] = []
-
-    async def callback(message: Any) -> None:
-        seen.append(message.offset)
-        if seen == [0, 1, 2, 3, 4]:
-            await consumer.seek(INPUT, 0)
-
-    plain.agent(plain.topic("input"))(lambda stream: stream)
-    await plain.start()
-    await until(lambda: INPUT in consumer.assignment() and not plain.rebalancing)
-    consumer.callback = callback
-    await plain._fetcher.stop()
-    plain._fetcher.service_reset()
-    await consumer.seek(INPUT, 0)
-    await plain._fetcher.start()
-    await until(lambda: len(seen) > 5)
-    assert seen[5] == 5
+    """faust-streaming/faust#221, mended for a change of the group's generation only: after a seek to 2 comes offset 5, and then
+    offsets 2 to 4 are taken for old ones and dropped."""
+    seen = await seek_while_delivering(plain)
+    assert seen[:10] == list(range(10))
+    assert {2, 3, 4}.isdisjoint(seen[10:])
 
 
 async def test_upstream_waits_without_a_limit_for_an_agent(plain: PlainApp) -> None:
     """robinhood/faust#402: a rebalance, and a stop with `stream_wait_empty`, lasts as long as the slowest agent."""
-    held: list[bytes] = []
-
-    async def agent(stream: faust.Stream[bytes]) -> None:
-        async for value in stream:
-            held.append(value)
-            await asyncio.sleep(3600)
-
-    plain.agent(plain.topic("input"))(agent)
-    plain.backend.log.append("input", [b"a"])
-    await plain.start()
-    await until(lambda: held)
+    await hold_a_record(plain)
     consumer = consumer_of(plain)
     waiting = asyncio.create_task(consumer.wait_empty())
     await asyncio.wait({waiting}, timeout=2.5)
@@ -267,7 +182,7 @@ async def test_upstream_flushes_the_producer_of_a_failed_app(tmp_path: Path) -> 
     await app.start()
     log.close()
     with pytest.raises(ProducerSendError):
-        await (await app.topic("out").send(value=b"x"))
+        await (await app.producer.send("out", None, b"x", 0, None, None))
     await until(lambda: app.crash_reason is not None)
     with pytest.raises(ProducerSendError):
         await faust.App._producer_flush(app, app.log)
