@@ -1,1 +1,1 @@
-"""What the service is told: settings, the fleet (who depends on what), the profiles of kinds of devices, plug-ins."""
+"""Configuration: settings, the fleet file, profiles of kinds of devices, plug-ins, and translations."""

@@ -1,7 +1,7 @@
-"""The catalogue: every item with what its profile says and its fleet file overrides, ready for the stream and the reactor.
+"""The catalogue: every item with the values of its profile and the overrides of its fleet file, for stream and reactor.
 
 A `*` among a profile's slots stands for any slot that a device names; slots and parts that a profile names exist on every
-device of it. Checks that need more than one table live here, so that a file and an API call are judged alike.
+device of that profile. Checks across tables are here, so that files and API calls are validated alike.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from config.fleet import Customer, Device, Experience, Fleet, Part, Slot, Suppli
 from config.profile_schema import ConditionMonitoring, PartProfile, Profile, ServiceInterval, SlotProfile, SlotSignal
 from config.suggestions import did_you_mean, list_names
 from star.errors import ConfigError, Problem
+from star.ids import ItemId
 
 HOLDING_PARITY_DAYS = 500.0
-"""Where nothing is said of the cost of holding, one run-out is as bad as a pack that came so many days too early."""
+"""Default of the holding cost: a stock-out costs as much as a pack delivered this many days too early. The higher, the
+earlier orders go out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotItem:
-    """A slot with everything resolved. Quantities in `unit`, money in the fleet's currency."""
+    """A slot, resolved. Quantities in `unit`, money in the fleet's currency."""
 
     key: str  # device/name
     device: str
@@ -50,7 +52,7 @@ class SlotItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartItem:
-    """A part with everything resolved."""
+    """A part, resolved."""
 
     key: str
     device: str
@@ -69,7 +71,7 @@ class PartItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
-    """All tables by id, and all items by `device/name`."""
+    """All tables by id, and all items by `device/name`. Immutable."""
 
     customers: Mapping[str, Customer]
     devices: Mapping[str, Device]
@@ -102,7 +104,9 @@ def resolve_catalogue(fleet: Fleet, profiles: Mapping[str, Profile], *, source: 
         if customer is None:
             hint = did_you_mean(device.customer, customers)
             problem(f"{place}.customer", f"is {device.customer!r}{hint}: expected the id of a [[customers]] table")
-            customer = Customer(id=device.customer, experience=Experience.AUTO)  # so that its items are checked too
+            customer = Customer(
+                id=device.customer, experience=Experience.AUTO
+            )  # a stand-in, so that its items are checked too
         if profile is None:
             hint = did_you_mean(device.profile, profiles)
             problem(f"{place}.profile", f"is {device.profile!r}{hint}: expected one of {list_names(profiles)}")
@@ -170,7 +174,7 @@ def _parts_of(
 def _check_items_without_profile(
     device: Device, customer: Customer, place: str, suppliers: Mapping[str, Supplier], problem: _ProblemReporter
 ) -> None:
-    """What can be said of a device's items where its profile is not known."""
+    """The checks of a device's items that need no profile, for a device whose profile is unknown."""
     for kind, named in (("slots", device.slots), ("parts", device.parts)):
         for name, item in named.items():
             _check_suppliers(item.suppliers, suppliers, f"{place}.{kind}.{name}", problem)
@@ -211,7 +215,7 @@ def _slot_item(
         return None
     per_day, holding = slot.stockout_cost_per_day, slot.holding_cost_per_day
     return SlotItem(
-        key=f"{device.id}/{name}",
+        key=str(ItemId(device.id, name)),
         device=device.id,
         name=name,
         customer=customer.id,
@@ -250,7 +254,7 @@ def _part_item(
 ) -> PartItem:
     _check_suppliers(part.suppliers, suppliers, place, problem)
     return PartItem(
-        key=f"{device.id}/{name}",
+        key=str(ItemId(device.id, name)),
         device=device.id,
         name=name,
         customer=customer.id,

@@ -1,15 +1,15 @@
-"""The fleet: customers, devices with their slots and parts, suppliers - as the fleet file says and the HTTP API changes.
+"""The fleet: customers, devices with their slots and parts, and suppliers, as in a fleet file or a change over HTTP.
 
-Models only check one table each; what one table needs of another (a device's customer exists, an item's experience is not
-more than its customer's) is checked by config/catalogue.py. Reading a file with line numbers is config/fleet_file.py's.
-A validator's message begins with what was expected, so that it reads on from "is …: ".
+Models check one table each; checks across tables (a device's customer exists, an item's experience is not above its
+customer's) are config/catalogue.py's, reading a file with line numbers is config/fleet_file.py's. A validator's message
+begins with "expected", as it follows "is VALUE: ".
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -17,7 +17,7 @@ from config import validators
 
 
 class Experience(StrEnum):
-    """How far the customer lets go, least first."""
+    """How much the customer delegates, least first."""
 
     RESPOND = "respond"
     OFFER = "offer"
@@ -26,7 +26,7 @@ class Experience(StrEnum):
 
     @property
     def rank(self) -> int:
-        """0 for respond to 3 for auto: an item's may not exceed its customer's."""
+        """0 for respond to 3 for auto. An item's may not exceed its customer's."""
         return list(Experience).index(self)
 
 
@@ -55,11 +55,11 @@ class TableModel(BaseModel):
 
 
 class Customer(TableModel):
-    """Whom devices serve, and what they allow."""
+    """A customer with their contact data, limits, consents and absences."""
 
     id: Identifier
     name: str | None = None
-    language: Literal["en", "fr"] = "en"
+    language: validators.Language = "en"
     timezone: Annotated[str, AfterValidator(validators.timezone)] = "UTC"
     experience: Experience = Experience.RESPOND
     quiet_hours: Annotated[tuple[ClockTime, ClockTime], AfterValidator(validators.quiet_hours)] | None = None
@@ -71,7 +71,7 @@ class Customer(TableModel):
 
 
 class Slot(TableModel):
-    """An item that holds a consumable. Quantities in the unit that the profile names; None: the profile's default."""
+    """An item that holds a consumable. Quantities are in the profile's unit; None: the profile's default."""
 
     capacity: Positive | None = None
     pack: Positive | None = None
@@ -95,7 +95,7 @@ class Part(TableModel):
 
 
 class Device(TableModel):
-    """What publishes."""
+    """A device: what publishes telemetry, with overrides of its profile's slots and parts."""
 
     id: Identifier
     customer: Identifier
@@ -105,7 +105,7 @@ class Device(TableModel):
 
 
 class SupplierKind(StrEnum):
-    """The five architectures."""
+    """The kinds of suppliers that ship: the five architectures. Plug-ins may add others (reactor/suppliers)."""
 
     PRODUCER = "producer"
     RETAILER = "retailer"
@@ -115,7 +115,7 @@ class SupplierKind(StrEnum):
 
 
 class Product(TableModel):
-    """Something a supplier sells; price of this quantity."""
+    """A supplier's product. price: of `quantity`."""
 
     sku: Annotated[str, Field(min_length=1, max_length=128)]
     quantity: Positive
@@ -123,10 +123,13 @@ class Product(TableModel):
 
 
 class Supplier(TableModel):
-    """Who delivers. endpoint: an https URL, "mqtt", or "log" (recorded only). secret: for signing webhooks (`whsec_…`)."""
+    """Who delivers. kind: a SupplierKind or a plug-in's. secret: for signing webhooks (`whsec_…`).
+
+    endpoint: an https URL, "mqtt", "log" (recorded only), or an address of a plug-in's channel.
+    """
 
     id: Identifier
-    kind: SupplierKind = SupplierKind.PRODUCER
+    kind: Annotated[str, AfterValidator(validators.supplier_kind)] = SupplierKind.PRODUCER.value
     endpoint: Annotated[str, AfterValidator(validators.endpoint)] = "log"
     secret: Annotated[str, AfterValidator(validators.webhook_secret)] | None = None
     lead_time_days: LeadTime = (1.0, 3.0)
@@ -135,14 +138,14 @@ class Supplier(TableModel):
 
 
 class Fleet(TableModel):
-    """All of it. Ids are unique in each table; lookups by id are through the dictionaries that `index` gives."""
+    """The tables of a fleet file. Ids are unique in each table."""
 
     customers: tuple[Customer, ...] = ()
     devices: tuple[Device, ...] = ()
     suppliers: tuple[Supplier, ...] = ()
 
     def items(self) -> Iterator[tuple[Device, str]]:
-        """Every (device, item name) that the file names, devices in order of id."""
+        """Every (device, item name) that the tables name, devices in the order of their ids."""
         for device in sorted(self.devices, key=lambda d: d.id):
             for name in (*device.slots, *device.parts):
                 yield device, name

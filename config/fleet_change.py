@@ -1,7 +1,7 @@
-"""A change of the fleet: tables by id are added or take the place of those in force, and everything is judged again.
+"""Changes of the fleet: rows by id are added or replace those in force, and the result is validated as a whole.
 
-Pure: the fleet in force and the change go in, a new fleet comes out, or every problem of the change. Writing the change to
-the log, where it takes effect in its turn, is the caller's.
+Pure: from the fleet in force and the change to a new fleet, or every problem of the change. Appending the change to the
+log, where it takes effect, is the caller's.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from typing import Any, TypeVar
 
 from config.catalogue import Catalogue
 from config.fleet import Customer, Device, Fleet, Supplier
-from config.fleet_tables import TABLE_MODELS, FleetTables, findings_to_problems, parse_tables, validate_tables
+from config.fleet_tables import TABLE_MODELS, FleetTables, parse_tables, validate_tables
 from config.profile_schema import Profile
-from config.validation import ValidationFinding, format_value
+from config.validation import ValidationFinding, findings_to_problems, format_value
 from star.errors import ConfigError
 
 _Row = TypeVar("_Row", Customer, Device, Supplier)
 
 
 def change_fleet(fleet: Fleet | Catalogue, tables: Mapping[str, Any], *, source: str = "change") -> Fleet:
-    """The fleet after the change. `tables` is a fleet file's content.
+    """The fleet after the change. tables: as in a fleet file.
 
-    A row whose id is new is added. A customer in force keeps what the change does not name (`null` takes a field back to
-    its default); a device or supplier in force is replaced whole. Raises ConfigError with every problem of the rows by
-    themselves; resolve() then judges them against each other, which `apply_checked` does in one.
+    A row with a new id is added. A customer in force keeps the fields that the change does not name (`null` resets a field
+    to its default); a device or supplier in force is replaced whole. Raises ConfigError with every problem of each row;
+    `change_catalogue` also checks rows against each other.
     """
     merged, changed = _merged_tables(fleet, tables, source)
     if changed.findings:
@@ -45,12 +45,12 @@ def change_catalogue(
 
 
 def change_catalogue_from_json(catalogue: Catalogue, tables: str, *, source: str = "change") -> Catalogue:
-    """`apply_checked` for the catalogue in force and a change as the log keeps it, JSON text."""
+    """`change_catalogue` for the catalogue in force and the JSON text of a change, as in the log."""
     return change_catalogue(catalogue, parse_change(tables, source=source), catalogue.profiles, source=source)
 
 
 def fleet_from_catalogue(catalogue: Catalogue) -> Fleet:
-    """The fleet that a catalogue was resolved from."""
+    """The fleet from which a catalogue was resolved."""
     return Fleet(
         customers=tuple(catalogue.customers.values()),
         devices=tuple(catalogue.devices.values()),
@@ -59,7 +59,7 @@ def fleet_from_catalogue(catalogue: Catalogue) -> Fleet:
 
 
 def parse_change(text: str, *, source: str = "change") -> dict[str, Any]:
-    """The tables of a change as the log keeps it, JSON text. Raises ConfigError where it is not an object."""
+    """The tables of a change from its JSON text, as in the log. Raises ConfigError where it is not an object."""
     try:
         tables = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -75,7 +75,7 @@ def parse_change(text: str, *, source: str = "change") -> dict[str, Any]:
 def _merged_tables(
     fleet: Fleet | Catalogue, tables: Mapping[str, Any], source: str
 ) -> tuple[dict[str, list[Any]], FleetTables]:
-    """The rows of the change, merged, and all rows with those in their places."""
+    """(the rows of the change, merged with those in force; all rows of the fleet after the change)."""
     before = fleet_from_catalogue(fleet) if isinstance(fleet, Catalogue) else fleet
     merged = merge_rows(before, tables, source)
     changed = parse_tables(merged)
@@ -86,14 +86,14 @@ def _merged_tables(
 
 
 def _replace_by_id(rows: Sequence[_Row], changed: Sequence[_Row]) -> list[_Row]:
-    """The rows with the changed ones in their places, new ones after them."""
+    """`rows` with the changed ones replaced and the new ones appended."""
     return list({**{row.id: row for row in rows}, **{row.id: row for row in changed}}.values())
 
 
 def merge_rows(fleet: Fleet, tables: Mapping[str, Any], source: str = "change") -> dict[str, list[Any]]:
-    """The rows that the change adds or replaces, whole and not judged yet.
+    """The rows that the change adds or replaces, whole, before validation.
 
-    Raises ConfigError where the change is not made of tables with ids.
+    Raises ConfigError where the change does not consist of tables with ids.
     """
     findings = parse_tables({name: rows for name, rows in tables.items() if name not in TABLE_MODELS}).findings
     merged: dict[str, list[Any]] = {}

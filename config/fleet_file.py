@@ -1,6 +1,6 @@
-"""The fleet file: TOML to `Fleet`, and with the profiles to `Catalogue`. Every mistake is reported at once, with its line.
+"""The fleet file: from TOML to `Fleet` and, with the profiles, to `Catalogue`. Every mistake is reported, with its line.
 
-What a fleet is made of is config/fleet.py's; what one table needs of another config/catalogue.py's.
+The tables are config/fleet.py's; checks across tables are config/catalogue.py's.
 """
 
 from __future__ import annotations
@@ -9,31 +9,31 @@ from pathlib import Path
 
 from config.catalogue import Catalogue
 from config.fleet import Fleet
-from config.fleet_tables import TABLE_MODELS, FleetTables, field_label, parse_tables, validate_tables
+from config.fleet_tables import TABLE_MODELS, parse_tables, validate_tables
 from config.plugins import profile_dirs as plugin_profile_dirs
 from config.profile_file import load_profiles
 from config.profile_schema import Profile
 from config.toml.reader import TomlDocument, read_toml
-from config.validation import ValidationFinding
+from config.validation import ValidationFinding, document_problems
 from star.errors import ConfigError, Problem
 
 USER_PROFILES_DIR = "profiles"
-"""A folder of this name next to a fleet file holds profiles of the user's own."""
+"""Folder beside a fleet file with profiles of the user's own."""
 
 
 def load_fleet(path: Path) -> Fleet:
-    """The fleet of a file, its tables checked each by itself. Raises ConfigError with every problem."""
+    """The fleet of a file, without checks across tables. Raises ConfigError with every problem."""
     document = read_toml(path, frozenset(TABLE_MODELS))
     tables = parse_tables(document.data)
-    _raise_problems(document, tables, tables.findings)
+    _raise_problems(document, tables.findings)
     return tables.fleet()
 
 
 def load_catalogue(path: Path, *profile_dirs: Path) -> Catalogue:
-    """The catalogue of a fleet file, with the profiles that ship, those of plug-ins, those of `profile_dirs`, and those in
-    a folder `profiles` next to the file; a later one takes the place of an earlier one of its name.
+    """The catalogue of a fleet file.
 
-    Raises ConfigError with every problem of all these files.
+    Profiles are those that ship, those of plug-ins, of `profile_dirs`, and of the folder `profiles` beside the file; of
+    several with one name the last counts. Raises ConfigError with every problem of all these files.
     """
     problems: list[Problem] = []
     profiles: dict[str, Profile] = {}
@@ -46,7 +46,7 @@ def load_catalogue(path: Path, *profile_dirs: Path) -> Catalogue:
     tables = parse_tables(document.data)
     catalogue, findings = validate_tables(tables, profiles)
     try:
-        _raise_problems(document, tables, findings)
+        _raise_problems(document, findings)
     except ConfigError as error:
         problems.extend(error.problems)
     if problems or catalogue is None:
@@ -54,18 +54,10 @@ def load_catalogue(path: Path, *profile_dirs: Path) -> Catalogue:
     return catalogue
 
 
-def _raise_problems(document: TomlDocument, tables: FleetTables, findings: list[ValidationFinding]) -> None:
-    """Raises what was found, in the order of the file; says nothing of fields that only a broken line hides."""
-    problems = [*document.problems]
-    for one in findings:
-        if one.missing and document.broken and document.explains_missing(one.path):
-            continue
-        line = document.lines.line(one.path)
-        problems.append(
-            Problem(file=document.file, line=line, field=field_label(document.data, one.path), message=one.message)
-        )
+def _raise_problems(document: TomlDocument, findings: list[ValidationFinding]) -> None:
+    problems = document_problems(document, findings)
     if not problems and not document.data:
         message = "is empty: expected [[customers]], [[devices]] and [[suppliers]]"
         problems.append(Problem(file=document.file, line=None, field="", message=message))
     if problems:
-        raise ConfigError(sorted(problems, key=lambda problem: problem.line or 0))
+        raise ConfigError(problems)

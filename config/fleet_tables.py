@@ -29,21 +29,24 @@ _PLACEHOLDERS = {"customer": "?", "profile": "?"}
 
 @dataclass
 class FleetTables:
-    """What was read: a fleet, and the findings; `rows` says which row of the input each row of the fleet was."""
+    """The parsed tables and the findings about them.
+
+    rows: `table.id` -> path of the row in the input. items: `devices.id` -> names of the device's slots and parts.
+    """
 
     customers: list[Customer] = field(default_factory=list)
     devices: list[Device] = field(default_factory=list)
     suppliers: list[Supplier] = field(default_factory=list)
     findings: list[ValidationFinding] = field(default_factory=list)
-    rows: dict[str, TomlPath] = field(default_factory=dict)  # "devices.tank-7" -> ("devices", 0), its row in the input
-    items: dict[str, frozenset[str]] = field(default_factory=dict)  # "devices.tank-7" -> its slots and parts
+    rows: dict[str, TomlPath] = field(default_factory=dict)
+    items: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def fleet(self) -> Fleet:
-        """The fleet of the rows; mended ones among them where there are findings."""
+        """The fleet of the rows. Where there are findings, some of its rows are repaired."""
         return Fleet(customers=tuple(self.customers), devices=tuple(self.devices), suppliers=tuple(self.suppliers))
 
     def path_of(self, problem_field: str) -> TomlPath:
-        """The path of a field as config/catalogue.py names it, by ids (which may have dots of their own)."""
+        """The path in the input of a field that config/catalogue.py names by ids, which may contain dots."""
         key = problem_field
         while key and key not in self.rows:
             key = key.rpartition(".")[0]
@@ -65,7 +68,7 @@ def _split(rest: str, items: frozenset[str]) -> TomlPath:
 
 
 def parse_tables(data: Mapping[str, Any]) -> FleetTables:
-    """The tables in `data`; never raises, mistakes are in `findings`."""
+    """The tables in `data`. Does not raise; mistakes are in `findings`."""
     tables = FleetTables()
     for name, rows in data.items():
         if name not in TABLE_MODELS:
@@ -103,7 +106,7 @@ def _read_row(tables: FleetTables, name: str, index: int, row: dict[str, Any]) -
 def _repaired(
     model: type[Model], row: dict[str, Any], findings: tuple[ValidationFinding, ...], index: int
 ) -> Model | None:
-    """The row without what is wrong in it: enough to check other rows against it."""
+    """The row without its invalid fields, so that other rows can be checked against it; None where that is not possible."""
     kept = copy.deepcopy(row)
     for one in findings:
         _prune(kept, one.path)
@@ -118,7 +121,7 @@ def _repaired(
 
 
 def _prune(row: dict[str, Any], path: TomlPath) -> None:
-    """Leaves out what `path` leads to; a list that holds it is left out whole."""
+    """Removes the field at `path`; a list that contains it is removed whole."""
     place: Any = row
     for step, part in enumerate(path):
         last = step == len(path) - 1 or not isinstance(place.get(part), dict)
@@ -131,7 +134,7 @@ def _prune(row: dict[str, Any], path: TomlPath) -> None:
 def validate_tables(
     tables: FleetTables, profiles: Mapping[str, Profile]
 ) -> tuple[Catalogue | None, list[ValidationFinding]]:
-    """The catalogue, or every finding: those of the tables by themselves, then those of one table against another."""
+    """The catalogue, or every finding: those of single rows first, then those across tables."""
     try:
         catalogue = resolve_catalogue(tables.fleet(), profiles)
     except ConfigError as error:
@@ -146,32 +149,3 @@ def validate_tables(
 
 def _located(tables: FleetTables, problem: Problem) -> ValidationFinding:
     return ValidationFinding(path=tables.path_of(problem.field), message=problem.message)
-
-
-def field_label(data: Mapping[str, Any], path: TomlPath) -> str:
-    """The name of a field in a message: rows by their id, `customers.maria.away`; without one by number, from 1."""
-    names: list[str] = []
-    place: Any = data
-    for step, part in enumerate(path):
-        inner = place[part] if _contains(place, part) else None
-        if not isinstance(part, int):
-            names.append(part)
-        else:
-            own = inner.get("id") if step == 1 and isinstance(inner, dict) else None
-            if isinstance(own, str) and own:
-                names.append(own)
-            else:
-                names[-1] += f"[{part + 1}]"
-        place = inner
-    return ".".join(names)
-
-
-def _contains(place: Any, part: str | int) -> bool:
-    if isinstance(part, int):
-        return isinstance(place, list) and part < len(place)
-    return isinstance(place, dict) and part in place
-
-
-def findings_to_problems(data: Mapping[str, Any], findings: list[ValidationFinding], source: str) -> list[Problem]:
-    """Findings as problems of a source without lines, such as an API call."""
-    return [Problem(file=source, line=None, field=field_label(data, one.path), message=one.message) for one in findings]

@@ -1,25 +1,23 @@
-"""Profiles from files: those that ship in config/profiles/, then the user's own folders, which may replace them by name.
+"""Profiles from files: those that ship in config/profiles/, then other folders, which may replace them by name.
 
-A profile is one TOML file named after it. Every mistake in every file is reported at once; what a profile is made of is
-config/profile_schema.py's.
+A profile is one TOML file with its name. Every mistake of every file is reported; the tables are config/profile_schema.py's.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from config.fleet_tables import field_label
 from config.profile_schema import Profile
 from config.toml.reader import read_toml
-from config.validation import format_value, validate_table
+from config.validation import ValidationFinding, document_problems, format_value, validate_table
 from star.errors import ConfigError, Problem
 
 SHIPPED_PROFILES_DIR = Path(__file__).parent / "profiles"
-"""The folder of the profiles that ship: plain data beside the module of the same name, which wins on import."""
+"""Folder of the profiles that ship."""
 
 
 def load_profiles(*user_dirs: Path) -> dict[str, Profile]:
-    """Every profile by name, a later folder's in place of an earlier one's; a folder that is not there has none.
+    """Every profile by name. Of several with one name the last folder's counts; a folder that does not exist has none.
 
     Raises ConfigError with every problem of every file.
     """
@@ -42,19 +40,14 @@ def load_profile(path: Path) -> Profile:
     """The profile of one file. Raises ConfigError with every problem, each with its line."""
     document = read_toml(path)
     checked = validate_table(Profile, document.data)
-    problems = [*document.problems]
-    for one in checked.findings:
-        if one.missing and document.broken and document.explains_missing(one.path):
-            continue
-        line = document.lines.line(one.path)
-        name = field_label(document.data, one.path)
-        problems.append(Problem(file=document.file, line=line, field=name, message=one.message))
+    findings = [*checked.findings]
     named = document.data.get("name")
     if isinstance(named, str) and named != path.stem:
         message = (
             f"is {format_value(named)}: expected {format_value(path.stem)}, as the file is named after the profile"
         )
-        problems.append(Problem(file=document.file, line=document.lines.line(("name",)), field="name", message=message))
+        findings.append(ValidationFinding(path=("name",), message=message))
+    problems = document_problems(document, findings)
     if problems or checked.value is None:
-        raise ConfigError(sorted(problems, key=lambda problem: problem.line or 0))
+        raise ConfigError(problems)
     return checked.value

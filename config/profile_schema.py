@@ -1,7 +1,6 @@
-"""Profiles: what a kind of device reports, holds and wears - one TOML file each in config/profiles/, or the user's own.
+"""The tables of a profile: what a kind of device reports, holds and wears, with defaults for its items.
 
-Here are the tables a profile is made of. Reading the files with line numbers, and resolving a device's items against its
-profile, is config/catalogue.py's.
+Reading profiles with line numbers is config/profile_file.py's; resolving items against them is config/catalogue.py's.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from config import validators
 from config.fleet import Identifier, Positive, TableModel
 
 Label = Annotated[dict[str, str], AfterValidator(validators.label)]
-"""What a customer calls it, by language."""
+"""Name for customers, by language."""
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 SlotName = Annotated[str, AfterValidator(validators.slot_name)]
 """A name, or "*" for any slot that a device names."""
@@ -25,11 +24,11 @@ class SlotSignal(StrEnum):
     """How a slot's state is reported."""
 
     LEVEL = "level"  # the value named as the slot is the level
-    USAGE = "usage"  # `<slot>_used` increments or a running `<slot>_total`; the level is reckoned
+    USAGE = "usage"  # `<slot>_used` increments or a running `<slot>_total`; the level is calculated
 
 
 class RawReadingsMode(StrEnum):
-    """Which readings are told to InfluxDB as they came. What is worked out of them is always told."""
+    """Which raw readings are written to InfluxDB. Results of the analysis are always written."""
 
     ALL = "all"
     SAMPLED = "sampled"  # of each metric the first reading in each `readings_every_s` of measured time
@@ -37,24 +36,25 @@ class RawReadingsMode(StrEnum):
 
 
 class SlotProfile(TableModel):
-    """Defaults for slots of this profile. `slots."*"` in the file stands for any slot that a device names."""
+    """Defaults for a slot. `slots."*"` stands for any slot that a device names."""
 
     signal: SlotSignal
     unit: str = ""
     capacity: Positive | None = None
     pack: Positive | None = None
-    rate_per_day: Positive | None = None  # typical use, in units a day: the prior of a cold start
-    rate_spread: Annotated[float, Field(ge=1, allow_inf_nan=False)] = (
-        3.0  # the 90 % quantile of the use over the median, across customers
-    )
+    rate_per_day: Positive | None = None  # typical use in units a day: the prior before there are readings
+    # 90 % quantile of the use across customers, divided by the median: wide, as the prior has to cover every household.
+    rate_spread: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 3.0
     noise: NotNegative | None = None  # standard deviation of one reading, in the unit
     step: NotNegative | None = None  # resolution of the reading
     label: Label = Field(default_factory=dict)
 
 
 class ServiceInterval(TableModel):
-    """A service interval: after `limit` of what `counter` counts (a value name reported as `<counter>_used`,
-    `<counter>_total`, or counted in a slot's use), or after `days`; whichever comes first."""
+    """A service interval: after `limit` of a counter or after `days`, whichever comes first.
+
+    counter: a value reported as `<counter>_used` or `<counter>_total`, or a slot whose use counts.
+    """
 
     cause: str
     counter: str | None = None
@@ -71,16 +71,16 @@ class ServiceInterval(TableModel):
 
 
 class ConditionMonitoring(TableModel):
-    """How a part is scored from readings: by anomaly of the device's own past, and by a life model where one is named."""
+    """Condition monitoring of a part: by anomalies against the device's own past, and by a life model where one is named."""
 
-    warm_up: Annotated[int, Field(ge=1)] = 300  # readings before scores count
+    warm_up: Annotated[int, Field(ge=1)] = 300  # readings until scores count
     life_model: str | None = None
     life_unit: str | None = None
-    values: tuple[str, ...] = ()  # empty: every numeric value
+    values: tuple[str, ...] = ()  # names of the values that count; empty: all
 
 
 class PartProfile(TableModel):
-    """Defaults for a part of this profile."""
+    """Defaults for a part."""
 
     intervals: tuple[ServiceInterval, ...] = ()
     condition: ConditionMonitoring | None = None
@@ -90,7 +90,7 @@ class PartProfile(TableModel):
 
 
 class Profile(TableModel):
-    """A kind of device. look_every_s: a silent item is looked at again after so long. readings: which go to InfluxDB raw."""
+    """A kind of device. look_every_s: interval of evaluations of an item without readings. readings: see RawReadingsMode."""
 
     name: Identifier
     description: str

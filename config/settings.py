@@ -1,7 +1,7 @@
-"""Settings: how this installation runs, from the environment (`STARLOOP_…`) or options of a command.
+"""Settings of an installation, from the environment (`STARLOOP_…`) or from options of a command.
 
-Who depends on what is not here but in the fleet file. A setting is a name, a default, a unit and a help; docs/reference/
-settings.md lists them all, and a test keeps it so.
+Customers, devices and suppliers are not settings; they are in the fleet file. A setting is a name, a default, a unit and a
+help text; a test compares docs/reference/settings.md with them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _count(default: int, help: str, *, unit: str = "", least: int = 1) -> Any:
 
 
 class Settings(BaseSettings):
-    """Every setting, with its default; `Settings.read()` gives those of the environment."""
+    """Every setting with its default; `Settings.read()` reads the environment."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", str_strip_whitespace=True)
 
@@ -44,22 +44,26 @@ class Settings(BaseSettings):
     log_prefix: str = _setting("starloop-", "Before the name of every topic and consumer group on Kafka.", min_length=1)
     kafka_user: str | None = _setting(None, "User at Kafka (SASL); none connects without.")
     kafka_password_file: Path | None = _setting(None, "File with that user's password.")
-    kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = _setting("PLAIN", "How that user signs in.")
-    kafka_ca: Path | None = _setting(None, "Certificates (PEM) that Kafka is trusted by: TLS is used.")
-    instance: str | None = _setting(None, "Name of this process among others of its role; the host's unless set.")
+    kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = _setting(
+        "PLAIN", "Authentication method of that user."
+    )
+    kafka_ca: Path | None = _setting(
+        None, "Certificates (PEM) of the authorities that sign Kafka's; with it, connections use TLS."
+    )
+    instance: str | None = _setting(None, "Name of this process among others of its role; the host's name unless set.")
     store: str = _setting("sqlite", "The store: `sqlite` (in the data folder), or `postgresql+psycopg://...`.")
     profile_dirs: tuple[Path, ...] = _setting(
         (), 'Folders with profiles of your own, as a JSON list: `["/etc/starloop"]`.'
     )
     models_dir: Path | None = _setting(
-        None, "Folder of models of your own; one is in force there once `starloop models promote` made it so."
+        None, "Folder of models of your own; `starloop models promote` brings one into force."
     )
 
     mqtt_host: str = _setting(
-        "127.0.0.1", "Address of the MQTT endpoint; beyond loopback it wants credentials and TLS."
+        "127.0.0.1", "Address of the MQTT endpoint; beyond loopback it needs credentials and TLS."
     )
     mqtt_port: int = _setting(1883, "Port of the MQTT endpoint; 0 takes a free one.", ge=0, le=65535)
-    http_host: str = _setting("127.0.0.1", "Address of the console and HTTP API; beyond loopback it wants TLS.")
+    http_host: str = _setting("127.0.0.1", "Address of the console and HTTP API; beyond loopback it needs TLS.")
     http_port: int = _setting(8080, "Port of the console and HTTP API; 0 takes a free one.", ge=0, le=65535)
     mqtt_credentials: Path | None = _setting(None, "File of MQTT users: TOML tables with name, password hash and role.")
     tls_cert: Path | None = _setting(None, "Certificate chain (PEM) of both endpoints.")
@@ -68,48 +72,51 @@ class Settings(BaseSettings):
     public_url: str | None = _setting(None, "URL at which people reach the console, for links in messages.")
 
     ticks: Literal["service", "log"] = _setting(
-        "service", "Who ticks: the `service`, or the `log` itself, where a history with ticks was loaded into it."
+        "service", "Source of ticks: the `service`, or the `log`, where a history with ticks was loaded into it."
     )
     tick_busy_ms: int = _count(100, "Time between ticks while readings or events arrive.", unit="ms")
     tick_idle_ms: int = _count(5_000, "Time between ticks while nothing arrives.", unit="ms")
-    batch_ms: int = _count(3, "How long readings are gathered before they are written together.", unit="ms", least=0)
-    batch_messages_max: int = _count(2_000, "Messages written together at most.", unit="messages")
+    batch_ms: int = _count(3, "How long readings wait to be written together.", unit="ms", least=0)
+    batch_messages_max: int = _count(2_000, "Most messages written together.", unit="messages")
     checkpoint_s: float = _setting(10.0, "Time between checkpoints of the state.", unit="s", gt=0)
+    forget_detectors: tuple[str, ...] = _setting(
+        (), 'Detectors that are not installed any more, whose state is dropped, as a JSON list: `["leak"]`.'
+    )
 
-    packet_bytes_max: int = _count(
-        16_777_216, "Largest MQTT packet taken; a longer one ends the connection.", unit="bytes"
-    )
+    packet_bytes_max: int = _count(16_777_216, "Largest MQTT packet; a longer one ends the connection.", unit="bytes")
     connections_max: int = _count(10_000, "MQTT connections at once.", unit="connections")
-    sessions_max: int = _count(100_000, "Persistent MQTT sessions kept.", unit="sessions")
+    sessions_max: int = _count(100_000, "Most persistent MQTT sessions.", unit="sessions")
     session_queue_max: int = _count(
-        1_000, "Messages kept for a session that is away; then the oldest go.", unit="messages"
+        1_000, "Most messages queued for a session; beyond it the oldest are dropped.", unit="messages"
     )
-    session_expiry_s: int = _count(604_800, "How long a session that is away is kept.", unit="s")
-    connect_timeout_s: float = _setting(10.0, "Time a new connection has to say CONNECT.", unit="s", gt=0)
+    session_expiry_s: int = _count(
+        604_800, "Longest time that a session is kept after its connection has ended.", unit="s"
+    )
+    connect_timeout_s: float = _setting(10.0, "Time from a new connection to its CONNECT.", unit="s", gt=0)
     may_accept: bool = _setting(
         False,
-        "Take acceptances, which spend money, from a broker of others: where it lets customers speak for themselves only.",
+        "Accept orders, which spend money, from another broker: only where it lets customers publish for themselves alone.",
     )
-    inflight_max: int = _count(1_000, "Unacknowledged QoS 1 messages a connection may have.", unit="messages")
-    retained_max: int = _count(100_000, "Retained messages kept.", unit="messages")
+    inflight_max: int = _count(1_000, "Most unacknowledged messages to a connection.", unit="messages")
+    retained_max: int = _count(100_000, "Most retained messages.", unit="messages")
     intake_bytes_max: int = _count(
-        67_108_864, "Payloads waiting for the log; above it connections are not read from.", unit="bytes"
+        67_108_864, "Payloads waiting for the log above which connections are not read.", unit="bytes"
     )
-    payload_bytes_max: int = _count(1_048_576, "Largest HTTP request body taken.", unit="bytes")
+    payload_bytes_max: int = _count(1_048_576, "Largest HTTP request body.", unit="bytes")
 
-    log_keep_days: float = _setting(400.0, "Age at which records of the log are let go.", unit="days", gt=0)
-    quarantine_keep_days: float = _setting(90.0, "Age at which quarantined payloads are let go.", unit="days", gt=0)
+    log_keep_days: float = _setting(400.0, "Age at which records of the log are deleted.", unit="days", gt=0)
+    quarantine_keep_days: float = _setting(90.0, "Age at which quarantined payloads are deleted.", unit="days", gt=0)
     disk_free_bytes_min: int = _count(
-        67_108_864, "Free room on the disk below which readings are no longer acknowledged.", unit="bytes", least=0
+        67_108_864, "Free space on the disk below which readings are no longer acknowledged.", unit="bytes", least=0
     )
 
-    influx_url: str | None = _setting(None, "InfluxDB to write to; none writes nothing.")
+    influx_url: str | None = _setting(None, "URL of the InfluxDB to write to; without it nothing is written.")
     influx_org: str = _setting("starloop", "Organisation at InfluxDB.")
     influx_bucket: str = _setting("starloop", "Bucket at InfluxDB.")
     influx_token: SecretStr | None = _setting(None, "Token of InfluxDB; better in a file.")
     influx_token_file: Path | None = _setting(None, "File with the token of InfluxDB.")
     influx_readings: Literal["profile", "off", "sampled", "all"] = _setting(
-        "profile", "Raw readings at InfluxDB: as each device's profile says, or one way for all."
+        "profile", "Raw readings written to InfluxDB: as in each device's profile, or one choice for all."
     )
 
     otlp_url: str | None = _setting(None, "OpenTelemetry collector (OTLP over HTTP) that traces are sent to.")
@@ -118,19 +125,21 @@ class Settings(BaseSettings):
         9464, "Port of a role's health and metrics endpoint; 0 takes a free one.", ge=0, le=65535
     )
     metrics_token_file: Path | None = _setting(
-        None, "File with the token that /metrics asks for; without it only loopback is answered."
+        None, "File with the token of /metrics; without it only requests from loopback are answered."
     )
-    standbys: int = _count(0, "Other stream workers that keep a copy of a partition's state.", unit="workers", least=0)
+    standbys: int = _count(0, "Stream workers with a standby copy of a partition's state.", unit="workers", least=0)
 
-    send_attempts_max: int = _count(40, "Attempts to bring a reaction to its receiver before a person is told.")
+    send_attempts_max: int = _count(40, "Attempts to deliver a reaction before it is given up and reported.")
     send_backoff_s: float = _setting(
         1.0, "Wait before the second attempt; it doubles for each further one.", unit="s", gt=0
     )
     send_backoff_max_s: float = _setting(3_600.0, "Longest wait between attempts.", unit="s", gt=0)
     send_timeout_s: float = _setting(20.0, "Time one attempt may take.", unit="s", gt=0)
-    stop_s: float = _setting(25.0, "Time that stopping may take before what is left is cut off.", unit="s", gt=0, le=30)
+    stop_s: float = _setting(25.0, "Longest time for a stop, after which the rest is aborted.", unit="s", gt=0, le=30)
 
-    log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "What is said on standard error.")
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "info", "Lowest level of log events on standard error."
+    )
     log_format: Literal["auto", "console", "json"] = _setting(
         "auto", "`auto`: for people on a terminal, JSON otherwise."
     )
@@ -145,7 +154,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def read(cls, **given: Any) -> Settings:
-        """The settings of the environment; what is `given` (and not None) goes before it.
+        """The settings of the environment, with `given` values that are not None in their place.
 
         Raises ConfigError with every problem, each naming its variable.
         """
@@ -167,7 +176,7 @@ def _problem(loc: tuple[int | str, ...], message: str, value: object) -> Problem
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Variables that look like settings and are none, each with what may have been meant; for `starloop doctor`."""
+    """Variables with the prefix that are no settings, each with a suggestion; for `starloop doctor`."""
     known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
     foreign = {"STARLOOP_DATA"}  # where tests find their data
     given = sorted(name for name in environment if name.startswith(PREFIX))

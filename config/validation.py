@@ -1,7 +1,7 @@
-"""A table checked against its model, with each mistake in words: what was found and what was expected.
+"""Validation of tables against their models, with messages for people: the field, the value and what was expected.
 
-Pydantic says what is wrong; this says it as a sentence that a person with a file open can act on, and where in the table
-it is. Lines are not known here.
+Pydantic finds the mistakes; this module turns them into sentences for somebody who has the file open, with paths in the
+table, and with the lines of a file where there is one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, time
 from typing import Any, Generic, TypeVar
@@ -19,6 +19,8 @@ from pydantic_core import ErrorDetails
 
 from config.suggestions import did_you_mean, list_names
 from config.toml.positions import TomlPath
+from config.toml.reader import TomlDocument
+from star.errors import Problem
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -62,7 +64,7 @@ _EXPECTED_WHEN_MISSING = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidationFinding:
-    """One mistake in a table. missing: the field is not there at all."""
+    """One mistake in a table. missing: the field is absent."""
 
     path: TomlPath
     message: str
@@ -71,14 +73,14 @@ class ValidationFinding:
 
 @dataclass(frozen=True, slots=True)
 class ValidatedTable(Generic[Model]):
-    """The model, where there are no findings."""
+    """The model instance, or None and the findings."""
 
     value: Model | None
     findings: tuple[ValidationFinding, ...]
 
 
 def validate_table(model: type[Model], table: Mapping[str, Any]) -> ValidatedTable[Model]:
-    """`table`, as TOML or JSON gave it, against `model`; numbers as text and the like are mistakes, not converted."""
+    """Validates `table`, from TOML or JSON, against `model`. Values of another type, such as numbers as text, are mistakes."""
     try:
         return ValidatedTable(model.model_validate_json(json.dumps(table, default=_as_text), strict=True), ())
     except ValidationError as error:
@@ -87,7 +89,7 @@ def validate_table(model: type[Model], table: Mapping[str, Any]) -> ValidatedTab
 
 
 def format_value(value: object) -> str:
-    """A value as a TOML file would show it, cut short."""
+    """A value in TOML's notation, cut short."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -103,7 +105,7 @@ def format_value(value: object) -> str:
 
 
 def _redacted(path: TomlPath, value: object) -> str | None:
-    """A stand-in for a value that may hold a password: reports end up in logs and screenshots."""
+    """A replacement for a value that may contain a password, as messages end up in logs and screenshots; None: show it."""
     if "secret" in path:
         return "a secret"
     if not isinstance(value, str) or not {"channels", "endpoint"} & set(path):
@@ -162,7 +164,7 @@ def _expected(error: ErrorDetails) -> str:
 
 
 def _fields_at(model: type[BaseModel], path: TomlPath) -> list[str]:
-    """The fields of the table at `path` inside `model`."""
+    """The names of the fields of the table at `path` in `model`."""
     kind: Any = model
     for part in path:
         if _is_model(kind):
@@ -174,7 +176,7 @@ def _fields_at(model: type[BaseModel], path: TomlPath) -> list[str]:
 
 
 def _unwrapped(annotation: Any) -> Any:
-    """What a container holds, or what an optional or annotated type stands for."""
+    """The type without Annotated and Optional."""
     while True:
         origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
         if origin is typing.Annotated:
@@ -187,3 +189,46 @@ def _unwrapped(annotation: Any) -> Any:
 
 def _is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def field_label(data: Mapping[str, Any], path: TomlPath) -> str:
+    """Name of a field for messages, with rows by id (`customers.maria.away`) or, without one, by number from 1."""
+    names: list[str] = []
+    place: Any = data
+    for step, part in enumerate(path):
+        inner = place[part] if _contains(place, part) else None
+        if not isinstance(part, int):
+            names.append(part)
+        else:
+            own = inner.get("id") if step == 1 and isinstance(inner, dict) else None
+            if isinstance(own, str) and own:
+                names.append(own)
+            else:
+                names[-1] += f"[{part + 1}]"
+        place = inner
+    return ".".join(names)
+
+
+def _contains(place: Any, part: str | int) -> bool:
+    if isinstance(part, int):
+        return isinstance(place, list) and part < len(place)
+    return isinstance(place, dict) and part in place
+
+
+def findings_to_problems(data: Mapping[str, Any], findings: list[ValidationFinding], source: str) -> list[Problem]:
+    """Findings as problems of a source without lines, such as an API call."""
+    return [Problem(file=source, line=None, field=field_label(data, one.path), message=one.message) for one in findings]
+
+
+def document_problems(document: TomlDocument, findings: Iterable[ValidationFinding]) -> list[Problem]:
+    """The mistakes of syntax of a file and the findings in it as problems with lines, in the order of the file.
+
+    A field that is missing because its line has a mistake of syntax is not reported a second time.
+    """
+    problems = [*document.problems]
+    for one in findings:
+        if one.missing and document.broken and document.explains_missing(one.path):
+            continue
+        line, name = document.lines.line(one.path), field_label(document.data, one.path)
+        problems.append(Problem(file=document.file, line=line, field=name, message=one.message))
+    return sorted(problems, key=lambda problem: problem.line or 0)

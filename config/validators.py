@@ -1,6 +1,6 @@
-"""What single values of fleet files and profiles must be, beyond their types: small functions that pydantic calls.
+"""Validators of single values of fleet files and profiles, called by pydantic after the type is checked.
 
-Each returns the value or raises ValueError with what was expected. What needs another table is config/catalogue.py's.
+Each returns the value or raises ValueError with what was expected. Checks across tables are config/catalogue.py's.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import lru_cache
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from config.suggestions import did_you_mean
+from config.channel_schemes import ANY_SCHEME, address_scheme, contact_schemes, endpoint_schemes
+from config.plugins import SUPPLIERS_GROUP, plugin_names
+from config.suggestions import did_you_mean, list_names
 
 PURPOSES = ("replenishment", "maintenance")
-"""What a customer can consent to."""
-LANGUAGES = ("en", "fr")
-"""The languages that reasons and labels are written in."""
+"""Purposes that a customer can consent to."""
+Language = Literal["en", "fr"]
+LANGUAGES: tuple[str, ...] = get_args(Language)
+"""Languages of messages and labels."""
 
 _NAME = re.compile(r"[^\s/+#$][^\s/+#]*")
 _T = TypeVar("_T")
@@ -38,7 +41,7 @@ _Sold = TypeVar("_Sold", bound=_HasSku)
 
 
 def composed_name(value: str) -> str:
-    """A name without control characters, in the composed form of Unicode: two that look the same are the same."""
+    """A name without control characters, in Unicode's composed form (NFC), so that names that look alike are equal."""
     if any(unicodedata.category(character) == "Cc" for character in value):
         raise ValueError("expected a name without control characters")
     if not unicodedata.is_normalized("NFC", value):
@@ -64,7 +67,7 @@ def timezone(value: str) -> str:
 
 
 def day(value: str) -> str:
-    """A day of the calendar."""
+    """A date of the calendar."""
     try:
         date.fromisoformat(value)
     except ValueError:
@@ -73,7 +76,7 @@ def day(value: str) -> str:
 
 
 def quiet_hours(value: tuple[str, str]) -> tuple[str, str]:
-    """From and to, which may cross midnight, and differ."""
+    """Start and end, which differ; the period may cross midnight."""
     if value[0] == value[1]:
         raise ValueError("expected a beginning and an end that differ (leave it out for no quiet hours)")
     return value
@@ -87,14 +90,14 @@ def away_period(value: tuple[str, str]) -> tuple[str, str]:
 
 
 def lead_time(value: tuple[float, float]) -> tuple[float, float]:
-    """10 % and 90 % quantiles, in that order."""
+    """10 % and 90 % quantiles in ascending order."""
     if value[1] < value[0]:
         raise ValueError("expected the 10 % quantile first, not above the 90 % quantile")
     return value
 
 
 def unique_values(values: tuple[_T, ...]) -> tuple[_T, ...]:
-    """A list that names nothing twice."""
+    """A list without duplicates."""
     for value, count in Counter(values).items():
         if count > 1:
             raise ValueError(f"expected each once, and {value!r} is there {count} times")
@@ -108,7 +111,7 @@ def unique_skus(products: tuple[_Sold, ...]) -> tuple[_Sold, ...]:
 
 
 def consent(value: str) -> str:
-    """A purpose that the service has."""
+    """One of PURPOSES."""
     if value not in PURPOSES:
         raise ValueError(f"expected one of {', '.join(PURPOSES)}{did_you_mean(value, PURPOSES)}")
     return value
@@ -116,8 +119,8 @@ def consent(value: str) -> str:
 
 @lru_cache(maxsize=10_000)
 def channel(value: str) -> str:
-    """`mqtt`, or a URL that Apprise can send to."""
-    if value == "mqtt":
+    """`mqtt`, an address of an installed channel, or a URL that Apprise can send to."""
+    if value == "mqtt" or address_scheme(value) in contact_schemes() - {ANY_SCHEME}:
         return value
     from apprise import Apprise  # a third of a second to load its many services, and most fleets use MQTT alone
 
@@ -127,10 +130,15 @@ def channel(value: str) -> str:
 
 
 def endpoint(value: str) -> str:
-    """Where orders go: over TLS, or not beyond this machine; no secrets in the URL, as URLs are logged."""
+    """Where orders go: over TLS, or not beyond this machine; no secrets in the URL, as URLs are logged.
+
+    Addresses of plug-ins' schemes are the plug-in's to check.
+    """
     if value in ("mqtt", "log"):
         return value
     expected = 'expected "log", "mqtt" or an https URL'
+    if address_scheme(value) not in ("http", "https") and address_scheme(value) in endpoint_schemes() - {"mqtt", "log"}:
+        return value
     try:
         url = urlsplit(value)
         host = url.hostname or ""
@@ -179,8 +187,16 @@ def webhook_secret(value: str) -> str:
     return value
 
 
+def supplier_kind(value: str) -> str:
+    """The name of an installed kind of suppliers."""
+    known = plugin_names(SUPPLIERS_GROUP)
+    if value not in known:
+        raise ValueError(f"expected one of {list_names(known)}{did_you_mean(value, known)}")
+    return value
+
+
 def label(value: Mapping[str, str]) -> dict[str, str]:
-    """A text for each language, of those that the service speaks."""
+    """Texts by language, for languages of LANGUAGES."""
     unknown: Sequence[str] = sorted(value.keys() - set(LANGUAGES))
     if unknown:
         raise ValueError(f"expected the languages {', '.join(LANGUAGES)}, not {unknown[0]!r}")

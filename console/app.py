@@ -1,4 +1,4 @@
-"""The console as one ASGI application: the pages, the HTTP API, the guards around both, and what errors look like."""
+"""The console as one ASGI application: pages, HTTP API, guards, and error responses."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def create_console(backend: Backend, data_dir: Path) -> Console:
 
 
 def create_app(console: Console, *, body_bytes_max: int = BODY_BYTES_MAX) -> FastAPI:
-    """The application. `app.state.console` holds the parts: its hub is told what changed, its sessions make links."""
+    """The application. `app.state.console` has its parts, such as the notifier of changes and the sessions."""
     app = FastAPI(
         title="Starloop",
         version="1",
@@ -83,7 +83,7 @@ def create_app(console: Console, *, body_bytes_max: int = BODY_BYTES_MAX) -> Fas
 
 
 class _Static(StaticFiles):
-    """Static files: kept for good by browsers, as their addresses change with their content."""
+    """Static files, which browsers may cache for ever, as their addresses change with their content."""
 
     def file_response(self, *args: object, **kwargs: object) -> Response:
         response: Response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
@@ -147,7 +147,7 @@ def _error_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
         reference = secrets.token_hex(4)
-        # As text: a renderer that draws tracebacks with their locals takes seconds, on the loop that takes readings in.
+        # As text: rendering a traceback with its locals takes seconds, on the event loop that also ingests readings.
         formatted = "".join(traceback.format_exception(error, limit=-TRACEBACK_FRAMES))
         _log.error("failed_to_answer", path=request.url.path, reference=reference, traceback=formatted)
         return _error_response(request, 500, reference)
@@ -164,21 +164,21 @@ def _error_response(
     errors: list[dict[str, str]] | None = None,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """An error as a page, or under /api as problem details."""
+    """An error as a page or, under /api, as problem details."""
     if _is_api(request):
         extra = {**(headers or {}), **({"WWW-Authenticate": "Bearer"} if status == 401 else {})}
         shown_detail = f"this is in the service's log as {detail}" if status == 500 else detail
         return problem_response(status, shown_detail, errors, extra)
     console = console_of(request)
     given = request.cookies.get(console.sessions.cookie)
-    # What failed may be what a page of theirs needs, so an error of ours is shown as to anyone.
+    # What failed may be needed for a signed-in page too, so an error of the service is shown as to anyone.
     account = console.sessions.find_account(given) if status < 500 else None
     page = Page(console, request, account, given if account else None)
     texts = page.formats().texts
-    text = texts.or_else(f"error.{status}_text", "")
+    text = texts.get(f"error.{status}_text", "")
     if status == 500:
         text, detail = texts("error.500_text", reference=detail), ""
-    title = texts.or_else(f"error.{status}", str(status))
+    title = texts.get(f"error.{status}", str(status))
     response = page.render("error.html", status, title=title, text=text, detail=detail)
     response.headers.update(headers or {})
     return response

@@ -1,7 +1,7 @@
-"""What the pages ask of the service, and what they do: one protocol, wired to the real things by starloop.
+"""The console's backend protocol: queries and submissions, implemented by starloop/console_backend.py.
 
-Reads are called from worker threads and on the event loop, so they are safe to call from any thread, and quick. What the
-pages do is async and returns when the record is on disk in the input log; the console never writes to the store.
+Queries are called from worker threads and on the event loop: they are thread-safe and fast. Submissions are async and
+return once the record is on disk in the input log; the console does not write to the store.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ ASKING_REACTIONS: Mapping[NeedState, str] = {
     NeedState.OFFERED: "starloop.offer.made",
     NeedState.REMINDED: "starloop.reminder.sent",
 }
-"""States of a need in which the customer is asked something, and the type of reaction that asks."""
+"""States of a need in which the customer is asked something -> the type of the reaction that asks."""
 
 OUTSTANDING_STATES = frozenset({NeedState.ORDERED, NeedState.CANCELLING, NeedState.BOOKED})
-"""States of a need with an order or a booked service under way."""
+"""States of a need with an outstanding order or service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelPoint:
-    """A level as it was estimated at a moment, in the unit of the item (a part: 0 to 1)."""
+    """An estimated level, in the unit of the item (a part: 0 to 1)."""
 
     at_ms: int
     level: float
@@ -39,7 +39,7 @@ class LevelPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeedView:
-    """A need as the store has it. closed_ms is None while it lives."""
+    """A need from the store. closed_ms: None while it is open."""
 
     id: str
     item: str
@@ -52,7 +52,7 @@ class NeedView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReactionView:
-    """A reaction and the last that was said of it. timing: what the customer said of the moment it came at."""
+    """A reaction with its last outcome. timing: the customer's feedback on when it arrived."""
 
     reaction: Reaction
     result: Result | None = None
@@ -62,7 +62,7 @@ class ReactionView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryStatus:
-    """How far the sending of a reaction to one target has come. error: the last failure, or empty."""
+    """State of the delivery of a reaction to one target. error: of the last failure, or empty."""
 
     target: str
     state: Literal["waiting", "sent", "given-up"]
@@ -72,7 +72,7 @@ class DeliveryStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuarantineView:
-    """A payload in quarantine, with its place in the quarantine's order."""
+    """A payload in quarantine with its offset in the topic."""
 
     offset: int
     row: Quarantined
@@ -82,15 +82,15 @@ class Backend(Protocol):
     """The service, as the console sees it."""
 
     def now_ms(self) -> int:
-        """The service's own time: in a demo with sped-up time, that time."""
+        """The service's time; in a demo with sped-up time, that time."""
         ...
 
     def unready_reason(self) -> str | None:
-        """Why the service can't do its work now, or None when it is ready."""
+        """Why the service is not ready, or None where it is."""
         ...
 
     def catalogue(self) -> Catalogue:
-        """What is in force now."""
+        """The catalogue in force."""
         ...
 
     def latest_forecasts(self, items: Collection[str] | None = None) -> Mapping[str, Forecast]:
@@ -102,7 +102,7 @@ class Backend(Protocol):
         ...
 
     def reorder_point(self, item: str) -> float | None:
-        """The level at which an order would go out, in the slot's unit; None where it can't be said."""
+        """The level at which an order would go out, in the slot's unit; None where it is unknown."""
         ...
 
     def lead_time_days(self, item: str) -> tuple[float, float] | None:
@@ -141,15 +141,15 @@ class Backend(Protocol):
         ...
 
     def decisions(self, need: str, limit: int = 50) -> Sequence[Decision]:
-        """The receipts of a need, newest first."""
+        """The decisions about a need, newest first."""
         ...
 
     def decision(self, reaction: str) -> Decision | None:
-        """The receipt of a reaction."""
+        """The decision behind a reaction."""
         ...
 
     def deliveries(self, reaction: str) -> Sequence[DeliveryStatus]:
-        """How far the sending of a reaction has come, by target."""
+        """The deliveries of a reaction, one for each target."""
         ...
 
     def quarantine(self, *, before: int | None = None, limit: int = 50) -> Sequence[QuarantineView]:
@@ -157,19 +157,19 @@ class Backend(Protocol):
         ...
 
     async def submit_telemetry(self, device: str, payload: bytes) -> None:
-        """Takes a payload as over MQTT in; returns when it is on disk. Raises BadPayload with the reason."""
+        """Ingests a payload like one over MQTT; returns once it is on disk. Raises BadPayload with the reason."""
         ...
 
     async def submit_outcome(self, outcome: dict[str, Any]) -> None:
-        """An outcome as in CONTRACT section 3, `item` as `device/name`. Raises BadPayload with the reason."""
+        """Appends an outcome (CONTRACT section 3), with `item` as `device/name`. Raises BadPayload with the reason."""
         ...
 
     async def submit_request(self, request: dict[str, Any]) -> None:
-        """A request as in CONTRACT section 3, `item` as `device/name`. Raises BadPayload with the reason."""
+        """Appends a request (CONTRACT section 3), with `item` as `device/name`. Raises BadPayload with the reason."""
         ...
 
     async def submit_fleet_change(self, tables: dict[str, Any]) -> None:
-        """Tables of a fleet file, in force on return. Raises ConfigError with every problem, and changes nothing then."""
+        """Changes tables of the fleet, in force on return. Raises ConfigError with every problem, without effect."""
         ...
 
 

@@ -1,6 +1,6 @@
-"""The fan chart: an item's level so far and the forecast of when it is empty, as SVG text. Pure; colours are the style sheet's.
+"""The fan chart: an item's past level and the forecast of when it is empty, as SVG. Pure; colours are the style sheet's.
 
-The text alternative is the chart's <title> and <desc>, and the table beside it on the page.
+Its text alternative is its <title> and <desc>, and the table beside it on the page.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from star.analyse import QUANTILES, Forecast
 from star.times import DAY_MS
 
 LINES_MAX = 6
-"""Lines of the grid above the lowest."""
+"""Most lines of the grid above the lowest."""
 LABEL_WIDTH = 110
-"""What the order point's label takes, in the longest language."""
+"""Width of the reorder point's label in the longest language, in units of the view box."""
 POINTS_MAX = 220
-"""Points drawn: more would not be seen, and weigh."""
+"""Most points of a line: about one for every four units of the widest chart; more would not be visible."""
 TICK_DAYS = (1, 2, 3, 7, 14, 28, 61, 122, 183, 365)
 HORIZON_MIN_MS = 2 * DAY_MS
 _TOP, _BOTTOM, _RIGHT = 16, 30, 10
@@ -31,7 +31,7 @@ _TOP, _BOTTOM, _RIGHT = 16, 30, 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """Something that happened: an order sent or a delivery."""
+    """A mark of an order or a delivery."""
 
     at_ms: int
     kind: Literal["order", "delivery"]
@@ -40,7 +40,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Frame:
-    """Where times and shares of the capacity lie on the canvas."""
+    """Coordinates of times and of shares of the capacity."""
 
     start_ms: int
     end_ms: int
@@ -60,7 +60,7 @@ class _Frame:
 
 
 def horizon_ms(forecast: Forecast | None, history_ms: int) -> int:
-    """How far ahead to draw: until nearly surely empty, but no further than half of what is drawn behind."""
+    """How far ahead to draw: beyond the 95 % quantile, at most about half of the history, at least two days."""
     if forecast is None:
         return 0
     wanted = forecast.days[QUANTILES.index(0.95)] * 1.2 * DAY_MS
@@ -82,9 +82,9 @@ def fan_chart(
     width: int = 980,
     height: int = 330,
 ) -> str:
-    """The chart as an <svg> element. Levels in the unit of `capacity`; `name` makes its ids differ from another's.
+    """The chart as an <svg> element. Levels in the unit of `capacity`; `name` makes its ids unique on the page.
 
-    Draws what there is: without a forecast no fan, without history only the fan.
+    Without a forecast there is no fan, without history only the fan.
     """
     start_ms = min((point.at_ms for point in history), default=now_ms - DAY_MS)
     start_ms = min(start_ms, now_ms - DAY_MS // 4)
@@ -116,7 +116,7 @@ def fan_chart(
 
 
 def downsample(points: Sequence[LevelPoint], most: int = POINTS_MAX) -> list[LevelPoint]:
-    """At most about `most` points that keep the line's look: the lowest and highest of each stretch, first and last."""
+    """About `most` points that preserve the line's shape: lowest and highest of each interval, and first and last."""
     if len(points) <= most:
         return list(points)
     size = -(-len(points) * 2 // most)
@@ -131,7 +131,7 @@ def downsample(points: Sequence[LevelPoint], most: int = POINTS_MAX) -> list[Lev
 
 
 def _grid_step(highest: float) -> float:
-    """The share between two lines of the grid, so that there are at most LINES_MAX whatever level was reported."""
+    """The share of the capacity between two lines of the grid, so that there are at most LINES_MAX lines."""
     step = 0.25
     for factor in itertools.cycle((2.0, 2.0, 2.5)):
         if highest <= step * LINES_MAX:
@@ -243,7 +243,7 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
 def _order_line(
     frame: _Frame, share: float, history: Sequence[LevelPoint], capacity: float, formats: Formatter
 ) -> list[str]:
-    """The line, with its label at the end where the measured line is further from it."""
+    """The reorder point's line, labelled at the end where the history is further from it."""
     y = frame.y(share)
     text = escape(formats.texts("chart.order_point"))
     right = frame.width - _RIGHT

@@ -1,4 +1,4 @@
-"""What things are called on a page: an item by its profile's label, a customer by name. Pure."""
+"""Display names: an item's label from its profile, a customer's name. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from console.backend import Item, find_item
 
 
 def item_title(catalogue: Catalogue, item: Item, language: str) -> str:
-    """The label of the item in this language; where the profile stands for any slot (`*`), the slot's own name."""
+    """The label of the item in this language; the slot's own name where the profile has a label for any slot (`*`)."""
     profile = catalogue.profiles.get(item.profile)
     named = profile is not None and (item.name in (profile.slots if isinstance(item, SlotItem) else profile.parts))
     label = (item.label.get(language) or item.label.get("en")) if named else None

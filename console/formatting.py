@@ -1,4 +1,4 @@
-"""Numbers, quantities, dates and spans of time as people of one language and zone read them (Babel). Pure."""
+"""Formatting of numbers, quantities, dates and durations for a language and time zone, by Babel. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel import Locale, dates, numbers, units
 
-from console.texts import Texts, texts
+from console.texts import texts
 from star.analyse import DAYS_MAX
 from star.times import utc
 
@@ -19,7 +19,7 @@ class Formatter:
 
     def __init__(self, language: str, timezone: str = "UTC") -> None:
         self.language = language
-        self.texts: Texts = texts(language)
+        self.texts = texts(language)
         self._locale = Locale.parse(_LOCALES[language])
         try:
             self._zone: tzinfo = ZoneInfo(timezone)
@@ -34,27 +34,27 @@ class Formatter:
         return numbers.format_decimal(value, format=pattern, locale=self._locale)
 
     def money(self, value: float) -> str:
-        """An amount in the fleet's currency, which nobody names: two decimals."""
+        """An amount in the fleet's currency, which has no symbol: two decimals."""
         return numbers.format_decimal(value, format="#,##0.00", locale=self._locale)
 
     def percent(self, share: float, decimals: int = 0) -> str:
-        """0.218 as 22 % (a narrow no-break space before the sign in both languages)."""
+        """0.218 as 22 %, with a narrow no-break space before the sign in both languages."""
         pattern = "#,##0" + ("." + "0" * decimals if decimals else "")
         return numbers.format_decimal(share * 100, format=pattern, locale=self._locale) + "\u202f%"
 
     def quantity(self, value: float, unit: str) -> str:
-        """A quantity with its unit's name in this language, where the texts know it."""
+        """A quantity with its unit, translated where there is a text for it."""
         shown = self.number(value)
         if not unit:
             return shown
         return f"{shown}\u202f%" if unit == "%" else f"{shown}\u00a0{self.unit(unit)}"
 
     def unit(self, unit: str) -> str:
-        """The unit's name in this language, where the texts know it."""
-        return self.texts.or_else(f"units.{unit}", unit)
+        """The unit, translated where there is a text for it."""
+        return self.texts.get(f"units.{unit}", unit)
 
     def days(self, days: float) -> str:
-        """How long: hours under a day, then days, then years."""
+        """A duration: hours below a day, then days, then years."""
         if days >= DAYS_MAX:
             return self.texts("time.ten_years")
         if days < 1:
@@ -66,7 +66,7 @@ class Formatter:
         return self._unit(round(days / 365.25, 1), "year")
 
     def range_days(self, low: float, high: float) -> str:
-        """The span between two numbers of days, in days: 4–10, or in the unit that fits when it is very short or long."""
+        """A range of durations: 4–10 days, or hours or years where it is very short or long."""
         if high >= DAYS_MAX:
             return self.texts("time.over", days=self.days(low)) if low < DAYS_MAX else self.days(low)
         if high < 1:
@@ -76,7 +76,7 @@ class Formatter:
         return self._range(low, high, "day")
 
     def range_without_unit(self, low: float, high: float) -> str:
-        """The span beside a number of days that names the unit: without it where it is days."""
+        """A range of durations for beside a number of days: without the unit where it is days too."""
         if high >= DAYS_MAX or high < 1 or low >= 730:
             return self.range_days(low, high)
         return self._span(low, high)
@@ -91,7 +91,7 @@ class Formatter:
 
     @staticmethod
     def _ends(low: float, high: float) -> tuple[float, float]:
-        """Whole numbers, unless they would be the same one."""
+        """Both ends as integers, or with one decimal where they would be equal."""
         if high < 10 and round(low) == round(high):
             return round(low, 1), round(high, 1)
         return round(low), round(high)
@@ -104,26 +104,26 @@ class Formatter:
 
     def date(self, at_ms: int) -> str:
         """A short date without the year: 24 Nov."""
-        return dates.format_skeleton("MMMd", self._local(at_ms), locale=self._locale)
+        return dates.format_skeleton("MMMd", self.local(at_ms), locale=self._locale)
 
     def clock(self, at_ms: int) -> str:
         """The time of day: 14:05."""
-        return dates.format_time(self._local(at_ms), "HH:mm", locale=self._locale)
+        return dates.format_time(self.local(at_ms), "HH:mm", locale=self._locale)
 
     def moment(self, at_ms: int) -> str:
-        """Date and time in full, in the zone."""
-        return dates.format_datetime(self._local(at_ms), "d MMM y, HH:mm", locale=self._locale)
+        """Date with year, and time, in the zone."""
+        return dates.format_datetime(self.local(at_ms), "d MMM y, HH:mm", locale=self._locale)
 
     def day(self, text: str) -> str:
-        """A day written 2026-08-01, in full."""
+        """A day such as 2026-08-01, with month and year in words."""
         return dates.format_date(datetime.fromisoformat(text).date(), "d MMM y", locale=self._locale)
 
     def iso(self, at_ms: int) -> str:
-        """The moment for machines: the `datetime` of a <time>."""
+        """The moment in RFC 3339, for the `datetime` of a <time> element."""
         return utc(at_ms).isoformat(timespec="seconds").replace("+00:00", "Z")
 
     def ago(self, at_ms: int, now_ms: int) -> str:
-        """How long ago, or in how long: 3 hours ago, in 2 days, just now."""
+        """The moment relative to now: 3 hours ago, in 2 days, just now."""
         delta_s = (at_ms - now_ms) / 1000
         if abs(delta_s) < 60:
             return self.texts("time.now")
@@ -132,8 +132,4 @@ class Formatter:
         )
 
     def local(self, at_ms: int) -> datetime:
-        """The moment in the zone."""
-        return self._local(at_ms)
-
-    def _local(self, at_ms: int) -> datetime:
         return utc(at_ms).astimezone(self._zone)

@@ -1,4 +1,4 @@
-"""An item in figures: what a row of the fleet and the head of an item's page say. Pure, and formatted for its reader."""
+"""Summaries of items and of the fleet: the figures of a row and of the head of an item's page, formatted. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from console.formatting import Formatter
 from star.analyse import QUANTILES, Forecast
 
 TRUST_LOW = 0.5
-"""Below it a trust is shown as a warning."""
+"""Trust below which it is shown as a warning. Higher would warn of most new devices, lower of hardly any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemSummary:
-    """What is shown of an item. Texts are empty where nothing is known; shares are 0 to 1 of the capacity."""
+    """The figures of an item. Texts are empty where there is no forecast; shares are 0 to 1 of the capacity."""
 
     item: Item
     forecast: Forecast | None
@@ -34,14 +34,14 @@ class ItemSummary:
 
     @property
     def bar(self) -> float:
-        """The share drawn: within the bar."""
+        """The length of the bar, 0 to 1."""
         return min(1.0, max(0.0, self.share or 0.0))
 
 
 def summarize_item(
     item: Item, forecast: Forecast | None, reorder_point: float | None, formats: Formatter
 ) -> ItemSummary:
-    """The figures of one item. order_point: in the slot's unit; a part has none, and is due when nothing is left."""
+    """The figures of one item. reorder_point: in the slot's unit; None for a part, which is due when nothing is left."""
     capacity = item.capacity if isinstance(item, SlotItem) else 1.0
     order_share = None if reorder_point is None else reorder_point / capacity
     if forecast is None:
@@ -84,7 +84,7 @@ def _detail(item: Item, forecast: Forecast, formats: Formatter) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSummary:
-    """The cards above the fleet."""
+    """The figures of the cards above the fleet."""
 
     items: int
     below: int
@@ -93,7 +93,7 @@ class FleetSummary:
 
 
 def summarize_fleet(rows: Sequence[ItemSummary], needs_you: int, formats: Formatter) -> FleetSummary:
-    """What the fleet's items come to."""
+    """The figures of the fleet's items together."""
     trusts = [row.forecast.trust for row in rows if row.forecast is not None]
     return FleetSummary(
         items=len(rows),
@@ -104,7 +104,7 @@ def summarize_fleet(rows: Sequence[ItemSummary], needs_you: int, formats: Format
 
 
 def quantile_rows(forecast: Forecast, formats: Formatter) -> list[dict[str, Any]]:
-    """The forecast as a table: the chance that it is empty by a day, and that day."""
+    """The forecast as a table: the probability of being empty, and after how long."""
     return [
         {
             "chance": formats.percent(level),

@@ -1,5 +1,6 @@
-"""Tells browsers which things changed, by server-sent events: keys only, so that what is shown is fetched with its
-authorisation each time. It carries no data and loses nothing that matters: a page fetched anew is always whole.
+"""Live updates: server-sent events with the keys of what changed. Browsers then fetch the pages again, with authorization.
+
+Events carry no data, so none has to be delivered reliably: a page that is fetched later is complete.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from dataclasses import dataclass, field
 from console.access.accounts import Account
 
 STREAMS_MAX = 200
-"""Open streams in all; another gets 503 and tries again later."""
+"""Most open streams; a further browser gets 503 and retries later."""
 KEYS_MAX = 500
-"""Keys kept for a slow browser; beyond, it is told "all"."""
+"""Most keys collected for a slow browser; beyond, they are replaced by "all"."""
 MESSAGE_INTERVAL_S = 1.0
-"""At most one message a stream in so long."""
+"""Shortest time between two messages of a stream."""
 HEARTBEAT_S = 15.0
-"""A comment after so much silence keeps proxies from closing; the session is looked at again then."""
+"""Interval of comments, which keep proxies from closing the connection; the session is checked again at each."""
 
 
 @dataclass(eq=False)
@@ -35,14 +36,14 @@ class _Stream:
 
 
 class ChangeNotifier:
-    """Where changes are said, and streams hear of those they may see. Used on the event loop only."""
+    """Distributes changes to the streams that may see them. Used on the event loop only."""
 
     def __init__(self) -> None:
         self._streams: set[_Stream] = set()
         self._closed = False
 
     def notify_items(self, items: Iterable[tuple[str, str]]) -> None:
-        """Items changed, each as (customer, `device/name`)."""
+        """Announces changed items, each as (customer, `device/name`)."""
         if not self._streams:
             return
         for customer, item in items:
@@ -51,23 +52,23 @@ class ChangeNotifier:
                     stream.add(f"item:{item}")
 
     def notify_all(self) -> None:
-        """The fleet changed: every page that shows it is stale."""
+        """Announces a change of the fleet, which makes every page stale."""
         for stream in self._streams:
             stream.add("all")
 
     def close(self) -> None:
-        """Ends every stream, now and later: the service stops."""
+        """Ends every stream and accepts no further one."""
         self._closed = True
         for stream in self._streams:
             stream.wake.set()
 
     @property
     def full(self) -> bool:
-        """Whether no more streams are taken."""
+        """Whether further streams are refused."""
         return self._closed or len(self._streams) >= STREAMS_MAX
 
     async def stream(self, account: Account, still_valid: Callable[[], bool]) -> AsyncIterator[bytes]:
-        """The bytes of one stream, until the session ends, the browser goes or the service stops."""
+        """The bytes of one stream, until the session ends, the browser disconnects or the service stops."""
         stream = _Stream(account)
         self._streams.add(stream)
         try:

@@ -1,12 +1,12 @@
-"""What every page has: who asks, in which language and zone, and how it is rendered.
+"""The context of a page: account, language, time zone and rendering.
 
-Here is the seam between FastAPI and the pages; a page takes a `Page`, reads the backend and renders a template.
+The dependency that FastAPI injects into pages: a page takes a `Page`, queries the backend and renders a template.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from console.display_names import customer_name, item_title, item_title_by_key, 
 from console.formatting import Formatter
 from console.live_updates import ChangeNotifier
 from console.texts import LANGUAGES
+from star.errors import BadPayload
 
 CONSOLE_DIR = Path(__file__).parent
 APPEARANCE_COOKIE_S = 365 * 24 * 3600
@@ -50,6 +51,14 @@ class RequestRefused(Exception):
         self.errors = errors or []
 
 
+async def await_submission(submission: Awaitable[None]) -> None:
+    """Waits until a submission is on disk. Raises RequestRefused, with 422 and the exact reason, for one that can't be read."""
+    try:
+        await submission
+    except BadPayload as error:
+        raise RequestRefused(422, str(error)) from error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Console:
     """The parts of a running console."""
@@ -64,7 +73,7 @@ class Console:
 
 
 def template_environment() -> Environment:
-    """The templates: escaped always, and an unknown name is an error. Static files carry their content's hash."""
+    """The template environment: autoescaped, and unknown names are errors."""
     made = Environment(
         loader=FileSystemLoader(CONSOLE_DIR / "templates"),
         autoescape=True,
@@ -83,7 +92,7 @@ _hashes: dict[str, str] = {}
 
 
 def static_url(name: str) -> str:
-    """The address of a static file, with a hash that changes with its content."""
+    """The address of a static file, with the hash of its content."""
     if name not in _hashes:
         _hashes[name] = hashlib.sha256((CONSOLE_DIR / "static" / name).read_bytes()).hexdigest()[:10]
     return f"/static/{name}?v={_hashes[name]}"
@@ -95,12 +104,12 @@ def item_url(key: str) -> str:
 
 
 def why_url(id: str) -> str:
-    """The receipt of a reaction or need."""
+    """The page of the decisions behind a reaction or a need."""
     return "/why/" + quote(id, safe="/")
 
 
 class Page:
-    """One request for a page, by someone signed in (account None: the sign-in page itself)."""
+    """One request for a page. account: None for the sign-in page."""
 
     def __init__(self, console: Console, request: Request, account: Account | None, session: str | None) -> None:
         self.console = console
@@ -111,14 +120,14 @@ class Page:
 
     @property
     def account(self) -> Account:
-        """Who asks. Raises NotSignedIn."""
+        """The account of the request. Raises NotSignedIn."""
         if self._account is None:
             raise NotSignedIn
         return self._account
 
     @property
     def signed_in(self) -> bool:
-        """Whether someone is."""
+        """Whether there is an account."""
         return self._account is not None
 
     @cached_property
@@ -133,7 +142,7 @@ class Page:
 
     @cached_property
     def language(self) -> str:
-        """The language chosen here, else the customer's, else the browser's."""
+        """The language chosen in the console, else the customer's, else the browser's."""
         chosen = self.request.cookies.get(LANGUAGE_COOKIE)
         if chosen in LANGUAGES:
             return chosen
@@ -143,44 +152,44 @@ class Page:
         return _browser_language(self.request.headers.get("accept-language", ""))
 
     def formats(self, customer: str | None = None) -> Formatter:
-        """Formats in the zone of `customer`, or of who is signed in; operators read UTC."""
+        """Formats in the zone of `customer`, else of the account's customer; UTC for operators."""
         name = customer or (self._account.customer if self._account is not None else None)
         known = self.catalogue.customers.get(name) if name else None
         return Formatter(self.language, known.timezone if known is not None else "UTC")
 
     def item(self, key: str) -> Item:
-        """The item, if it is theirs to see. Raises Refused with 404 for both, so that nobody learns what exists."""
+        """The item, if the account may see it. Raises RequestRefused with 404 otherwise, whether it exists or not."""
         item = find_item(self.catalogue, key)
         if item is None or not self.account.can_see(item.customer):
             raise RequestRefused(404)
         return item
 
     def reaction(self, id: str) -> ReactionView:
-        """The reaction, if it is theirs to see. Raises Refused with 404."""
+        """The reaction, if the account may see it. Raises RequestRefused with 404."""
         shown = self.backend.reaction(id)
         if shown is None or not self.account.can_see(shown.reaction.customer):
             raise RequestRefused(404)
         return shown
 
     def title(self, key: str) -> str:
-        """What the item `device/name` is called."""
+        """The display name of the item `device/name`."""
         return item_title_by_key(self.catalogue, key, self.language)
 
     def item_title(self, item: Item) -> str:
-        """What the item is called."""
+        """The display name of the item."""
         return item_title(self.catalogue, item, self.language)
 
     def customer_name(self, id: str) -> str:
-        """What the customer is called."""
+        """The display name of the customer."""
         return customer_name(self.catalogue.customers.get(id), id)
 
     def language_of(self, customer: str) -> str:
-        """The language in which the service speaks to the customer: its sentences are in that, whoever reads them."""
+        """The language of the service's messages to the customer, whoever reads them."""
         known = self.catalogue.customers.get(customer)
         return self.language if known is None else known.language
 
     def render(self, template: str, status: int = 200, **values: Any) -> Response:
-        """A page, or the part of it that the script asked for (`?part=live`)."""
+        """The rendered page, or the part of it that the script requests (`?part=live`)."""
         formats = values.pop("formats", None) or self.formats()
         part = self.request.query_params.get("part") == "live"
         flash = self.request.cookies.get(FLASH_COOKIE, "")
@@ -194,7 +203,7 @@ class Page:
             theme=self.request.cookies.get(THEME_COOKIE) if self.request.cookies.get(THEME_COOKIE) in THEMES else None,
             signed_in=self._account,
             form_token=self.console.sessions.form_token(self.session) if self.session else "",
-            flash=formats.texts.or_else(f"flash.{flash}", "") if flash and not part else "",
+            flash=formats.texts.get(f"flash.{flash}", "") if flash and not part else "",
             **values,
         )
         response = HTMLResponse(body, status)
@@ -213,13 +222,13 @@ def _browser_language(header: str) -> str:
 
 
 def console_of(request: Request) -> Console:
-    """The console that serves this request."""
+    """The console of the request's application."""
     console: Console = request.app.state.console
     return console
 
 
 async def page_for_anyone(request: Request) -> Page:
-    """A page for anyone. Raises Refused for a form that did not come from our pages."""
+    """A page that needs no sign-in. Raises RequestRefused for a form of another origin."""
     console = console_of(request)
     session = request.cookies.get(console.sessions.cookie)
     account = console.sessions.find_account(session)
@@ -231,7 +240,7 @@ async def page_for_anyone(request: Request) -> Page:
 
 
 async def page_for_account(page: Annotated[Page, Depends(page_for_anyone)]) -> Page:
-    """A page for someone signed in. Raises NotSignedIn."""
+    """A page that needs a sign-in. Raises NotSignedIn."""
     _ = page.account
     return page
 
@@ -241,7 +250,7 @@ SignedInPage = Annotated[Page, Depends(page_for_account)]
 
 
 def redirect_back(path: str, flash: str = "") -> Response:
-    """Sends the browser back to one of our paths after a form, with what to say there."""
+    """A redirect to a path of the console after a form. flash: key of the message to show there."""
     response = RedirectResponse(local_path(path), 303)
     if flash:
         response.set_cookie(FLASH_COOKIE, flash, max_age=60, httponly=True, samesite="lax")
@@ -249,16 +258,6 @@ def redirect_back(path: str, flash: str = "") -> Response:
 
 
 def local_path(path: str) -> str:
-    """`path` if it is one of ours, else the start: never another host (`//host`, `/\\host`)."""
+    """`path` if it is a path of the console, else "/": never another host (`//host`, `/\\host`)."""
     fine = path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable()
     return path if fine else "/"
-
-
-def form_reader(form: Mapping[str, Any]) -> Callable[[str], str]:
-    """A reader of text fields: stripped, and empty for what is missing or a file."""
-
-    def value(name: str) -> str:
-        given = form.get(name)
-        return given.strip() if isinstance(given, str) else ""
-
-    return value

@@ -1,6 +1,6 @@
-"""A customer's choices: from the form's fields to the tables of a fleet change. Pure.
+"""The preference form: from its fields to the tables of a fleet change. Pure.
 
-A mistake is a sentence for the person; what the fleet's own checks find beyond these is said by them.
+Mistakes are sentences for the customer. Checks of the fleet's own validation are not repeated here.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from config.catalogue import Catalogue
 from config.fleet import Customer, Device, Experience
+from config.translations import Translations
+from config.validators import LANGUAGES, PURPOSES
 from console.backend import items_of
-from console.texts import Texts
+from console.forms import form_reader, parse_amount
+from star.ids import ItemId
 
-PURPOSES = ("replenishment", "maintenance")
-"""Consents that have a box of their own; others of the file are kept as they are."""
 AWAY_MAX = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreferenceChange:
-    """What to write into the log, or what is wrong. lowered: items that may now do less, as the customer may."""
+    """The tables to change, or the mistakes. lowered: items whose experience was reset, as it was above the customer's."""
 
     tables: dict[str, Any] = field(default_factory=dict)
     lowered: tuple[str, ...] = ()
@@ -32,7 +33,7 @@ class PreferenceChange:
 
 
 def form_version(catalogue: Catalogue, customer: Customer) -> str:
-    """Changes whenever what the form shows was changed: a form of another version is not saved over it."""
+    """Version of the data in the form: a form of an older version is not saved."""
     rows = [
         customer.model_dump(mode="json"),
         *(d.model_dump(mode="json") for d in customer_devices(catalogue, customer.id)),
@@ -46,28 +47,25 @@ def customer_devices(catalogue: Catalogue, customer: str) -> list[Device]:
 
 
 def own_experience(catalogue: Catalogue, key: str) -> Experience | None:
-    """The experience that the fleet names for this item itself, or None where it follows its customer's."""
-    device, name = key.split("/", 1)
-    row = catalogue.devices[device]
-    named = row.slots.get(name) or row.parts.get(name)
+    """The item's own experience in the fleet, or None where it follows its customer's."""
+    item = ItemId.parse(key)
+    row = catalogue.devices[item.device]
+    named = row.slots.get(item.name) or row.parts.get(item.name)
     return named.experience if named is not None else None
 
 
 def parse_preferences(
-    catalogue: Catalogue, customer: Customer, form: Mapping[str, Any], texts: Texts
+    catalogue: Catalogue, customer: Customer, form: Mapping[str, Any], texts: Translations
 ) -> PreferenceChange:
-    """The change that a form asks for. form: the fields by name, `away_from` and `away_to` as lists."""
+    """The change that a form requests. form: the fields by name, `away_from` and `away_to` as lists."""
     mistakes: list[str] = []
 
-    def value(name: str) -> str:
-        given = form.get(name)
-        return given.strip() if isinstance(given, str) else ""
-
+    value = form_reader(form)
     experience = _experience(value("experience"), customer.experience)
     row = {
         "id": customer.id,
         "experience": experience.value,
-        "language": value("language") if value("language") in ("en", "fr") else customer.language,
+        "language": value("language") if value("language") in LANGUAGES else customer.language,
         "timezone": _timezone(value("timezone"), texts, mistakes),
         "quiet_hours": _quiet(value("quiet_from"), value("quiet_to"), texts, mistakes),
         "contacts_per_week_max": _whole_number(value("contacts"), texts("prefs.contacts_max"), texts, mistakes),
@@ -88,7 +86,7 @@ def parse_preferences(
 def _devices(
     catalogue: Catalogue, customer: Customer, most: Experience, value: Callable[[str], str]
 ) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
-    """Devices whose items change, whole, and the items that were lowered because the customer's choice was."""
+    """(the devices with changed items, whole; the items that were lowered with the customer's experience)."""
     changed: dict[str, dict[str, Any]] = {}
     lowered: list[str] = []
     for item in items_of(catalogue, {customer.id}):
@@ -120,7 +118,7 @@ def _item_experience(text: str, otherwise: Experience | None) -> Experience | No
     return Experience(text) if text in set(Experience) else otherwise
 
 
-def _timezone(text: str, texts: Texts, mistakes: list[str]) -> str:
+def _timezone(text: str, texts: Translations, mistakes: list[str]) -> str:
     try:
         ZoneInfo(text)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -128,32 +126,30 @@ def _timezone(text: str, texts: Texts, mistakes: list[str]) -> str:
     return text
 
 
-def _quiet(start: str, end: str, texts: Texts, mistakes: list[str]) -> list[str] | None:
+def _quiet(start: str, end: str, texts: Translations, mistakes: list[str]) -> list[str] | None:
     if bool(start) != bool(end):
         mistakes.append(texts("prefs.quiet_both"))
     return [start, end] if start and end else None
 
 
-def _whole_number(text: str, name: str, texts: Texts, mistakes: list[str]) -> int | None:
+def _whole_number(text: str, name: str, texts: Translations, mistakes: list[str]) -> int | None:
     if text.isdigit():
         return int(text)
     mistakes.append(texts("prefs.number", field=name, value=text or "–"))
     return None
 
 
-def _money(text: str, name: str, texts: Texts, mistakes: list[str]) -> float | None:
+def _money(text: str, name: str, texts: Translations, mistakes: list[str]) -> float | None:
     if not text:
         return None
     try:
-        amount = float(text.replace("\u202f", "").replace(" ", "").replace(",", "."))
+        return parse_amount(text)
     except ValueError:
-        amount = -1.0
-    if not 0 <= amount < 1e12:
         mistakes.append(texts("prefs.number", field=name, value=text))
-    return amount
+        return None
 
 
-def _away(first: Sequence[Any], last: Sequence[Any], texts: Texts, mistakes: list[str]) -> list[list[str]]:
+def _away(first: Sequence[Any], last: Sequence[Any], texts: Translations, mistakes: list[str]) -> list[list[str]]:
     kept: list[list[str]] = []
     for begin, end in zip(first, last, strict=False):
         if not begin and not end:

@@ -1,7 +1,7 @@
-"""The read model behind the pages: the latest forecast and the level history of each item, in an SQLite file of its own.
+"""The console's read model: the latest forecast and the level history of each item, in an SQLite file of its own.
 
-Disposable: delete the file and it is built again from the log, as far back as that goes. It follows the log beside the loop,
-never in it; the loop does not know of it and never waits for it.
+Disposable: a deleted file is built again from the log, as far back as that goes. It consumes the log independently of the
+loop, which never waits for it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import structlog
 
+from config.sqlite_file import open_sqlite
 from console.backend import LevelPoint
 from star.analyse import Forecast, forecast_from_fields
 from star.errors import LogDamaged, LogError
@@ -25,18 +27,20 @@ from stream.topics import FORECASTS, QUARANTINE
 from stream.transports.log_client import FetchedRecord, LogClient, PartitionRef
 
 POINT_INTERVAL_MS = 15 * MINUTE_MS
-"""At most one point an item is kept for so much of event time."""
+"""Interval of event time of which an item's history has at most one point."""
 RETENTION_MS = 400 * DAY_MS
+"""Age of the oldest point, relative to the newest: a year and some, as long as the pages show."""
 READ_RECORDS_MAX = 2_000
-"""Records taken from the log at a time."""
+"""Most records that are read from the log at a time."""
 QUARANTINED_MAX = 10_000
-"""Quarantined payloads that the pages can show; the log's topic has them all."""
+"""Most quarantined payloads that the pages can show; the log's topic has all of them."""
 QUERY_NAMES_MAX = 500
-"""Names in one query: SQLite allows 999 variables at the least."""
+"""Most names in one query: every build of SQLite allows at least 999 variables."""
 PRUNE_EVERY = 50_000
-"""Points written between two sweeps of what is older than KEEP_MS."""
+"""Points written between two deletions of points older than RETENTION_MS."""
 
-_VERSION = 2
+FORMAT = 2
+"""Format number of the file. A file of an older format is built again from the log."""
 _SCHEMA = """
 create table if not exists place (
   topic text not null, part integer not null, next_offset integer not null, primary key (topic, part)
@@ -52,20 +56,20 @@ _log = structlog.get_logger("console.read_model")
 
 
 def pack_forecasts(forecasts: Sequence[Forecast]) -> bytes:
-    """A record of the topic: a JSON list of forecasts."""
+    """A record of the topic of forecasts: a JSON list."""
     return json.dumps([asdict(forecast) for forecast in forecasts], ensure_ascii=False, allow_nan=False).encode()
 
 
 def unpack_forecasts(wire: bytes) -> list[Forecast]:
-    """The forecasts of a record: one JSON object, or a list of them."""
+    """The forecasts of a record: a JSON object, or a list of them."""
     body: Any = json.loads(wire)
     return [forecast_from_fields(row) for row in (body if isinstance(body, list) else [body])]
 
 
 class ReadModel:
-    """The read model. Every method may be called from any thread; writes take turns with reads.
+    """The read model. Thread-safe; one lock serializes reads and writes.
 
-    A file that is damaged or of another version is thrown away and built again.
+    A file that is damaged or of an older format is deleted and built again. Raises NewerFormat for a newer one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -81,19 +85,11 @@ class ReadModel:
 
     @staticmethod
     def _open(path: Path) -> sqlite3.Connection:
-        db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        try:
-            version = db.execute("pragma user_version").fetchone()[0]
-            if version not in (0, _VERSION):
-                raise sqlite3.DatabaseError(f"version {version}")
-            # What is lost in a power cut is read from the log again, so no flush is waited for.
-            db.executescript(
-                f"pragma journal_mode=wal; pragma synchronous=off; {_SCHEMA} pragma user_version={_VERSION}"
-            )
-        except sqlite3.DatabaseError:
-            db.close()
-            raise
-        return db
+        with closing(sqlite3.connect(path)) as db:
+            if 0 < db.execute("pragma user_version").fetchone()[0] < FORMAT:
+                raise sqlite3.DatabaseError("an older format")
+        # What a power cut loses is read from the log again, so commits do not wait for the disk.
+        return open_sqlite(path, schema=_SCHEMA, format_number=FORMAT, synchronous="OFF")
 
     def close(self) -> None:
         """Closes the file."""
@@ -101,7 +97,7 @@ class ReadModel:
             self._db.close()
 
     def next_offsets(self) -> dict[PartitionRef, int]:
-        """The offsets from which to read on, by topic and partition."""
+        """The next offset to read of each topic and partition."""
         with self._lock:
             rows = self._db.execute("select topic, part, next_offset from place").fetchall()
         return {(topic, partition): offset for topic, partition, offset in rows}
@@ -109,7 +105,7 @@ class ReadModel:
     def apply_forecasts(
         self, forecasts: Sequence[Forecast], next_offsets: Mapping[PartitionRef, int] | None = None
     ) -> None:
-        """Takes forecasts in, in order, together with the offsets that follow them."""
+        """Applies forecasts, in order, in one transaction with the offsets that follow them."""
         slots = [
             (f.item, f.at_ms // POINT_INTERVAL_MS, f.at_ms, f.level, json.dumps(f.published_quantiles()))
             for f in forecasts
@@ -121,7 +117,7 @@ class ReadModel:
                 " body = excluded.body where excluded.at_ms >= latest.at_ms",
                 [(f.item, f.at_ms, json.dumps(asdict(f), ensure_ascii=False)) for f in forecasts],
             )
-            # The first of each quarter of an hour stays: replaying the same records leaves the same points.
+            # The first point of each interval stays, so that reading the same records again changes nothing.
             self._db.executemany("insert or ignore into point values (?, ?, ?, ?, ?)", slots)
             self._store_offsets(next_offsets or {})
             self._written += len(slots)
@@ -130,7 +126,7 @@ class ReadModel:
             self._db.execute("commit")
 
     def add_quarantined(self, rows: Sequence[tuple[int, bytes]], next_offsets: Mapping[PartitionRef, int]) -> None:
-        """Takes in what was quarantined: (offset, the record)."""
+        """Adds quarantined payloads, as (offset, record)."""
         with self._lock:
             self._db.execute("begin")
             self._db.executemany("insert or ignore into quarantined values (?, ?)", rows)
@@ -152,7 +148,7 @@ class ReadModel:
         self._db.execute("delete from point where at_ms < ?", (newest - RETENTION_MS,))
 
     def apply_records(self, records: Sequence[FetchedRecord]) -> set[str]:
-        """Takes records of the log in; the items that changed."""
+        """Applies records of the log; returns the items that changed."""
         forecasts: list[Forecast] = []
         places: dict[PartitionRef, int] = {}
         quarantined: list[tuple[int, bytes]] = []
@@ -170,7 +166,7 @@ class ReadModel:
         return {forecast.item for forecast in forecasts}
 
     async def follow(self, log: LogClient, changed: Callable[[set[str]], None]) -> None:
-        """Keeps up with the log until cancelled, saying which items changed. Writing happens in a worker thread."""
+        """Follows the log until cancelled; calls `changed` with the items that changed. Writes in a worker thread."""
         follower = log.subscribe([FORECASTS, QUARANTINE], start_offsets=self.next_offsets())
         started = False
         try:
@@ -193,7 +189,7 @@ class ReadModel:
             await follower.close()
 
     def quarantine(self, before: int | None, limit: int) -> list[tuple[int, bytes]]:
-        """Quarantined records, newest first: (offset, the record); before: only those of a smaller offset."""
+        """Quarantined records, newest first, as (offset, record). before: only those with a smaller offset."""
         with self._lock:
             rows = self._db.execute(
                 "select place, body from quarantined where place < ? order by place desc limit ?",

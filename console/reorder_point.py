@@ -1,8 +1,8 @@
-"""The level at which an order would go out, for the mark on bars and charts. The decision itself is the reactor's.
+"""The reorder point of a slot: the level at which an order would go out, for bars and charts. Decisions are the reactor's.
 
-Found with the reactor's own comparison of acting and waiting: the highest level at which it would act, were the item's use what
-its forecast says. What that comparison knows beyond the forecast (a learned shift, a supplier's answer, an absence) is left
-out, so it is a mark and not a promise. Where there is no forecast yet, it is the plain reorder point: use times lead time.
+It is the highest level at which the reactor's comparison of acting and waiting would act, with the use of the forecast.
+What the reactor knows beyond the forecast (a learned shift, a supplier's answer, an absence) is left out, so it is an
+approximation. Without a forecast it is use times lead time.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from reactor.experiences.contact_policy import RESPONSE_DAYS, UNNOTIFIED_RESPONS
 from star.analyse import DAYS_MAX, Forecast
 
 BISECTION_STEPS = 8
-"""Steps of the search: the mark is right to a 256th of the capacity."""
+"""Steps of the bisection: the result is exact to 1/256 of the capacity, about one pixel of the chart."""
 STEPS_PER_E_FOLD = 24
-"""A time is taken as the nearest of so many steps to an e-fold, 4 % each: less would not be seen on the mark."""
+"""Steps per factor e to which durations are rounded, so 4 % each: coarse enough for the cache to be hit, and not visible."""
 CACHE_MAX = 50_000
-"""Points found that are remembered: a page asks for every item's each time it is shown, and uses change slowly."""
+"""Most entries of the cache. A page needs the reorder point of every item each time it is shown, and uses change slowly."""
 _cache: dict[tuple[object, ...], float] = {}
 _ANSWER_DAYS = {
     Experience.RESPOND: UNNOTIFIED_RESPONSE_DAYS,
@@ -39,10 +39,10 @@ def reorder_point(
     lead_time_days: tuple[float, float] | None,
     unit_price: float | None = None,
 ) -> float | None:
-    """The level in the slot's unit, at most its capacity; None where nobody delivers.
+    """The level in the slot's unit, at most its capacity; None without a supplier.
 
-    unit_price: what one unit costs, which is lost where it does not fit. Not known, it is taken that a pack is worth one
-    run-out: with nothing to lose, the comparison would fill a measured slot up at any level.
+    unit_price: cost of one unit, which is lost where a delivery does not fit. Where it is unknown, a pack is taken to cost
+    as much as a stock-out: at no cost, the comparison would refill a measured slot at any level.
     """
     if lead_time_days is None:
         return None
@@ -67,7 +67,7 @@ def _quantized_days(days: float) -> float:
 
 
 def _cache_terms(slot: SlotItem) -> tuple[object, ...]:
-    """What of the slot the comparison rests on."""
+    """The slot's inputs of the comparison."""
     money = (slot.stockout_cost, slot.stockout_cost_per_day, slot.holding_cost_per_day)
     room = (slot.signal, slot.spare_packs, slot.capacity, slot.pack)
     return (*money, *room, slot.look_every_s, slot.experience)
@@ -87,7 +87,7 @@ def _search(slot: SlotItem, full: Forecast, lead_time_days: tuple[float, float],
 def _would_order(
     slot: SlotItem, full: Forecast, level: float, lead_time_days: tuple[float, float], unit_price: float
 ) -> bool:
-    """Whether an order would go out at this level, the use being that of `full`: half the level lasts half as long."""
+    """Whether an order would go out at this level, with the use of `full`: half the level lasts half as long."""
     share = level / full.level
     there = replace(full, level=level, days=tuple(min(days * share, DAYS_MAX) for days in full.days))
     costs = replace(slot_costs(slot, there, None), unit_price=unit_price)

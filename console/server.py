@@ -1,4 +1,4 @@
-"""Serves the console in the process's own event loop: uvicorn as a task among others, which leaves signals to the process."""
+"""The console's HTTP server: uvicorn as a task in the event loop of the process, which keeps its own signal handlers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from console.page_context import Console
 from star.errors import InputError, Unavailable
 
 GRACE_S = 3
-"""How long open requests may take when the service stops; streams are ended at once."""
+"""Seconds that open requests have when the service stops; streams end at once."""
 KEEP_ALIVE_S = 10
 CONNECTIONS_MAX = 1_000
 FREE_PORTS_TRIED = 50
@@ -27,14 +27,14 @@ _log = structlog.get_logger("console")
 
 
 class _Server(uvicorn.Server):
-    """A server that ends the streams first when it stops, so that they do not use up the time for the rest."""
+    """A server that ends the streams first when it stops, so that they do not use up GRACE_S."""
 
     def __init__(self, config: uvicorn.Config, console: Console) -> None:
         super().__init__(config)
         self._console = console
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
-        """Signals are the process's, not the console's."""
+        """Leaves signals to the process."""
         return nullcontext()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -44,9 +44,9 @@ class _Server(uvicorn.Server):
 
 
 def open_listener(host: str, port: int, *, free_port: bool = False) -> socket.socket:
-    """A listening socket on `port` (0: any free one). free_port: the next free one when it is taken.
+    """A listening socket on `port` (0: any free one). free_port: the next free one where it is taken.
 
-    Raises InputError that says what is wrong and what to do.
+    Raises InputError with the reason and what to do.
     """
     last = port + FREE_PORTS_TRIED if free_port and port else port
     for tried in range(port, last + 1):
@@ -90,7 +90,7 @@ async def serving(
     tls_cert: Path | None = None,
     tls_key: Path | None = None,
 ) -> AsyncIterator[int]:
-    """Serves while the block runs; gives the port. On leaving it stops within GRACE_S. Raises InputError."""
+    """Serves while the block runs; yields the port. On exit it stops within GRACE_S. Raises InputError."""
     sock = open_listener(host, port, free_port=free_port)
     config = uvicorn.Config(
         app,
@@ -142,7 +142,7 @@ async def _wait_until_started(server: uvicorn.Server, task: asyncio.Task[None]) 
 
 
 def sign_in_link(host: str, port: int, token: str, *, tls: bool = False, public_url: str | None = None) -> str:
-    """The address that signs its holder in, once."""
+    """The one-time sign-in link."""
     shown = (
         "127.0.0.1" if host in ("0.0.0.0", "") else "[::1]" if host == "::" else f"[{host}]" if ":" in host else host
     )

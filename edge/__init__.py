@@ -1,5 +1,6 @@
-"""SENSE and TRANSMIT: the same agent on a site's small computer and at the centre's rim.
+"""SENSE and TRANSMIT: ingest over MQTT, on a site's small computer as well as at the centre.
 
-gate/ is an MQTT endpoint of our own, client.py subscribes at someone else's broker, adapters/ read what devices say,
-decoder.py makes records of it, outbox.py keeps it on disk while the uplink is away. Nothing here judges a reading.
+mqtt_broker/ is an MQTT broker, mqtt_client.py connects to brokers of others, adapters/ decode the payloads of devices,
+decoder.py turns messages into records, ingest_service.py appends them to the log, and outbox.py stores messages of a site
+while the uplink is down. Whether a reading is plausible is not decided here.
 """

@@ -1,8 +1,8 @@
-"""The intake: messages in, records out - the one place where what came in becomes what the input log holds.
+"""The decoder: MQTT messages to records of the input log, the same in the running service and in replay.
 
-No I/O and no clock: the time of arrival is told. It reads and numbers; whether a reading is believable is the stream's
-to judge. A payload is taken whole, or it goes to quarantine whole. Canonical telemetry has a way of its own through
-`take`, as nearly every message is such; all else goes through the adapters.
+It has no I/O and no clock: the time of arrival is an argument. It parses and numbers metrics; whether a reading is
+plausible is decided by the stream. A payload is decoded whole, or it goes to quarantine whole. Canonical telemetry, which
+is nearly every message, has a fast path; everything else goes through the adapters.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import msgspec
 import numpy as np
 
 from config.catalogue import Catalogue
-from edge import adapters
-from edge.adapters.base import VALUES_MAX, Adapter, DecodedReading, abbreviate, check_value_name, parse_json
+from edge.adapters import Adapter, decode_payload, installed_adapters
+from edge.adapters.base import VALUES_MAX, DecodedReading, abbreviate, check_value_name, parse_json
 from edge.adapters.canonical import TOPIC_ROOT, TelemetryMessage, decode_fast, decode_fast_list
 from edge.events import parse_outcome, parse_request, parse_supplier_terms
 from star.errors import BadPayload
+from star.ids import ItemId, device_of, name_of
 from star.ports import MetricRegistry
 from star.records import Quarantined, Record
 from star.sense import NO_BOOT, NO_SEQ, Readings
@@ -28,7 +29,7 @@ from star.times import EPOCH_S_MAX, EPOCH_S_MIN, parse_time_ms
 PAYLOAD_BYTES_MAX = 4 * 1024 * 1024
 """A larger payload is not read."""
 KEPT_BYTES_MAX = 64 * 1024
-"""Of a quarantined payload; of a longer one the reason says length and hash."""
+"""Bytes of a payload that quarantine keeps; for a longer one the reason has its length and hash."""
 STATUSES = (b"online", b"offline")
 
 
@@ -43,9 +44,10 @@ class KnownItems:
 
 
 class Decoder:
-    """Takes messages in order of arrival; `drain` gives their records in that order.
+    """Decodes messages in order of arrival; `drain` returns their records in that order.
 
-    known_names: metrics (`device/name`) that the registry holds already, counted against a device's limit of names.
+    adapters: by name, in the order in which they are tried; None: the installed ones. known_names: metrics (`device/name`)
+    that the registry holds already, counted against a device's limit of names.
     """
 
     def __init__(
@@ -53,23 +55,21 @@ class Decoder:
         catalogue: Catalogue,
         names: MetricRegistry,
         *,
-        readers: Sequence[Adapter] | None = None,
+        adapters: Mapping[str, Adapter] | None = None,
         known_names: Iterable[str] = (),
     ) -> None:
         self._names = names
-        self._readers = adapters.installed_adapters() if readers is None else tuple(readers)
+        self._adapters = installed_adapters() if adapters is None else adapters
         self._metrics: dict[str, dict[str, int]] = {}  # device -> value name -> number
-        self._metrics_by_topic: dict[
-            str, dict[str, int]
-        ] = {}  # the same dictionaries by telemetry topic, for the fast way
+        # The same dictionaries by telemetry topic, for the fast path.
+        self._metrics_by_topic: dict[str, dict[str, int]] = {}
         self._records: list[Record | Quarantined] = []
         self._columns = _ReadingColumns()
         self.ingested = 0
         self.quarantined = 0
         self.catalogue = catalogue
         for known in known_names:
-            device, _, name = known.partition("/")
-            self._metrics.setdefault(device, {})[name] = names.number(known)
+            self._metrics.setdefault(device_of(known), {})[name_of(known)] = names.number(known)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -87,7 +87,7 @@ class Decoder:
         }
 
     def ingest(self, topic: str, payload: bytes, arrived_ms: int, *, may_accept: bool = True) -> None:
-        """Takes a message. What can't be read is quarantined, never raised.
+        """Decodes a message. One that can't be read is quarantined; nothing is raised.
 
         may_accept: whether its sender may accept offers and requests, which spends the customer's money.
         """
@@ -104,23 +104,23 @@ class Decoder:
             self.quarantine(topic, payload, str(error), arrived_ms)
 
     def ingest_outcome(self, body: object, arrived_ms: int, device: str | None = None) -> None:
-        """Takes an outcome, parsed. Raises BadPayload."""
+        """Appends an outcome from its JSON. Raises BadPayload."""
         self._append(parse_outcome(body, arrived_ms, self._items, device))
 
     def ingest_request(self, body: object, arrived_ms: int, device: str | None = None) -> None:
-        """Takes a customer's request, parsed. Raises BadPayload."""
+        """Appends a customer's request from its JSON. Raises BadPayload."""
         self._append(parse_request(body, arrived_ms, self._items, device))
 
     def ingest_supplier_terms(self, body: object, arrived_ms: int) -> None:
-        """Takes a supplier's terms, parsed. Raises BadPayload."""
+        """Appends a supplier's terms from their JSON. Raises BadPayload."""
         self._append(parse_supplier_terms(body, arrived_ms, self._catalogue.suppliers))
 
     def append(self, record: Record) -> None:
-        """Puts a record that needs no reading, such as a tick, in its place in the order."""
+        """Appends a record that needs no decoding, such as a tick."""
         self._append(record)
 
     def quarantine(self, topic: str | None, payload: bytes, reason: str, arrived_ms: int) -> None:
-        """Puts a payload aside with the reason, in its place in the order."""
+        """Appends a payload that can't be read, with the reason."""
         self.quarantined += 1
         if len(payload) > KEPT_BYTES_MAX:
             digest = hashlib.sha256(payload).hexdigest()
@@ -128,13 +128,13 @@ class Decoder:
         self._append(Quarantined(at_ms=arrived_ms, topic=topic, payload=payload[:KEPT_BYTES_MAX], reason=reason))
 
     def drain(self) -> list[Record | Quarantined]:
-        """The records of all that was taken since the last call, consecutive readings as one batch."""
+        """The records since the last call, consecutive readings as one batch."""
         self._close_batch()
         out, self._records = self._records, []
         return out
 
     def pending_readings(self) -> int:
-        """How many readings wait in the batch that is open."""
+        """Number of readings in the open batch."""
         return len(self._columns.metric)
 
     def _append(self, record: Record | Quarantined) -> None:
@@ -147,7 +147,7 @@ class Decoder:
             self._columns = _ReadingColumns()
 
     def _ingest_fast(self, metrics: Mapping[str, int], payload: bytes, arrived_ms: int) -> bool:
-        """Takes canonical telemetry with names seen before; False, and nothing taken, where it is anything else."""
+        """Decodes canonical telemetry whose names are known; False, with no effect, for anything else."""
         try:
             if not payload.isascii():
                 payload.decode()
@@ -156,7 +156,7 @@ class Decoder:
             else:
                 found = [_with_metric_numbers(decode_fast(payload), metrics, arrived_ms)]
         except (KeyError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError, BadPayload):
-            return False  # the slow way finds out what it is, or says what is wrong with it
+            return False  # the slow path decodes it, or finds the reason to quarantine it
         for numbers, at_ms, message in found:
             boot = NO_BOOT if message.boot is None else message.boot
             seq = NO_SEQ if message.seq is None else message.seq
@@ -172,7 +172,7 @@ class Decoder:
             self._check_device(parts[2])
             self._ingest_event(parts[2], parts[3], payload, arrived_ms, may_accept)
             return
-        found = adapters.decode(self._readers, topic, payload, arrived_ms)
+        found = decode_payload(self._adapters, topic, payload, arrived_ms)
         if found is None:
             raise BadPayload(
                 f"the topic is {abbreviate(topic)}: expected {TOPIC_ROOT}<device>/telemetry, status, requests or outcomes,"
@@ -182,7 +182,7 @@ class Decoder:
 
     def _ingest_event(self, device: str, kind: str, payload: bytes, arrived_ms: int, may_accept: bool) -> None:
         if kind == "status":
-            if payload and payload not in STATUSES:  # an empty one takes the retained status back
+            if payload and payload not in STATUSES:  # an empty payload removes the retained status
                 raise BadPayload(
                     f"the status is {abbreviate(payload.decode(errors='replace'))}: expected online or offline"
                 )
@@ -209,7 +209,7 @@ class Decoder:
             self.ingested += len(numbers)
 
     def _check_value_names(self, readings: Sequence[DecodedReading]) -> None:
-        """Raises BadPayload before anything is numbered, so that a refused payload leaves no trace in the registry."""
+        """Raises BadPayload before any name is numbered: a refused payload adds nothing to the registry."""
         new: dict[str, set[str]] = {}
         for reading in readings:
             unseen = reading.values.keys() - self._metrics.get(reading.device, {}).keys()
@@ -227,14 +227,14 @@ class Decoder:
         self._metrics_by_topic[f"{TOPIC_ROOT}{device}/telemetry"] = metrics
         number = metrics.get(name)
         if number is None:
-            number = metrics[name] = self._names.number(f"{device}/{name}")
+            number = metrics[name] = self._names.number(str(ItemId(device, name)))
         return number
 
 
 def _with_metric_numbers(
     message: TelemetryMessage, metrics: Mapping[str, int], arrived_ms: int
 ) -> tuple[list[int], int, TelemetryMessage]:
-    """The message with the numbers of its values and its time. Raises KeyError for a new name, BadPayload."""
+    """(metric numbers of the values, time measured, the message). Raises KeyError for an unknown name, BadPayload."""
     if not message.values:
         raise BadPayload("values is empty")
     at = message.at
@@ -248,7 +248,7 @@ def _with_metric_numbers(
 
 
 class _ReadingColumns:
-    """The columns of a batch while it grows."""
+    """The columns of the open batch of readings."""
 
     def __init__(self) -> None:
         self.metric = array("i")
@@ -284,7 +284,7 @@ class _ReadingColumns:
         self.value.extend(values)
 
     def readings(self) -> Readings:
-        """The batch; the columns are views on these arrays, which no one changes any more."""
+        """The batch. Its columns are views of these arrays, which are not written to afterwards."""
         return Readings(
             metric=np.frombuffer(self.metric, dtype=np.int32),
             at_ms=np.frombuffer(self.at_ms, dtype=np.int64),

@@ -1,7 +1,7 @@
-"""What people and suppliers say, checked: outcomes, requests, suppliers' terms - over MQTT, HTTP and in replay alike.
+"""Events of customers and suppliers: outcomes, requests and terms, parsed alike from MQTT, HTTP and replay.
 
-Each function takes parsed JSON and gives a record, or raises BadPayload naming the field, its value and what was
-expected. Whether an outcome fits the need it speaks of is the reactor's to say.
+Each function takes JSON values and returns a record, or raises BadPayload naming the field, its value and what was
+expected. Whether an outcome fits the state of its need is decided by the reactor.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from edge.adapters.base import abbreviate, number
 from star.errors import BadPayload
-from star.react import item_from_reaction_id
+from star.ids import ReactionId, qualified_item
 from star.records import Request, SupplierTerms
 from star.repeat import RESULTS, Outcome, Result
 from star.times import parse_time_ms
@@ -19,7 +19,7 @@ from star.times import parse_time_ms
 ID_CHARS_MAX = 256
 TEXT_CHARS_MAX = 4_000
 ITEM_RESULTS: tuple[Result, ...] = ("refilled", "serviced")
-"""Results that speak of an item; all others speak of a reaction."""
+"""Results about an item; all others are about a reaction."""
 TIMINGS: tuple[Literal["early", "right", "late"], ...] = ("early", "right", "late")
 SURVEY_SCALES = {"csat": (1, 5), "nps": (0, 10), "ces": (1, 5)}
 
@@ -27,8 +27,8 @@ _Choice = TypeVar("_Choice", bound=str)
 
 
 def parse_outcome(body: object, arrived_ms: int, items: Container[str], device: str | None = None) -> Outcome:
-    """An outcome. items: every known `device/name`. device: where only that device may be spoken of; `item` may then be
-    its name on the device. Raises BadPayload."""
+    """An outcome. items: every known `device/name`. device: the only device whose items it may be about, and `item` may
+    then be the name on that device; None: any. Raises BadPayload."""
     body = _as_object(body, "an outcome")
     feedback = _as_object(body.get("feedback") or {}, "feedback")
     result = _one_of(body.get("result"), "result", RESULTS)
@@ -112,8 +112,8 @@ def _one_of(value: object, path: str, choices: tuple[_Choice, ...]) -> _Choice:
 
 def _item(value: object, items: Container[str], device: str | None) -> str:
     item = _id(value, "item")
-    if device is not None and not item.startswith(f"{device}/"):
-        item = f"{device}/{item}"
+    if device is not None:
+        item = qualified_item(device, item)
     if item not in items:
         expected = "an item of the fleet, as device/name" if device is None else f"the name of an item of {device}"
         raise BadPayload(f"item is {abbreviate(value)}: expected {expected}")
@@ -122,10 +122,10 @@ def _item(value: object, items: Container[str], device: str | None) -> str:
 
 def _reaction(value: object, items: Container[str], device: str | None) -> str:
     reaction = _id(value, "reaction")
-    item = item_from_reaction_id(reaction)
-    if item is None or item not in items:
+    found = ReactionId.try_parse(reaction)
+    if found is None or str(found.need.item) not in items:
         raise BadPayload(f"reaction is {abbreviate(value)}: expected the id of a reaction about an item of the fleet")
-    if device is not None and not item.startswith(f"{device}/"):
+    if device is not None and found.need.item.device != device:
         raise BadPayload(f"reaction is {abbreviate(value)}: expected one about the topic's own device {device}")
     return reaction
 

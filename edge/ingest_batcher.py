@@ -1,7 +1,7 @@
-"""Gathering: what comes in from all sides, batched for a few milliseconds, kept by one task in one order, and then acknowledged.
+"""Batching of ingest: messages of all connections in one order, stored by one task a few milliseconds later, then acknowledged.
 
-How a batch is kept is the subclass's: inlet.py decodes and appends to the log, a site's site_agent.py writes to its outbox.
-While nothing can be kept, nothing is acknowledged, nothing is lost, and reading stops.
+How a batch is stored is the subclass's: ingest_service.py decodes it and appends to the log, site_agent.py writes to the
+outbox. While storing fails, nothing is acknowledged and, beyond a limit, connections are no longer read (back-pressure).
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ from edge.mqtt_broker.broker import Arrival
 from star.errors import LogDamaged, LogError
 
 LINGER_S = 0.003
-"""How long messages wait for others before they are kept."""
+"""How long a message waits for others, so that one flush to disk serves many: the delay that it adds to an
+acknowledgement, against flushes a second."""
 BATCH_MESSAGES = 4_000
-"""Messages that are kept in one go; so many do not wait for others."""
+"""Most messages of a batch. A full batch does not wait."""
 WAITING_MESSAGES_MAX = 40_000
 WAITING_BYTES_MAX = 64 * 1024 * 1024
-"""What may wait before reading stops. It starts again at half of it."""
+"""Most bytes of payload, and messages, in memory before connections are no longer read. Reading resumes at half of both."""
 RETRY_MIN_S, RETRY_MAX_S = 0.1, 5.0
-"""Between tries while nothing can be kept."""
+"""Shortest and longest pause between attempts to store, doubled after each failure."""
 
 _Record = TypeVar("_Record")
 
 
 class IngestBatcher(ABC, Generic[_Record]):
-    """An Ingest (edge.mqtt_broker.broker). Besides messages it takes records of type _Record, in the same order.
+    """An Ingest (edge.mqtt_broker.broker) that also takes records of type _Record, in the same order.
 
-    clock_ms: milliseconds since the epoch. start_ms: the latest time of arrival that is kept already; times never go back
-    behind it. say: logs an event. gather_s, batch_messages, waiting_bytes_max: may be set before `run`.
+    clock_ms: milliseconds since the epoch. start_ms: the latest time of arrival that is stored already; later times are
+    never before it. linger_s, batch_messages, waiting_bytes_max: may be set before `run`.
     """
 
     linger_s = LINGER_S
@@ -44,7 +45,9 @@ class IngestBatcher(ABC, Generic[_Record]):
         self._last_ms = start_ms
         self._waiting: list[Arrival | _Record] = []
         self._waiting_bytes = 0
-        self._callbacks: list[tuple[int, Callable[[], None]]] = []  # (messages kept when it is due, what to call)
+        self._callbacks: list[
+            tuple[int, Callable[[], None]]
+        ] = []  # (number of stored messages at which it is due, what to call)
         self._ready_callbacks: list[Callable[[], None]] = []
         self._offered = 0
         self._stored = 0
@@ -53,10 +56,10 @@ class IngestBatcher(ABC, Generic[_Record]):
 
     @abstractmethod
     async def store_batch(self, batch: Sequence[Arrival | _Record]) -> None:
-        """Keeps a batch; it is on disk on return. `until_kept` is there for what may work at another try."""
+        """Stores a batch; it is on disk on return. `retry_until_stored` repeats what may succeed later."""
 
     def now_ms(self) -> int:
-        """The time of arrival of what comes in now; it never goes back."""
+        """Time of arrival for what arrives now, in milliseconds since the epoch; monotonic."""
         self._last_ms = max(self._last_ms, self._clock_ms())
         return self._last_ms
 
@@ -76,27 +79,27 @@ class IngestBatcher(ABC, Generic[_Record]):
         self._wakeup.set()
 
     def enqueue(self, record: _Record) -> asyncio.Future[None]:
-        """Puts a record (a tick, an outcome over HTTP) in its place in the order; the future is done when it is on disk.
+        """Appends a record (a tick, an outcome over HTTP); the future is done when it is on disk.
 
-        Its time must be one that `now_ms` gave, asked for in the same turn of the event loop.
+        Its time must be from a call of `now_ms` in the same iteration of the event loop.
         """
-        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(record)
         self._offered += 1
-        self._callbacks.append((self._offered, lambda: None if kept.done() else kept.set_result(None)))
+        self._callbacks.append((self._offered, lambda: None if stored.done() else stored.set_result(None)))
         self._wakeup.set()
-        return kept
+        return stored
 
     def waiting(self) -> int:
-        """How many messages and records wait to be kept."""
+        """Number of messages and records that are not stored yet."""
         return self._offered - self._stored
 
     def waiting_bytes(self) -> int:
-        """How many bytes of messages wait to be kept."""
+        """Bytes of payload in memory that are not stored yet."""
         return self._waiting_bytes
 
     async def run(self) -> None:
-        """Keeps what comes until `stop`. Raises what `keep` raises, which no retry can mend."""
+        """Stores what arrives until `stop`. Raises what `store_batch` raises: errors that no retry can mend."""
         while self._waiting or self._callbacks or not self._stopping:
             await self._wakeup.wait()
             if len(self._waiting) < self.batch_messages and not self._stopping:
@@ -111,12 +114,12 @@ class IngestBatcher(ABC, Generic[_Record]):
             self._resume_senders()
 
     def stop(self) -> None:
-        """Makes `run` return when all that was offered is kept."""
+        """Makes `run` return once everything offered is stored."""
         self._stopping = True
         self._wakeup.set()
 
     async def retry_until_stored(self, store: Callable[[], Awaitable[None]], event: str) -> None:
-        """Tries until it works, with pauses, saying so each time. Raises LogDamaged at once."""
+        """Calls `store` until it succeeds, with pauses; logs `event` for each failure. Raises LogDamaged at once."""
         retry_s = RETRY_MIN_S
         while True:
             try:

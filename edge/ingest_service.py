@@ -1,6 +1,6 @@
-"""The inlet: the one way by which anything becomes a record of the input log. Messages and records in, acknowledgements out.
+"""Ingest in front of the log: messages and records are batched, decoded, appended, flushed and only then acknowledged.
 
-What comes from all connections is gathered, decoded, appended, flushed, and only then acknowledged (edge/ingest_batcher.py).
+It is the only writer of the input log. Batching is edge/ingest_batcher.py's.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from star.errors import StoreDamaged, StoreError
 from star.records import Quarantined, Record
 
 Append = Callable[[list[Record], list[Quarantined]], Awaitable[None]]
-"""Appends records to topic `input` and payloads to topic `quarantine`; done when both are on disk. Raises LogError."""
+"""Appends records to topic `input` and payloads to topic `quarantine`; returns when both are on disk. Raises LogError."""
 
 
 class IngestService(IngestBatcher[Record]):
-    """An Ingest (edge.mqtt_broker.broker) in front of the log; arguments as Gather's."""
+    """An Ingest (edge.mqtt_broker.broker) in front of the log. The other arguments are IngestBatcher's."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class IngestService(IngestBatcher[Record]):
         self._append = append
 
     async def store_batch(self, batch: Sequence[Arrival | Record]) -> None:
-        """Decodes the batch once, and appends what it gave until the log has it. Raises LogDamaged."""
+        """Decodes the batch once and appends its records, repeatedly while the log fails. Raises LogDamaged."""
         decoder = self.decoder
         for one in batch:
             if isinstance(one, Arrival):
@@ -52,7 +52,7 @@ class IngestService(IngestBatcher[Record]):
             await self.retry_until_stored(lambda: self._append(records, quarantined), "log_not_written")
 
     async def _decode(self, arrival: Arrival) -> None:
-        """Takes a message. One with a name never seen needs the store for its number: while that is away, all wait."""
+        """Decodes a message. A new metric needs a number from the store: while that is unavailable, everything waits."""
         retry_s = RETRY_MIN_S
         while True:
             try:

@@ -1,7 +1,7 @@
-"""Clients of other people's brokers, by paho: a Subscriber that hears, an Uplink that brings a site's outbox to the centre, a Publisher.
+"""Clients of other brokers, on paho: a Subscriber in front of an ingest, an Uplink that sends an outbox, and a Publisher.
 
-A Subscriber acknowledges to the broker only when what it heard is on our disk, so the broker keeps it over our crashes;
-its own losses are its own. paho runs in a thread of its own; all else happens on the event loop.
+A Subscriber acknowledges a message only once it is on disk here, so that the broker sends it again after a crash. paho runs
+in a thread of its own; everything else runs on the event loop.
 """
 
 from __future__ import annotations
@@ -28,15 +28,16 @@ from edge.outbox import Outbox
 from star.errors import Unavailable, UsageError
 
 IN_FLIGHT_MAX = 2_000
-"""Messages that a broker may send, or we may send it, before the first is acknowledged."""
+"""Most unacknowledged messages in each direction."""
 KEEP_ALIVE_S = 30
 RECONNECT_MIN_S, RECONNECT_MAX_S = 1, 30
 SESSION_EXPIRY_S = 0xFFFF_FFFF
-"""The broker keeps our session however long we are away."""
+"""Session expiry that never comes (MQTT 5): the broker queues messages for as long as the client is away."""
 PUBLISH_TIMEOUT_S = 20.0
-"""How long the acknowledgement of one published message is waited for."""
+"""How long `Publisher.publish` waits for an acknowledgement."""
 BACKPRESSURE_S_MAX = 60.0
-"""How long hearing may stand still for want of room before the broker is let go of; it will send again."""
+"""Longest pause of reading while the ingest has no room: two keep-alive intervals, after which the broker would drop the
+connection anyway, and redeliver."""
 
 
 class BrokerUrl(msgspec.Struct, frozen=True):
@@ -74,7 +75,7 @@ def parse_url(text: str, password: str | None = None) -> BrokerUrl:
 
 
 class _MqttClient:
-    """What both share: a paho client in its thread, reconnecting by itself, and events that reach the loop."""
+    """A paho client in its own thread, which reconnects by itself and passes events to the event loop."""
 
     def __init__(
         self,
@@ -103,7 +104,7 @@ class _MqttClient:
         self._client.on_disconnect = self._on_disconnect
 
     def start(self) -> None:
-        """Connects, now or as soon as the broker is there."""
+        """Connects, now or as soon as the broker can be reached."""
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.ReceiveMaximum = IN_FLIGHT_MAX
         if self._keep_session:
@@ -133,12 +134,12 @@ class _MqttClient:
         self._run_in_loop(lambda: self._on_lost(str(code)))
 
     def _run_in_loop(self, callback: Callable[[], None]) -> None:
-        """Runs `what` on the event loop; from paho's thread."""
+        """Runs `callback` on the event loop. Called in paho's thread."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(callback)
 
     def _on_session(self, session_present: bool) -> None:
-        """In paho's thread."""
+        """Called in paho's thread after each connection."""
 
     def _on_ready(self, window: int) -> None:
         self._log_event("broker_connected", broker=self._url.shown())
@@ -148,10 +149,10 @@ class _MqttClient:
 
 
 class Subscriber(_MqttClient):
-    """Hears filters at a broker and hands everything to an Ingest; acknowledges when that says it is kept.
+    """Subscribes at a broker and offers every message to an Ingest; acknowledges it once it is stored.
 
-    may_accept: whether outcomes heard there may spend customers' money: only where the broker lets nobody but them say so.
-    To be made on the event loop.
+    may_accept: whether outcomes received there may spend customers' money: only where the broker lets nobody but the
+    customer publish them. To be created on the event loop.
     """
 
     def __init__(
@@ -193,7 +194,7 @@ class Subscriber(_MqttClient):
             self._run_in_loop(self._mark_subscribed)
 
     def is_subscribed(self) -> bool:
-        """Whether the broker is there and has taken every subscription: what is published from now on is heard."""
+        """Whether the client is connected and the broker has accepted every subscription."""
         return self._subscribed
 
     def _mark_subscribed(self) -> None:
@@ -204,7 +205,7 @@ class Subscriber(_MqttClient):
         super()._on_lost(reason)
 
     def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
-        # Standing still here is back-pressure: paho reads no more, and at QoS 1 the broker keeps what it can't send.
+        # Blocking here is back-pressure: paho stops reading, and at QoS 1 the broker queues what it can't send.
         self._has_capacity.wait(BACKPRESSURE_S_MAX)
         self._inbox.append((self._generation, message))
         if not self._submit_scheduled:
@@ -224,15 +225,15 @@ class Subscriber(_MqttClient):
 
     def _acknowledge(self, received: Sequence[tuple[int, mqtt.MQTTMessage]]) -> None:
         for generation, message in received:
-            # An identifier means something else on another connection, where the broker has sent the message again.
+            # An identifier is valid on its own connection only; on a later one the broker has redelivered the message.
             if message.qos and generation == self._generation:
                 self._client.ack(message.mid, message.qos)
 
 
 class Uplink(_MqttClient):
-    """Brings what waits in an outbox to a broker, in order, at QoS 1; drops it from there when the broker has it.
+    """Sends the messages of an outbox to a broker, in order, at QoS 1, and deletes each once it is acknowledged.
 
-    disk: the one thread in which the outbox is used. To be made on the event loop.
+    disk: the one thread in which the outbox is used. To be created on the event loop.
     """
 
     def __init__(
@@ -250,14 +251,14 @@ class Uplink(_MqttClient):
         self._disk = disk
         self._window = 0
         self._wakeup = asyncio.Event()
-        self._in_flight: dict[int, int] = {}  # paho's identifier -> the parcel's number
+        self._in_flight: dict[int, int] = {}  # paho's identifier -> the message's number
         self._acks: deque[tuple[int, ReasonCode]] = deque()
         self._last_number = 0
         self._stopping = False
         self._client.on_publish = self._on_publish
 
     def wake(self) -> None:
-        """There is something new in the outbox."""
+        """Sends what was appended to the outbox."""
         self._wakeup.set()
 
     async def run(self) -> None:
@@ -270,7 +271,7 @@ class Uplink(_MqttClient):
             await self._send()
 
     async def stop(self) -> None:
-        """Disconnects; what is under way and not yet acknowledged stays in the outbox."""
+        """Disconnects; messages that are not acknowledged stay in the outbox."""
         self._stopping = True
         self._wakeup.set()
         await super().stop()
@@ -282,7 +283,7 @@ class Uplink(_MqttClient):
 
     def _on_lost(self, reason: str) -> None:
         super()._on_lost(reason)
-        self._window = 0  # paho itself sends again what is under way
+        self._window = 0  # paho itself redelivers what is in flight
 
     def _on_publish(self, client: mqtt.Client, userdata: Any, mid: int, code: ReasonCode, properties: Any) -> None:
         self._acks.append((mid, code))
@@ -323,7 +324,7 @@ class Uplink(_MqttClient):
 
 
 class Publisher(_MqttClient):
-    """Publishes single messages at a broker, each done when the broker has acknowledged it."""
+    """Publishes single messages at a broker and waits for each acknowledgement."""
 
     def __init__(
         self, url: BrokerUrl, log_event: Callable[..., None], *, client_id: str, tls: ssl.SSLContext | None = None
@@ -334,11 +335,11 @@ class Publisher(_MqttClient):
         self._client.on_publish = self._on_publish
 
     def connected(self) -> bool:
-        """Whether the broker is there."""
+        """Whether the client is connected."""
         return self._is_connected
 
     async def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
-        """Returns when the broker has it. Raises Unavailable where it can't be reached now, or refuses it."""
+        """Returns once the broker has acknowledged. Raises Unavailable where it can't be reached now, or refuses."""
         if not self._is_connected:
             raise Unavailable(f"{self._url.shown()}: not connected")
         sent = self._client.publish(topic, payload, qos, retain)
@@ -377,7 +378,8 @@ class Publisher(_MqttClient):
 
 
 def _topic(message: mqtt.MQTTMessage) -> str:
-    """The topic; where the broker let one pass that is not UTF-8, it is shown as such and ends in quarantine."""
+    """The topic. One that is not UTF-8, which a broker should not forward, is decoded with replacements; it ends in
+    quarantine."""
     try:
         return message.topic
     except UnicodeDecodeError:

@@ -1,7 +1,7 @@
-"""The outbox: store-and-forward on a site's disk, bounded. What is appended is on disk on return, and stays until it is dropped.
+"""The outbox: a bounded store-and-forward queue on a site's disk, durable when `append` returns.
 
-Blocking; a site's agent calls it from one thread of its own. When it is full `append` raises, and the agent acknowledges
-nothing more until there is room. What can't be read goes to a bounded table `refused`, with the reason.
+Blocking; the site's agent calls it from one thread of its own. A full outbox raises, and the agent acknowledges nothing
+more until there is room. Payloads that can't be sent on go to the bounded table `refused`, with the reason.
 """
 
 from __future__ import annotations
@@ -11,15 +11,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from config.sqlite_file import open_sqlite
 from star.errors import DiskFull, LogDamaged, LogError
 
 BYTES_MAX_DEFAULT = 1024 * 1024 * 1024
 REJECTED_MAX = 10_000
-"""Payloads kept that could not be read; the oldest go first."""
+"""Most rejected payloads; beyond it the oldest are deleted."""
 REJECTED_BYTES_MAX = 64 * 1024
-"""Of one such payload."""
+"""Most bytes of a rejected payload; the rest is cut off."""
 ROW_OVERHEAD_BYTES = 64
-"""What a row takes besides topic and payload, about."""
+"""About what a row takes on disk besides topic and payload."""
+
+FORMAT = 1
+"""Format number of the file."""
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS waiting (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT, payload BLOB, retain INTEGER);
+CREATE TABLE IF NOT EXISTS refused (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER, topic TEXT, payload BLOB, reason TEXT);
+"""
 
 
 class UplinkMessage(NamedTuple):
@@ -31,22 +41,16 @@ class UplinkMessage(NamedTuple):
 
 
 class Outbox:
-    """See the module. bytes_max: of all that waits. Raises LogDamaged where the file is not readable."""
+    """See the module. bytes_max: of all queued messages.
+
+    Raises LogDamaged for a file that can't be read, NewerFormat for one of a newer Starloop.
+    """
 
     def __init__(self, path: Path, bytes_max: int = BYTES_MAX_DEFAULT) -> None:
         self._path = path
         self._bytes_max = bytes_max
         try:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._db.executescript(
-                """
-                PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000;
-                CREATE TABLE IF NOT EXISTS waiting (
-                  number INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT, payload BLOB, retain INTEGER);
-                CREATE TABLE IF NOT EXISTS refused (
-                  number INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER, topic TEXT, payload BLOB, reason TEXT);
-                """
-            )
+            self._db = open_sqlite(path, schema=_SCHEMA, format_number=FORMAT)
             held = self._db.execute(
                 "SELECT COALESCE(SUM(LENGTH(topic) + LENGTH(payload)), 0) + COUNT(*) * ?, COUNT(*) FROM waiting",
                 (ROW_OVERHEAD_BYTES,),
@@ -59,7 +63,7 @@ class Outbox:
         return int(self._count)
 
     def append(self, messages: Sequence[UplinkMessage]) -> None:
-        """Keeps the parcels, all or none. Raises DiskFull where there is no room for them, LogError for what else fails."""
+        """Queues the messages, all or none. Raises DiskFull where there is no room for them, LogError for other failures."""
         size = sum(len(one.topic) + len(one.payload) + ROW_OVERHEAD_BYTES for one in messages)
         if self._bytes + size > self._bytes_max:
             raise DiskFull(f"{self._path}: {self._bytes} bytes wait for the uplink: expected at most {self._bytes_max}")
@@ -68,7 +72,7 @@ class Outbox:
         self._count += len(messages)
 
     def read(self, after: int, limit: int) -> list[tuple[int, UplinkMessage]]:
-        """(number, parcel) of at most `limit` that wait with numbers above `after`, in order."""
+        """(number, message) of at most `limit` queued messages with numbers above `after`, in order."""
         rows = self._db.execute(
             "SELECT number, topic, payload, retain FROM waiting WHERE number > ? ORDER BY number LIMIT ?",
             (after, limit),
@@ -76,16 +80,16 @@ class Outbox:
         return [(number, UplinkMessage(topic, payload, bool(retain))) for number, topic, payload, retain in rows]
 
     def delete(self, numbers: Sequence[int]) -> None:
-        """Forgets parcels that have arrived. A crash before that sends them again, which the centre knows and drops."""
-        marks = [(number,) for number in numbers]
+        """Removes messages that have arrived. After a crash before that they are sent again; the centre drops duplicates."""
+        keys = [(number,) for number in numbers]
         sizes = "SELECT LENGTH(topic) + LENGTH(payload) FROM waiting WHERE number = ?"
-        found = [self._db.execute(sizes, mark).fetchone() for mark in marks]
-        self._write("DELETE FROM waiting WHERE number = ?", marks)
+        found = [self._db.execute(sizes, key).fetchone() for key in keys]
+        self._write("DELETE FROM waiting WHERE number = ?", keys)
         self._bytes -= sum(row[0] + ROW_OVERHEAD_BYTES for row in found if row is not None)
         self._count -= sum(row is not None for row in found)
 
     def reject(self, rows: Sequence[tuple[int, str, bytes, str]]) -> None:
-        """Keeps payloads that can't be sent on: (arrived_ms, topic, payload, reason)."""
+        """Stores payloads that can't be sent on: (arrived_ms, topic, payload, reason)."""
         self._write(
             "INSERT INTO refused (at_ms, topic, payload, reason) VALUES (?, ?, ?, ?)",
             [(at_ms, topic, payload[:REJECTED_BYTES_MAX], reason) for at_ms, topic, payload, reason in rows],
@@ -93,7 +97,7 @@ class Outbox:
         self._write("DELETE FROM refused WHERE number <= (SELECT MAX(number) FROM refused) - ?", [(REJECTED_MAX,)])
 
     def rejected(self) -> list[tuple[int, str, bytes, str]]:
-        """What could not be sent on, oldest first: (arrived_ms, topic, payload, reason)."""
+        """The rejected payloads, oldest first: (arrived_ms, topic, payload, reason)."""
         return self._db.execute("SELECT at_ms, topic, payload, reason FROM refused ORDER BY number").fetchall()
 
     def close(self) -> None:

@@ -1,19 +1,19 @@
-"""A site's agent: what devices say, read by the adapters, kept on disk, brought to the centre when it can be reached.
+"""The site agent: messages of devices, decoded by the adapters and stored in the outbox until the centre can be reached.
 
-It knows no fleet and judges nothing: that is the centre's. A reading without a time is given the time of its arrival at the
-site, as the way to the centre may take days. A message is acknowledged when the outbox has it on disk.
+It does not know the fleet; the centre decides which devices and readings count. A reading without a time gets the time of
+its arrival at the site, as the transfer to the centre may take days. A message is acknowledged once the outbox has it on
+disk.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Never
 
-from edge import adapters
-from edge.adapters import Adapter, DecodedReading
+from edge.adapters import Adapter, DecodedReading, decode_payload, installed_adapters
 from edge.adapters.base import abbreviate, parse_json
 from edge.adapters.canonical import TOPIC_ROOT
 from edge.ingest_batcher import IngestBatcher
@@ -27,9 +27,9 @@ EVENT_KINDS = ("requests", "outcomes", "status")
 
 
 class SiteAgent(IngestBatcher[Never]):
-    """An Ingest (edge.mqtt_broker.broker) in front of an outbox. kept: called when there is something new in it.
+    """An Ingest (edge.mqtt_broker.broker) in front of an outbox.
 
-    disk: the one thread in which the outbox is used; other arguments as Gather's.
+    disk: the one thread in which the outbox is used. on_stored: called after each append. The others are IngestBatcher's.
     """
 
     def __init__(
@@ -39,21 +39,21 @@ class SiteAgent(IngestBatcher[Never]):
         on_stored: Callable[[], None],
         clock_ms: Callable[[], int],
         log_event: Callable[..., None],
-        readers: Sequence[Adapter] | None = None,
+        adapters: Mapping[str, Adapter] | None = None,
     ) -> None:
         super().__init__(clock_ms, log_event)
         self._outbox = outbox
         self._disk = disk
         self._on_stored = on_stored
-        self._readers = adapters.installed_adapters() if readers is None else tuple(readers)
+        self._adapters = installed_adapters() if adapters is None else adapters
 
     async def store_batch(self, batch: Sequence[Arrival]) -> None:
-        """Reads the batch and writes it to the outbox; waits while that is full."""
+        """Decodes the batch and appends it to the outbox; waits while that is full."""
         messages: list[UplinkMessage] = []
         rejected: list[tuple[int, str, bytes, str]] = []
         for one in batch:
             try:
-                messages += to_uplink_messages(self._readers, one)
+                messages += to_uplink_messages(self._adapters, one)
             except BadPayload as error:
                 rejected.append((one.arrived_ms, one.topic, one.payload, str(error)))
                 self._log_event("payload_refused", topic=one.topic, reason=str(error))
@@ -70,17 +70,17 @@ class SiteAgent(IngestBatcher[Never]):
         await self.retry_until_stored(written, "outbox_not_written")
 
 
-def to_uplink_messages(readers: Sequence[Adapter], arrival: Arrival) -> list[UplinkMessage]:
-    """What a message becomes on its way to the centre. Raises BadPayload for one that belongs nowhere there.
+def to_uplink_messages(adapters: Mapping[str, Adapter], arrival: Arrival) -> list[UplinkMessage]:
+    """The messages that the centre gets for a message of the site. Raises BadPayload for one that no adapter recognizes.
 
-    A message on a canonical topic that can't be read goes on as it is: the centre's quarantine is where people look.
+    A message on a canonical topic that can't be read is forwarded unchanged, so that it ends in the centre's quarantine.
     """
     parts = arrival.topic.split("/")
     canonical = arrival.topic.startswith(TOPIC_ROOT) and len(parts) == 4
     if canonical and parts[3] in EVENT_KINDS:
         return [UplinkMessage(arrival.topic, _with_arrival_time(parts[3], arrival), parts[3] == "status")]
     try:
-        found = adapters.decode(readers, arrival.topic, arrival.payload, arrival.arrived_ms)
+        found = decode_payload(adapters, arrival.topic, arrival.payload, arrival.arrived_ms)
     except BadPayload:
         if canonical:
             return [UplinkMessage(arrival.topic, arrival.payload)]
@@ -91,7 +91,7 @@ def to_uplink_messages(readers: Sequence[Adapter], arrival: Arrival) -> list[Upl
 
 
 def _with_arrival_time(kind: str, arrival: Arrival) -> bytes:
-    """The payload, with the time of arrival where an outcome does not say when it happened."""
+    """The payload; an outcome without a time gets the time of arrival."""
     if kind != "outcomes":
         return arrival.payload
     try:
@@ -104,7 +104,7 @@ def _with_arrival_time(kind: str, arrival: Arrival) -> bytes:
 
 
 def _to_uplink_message(reading: DecodedReading, arrived_ms: int) -> UplinkMessage:
-    """A reading in the canonical dialect."""
+    """A reading as canonical telemetry."""
     body: dict[str, Any] = {"at": epoch_seconds(arrived_ms if reading.at_ms is None else reading.at_ms)}
     if reading.boot != NO_BOOT:
         body["boot"] = reading.boot

@@ -214,7 +214,7 @@ class DeterministicSimulation:
 
     def _start(self) -> None:
         """Starts the process from the log, the state shards and the store."""
-        self._decoder = Decoder(self.catalogue, self._names, readers=self._adapters)
+        self._decoder = Decoder(self.catalogue, self._names, adapters=self._adapters)
         analysis = Analysis(self.catalogue, self._names, self._scorer)
         self._runner = SynchronousRunner(self._log, self._blocks, analysis, CHECKPOINT_POLICY)
         self._engine = Engine(self.catalogue, self._store.load())

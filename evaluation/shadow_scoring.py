@@ -24,6 +24,7 @@ from star.records import Tick, decode
 from star.times import DAY_MS
 from stream.analysis import Analysis
 from stream.detectors.slots.calibration import WINDOW_QUANTILES, window_spread_factors
+from stream.detectors.slots.run_out import RunOutDetector
 from stream.detectors.slots.state_schema import (
     CUMULATIVE_USE,
     LAST_MS,
@@ -62,15 +63,16 @@ class ShadowModel:
         """Scores the forecasts whose window ended at this tick, and keeps those whose window began."""
         analysis = self.analysis
         analysis.drain_scores()
-        last = analysis.run_out.last_forecasts
+        run_out = analysis.detector(RunOutDetector)
+        last, slots = run_out.last_forecasts, run_out.slots
         if last is None:
             return
-        state, windows = analysis.slots.table["filter"], analysis.slots.table["look"]
-        for row, level in analysis.slots.ended_windows:
+        state, windows = slots.table["filter"], slots.table["evaluation"]
+        for row, level in slots.ended_windows:
             window = self._windows.pop(row, None)
             if window is not None:
                 self._score(window, float(state[row, CUMULATIVE_USE]), float(state[row, LAST_MS]), level)
-        analysis.slots.ended_windows.clear()
+        slots.ended_windows.clear()
         for row in last.rows[windows[last.rows, WINDOW_START_MS] > 0.0].tolist():
             if row not in self._windows or self._windows[row][WINDOW_START_MS] != windows[row, WINDOW_START_MS]:
                 self._windows[row] = windows[row].copy()

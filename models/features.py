@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.gamma_baseline import SILENT_DAYS_KEPT, BaselineForecast, baseline_forecast
+from star.quantiles import Z_EXACT
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -70,7 +71,7 @@ FEATURE_MAX = 8.0
 
 _ROWS_MAX = 2048  # rows of a chunk, so that the scratch memory of a thread fits into the processor's cache
 _ROWS_MIN = 8  # fewer rows are padded, as numpy sums an axis in another order when the other one has length 1
-_NORMAL_90 = 1.2815515655446004  # 90 % quantile of the standard normal distribution
+_NORMAL_90 = Z_EXACT[0.90]  # 90 % quantile of the standard normal distribution
 _PRIOR_ERROR_VARIANCE = 0.1  # variance of the logarithm of the rate that a profile's prior may be off by
 _USED_DAY_MIN = 0.05  # of the rate: a day with less counts as a day without demand
 _CHANCE_FACTOR = 1.7  # times the variance of weekly means that independent days would have: up to this it is chance

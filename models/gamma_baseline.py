@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from star.analyse import DAYS_MAX
+from star.quantiles import Z_EXACT
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -28,7 +29,7 @@ MEDIAN_DAYS_MIN = 0.02
 SILENT_DAYS_KEPT = 0.1
 """Least time to empty after a silence, as a share of its days, as the item is not known to be empty."""
 
-_DEVIATE_99, _DEVIATE_95 = 2.3263478740408408, 1.6448536269514722  # standard normal quantiles of the two spreads
+_DEVIATE_99, _DEVIATE_95 = Z_EXACT[0.99], Z_EXACT[0.95]  # standard normal quantiles of the two spreads
 _ITERATIONS = 8  # of the fixed point for each quantile, each of which halves the distance in logarithms
 
 

@@ -1,8 +1,8 @@
-"""The input log written back as lines for `starloop replay`: what came in live, in its order, with its times of arrival.
+"""Export of the input log as lines for `starloop replay`, in order of arrival and with arrival times.
 
 Replaying the lines with the first fleet file gives the reactions of the live run, byte for byte. Readings are written in the
-canonical dialect, whatever dialect they came in; times and values are exact. What was quarantined is written such that
-replay quarantines it again. Nothing is changed here, and the service may be running.
+canonical payload format, whatever their original one; times and values are exact. Quarantined messages are written so that replay
+quarantines them again. The log is only read, and the service may be running.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from operations.log_records import read_range
 from star.ports import Log, MetricRegistry
 from star.records import FleetChange, Quarantined, Record, Request, SupplierTerms, Tick, decode
 from star.repeat import Outcome
@@ -22,9 +23,6 @@ from star.sense import NO_BOOT, NO_SEQ, Readings
 from star.times import epoch_seconds
 from stream.partition.partitioner import decode_quarantined
 from stream.topics import INPUT, QUARANTINE
-
-READ_BATCH_RECORDS = 500
-"""Records of the log taken at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,65 +33,55 @@ class _ExportedLine:
 
 
 def log_ends(log: Log) -> dict[str, int]:
-    """How far the log goes now. Of a running service take it before its names are read, so that they know every metric."""
+    """Current end offsets of the input and quarantine. Read them before the metric names, so that every metric has a name."""
     return {topic: log.end(topic) for topic in (INPUT, QUARANTINE)}
 
 
 def export_lines(log: Log, names: MetricRegistry, ends: Mapping[str, int]) -> Iterator[bytes]:
-    """The log's records up to `ends`, as lines of the replay protocol, in order of arrival.
+    """Records up to `ends` as lines of the replay protocol, in order of arrival.
 
-    Raises LogDamaged for a record that can't be read, KeyError for a metric that `names` does not know.
+    Raises LogDamaged for an unreadable record, and KeyError for a metric that is not in `names`.
     """
-    quarantined = _quarantined_of(log, ends[QUARANTINE])
-    aside = next(quarantined, None)
+    quarantined = _read_quarantine(log, ends[QUARANTINE])
+    pending = next(quarantined, None)
     last_ms = 0
-    for line in _input_of(log, ends[INPUT], names):
-        while aside is not None and (aside.at_ms < line.at_ms or (line.is_tick and aside.at_ms == line.at_ms)):
-            last_ms = max(last_ms, aside.at_ms)
-            yield _quarantined_line(aside, last_ms)
-            aside = next(quarantined, None)
+    for line in _read_input(log, ends[INPUT], names):
+        while pending is not None and (pending.at_ms < line.at_ms or (line.is_tick and pending.at_ms == line.at_ms)):
+            last_ms = max(last_ms, pending.at_ms)
+            yield _quarantined_line(pending, last_ms)
+            pending = next(quarantined, None)
         last_ms = max(last_ms, line.at_ms)
         yield _encode({"at": epoch_seconds(last_ms), **line.fields})
-    while aside is not None:
-        last_ms = max(last_ms, aside.at_ms)
-        yield _quarantined_line(aside, last_ms)
-        aside = next(quarantined, None)
+    while pending is not None:
+        last_ms = max(last_ms, pending.at_ms)
+        yield _quarantined_line(pending, last_ms)
+        pending = next(quarantined, None)
 
 
-def _input_of(log: Log, end: int, names: MetricRegistry) -> Iterator[_ExportedLine]:
-    for record in map(decode, _values(log, INPUT, end)):
+def _read_input(log: Log, end: int, names: MetricRegistry) -> Iterator[_ExportedLine]:
+    for _, value in read_range(log, INPUT, 0, end):
+        record = decode(value)
         if isinstance(record, Readings):
             yield from _telemetry(record, names)
         else:
             yield _event_line(record)
 
 
-def _quarantined_of(log: Log, end: int) -> Iterator[Quarantined]:
-    return map(decode_quarantined, _values(log, QUARANTINE, end))
-
-
-def _values(log: Log, topic: str, end: int) -> Iterator[bytes]:
-    start = 0
-    while start < end:
-        rows = log.read(topic, start, min(READ_BATCH_RECORDS, end - start))
-        if not rows:
-            return
-        for offset, value in rows:
-            yield value
-            start = offset + 1
+def _read_quarantine(log: Log, end: int) -> Iterator[Quarantined]:
+    return (decode_quarantined(value) for _, value in read_range(log, QUARANTINE, 0, end))
 
 
 def _telemetry(readings: Readings, names: MetricRegistry) -> Iterator[_ExportedLine]:
-    """Rows next to each other that could have come in one object, as one."""
-    found: dict[int, tuple[str, str]] = {}
+    """Merges adjacent rows of the same device, times and sequence number into one message."""
+    known: dict[int, tuple[str, str]] = {}
     columns = (readings.metric, readings.arrived_ms, readings.at_ms, readings.boot, readings.seq, readings.value)
     shared: tuple[str, int, int, int, int] | None = None
     values: dict[str, float] = {}
     for metric, arrived_ms, at_ms, boot, seq, value in zip(*(column.tolist() for column in columns), strict=True):
-        if metric not in found:
+        if metric not in known:
             device, _, name = names.name(metric).partition("/")
-            found[metric] = (device, name)
-        device, name = found[metric]
+            known[metric] = (device, name)
+        device, name = known[metric]
         if shared != (device, arrived_ms, at_ms, boot, seq) or name in values:
             if shared is not None:
                 yield _telemetry_line(*shared, values)
@@ -129,7 +117,7 @@ def _event_line(record: Record) -> _ExportedLine:
         return _ExportedLine(record.at_ms, terms)
     if isinstance(record, FleetChange):
         return _ExportedLine(record.at_ms, {"fleet": json.loads(record.tables)})
-    raise AssertionError(f"{type(record).__name__} is not a record of the input besides readings")
+    raise AssertionError(f"{type(record).__name__} is not an input record other than readings")
 
 
 def _outcome_fields(outcome: Outcome) -> dict[str, Any]:
@@ -150,8 +138,8 @@ def _outcome_fields(outcome: Outcome) -> dict[str, Any]:
 def _quarantined_line(row: Quarantined, at_ms: int) -> bytes:
     """A line that replay quarantines too.
 
-    A payload that was refused for what it says is given as it came. One that was refused for who said it (an acceptance),
-    or of which not all was kept, might be understood the second time: it is given as a line of no known kind.
+    A payload that was rejected for its content is written unchanged. One that was rejected for its sender (an acceptance), or that
+    was truncated, might be accepted by replay, so it is written as a line of unknown kind.
     """
     payload = base64.b64encode(row.payload).decode("ascii")
     if row.topic is None or row.topic.endswith("/outcomes") or " bytes kept of " in row.reason:
@@ -167,5 +155,5 @@ def _without_none(**fields: Any) -> dict[str, Any]:
 def _encode(fields: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(fields) + b"\n"
-    except (orjson.JSONEncodeError, TypeError):  # a number of a fleet's tables beyond 64 bits, or half a surrogate pair
+    except (orjson.JSONEncodeError, TypeError):  # an integer beyond 64 bits in fleet tables, or a lone surrogate
         return json.dumps(fields).encode() + b"\n"

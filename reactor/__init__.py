@@ -1,1 +1,1 @@
-"""REACT and REPEAT: what is decided for each need, how it is carried out, and what its outcome teaches."""
+"""REACT and REPEAT: decisions about each need, the reactions that carry them out, and what is learned from their outcomes."""

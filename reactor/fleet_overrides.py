@@ -1,6 +1,6 @@
-"""Settings changed since the fleet file was read: rows as changes brought them, remembered whole, so that a restart has them.
+"""Fleet overrides: rows of the fleet that changed since its file was read, kept whole for the next start.
 
-A row is kept as it is in force after the change, as the customer's row keeps what a change does not name.
+A row is kept as it is in force after the change, as a customer's row keeps the fields that a change does not name.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from config.fleet import Customer, Device, Supplier
 from reactor.state import FleetOverride
 
 OVERRIDABLE_TABLES = ("customers", "devices", "suppliers")
+"""Tables of the fleet whose rows a change may replace."""
 
 
 def overrides_of(tables: Mapping[str, Any], catalogue: Catalogue) -> list[FleetOverride]:
-    """The rows that the change names, as they are in the catalogue after it."""
+    """The rows that the change names, as they are in the changed catalogue."""
     rows: dict[str, Mapping[str, Customer | Device | Supplier]] = {
         "customers": catalogue.customers,
         "devices": catalogue.devices,
@@ -31,16 +32,16 @@ def overrides_of(tables: Mapping[str, Any], catalogue: Catalogue) -> list[FleetO
 
 
 def _row_json(row: Customer | Device | Supplier) -> str:
-    """The row as JSON. A customer's says null for what was taken back to its default, so that the file's is not in force."""
+    """The row as JSON. A customer's field that is at its default is null, so that the file's value is not in force."""
     fields: dict[str, Any] = row.model_dump(mode="json", exclude_unset=True)
     if isinstance(row, Customer):
         fields = {name: fields.get(name) for name in Customer.model_fields}
     return json.dumps(fields, ensure_ascii=False, sort_keys=True)
 
 
-def to_tables(settings: Iterable[FleetOverride]) -> dict[str, list[Any]]:
-    """The remembered rows as tables of a fleet file, by id."""
+def to_tables(overrides: Iterable[FleetOverride]) -> dict[str, list[Any]]:
+    """The kept rows as tables of a fleet file, by id."""
     tables: dict[str, list[Any]] = {}
-    for override in sorted(settings, key=lambda override: override.id):
+    for override in sorted(overrides, key=lambda override: override.id):
         tables.setdefault(override.id.split("/", 1)[0], []).append(json.loads(override.row))
     return tables

@@ -1,8 +1,8 @@
-"""What the reactor remembers: needs, orders, questions, contacts, what items and suppliers taught it, timers.
+"""The reactor's state: needs, orders, prompts, contacts, timers, and records of items and suppliers.
 
-Frozen facts in dictionaries by id; a change puts a new one in the place of the old, so that what a step changed can be
-committed while the next step runs. Nothing is decided here. Closed needs, and orders and questions long ended, leave the
-memory; the store keeps them as history. Indexes are derived and never stored.
+Frozen entities in dictionaries by id; a change replaces an entity, so that what a step changed can be committed while the next
+step runs. Nothing is decided here. Closed needs, and orders and prompts that ended long ago, are dropped; the store keeps them as
+history. Indexes are derived and never stored. The store writes entities by field name, so that the names of fields stay.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from star.analyse import Forecast, NeedKind
 from star.react import Option, ReactionType
-from star.repeat import NeedState
+from star.repeat import NeedState, OrderState
 
 RETENTION_DAYS = 120.0
-"""An ended order or question is remembered so long: what is said of it later is recorded as unmatched."""
+"""Days that an ended order or prompt is kept for late outcomes; one that comes later is reported as unmatched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorization:
-    """What the customer asked for or accepted. quantity in the slot's unit (a part: 1).
+    """An order or booking that the customer asked for or accepted. quantity: in the slot's unit; 1 of a part.
 
     price: of the whole order, as accepted; None: asked for without a stated price, so price and budget rules hold.
     """
@@ -36,12 +37,12 @@ class Authorization:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """An episode of an item's running low or wearing out.
+    """One need of an item: it runs low or is due for a service.
 
-    attempts: how many reactions of each verb were made. contacted_ms: when its customer was last contacted about it, with
-    `contacts` their number. declined: how often they said no. failures: orders failed or lost; tried: by which suppliers.
-    met: a refill came while its order is being cancelled. verdict: of the last receipt, so that only news is written.
-    forecast: the latest that a receipt rests on.
+    attempts: reactions made, by verb. contacted_ms: when its customer was last contacted about it; contacts: how often.
+    declined: how often they said no. failures: orders failed or lost; tried: by which suppliers. met: a refill was detected while
+    its order is being cancelled. refused: its order was declined. verdict: of the last receipt, with what it is about, so that
+    the same one is not written again. forecast: the latest that a receipt rests on.
     """
 
     id: str
@@ -71,29 +72,21 @@ class Need:
     decisions: int = 0
 
 
-class OrderState(StrEnum):
-    """Where an order or booking is. The first three may still arrive."""
-
-    OUTSTANDING = "outstanding"
-    CANCELLING = "cancelling"  # our cancellation is under way
-    PRESUMED = "presumed"  # a fitting rise of the level was seen; nobody has said that it was delivered
-    DELIVERED = "delivered"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
-    LOST = "lost"
-
-
 OPEN_ORDER_STATES = frozenset({OrderState.OUTSTANDING, OrderState.CANCELLING, OrderState.PRESUMED})
-"""No other order of the item goes out while one is in these."""
+"""An order in these may still arrive: no other order of the item is placed."""
+IN_PROGRESS_STATES = frozenset({NeedState.ORDERED, NeedState.CANCELLING, NeedState.BOOKED})
+"""Nothing is decided about a need in these: its order or booking is under way."""
+ANSWERABLE_STATES = frozenset(NeedState) - IN_PROGRESS_STATES - {NeedState.CLOSED}
+"""A need in these can be accepted, declined or asked for."""
 BUDGET_RELEASED_STATES = frozenset({OrderState.CANCELLED, OrderState.FAILED})
-"""An order in these no longer takes of the budget. A lost one does: it may yet come, and be charged."""
+"""An order in these no longer counts towards the budget. A lost one does: it may yet arrive, and be charged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """An order, or with `booking` a booked service. price: of the whole. lead_days: in force when it was ordered.
+    """An order, or with `booking` a booked service. price: of the whole order.
 
-    called_off: a cancellation went out, which happens at most once.
+    lead_days: the 10 % and 90 % lead times when it was placed. called_off: its cancellation was sent, which happens at most once.
     """
 
     id: str
@@ -115,7 +108,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingPrompt:
-    """Something the customer can answer: an offer, a ready request, a reminder. The first option is the default."""
+    """A prompt that the customer can answer: an offer, a ready request, a reminder. The first option is the default."""
 
     id: str
     need: str
@@ -129,7 +122,7 @@ class PendingPrompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactHistory:
-    """When a customer was contacted, within the last seven days of the latest."""
+    """The times of a customer's contacts, as far back as the contact limit counts."""
 
     customer: str
     at_ms: tuple[int, ...] = ()
@@ -137,9 +130,10 @@ class ContactHistory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemRecord:
-    """What stays of an item between needs. shift: late (+) or early (-) by the customer's word, in doublings of cost.
+    """The record of an item across its needs. cycle: needs so far.
 
-    declared_ms, declared: a delivery or refill that was said and whose rise may still be seen, and how much of it.
+    shift: by the customer's feedback, in doublings of cost: above 0 deliveries were late, below 0 early. declared_ms, declared:
+    when a delivery or refill was declared whose rise of the level may still be detected, and its quantity.
     """
 
     item: str
@@ -151,12 +145,12 @@ class ItemRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeadTimeSample:
-    """What deliveries to this partition's customers taught about one supplier's lead times (lead_time_stats.py).
+    """One day's lead times of one supplier, of this partition's customers (lead_time_stats.py).
 
-    day: the UTC day, counted from 1970, of the tick that took them in; of several put together, the last one's. seen:
-    deliveries. log_sum, log_squares: of the natural logarithms of their lead times in days and of the squares of those, in
-    whole LOG_UNITs and SQUARE_UNITs, so that sums are the same in any order. bins: deliveries by bin of the logarithm
-    (lead_time.py). lost: orders given up, less those that came after all; failed: that the supplier could not deliver.
+    day: the UTC day, counted from 1970, of the tick that recorded them; of merged samples, the last one's. seen: deliveries.
+    log_sum, log_squares: sums of the natural logarithms of their lead times in days and of the squares of those, in whole
+    LOG_UNITs and SQUARE_UNITs, so that a sum is the same in any order. bins: deliveries by bin of the logarithm (lead_time.py).
+    lost: orders given up, less those that arrived after all; failed: orders that the supplier could not deliver.
     """
 
     supplier: str
@@ -171,18 +165,18 @@ class LeadTimeSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watermark:
-    """How far this partition has come, for the others: all facts before this UTC day are consumed, their lessons kept."""
+    """How far this partition has come, for the others: all facts before this UTC day are consumed, their samples kept."""
 
     day: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupplierRecord:
-    """Terms said by event, in force over the fleet file's, and what deliveries taught about lead times.
+    """The record of a supplier: terms stated by event, in force over the fleet file's, and lead times learned of deliveries.
 
-    terms_day: the UTC day of the latest lead times that were said; lessons of days up to it do not count. learned: the lessons
-    in force, together, those of every partition. price_first_ms: when a price was first said; price_moves, price_sum,
-    price_squares: how many other ones since, with their sums (price_model.py).
+    terms_day: the UTC day of the latest lead times stated; samples of days up to it do not count. learned: the samples in force of
+    every partition, merged. price_first_ms: when a price was first stated; price_moves, price_sum, price_squares: how many other
+    ones since, with their sums (price_model.py).
     """
 
     supplier: str
@@ -198,7 +192,7 @@ class SupplierRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetOverride:
-    """A row of the fleet as a change brought it. id: "customers/maria"; row: JSON text."""
+    """A row of the fleet as it is after a change. id: such as "customers/maria"; row: JSON text."""
 
     id: str
     row: str
@@ -207,20 +201,25 @@ class FleetOverride:
 class TimerKind(StrEnum):
     """What a timer is for."""
 
-    HOLD = "hold"  # a need's contact or order was held by a rule until then
-    REEVALUATE = "again"  # a need is decided again
-    DEADLINE = "deadline"  # an order may be lost
-    EXPIRE = "forget"  # an ended order or question leaves the memory
+    HOLD = "hold"  # a rule holds a need's prompt or order until then
+    REEVALUATE = "again"  # a need is evaluated again
+    DEADLINE = "deadline"  # an order may be lost, or a presumed one counts as delivered
+    EXPIRE = "forget"  # an ended order or prompt is deleted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timer:
-    """Something to do at a moment. id: kind and subject, so that a subject has one of each kind."""
+    """A timer. subject: the id of a need, an order or a prompt, which has one timer of each kind at most."""
 
     id: str
     kind: TimerKind
     subject: str
     due_ms: int
+
+
+def timer_id(kind: TimerKind, subject: str) -> str:
+    """The id of the subject's timer of this kind."""
+    return f"{kind}:{subject}"
 
 
 Entity = (
@@ -247,7 +246,7 @@ ENTITY_TABLES: dict[type[Entity], str] = {
     FleetOverride: "settings",
     Timer: "timers",
 }
-"""Each kind of entity and its table."""
+"""The store's table of each kind of entity."""
 
 
 def entity_key(entity: Entity) -> str:
@@ -268,7 +267,7 @@ def entity_key(entity: Entity) -> str:
 
 
 class State:
-    """All of it, with indexes. `put` and `drop` keep them; the result never depends on the order of dictionaries."""
+    """All entities, with indexes that `upsert` and `delete` keep. No result depends on the order of a dictionary."""
 
     def __init__(self, entities: Iterable[Entity] = (), *, offset: int = -1, at_ms: int = 0) -> None:
         self.offset = offset
@@ -283,28 +282,28 @@ class State:
         self.watermarks: dict[str, Watermark] = {}
         self.fleet_overrides: dict[str, FleetOverride] = {}
         self.timers: dict[str, Timer] = {}
-        self.need_by_item: dict[str, str] = {}  # item -> its living need
+        self.need_by_item: dict[str, str] = {}  # item -> its live need
         self.open_order_by_item: dict[str, str] = {}  # item -> its order that may still arrive
         self.orders_by_customer: dict[str, set[str]] = {}  # customer -> ids
         self.prompts_by_need: dict[str, set[str]] = {}  # need -> ids of open ones
         self._queue: list[tuple[int, str]] = []
-        self._tables: dict[type, dict[str, Entity]] = {
-            Need: self.needs,  # type: ignore[dict-item]
-            Order: self.orders,  # type: ignore[dict-item]
-            PendingPrompt: self.prompts,  # type: ignore[dict-item]
-            ContactHistory: self.contacts,  # type: ignore[dict-item]
-            ItemRecord: self.items,  # type: ignore[dict-item]
-            SupplierRecord: self.suppliers,  # type: ignore[dict-item]
-            LeadTimeSample: self.lead_time_samples,  # type: ignore[dict-item]
-            Watermark: self.watermarks,  # type: ignore[dict-item]
-            FleetOverride: self.fleet_overrides,  # type: ignore[dict-item]
-            Timer: self.timers,  # type: ignore[dict-item]
+        self._tables: dict[type[Entity], dict[str, Any]] = {
+            Need: self.needs,
+            Order: self.orders,
+            PendingPrompt: self.prompts,
+            ContactHistory: self.contacts,
+            ItemRecord: self.items,
+            SupplierRecord: self.suppliers,
+            LeadTimeSample: self.lead_time_samples,
+            Watermark: self.watermarks,
+            FleetOverride: self.fleet_overrides,
+            Timer: self.timers,
         }
         for entity in entities:
             self.upsert(entity)
 
     def upsert(self, entity: Entity) -> None:
-        """Adds the entity, or puts it in the place of the one with its key. A closed need is not kept."""
+        """Adds the entity, or replaces the one with its key. A closed need is deleted."""
         self._unindex(entity)
         if isinstance(entity, Need) and entity.state is NeedState.CLOSED:
             self.needs.pop(entity.id, None)
@@ -329,14 +328,14 @@ class State:
         return None
 
     def next_due_timer(self, at_ms: int) -> Timer | None:
-        """The first timer due by at_ms, or None. It stays until it is dropped or set anew."""
+        """The first timer due by at_ms, or None. It stays until it is deleted or set anew."""
         due_ms = self.next_due_ms()
         if due_ms is None or due_ms > at_ms:
             return None
         return self.timers[self._queue[0][1]]
 
     def live_need(self, item: str) -> Need | None:
-        """The item's living need."""
+        """The item's live need."""
         id_ = self.need_by_item.get(item)
         return None if id_ is None else self.needs[id_]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from config.catalogue import Catalogue
-from edge import adapters
+from edge.adapters import installed_adapters
 from edge.decoder import Decoder
 from runtime.replay_protocol import LineDecoder, is_blank
 from star.errors import BadPayload
@@ -27,7 +27,7 @@ class LogLoader:
     def __init__(
         self, log: LogClient, metrics: MetricRegistry, known_metrics: Iterable[str], catalogue: Catalogue
     ) -> None:
-        decoder = Decoder(catalogue, metrics, readers=adapters.installed_adapters(), known_names=known_metrics)
+        decoder = Decoder(catalogue, metrics, adapters=installed_adapters(), known_names=known_metrics)
         self._line_decoder = LineDecoder(decoder)
         self._partitioner = Partitioner(log.partitions, metrics, lambda: decoder.catalogue)
         self._log = log

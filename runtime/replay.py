@@ -21,6 +21,7 @@ from reactor.store.memory import MemoryMetricRegistry
 from runtime.replay_protocol import LineDecoder, is_blank, line_time_ms
 from star.analyse import ConditionScore, Forecast
 from star.errors import BadPayload
+from star.ids import ItemId
 from star.ports import MetricRegistry, Scorer
 from star.records import Quarantined, Record, Tick
 from star.times import DAY_MS, epoch_seconds
@@ -109,13 +110,13 @@ class Replay:
         self._output.append(_encode_line({"at": epoch_seconds(at_ms), "tick": True}))
 
     def _forecast_line(self, forecast: Forecast, at_ms: int) -> bytes:
-        device, slot = forecast.item.split("/", 1)
+        item = ItemId.parse(forecast.item)
         return _encode_line(
             {
                 "at": epoch_seconds(at_ms),
                 "type": "forecast",
-                "device": device,
-                "slot": slot,
+                "device": item.device,
+                "slot": item.name,
                 "level": forecast.level,
                 "days_to_empty": forecast.published_quantiles(),
                 "p_out_before_delivery": p_stockout_before_delivery(forecast, self._engine.lead_time_of(forecast.item)),

@@ -1,6 +1,6 @@
-"""ANALYSE: what was worked out - a forecast, a need seen, a refill seen - and the facts of one tick.
+"""ANALYSE: results of the analysis - forecasts, detected needs and refills, scores - and the facts of one tick.
 
-A detector (stream/detectors/) finds these; the reactor decides on them. Neither a forecast nor a need seen is a decision.
+Detectors (stream/detectors/) make them; the reactor decides on them. Neither a forecast nor a detected need is a decision.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from typing import Any
 from star.records import EVENT_CODES, EVENT_TYPES, Event, event_from_fields
 
 QUANTILES = (0.01, 0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95, 0.99)
-"""The levels of every forecast inside the service."""
+"""Quantile levels of every forecast inside the service."""
 PUBLISHED_QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.95)
-"""The levels that are shown outside."""
+"""Quantile levels that are published."""
 DAYS_MAX = 3650.0
-"""Stands for any longer time to empty."""
+"""Longest time to empty, in days; longer ones are set to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """When an item will be empty (or due for service), as a distribution.
+    """The time until an item is empty, or due for service, as a distribution.
 
-    item: `device/name`. at_ms: the look. level: estimated, in the unit of the slot's capacity (a part: what is left of its
-    interval, 0 to 1). days: days from at_ms until empty at QUANTILES, ascending, at most DAYS_MAX, without any further refill.
-    rate_per_day: the median consumption per day. trust: 0 to 1. model: `name@version:hash` of what said so.
-    readings: how many readings of the item it rests on; reading_ms, reading: the latest one believed. history_days: over
-    how many days they span: what is not yet known of a new item will soon be learned.
+    item: `device/name`. at_ms: time of the evaluation. level: estimate, in the unit of the slot's capacity (a part: the
+    share of its interval that is left, 0 to 1). days: days from at_ms until empty without a further refill, at QUANTILES,
+    ascending, at most DAYS_MAX. rate_per_day: median consumption per day. trust: 0 to 1. model: `name@version:hash` of the
+    model. readings: number of readings of the item so far; reading_ms, reading: the latest accepted one. history_days: the
+    days that they span; a short history will soon be a longer one.
     """
 
     item: str
@@ -45,12 +45,12 @@ class Forecast:
     history_days: float = DAYS_MAX
 
     def published_quantiles(self) -> dict[str, float]:
-        """The quantiles shown outside: {"0.05": days, …}."""
+        """The published quantiles: {"0.05": days, …}."""
         return {str(level): round(self.days[QUANTILES.index(level)], 4) for level in PUBLISHED_QUANTILES}
 
 
 class NeedKind(StrEnum):
-    """What a need is about."""
+    """Kind of a need."""
 
     RUN_OUT = "run-out"
     SERVICE_DUE = "service-due"
@@ -58,9 +58,9 @@ class NeedKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectedNeed:
-    """An item that is or may soon be due, seen at a look. The reactor decides whether and how to act on it.
+    """An item that is due or may soon be, detected at an evaluation. The reactor decides whether and how to act on it.
 
-    cause: for service-due the interval that is used up most, such as "cups" or "months"; else "level".
+    cause: for service-due the interval of which the largest share is used, such as "cups" or "months"; else "level".
     """
 
     item: str
@@ -71,7 +71,7 @@ class DetectedNeed:
 
 
 class RefillStage(StrEnum):
-    """How sure a refill is."""
+    """Certainty of a refill."""
 
     PROVISIONAL = "provisional"
     CONFIRMED = "confirmed"
@@ -81,7 +81,7 @@ class RefillStage(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefillUpdate:
-    """A refill (or a service done), seen in the level or declared. quantity is in the slot's unit; NaN never."""
+    """A refill or a completed service, detected in the level or declared. quantity: in the slot's unit, never NaN."""
 
     item: str
     at_ms: int
@@ -91,9 +91,9 @@ class RefillUpdate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All that one tick hands to the reactor, in order: events as they arrived, refills, needs by item name.
+    """The input of the reactor at one tick, in order: events as they arrived, refills, needs by item.
 
-    offset: the tick's offset in the input log (replay: its ordinal), by which facts already consumed are known.
+    offset: the tick's offset in the input log (in replay its ordinal), by which consumed facts are recognized.
     """
 
     offset: int
@@ -127,7 +127,7 @@ class Facts:
 
 
 def need_fields(need: DetectedNeed) -> dict[str, Any]:
-    """The need's fields, for the wire; as `asdict` gives them, without copying what can't change."""
+    """The fields of a need for the wire, as from `asdict` but without copies of immutable values."""
     return {
         "item": need.item,
         "at_ms": need.at_ms,
@@ -138,17 +138,17 @@ def need_fields(need: DetectedNeed) -> dict[str, Any]:
 
 
 def need_from_fields(row: dict[str, Any]) -> DetectedNeed:
-    """A need seen, from the fields that `asdict` gave."""
+    """A detected need from its fields, as from `need_fields`."""
     return DetectedNeed(**{**row, "kind": NeedKind(row["kind"]), "forecast": forecast_from_fields(row["forecast"])})
 
 
 def forecast_from_fields(row: dict[str, Any]) -> Forecast:
-    """A forecast, from the fields that `asdict` gave."""
+    """A forecast from its fields, as from `asdict`."""
     return Forecast(**{**row, "days": tuple(row["days"])})
 
 
 def days_at_quantile(days: Sequence[float], level: float) -> float:
-    """The time to empty at `level`, between the quantiles of a forecast by linear interpolation, flat outside them."""
+    """Days to empty at the probability `level`: linear between the quantiles of a forecast, constant outside them."""
     if level <= QUANTILES[0]:
         return days[0]
     for low, high, near, far in zip(QUANTILES, QUANTILES[1:], days, days[1:], strict=False):
@@ -159,10 +159,11 @@ def days_at_quantile(days: Sequence[float], level: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationOutcome:
-    """What a forecast of an item turned out to be worth, known at `at_ms` (the look that saw it).
+    """The outcome of a forecast: where in its distribution the truth fell.
 
-    level: the probability level, 0.01 to 0.99, at which the truth fell within the forecast given when the leg began: of
-    honest forecasts nine in ten lie within 0.05 and 0.95, half within 0.25 and 0.75.
+    at_ms: time of the evaluation that observed it. pit_value: probability integral transform, 0.01 to 0.99: the level of the
+    truth in the forecast made at the start of the calibration window. Of calibrated forecasts nine in ten are within 0.05
+    and 0.95, half within 0.25 and 0.75.
     """
 
     item: str
@@ -174,7 +175,7 @@ class CalibrationOutcome:
 class ConditionScore:
     """The condition of a part after one reading of its device.
 
-    at_ms: the reading's own time. anomaly: 0 to 1, 0 during warm-up. alert: a state, its rising edge is the alarm.
+    at_ms: time of the reading. anomaly: 0 to 1, 0 during warm-up. alert: a state; its rising edge raises the alarm.
     remaining_life: (5 %, 50 %, 95 %) quantiles in the profile's life unit, or None where there is no life model.
     """
 

@@ -1,22 +1,23 @@
-"""One tree of errors. Each names the thing, the value and what was expected.
+"""The errors of Starloop, one tree. A message names the thing, the value and what was expected.
 
 StarloopError
-├── InputError            the user's or a device's mistake; shown as one line, never with a stack trace
-│   ├── BadPayload        a payload that can't be read or represented: it goes to quarantine
+├── InputError            a mistake of a user or a device; shown as one line, never with a stack trace
+│   ├── BadPayload        a payload that can't be decoded: it goes to quarantine
 │   ├── ProtocolError     bytes on a connection that are not MQTT, or not allowed there; carries MQTT 5's reason code
-│   ├── ConfigError       a fleet file, profile or setting with mistakes; carries every problem found
+│   ├── MalformedId       a text that is not the id it is taken for
+│   ├── ConfigError       a fleet file, profile, setting or plug-in with mistakes; carries every problem
 │   └── UsageError        a command used wrongly (exit 2)
-├── NewerFormat           a file or table that a newer Starloop wrote: this one would misread it
-├── IllegalMove           a life cycle asked to make a move that its table does not list: a bug, or a damaged store
-├── LogError              the log can't take or give records
-│   ├── DiskFull          the log's disk has no room: nothing is acknowledged until it has
+├── NewerFormat           a file or table of a newer Starloop, which this one would misread
+├── IllegalTransition     a transition that the table of a life cycle does not list: a bug, or a damaged store
+├── LogError              the log can't be written or read
+│   ├── DiskFull          the log's disk is full: nothing is acknowledged until there is space
 │   └── LogDamaged        the log's file is not readable
 ├── StoreError            the store can't be used
 │   ├── StoreDamaged      its file is not readable
-│   ├── StoreFenced       another process has taken the partition over: nothing was written
-│   └── StoreAhead        it has consumed more than the log holds (a restored backup of one of the two)
+│   ├── StoreFenced       another process has taken over the partition: nothing was written
+│   └── StoreAhead        it has consumed more records than the log has (one of the two is an older backup)
 ├── ModelError            a model file is missing, damaged or not what its card says
-└── Unavailable           something outside can't be reached now; worth another try
+└── Unavailable           an external service can't be reached now; a retry may succeed
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from dataclasses import dataclass
 
 
 class StarloopError(Exception):
-    """Base of every error that Starloop raises on purpose."""
+    """Base of every error that Starloop raises."""
 
 
 class InputError(StarloopError):
-    """A mistake in what was given to us."""
+    """A mistake in input."""
 
 
 class NewerFormat(StarloopError):
@@ -50,11 +51,15 @@ def check_format(what: str, found: int, known: int) -> None:
 
 
 class BadPayload(InputError):
-    """A payload that can't be read or represented; `str(error)` is the reason kept in quarantine."""
+    """A payload that can't be decoded or represented; `str(error)` is the reason in quarantine."""
+
+
+class MalformedId(InputError):
+    """A text that does not have the form of the id it is taken for."""
 
 
 class ProtocolError(InputError):
-    """A client broke the rules of MQTT: the connection ends. code: the reason code of MQTT 5, 0x80 to 0xFF."""
+    """A violation of MQTT by a client, which ends the connection. code: MQTT 5's reason code, 0x80 to 0xFF."""
 
     def __init__(self, code: int, reason: str) -> None:
         self.code = code
@@ -63,7 +68,7 @@ class ProtocolError(InputError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One mistake in a file: where it is, what was found, what was expected."""
+    """One mistake in a file. message: what was found and what was expected."""
 
     file: str
     line: int | None
@@ -76,7 +81,7 @@ class Problem:
 
 
 class ConfigError(InputError):
-    """A configuration file with one or more problems."""
+    """Configuration with one or more problems."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
@@ -88,15 +93,15 @@ class UsageError(InputError):
 
 
 class IllegalTransition(StarloopError):
-    """A move that the life cycle's table does not list."""
+    """A transition that the life cycle's table does not list."""
 
 
 class LogError(StarloopError):
-    """The log can't take or give records."""
+    """The log can't be written or read."""
 
 
 class DiskFull(LogError):
-    """There is no room on the log's disk."""
+    """The log's disk is full."""
 
 
 class LogDamaged(LogError):
@@ -112,13 +117,13 @@ class StoreDamaged(StoreError):
 
 
 class StoreAhead(StoreError):
-    """The store has consumed more of the log than the log holds."""
+    """The store has consumed more records than the log has."""
 
 
 class StoreFenced(StoreError):
-    """Another process has consumed these partitions since this one last did; what this one decided was not written.
+    """Another process has consumed these partitions since this one did. Its own decisions were not written.
 
-    Forget what is remembered of them; who still has to consume them loads them again.
+    The caller has to discard its state of the partitions; whoever consumes them next loads it from the store.
     """
 
     def __init__(self, message: str, *, partitions: frozenset[int]) -> None:
@@ -127,11 +132,11 @@ class StoreFenced(StoreError):
 
 
 class ModelError(StarloopError):
-    """A model is missing, damaged, or not what its card says."""
+    """A model is missing, damaged, or differs from its card."""
 
 
 class Unavailable(StarloopError):
-    """Something outside can't be reached now; worth another try, and not before `retry_after_s` where it said so."""
+    """An external service can't be reached now. retry_after_s: when a retry makes sense, where the service said so."""
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         self.retry_after_s = retry_after_s

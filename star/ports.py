@@ -1,4 +1,4 @@
-"""What the core asks of the world. Each port is small; the rooms bring the real things, the tests bring fakes."""
+"""Protocols of what the core needs from outside: clock, registry, log, models, channels. Tests implement them by fakes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from star.react import Reaction
 
 
 class Clock(Protocol):
-    """Tells the time. Only the rims have one; everything inside is told the time by records."""
+    """A clock. Only entry points of the service have one; everything else takes the time from records."""
 
     def now_ms(self) -> int:
         """Milliseconds since the epoch."""
@@ -20,22 +20,22 @@ class Clock(Protocol):
 
 
 class MetricRegistry(Protocol):
-    """The append-only registry of metrics: `device/name` <-> number. A number never changes meaning."""
+    """The append-only registry of metrics, `device/name` <-> number. A number never changes its metric."""
 
     def number(self, name: str) -> int:
-        """The number of `name`; a new one is given, durably, to a name not seen before."""
+        """The number of `name`. A new name gets the next number, which is on disk on return."""
         ...
 
     def name(self, number: int) -> str:
-        """The name behind a number. Raises KeyError for one that was never given."""
+        """The name of a number. Raises KeyError for an unknown one."""
         ...
 
 
 class Log(Protocol):
-    """An append-only log of topics with numbered records, offsets from 0, in one partition each unless said otherwise."""
+    """An append-only log of topics with numbered records, offsets from 0."""
 
     def append(self, topic: str, values: Sequence[bytes]) -> int:
-        """Appends `values` together; on return they are on disk. Gives the first one's offset. Raises LogError."""
+        """Appends `values` atomically; on return they are on disk. Returns the first one's offset. Raises LogError."""
         ...
 
     def read(self, topic: str, start: int, limit: int) -> list[tuple[int, bytes]]:
@@ -52,7 +52,7 @@ class Scorer(Protocol):
 
     @property
     def name(self) -> str:
-        """`name@version:hash`, as receipts name it."""
+        """`name@version:hash`, as in receipts."""
         ...
 
     def score(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -61,8 +61,16 @@ class Scorer(Protocol):
 
 
 class Channel(Protocol):
-    """Brings a reaction to a supplier or a person. `send` returns when the other side has it."""
+    """Delivers reactions to addresses of one or more schemes. One `send` is one attempt; the caller retries."""
 
-    async def send(self, reaction: Reaction) -> None:
-        """Raises Unavailable where another try is worth it, InputError where it is not."""
+    async def send(self, reaction: Reaction, address: str) -> None:
+        """Returns when the receiver has the reaction. A retry has the same id and content.
+
+        address: a supplier's endpoint or one of a customer's channels, as the fleet has it now. Raises Unavailable where a
+        retry may succeed, InputError where it can't.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Releases connections. Nothing is sent after it."""
         ...

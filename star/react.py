@@ -1,8 +1,4 @@
-"""REACT: a decision with its receipt, and the reaction that carries it out; ids derived from content.
-
-Ids are made of names, never of numbers of a registry, so the same readings give the same ids on every machine:
-need `tank-7/oil/3` (third need of the item), reaction `tank-7/oil/3/order/1` (the need's first order).
-"""
+"""REACT: decisions with their receipts, and the reactions that carry them out. Their ids are star/ids.py's."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ from star.times import epoch_seconds
 
 
 class ReactionType(StrEnum):
-    """The CloudEvents types of CONTRACT section 4."""
+    """Types of reactions, which are the types of their CloudEvents (CONTRACT section 4)."""
 
     ORDER_REQUESTED = "starloop.order.requested"
     ORDER_CANCELLED = "starloop.order.cancelled"
@@ -37,27 +33,9 @@ ID_VERBS: dict[ReactionType, str] = {
 }
 
 
-def need_id(item: str, cycle: int) -> str:
-    """The id of the item's need number `cycle` (1 for the first)."""
-    return f"{item}/{cycle}"
-
-
-def reaction_id(need: str, kind: ReactionType, attempt: int) -> str:
-    """The id of a reaction: a retry of one attempt has the same."""
-    return f"{need}/{ID_VERBS[kind]}/{attempt}"
-
-
-def item_from_reaction_id(reaction: str) -> str | None:
-    """The item (`device/name`) that a reaction's id names, or None where the id is not of our form."""
-    parts = reaction.split("/")
-    if len(parts) != 5 or not parts[2].isdigit() or not parts[4].isdigit() or parts[3] not in ID_VERBS.values():
-        return None
-    return f"{parts[0]}/{parts[1]}"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One choice of an offer; price is of the whole quantity."""
+    """One option of an offer. price: of the whole quantity. why: for the customer."""
 
     sku: str
     supplier: str
@@ -68,7 +46,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reaction:
-    """What the service does about a need. item is its name on the device; price is of the whole order."""
+    """An action of the service about a need. item: the name on the device. price: of the whole order."""
 
     id: str
     type: ReactionType
@@ -88,8 +66,13 @@ class Reaction:
     cancel_before_ms: int | None = None
     order: str | None = None
 
+    @property
+    def item_key(self) -> str:
+        """The item's id, `device/name`, as a catalogue's tables have it."""
+        return f"{self.device}/{self.item}"
+
     def event_data(self) -> dict[str, Any]:
-        """The event's data as CONTRACT section 4 names it; what does not apply is left out."""
+        """The CloudEvent's data (CONTRACT section 4); fields that do not apply are left out."""
         data: dict[str, Any] = {
             "need": self.need,
             "attempt": self.attempt,
@@ -120,13 +103,13 @@ class Reaction:
         return data
 
     def replay_line(self) -> dict[str, Any]:
-        """The line that replay prints."""
+        """The reaction's line in the output of replay."""
         return {"at": epoch_seconds(self.at_ms), "type": str(self.type), "id": self.id, "data": self.event_data()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleVerdict:
-    """What one rule said about a reaction that was considered."""
+    """The verdict of one rule on a proposed reaction. until_ms: until when it refuses, where that is known."""
 
     rule: str
     allowed: bool
@@ -136,10 +119,11 @@ class RuleVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Why a need was acted on, put off or refused: the receipt, enough to decide it again.
+    """A decision about a need with its receipt, from which it can be reproduced.
 
-    verdict: the type of the reaction made, or "wait" or "refused". alternative: what was not done instead, and why.
-    figures: the numbers the decision rests on (costs of acting and of waiting, lead times, price), by name.
+    verdict: the type of the reaction, or "wait" or "refused". because: the reason, for the customer. alternative: what was
+    not done instead, and why. figures: the inputs of the decision by name (costs of acting and of waiting, lead times,
+    price).
     """
 
     id: str

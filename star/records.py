@@ -1,7 +1,7 @@
-"""What the input log holds, in one order: readings, what people and suppliers said, changes of the fleet, and ticks.
+"""Records of the input log: readings, events of customers and suppliers, changes of the fleet, and ticks, in one order.
 
-Everything that the service does is a function of this sequence. A record's wire form is one byte of kind, then
-`Readings.pack()` for readings and JSON for all else.
+Everything that the service does is a function of this sequence. A record's wire form is one byte for its kind, then
+`Readings.pack()` for readings and JSON for everything else.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from star.sense import Readings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
-    """Time has come this far: every earlier record has been seen. Decisions are made here, and only here."""
+    """A tick: time is `at_ms`, and every earlier record is before it. Decisions are made at ticks only."""
 
     at_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A customer asks for an item: it opens a need at once. `item` is `device/name`; `id` counts once."""
+    """A customer's request for an item, which opens a need at once. item: `device/name`. Requests of one id count once."""
 
     at_ms: int
     id: str
@@ -34,7 +34,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupplierTerms:
-    """A supplier's price of one pack (money) and lead time (10 % and 90 % quantiles, days), from now on; None: unchanged."""
+    """A supplier's new price of one pack (money) and lead time (10 % and 90 % quantiles, days). None: unchanged."""
 
     at_ms: int
     supplier: str
@@ -44,9 +44,9 @@ class SupplierTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetChange:
-    """Tables of a fleet file that add to or replace those in force, by id; in force at once.
+    """A change of the fleet: rows that are added or replace those in force, by id, with immediate effect.
 
-    `tables` is a fleet file's content as JSON text, checked before it was appended.
+    tables: as in a fleet file, as JSON text, validated before it was appended.
     """
 
     at_ms: int
@@ -55,7 +55,7 @@ class FleetChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quarantined:
-    """A payload that can't be read or represented, whole, with the reason. `topic` is None for a line that is no message."""
+    """A payload that can't be decoded, with the reason. topic: None for a line of a replay that is no message."""
 
     at_ms: int
     topic: str | None
@@ -77,14 +77,14 @@ EVENT_CODES = {kind: letter for letter, kind in EVENT_TYPES.items()}
 
 
 def encode(record: Record) -> bytes:
-    """The record's bytes in the log."""
+    """The wire form of a record."""
     if isinstance(record, Readings):
         return b"R" + record.pack()
     return EVENT_CODES[type(record)].encode() + json.dumps(asdict(record), ensure_ascii=False, allow_nan=False).encode()
 
 
 def decode(wire: bytes) -> Record:
-    """The record of `encode`'s bytes. Raises LogDamaged where they are not one."""
+    """The record from its wire form. Raises LogDamaged."""
     letter = wire[:1].decode("latin-1")
     if letter == "R":
         return Readings.unpack(memoryview(wire)[1:])
@@ -99,7 +99,7 @@ def decode(wire: bytes) -> Record:
 
 
 def event_from_fields(kind: type[Any], fields: dict[str, Any]) -> Any:
-    """An event from the fields that `asdict` gave, its pairs as tuples again."""
+    """An event from its fields, as from `asdict` and JSON: lists of two become tuples again."""
     if fields.get("lead_time_days") is not None:
         low, high = fields["lead_time_days"]
         fields = {**fields, "lead_time_days": (float(low), float(high))}

@@ -1,10 +1,10 @@
-"""REPEAT: what came of a reaction, and the life of a need as one transition table."""
+"""REPEAT: the outcome of a reaction, and the life cycles of needs and orders, each as one transition table."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, TypeVar
 
 from star.errors import IllegalTransition
 
@@ -57,6 +57,18 @@ class NeedState(StrEnum):
     CLOSED = "closed"  # met by a refill or a service
 
 
+class OrderState(StrEnum):
+    """Where an order or booking is in its life. In the first three it may still arrive."""
+
+    OUTSTANDING = "outstanding"
+    CANCELLING = "cancelling"  # our cancellation is under way
+    PRESUMED = "presumed"  # a matching refill was detected; nobody has reported the delivery
+    DELIVERED = "delivered"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    LOST = "lost"
+
+
 NEED_TRANSITIONS: dict[NeedState, frozenset[NeedState]] = {
     NeedState.OPEN: frozenset(
         {
@@ -75,7 +87,6 @@ NEED_TRANSITIONS: dict[NeedState, frozenset[NeedState]] = {
             NeedState.REMINDED,
             NeedState.BOOKED,
             NeedState.REFUSED,
-            NeedState.OPEN,
             NeedState.CLOSED,
         }
     ),
@@ -89,23 +100,57 @@ NEED_TRANSITIONS: dict[NeedState, frozenset[NeedState]] = {
             NeedState.READIED,
             NeedState.BOOKED,
             NeedState.REFUSED,
-            NeedState.OPEN,
             NeedState.CLOSED,
         }
     ),
-    NeedState.ORDERED: frozenset({NeedState.CANCELLING, NeedState.OPEN, NeedState.REFUSED, NeedState.CLOSED}),
-    NeedState.CANCELLING: frozenset({NeedState.ORDERED, NeedState.OPEN, NeedState.REFUSED, NeedState.CLOSED}),
-    NeedState.BOOKED: frozenset({NeedState.OPEN, NeedState.REFUSED, NeedState.CLOSED}),
+    NeedState.ORDERED: frozenset({NeedState.CANCELLING, NeedState.OPEN, NeedState.CLOSED}),
+    NeedState.CANCELLING: frozenset({NeedState.ORDERED, NeedState.OPEN, NeedState.CLOSED}),
+    NeedState.BOOKED: frozenset({NeedState.OPEN, NeedState.CLOSED}),
     NeedState.REFUSED: frozenset({NeedState.OPEN, NeedState.ORDERED, NeedState.BOOKED, NeedState.CLOSED}),
     NeedState.CLOSED: frozenset(),
 }
-"""Every move a need may make; one that is not here raises IllegalMove."""
+"""Every move of a need; any other raises IllegalTransition."""
+
+ORDER_TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
+    OrderState.OUTSTANDING: frozenset(
+        {
+            OrderState.CANCELLING,
+            OrderState.PRESUMED,
+            OrderState.DELIVERED,
+            OrderState.CANCELLED,
+            OrderState.FAILED,
+            OrderState.LOST,
+        }
+    ),
+    OrderState.CANCELLING: frozenset(
+        {
+            OrderState.OUTSTANDING,
+            OrderState.PRESUMED,
+            OrderState.DELIVERED,
+            OrderState.CANCELLED,
+            OrderState.FAILED,
+            OrderState.LOST,
+        }
+    ),
+    OrderState.PRESUMED: frozenset({OrderState.DELIVERED, OrderState.CANCELLED, OrderState.FAILED}),
+    OrderState.DELIVERED: frozenset(),
+    # An order that was reported cancelled or failed, or given up as lost, can still be delivered.
+    OrderState.CANCELLED: frozenset({OrderState.DELIVERED}),
+    OrderState.FAILED: frozenset({OrderState.DELIVERED}),
+    OrderState.LOST: frozenset({OrderState.DELIVERED}),
+}
+"""Every move of an order or booking; any other raises IllegalTransition."""
+
+_State = TypeVar("_State", NeedState, OrderState)
 
 
-def transition(current: NeedState, target: NeedState) -> NeedState:
-    """`to`, if the table lists the move from `now`."""
-    if target not in NEED_TRANSITIONS[current]:
-        raise IllegalTransition(
-            f"a need can't move from {current} to {target}: expected one of {', '.join(sorted(NEED_TRANSITIONS[current])) or 'none'}"
-        )
+def transition(current: _State, target: _State) -> _State:
+    """`target`, if the table of its kind lists the move from `current`. Raises IllegalTransition where it does not."""
+    if isinstance(current, NeedState):
+        kind, listed = "a need", {str(state) for state in NEED_TRANSITIONS[current]}
+    else:
+        kind, listed = "an order", {str(state) for state in ORDER_TRANSITIONS[current]}
+    if target not in listed:
+        expected = ", ".join(sorted(listed)) or "none"
+        raise IllegalTransition(f"{kind} can't move from {current} to {target}: expected one of {expected}")
     return target

@@ -1,8 +1,8 @@
-"""SENSE: a batch of readings as columns, and its wire form.
+"""SENSE: batches of readings as columns, and their wire form.
 
-A reading is (metric, measured at, arrived at, value, boot, seq). A metric is one named value of one device,
-`device/name`, as a number of the append-only registry (star.ports.Names), so that a number never changes meaning.
-This is not a place for judging readings: implausible ones are kept here like any other.
+A reading is (metric, time measured, time arrived, value, boot, seq). A metric is one named value of one device,
+`device/name`, as a number of the append-only registry (star.ports.MetricRegistry). Implausible readings are readings like
+any other; they are judged by the stream.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NO_SEQ = -1
 _HEADER = struct.Struct("<BI")  # wire version, rows
 _WIRE_VERSION = 1
 _WIDTHS = (4, 8, 8, 8, 8, 8)
-"""Bytes of a value in each column, in their order on the wire."""
+"""Bytes of one value in each column, in the order of the columns on the wire."""
 _ROW_BYTES = sum(_WIDTHS)
 
 
@@ -64,7 +64,7 @@ class Readings:
 
     @classmethod
     def from_rows(cls, rows: Sequence[tuple[int, int, int, float, int, int]]) -> Self:
-        """Columns from rows of (metric, at_ms, arrived_ms, value, boot, seq)."""
+        """A batch from rows of (metric, at_ms, arrived_ms, value, boot, seq)."""
         metric, at_ms, arrived_ms, value, boot, seq = zip(*rows, strict=True) if rows else ((),) * 6
         return cls(
             metric=np.array(metric, dtype=np.int32),
@@ -77,7 +77,7 @@ class Readings:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Readings]) -> Readings:
-        """One batch out of several, in their order."""
+        """Several batches as one, in their order."""
         if len(parts) == 1:
             return parts[0]
         if not parts:
@@ -92,7 +92,7 @@ class Readings:
         )
 
     def pack(self) -> bytes:
-        """The wire form: version, rows, then the six columns, little-endian."""
+        """The wire form: version, number of rows, then the six columns, little-endian."""
         columns = (
             self.metric.astype("<i4", copy=False),
             self.at_ms.astype("<i8", copy=False),
@@ -105,18 +105,20 @@ class Readings:
 
     @classmethod
     def unpack(cls, wire: bytes | memoryview) -> Readings:
-        """The readings of `pack`'s bytes, as read-only views on them. Raises LogDamaged where they are not whole."""
+        """The readings of a wire form, as read-only views of its bytes. Raises LogDamaged where it is incomplete."""
         return cls._from_columns(memoryview(wire)[_HEADER.size :], packed_row_count(wire))
 
     @classmethod
     def unpack_all(cls, wires: Sequence[bytes | memoryview]) -> Readings:
-        """The readings of several `pack`s, one after the other: `joined` over `unpack`, at a fraction of the cost for small
-        ones. Raises LogDamaged where one is not whole."""
+        """The readings of several wire forms as one batch, faster for small ones than `concatenate` over `unpack`.
+
+        Raises LogDamaged where one is incomplete.
+        """
         if len(wires) == 1:
             return cls.unpack(wires[0])
         sized = [(memoryview(wire), packed_row_count(wire)) for wire in wires]
         parts: list[memoryview] = []
-        before = 0  # bytes of a row in the columns before this one
+        before = 0  # bytes of a row in the columns before
         for width in _WIDTHS:
             head = _HEADER.size
             parts += [wire[head + before * rows : head + (before + width) * rows] for wire, rows in sized]
@@ -144,7 +146,7 @@ class Readings:
 
 
 def packed_row_count(wire: bytes | memoryview) -> int:
-    """How many readings the bytes of `Readings.pack` hold. Raises LogDamaged where they are not whole."""
+    """The number of readings in a wire form. Raises LogDamaged where it is incomplete."""
     if len(wire) < _HEADER.size:
         raise LogDamaged(f"a record of readings has {len(wire)} bytes: expected at least {_HEADER.size}")
     version, rows = _HEADER.unpack_from(wire)

@@ -1,4 +1,4 @@
-"""Times as the core keeps them: whole milliseconds since the epoch, UTC.
+"""Times inside the core: integer milliseconds since the epoch, UTC.
 
 Inputs are RFC 3339 or epoch seconds; outputs are epoch seconds with at most three decimals. No clock is read here.
 """
@@ -17,11 +17,11 @@ DAY_MS = 24 * HOUR_MS
 
 EPOCH_S_MIN = -62_135_596_800.0
 EPOCH_S_MAX = 253_402_300_799.0
-"""Years 1 to 9999: what RFC 3339 can say. Outside it a number is not a time but a unit error or garbage."""
+"""Years 1 to 9999, the range of RFC 3339. A number outside is no time in seconds: another unit, or garbage."""
 
 
 def parse_time_ms(value: object, field: str = "at") -> int:
-    """Milliseconds since the epoch of `value`: epoch seconds (a number) or an RFC 3339 text with its offset.
+    """Milliseconds since the epoch of `value`: epoch seconds as a number, or an RFC 3339 text with its offset.
 
     Raises BadPayload, naming `field`, for anything else.
     """
@@ -45,7 +45,7 @@ def parse_time_ms(value: object, field: str = "at") -> int:
 
 
 def epoch_seconds(at_ms: int) -> float:
-    """Epoch seconds, for people and payloads; `parse_time_ms(seconds(t)) == t` for every t in range."""
+    """Epoch seconds, for people and payloads; `parse_time_ms(epoch_seconds(t)) == t` for every t in range."""
     return at_ms / 1000
 
 

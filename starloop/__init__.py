@@ -1,1 +1,4 @@
-"""The command line, the roles, and the wiring of all rooms into a service."""
+"""The command line, and the wiring of all packages into a service: roles, the single process, benchmarks.
+
+It is the only package that may import every other one; a decision or an analysis never belongs here.
+"""

@@ -1,4 +1,4 @@
-"""`python -m starloop`: the command line."""
+"""Entry point of `python -m starloop`."""
 
 from starloop.cli import main
 

@@ -1,6 +1,6 @@
-"""The command line: one group, each command in a module of its own under starloop/commands/, loaded when it is called.
+"""Command line: one group, whose commands are modules under starloop/commands/ that are imported on use.
 
-A user's mistake is one line on standard error and exit 1 (2 for wrong use), never a stack trace.
+A user error is one line on standard error and exit status 1 (2 for wrong usage), never a stack trace.
 """
 
 from __future__ import annotations
@@ -14,36 +14,40 @@ import click
 
 from star.errors import StarloopError, UsageError
 
-# Before any command imports numpy: matrices here are small, and BLAS threads that wait for each other made training sixteen
-# times slower on two cores.
+# Set before any command imports numpy: matrices are small, and contention of BLAS threads made training sixteen times slower on
+# two cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 COMMANDS: dict[str, str] = {
+    # Run the service.
     "demo": "starloop.commands.service.demo",
     "up": "starloop.commands.service.up",
     "run": "starloop.commands.service.run",
     "fleet": "starloop.commands.service.fleet",
-    "replay": "starloop.commands.data.replay",
     "simulate": "starloop.commands.service.simulate",
-    "import": "starloop.commands.data.import_",
-    "log": "starloop.commands.data.log",
+    # Inspect it.
     "check": "starloop.commands.inspect.check",
-    "decode": "starloop.commands.data.decode",
+    "doctor": "starloop.commands.inspect.doctor",
     "forecast": "starloop.commands.inspect.forecast",
     "why": "starloop.commands.inspect.why",
-    "models": "starloop.commands.modelling.models",
-    "backtest": "starloop.commands.modelling.backtest",
-    "export": "starloop.commands.data.export",
-    "erase": "starloop.commands.data.erase",
     "dashboards": "starloop.commands.inspect.dashboards",
     "bench": "starloop.commands.inspect.bench",
-    "doctor": "starloop.commands.inspect.doctor",
+    # Read and write data.
+    "import": "starloop.commands.data.import_",
+    "decode": "starloop.commands.data.decode",
+    "replay": "starloop.commands.data.replay",
+    "log": "starloop.commands.data.log",
+    "export": "starloop.commands.data.export",
+    "erase": "starloop.commands.data.erase",
+    # Evaluate models and rules.
+    "backtest": "starloop.commands.modelling.backtest",
+    "models": "starloop.commands.modelling.models",
 }
-"""Command name -> module, whose `command` is the click command."""
+"""Module of each command, in the order of `starloop --help`; its `command` is the click command."""
 
 
 class _LazyGroup(click.Group):
-    """Imports a command's module only when it is asked for, so that `starloop check` does not load Faust."""
+    """Imports the module of a command on use, so that `starloop check` does not load Faust."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -56,14 +60,27 @@ class _LazyGroup(click.Group):
         return command
 
 
+def _version(ctx: click.Context, _: click.Parameter, requested: bool) -> None:
+    if requested and not ctx.resilient_parsing:
+        click.echo(importlib.import_module("starloop.version").description())
+        ctx.exit()
+
+
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="starloop", prog_name="starloop")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show version, commit and models, and exit.",
+)
 def cli() -> None:
-    """Starloop senses what connected things use up, forecasts what will run out, and reacts the way each customer chose."""
+    """Sense what connected devices use up, forecast run-outs, and react as each customer chose."""
 
 
 def main() -> None:
-    """The entry point: runs the command, and turns errors meant for people into one line and an exit status."""
+    """Runs the command, and turns Starloop errors into one line and an exit status."""
     try:
         status = cli(standalone_mode=False)
     except click.exceptions.Abort:
@@ -88,7 +105,7 @@ def main() -> None:
 
 
 def _print_errors(group: BaseExceptionGroup[BaseException]) -> int:
-    """Tells the errors meant for people out of a group of tasks' errors; re-raises a group that holds any other."""
+    """Prints the Starloop errors of an exception group and returns the exit status; re-raises a group with any other error."""
     ours, others = group.split(StarloopError)
     if others is not None or ours is None:
         raise group

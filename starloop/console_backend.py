@@ -1,4 +1,4 @@
-"""What the console sees of the service, and what it does to it: console.backend.Backend over the real parts."""
+"""Adapter of the service for the console: console.backend.Backend over read model, store and ingest gateway."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from starloop.roles.ingest_gateway import IngestGateway
 from stream.partition.partitioner import decode_quarantined
 
 LEAD_TIME_CACHE_S = 30.0
-"""How long learned lead times are shown before the store is asked again."""
+"""Cache lifetime of learned lead times in seconds: they change daily, and reading them loads all supplier records."""
 
 
 class ServiceBackend:
-    """See console.backend.Backend, which says what each call means."""
+    """Implements console.backend.Backend, where the methods are documented."""
 
     def __init__(self, context: RoleContext, gateway: IngestGateway, projection: ReadModel) -> None:
         self._context = context
@@ -69,11 +69,11 @@ class ServiceBackend:
         slot = catalogue.slots.get(item)
         if slot is None or not slot.suppliers:
             return None
-        known = self._lead_time_cache
-        if known is None or known[1] is not catalogue or time.monotonic() - known[0] > LEAD_TIME_CACHE_S:
+        cached = self._lead_time_cache
+        if cached is None or cached[1] is not catalogue or time.monotonic() - cached[0] > LEAD_TIME_CACHE_S:
             state = State(self._context.store.supplier_records().values())
-            known = self._lead_time_cache = (time.monotonic(), catalogue, Engine(catalogue, state))
-        return known[2].lead_days_of(item)
+            cached = self._lead_time_cache = (time.monotonic(), catalogue, Engine(catalogue, state))
+        return cached[2].lead_days_of(item)
 
     def needs(
         self,
@@ -128,7 +128,7 @@ class ServiceBackend:
     async def submit_telemetry(self, device: str, payload: bytes) -> None:
         topic = f"starloop/v1/{device}/telemetry"
         now_ms = self.now_ms()
-        trial = Decoder(self.catalogue(), MemoryMetricRegistry(), readers=self._gateway.adapters)
+        trial = Decoder(self.catalogue(), MemoryMetricRegistry(), adapters=self._gateway.adapters)
         trial.ingest(topic, payload, now_ms)
         for record in trial.drain():
             if isinstance(record, Quarantined):

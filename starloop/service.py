@@ -1,13 +1,12 @@
-"""The whole service in one process: every role around one event loop, on the embedded log or on Kafka.
+"""Service in one process: all roles on one event loop, on the embedded log or on Kafka.
 
-This is wiring only: each part decides nothing about the others. A part that fails ends the process with its reason, and the
-next start goes on where the disk says; nothing here restarts parts behind anybody's back.
+This is wiring only. A part that fails ends the process with its reason, and the next start resumes from disk; parts are not
+restarted one by one, because a process supervisor does that visibly.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -16,8 +15,8 @@ from pathlib import Path
 
 from config.settings import Settings
 from runtime.data_dir import remove_service_file, write_service_file
-from star.errors import InputError
 from star.ports import Clock
+from starloop.endpoint_security import check_exposure
 from starloop.roles.console import ConsoleRole
 from starloop.roles.context import RoleContext, open_context
 from starloop.roles.gate import GateRole
@@ -29,7 +28,7 @@ from starloop.roles.stream import StreamRole, follow_calibration
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoints:
-    """Where a running service is reached. link: signs its holder in at the console, once."""
+    """Endpoints of a running service. link: one-time sign-in link to the console."""
 
     mqtt_port: int
     http_port: int
@@ -37,7 +36,7 @@ class Endpoints:
 
 
 class ServiceProcess:
-    """Every part of one process."""
+    """The parts of the process."""
 
     def __init__(self, context: RoleContext) -> None:
         self.context = context
@@ -52,9 +51,9 @@ class ServiceProcess:
 async def run_service(
     settings: Settings, fleet_file: Path, clock: Clock, *, free_ports: bool = False
 ) -> AsyncIterator[tuple[ServiceProcess, Endpoints]]:
-    """Runs the service while the block runs. A part that fails cancels the block and raises its reason.
+    """Runs the service while the block runs. A part that fails cancels the block and raises its error.
 
-    free_ports: where a port is taken the next free one is used. Raises StarloopError for what the user can mend.
+    free_ports: use the next free port if one is in use. Raises StarloopError for problems that the user can resolve.
     """
     check_exposure(settings)
     async with open_context(settings, clock, "up", fleet_file) as context:
@@ -82,7 +81,7 @@ async def run_service(
 
 @asynccontextmanager
 async def _serve_endpoints(service: ServiceProcess, free_ports: bool) -> AsyncIterator[Endpoints]:
-    """The endpoints listen while the block runs, and service.json says where."""
+    """Listens while the block runs, with the ports in service.json."""
     folder = service.context.folder
     async with AsyncExitStack() as stack:
         mqtt_port = await stack.enter_async_context(service.gate.serve(free_ports))
@@ -94,7 +93,7 @@ async def _serve_endpoints(service: ServiceProcess, free_ports: bool) -> AsyncIt
 
 
 async def _shut_down(service: ServiceProcess, ingest_task: asyncio.Task[None], tasks: list[asyncio.Task[None]]) -> None:
-    """Stops what makes work first, then what does it: everything acknowledged is on disk whatever happens here."""
+    """Stops sources before consumers. Everything acknowledged is on disk already, whatever fails here."""
     for task in tasks:
         if task.get_name() not in ("stream", "reactor"):
             task.cancel()
@@ -106,34 +105,8 @@ async def _shut_down(service: ServiceProcess, ingest_task: asyncio.Task[None], t
 
 
 async def drain_ingest(gateway: IngestGateway, ingest_task: asyncio.Task[None], stop_s: float) -> None:
-    """What was offered is written, within `stop_s`."""
+    """Writes the queued messages to the log, within `stop_s` seconds."""
     gateway.ingest.stop()
     with suppress(asyncio.CancelledError):
         await asyncio.wait([ingest_task], timeout=stop_s)
     ingest_task.cancel()
-
-
-def check_exposure(settings: Settings, *, mqtt: bool = True, http: bool = True) -> None:
-    """Beyond loopback an endpoint wants TLS, and that of MQTT credentials too. Raises InputError where it lacks them.
-
-    mqtt, http: which of the endpoints this process has.
-    """
-    if settings.insecure:
-        return
-    wanted = [("STARLOOP_TLS_CERT", settings.tls_cert), ("STARLOOP_TLS_KEY", settings.tls_key)]
-    for here, host, needs in (
-        (mqtt, settings.mqtt_host, [("STARLOOP_MQTT_CREDENTIALS", settings.mqtt_credentials), *wanted]),
-        (http, settings.http_host, wanted),
-    ):
-        if here and not _loopback(host) and any(value is None for _, value in needs):
-            raise InputError(
-                f"host is {host!r}, reachable from other machines: expected credentials and TLS"
-                f" ({', '.join(name for name, _ in needs)}), or --insecure said out loud"
-            )
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

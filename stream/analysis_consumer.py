@@ -1,5 +1,6 @@
-"""The way of the facts to the reactor: each tick's once and in order within its partition, handled for good before they
-are committed. Partitions do not wait for each other: one that has to (for what others learned) holds up itself alone.
+"""The consumer of facts: hands those of each tick to the reactor, once, in order within a partition, and commits them afterwards.
+
+Partitions are independent: one whose handler has to wait, such as for what other partitions learned, delays only itself.
 """
 
 from __future__ import annotations
@@ -18,22 +19,23 @@ from stream.topics import FACTS
 from stream.transports.log_client import FetchedRecord, LogClient, LogConsumer, PartitionRef
 
 CONSUMER_GROUP = "starloop-reactor"
-"""The consumer group of the reactors of an embedded log."""
+"""Consumer group of the reactor on an embedded log."""
 FETCH_RECORDS_MAX = 500
+"""Records fetched at once."""
 WAITING_MAX = 1_000
-"""Records of a partition that wait in memory; then it is not fetched from until half of them are handled."""
+"""Records of a partition in memory; beyond, it is paused until half of them are handled."""
 COMMIT_S = 1.0
-"""Between commits of what is handled. The reactor skips what it has, so nothing rests on it."""
+"""Between commits. Facts that come again after a crash are skipped by the reactor, so this only bounds how many."""
 RETRY_S = 0.5
-"""Before the log is asked again when it was away."""
+"""Before the next try when the log is unavailable."""
 _log = structlog.get_logger("facts")
 
 FactsHandler = Callable[[int, Facts, int], Awaitable[None]]
-"""Handles the facts of one tick of a partition, which the log took at that moment (ms), for good when it returns."""
+"""Handles the facts of one tick: (partition, facts, when the log took them in ms). They are durable when it returns."""
 
 
 class AnalysisConsumer:
-    """Hands facts to `on_facts` until it is cancelled; a failure of that ends it. lost: is told of partitions that go."""
+    """Hands facts to `on_facts` until cancelled, or until that fails. on_revoked: called with each partition that is revoked."""
 
     def __init__(
         self,
@@ -51,25 +53,25 @@ class AnalysisConsumer:
         self._group = group
         self._queues: dict[int, _PartitionQueue] = {}
         self.last_error: str | None = None
-        """Why the log can't be read now."""
+        """Why the log can't be read at present."""
 
     def partitions(self) -> frozenset[int]:
-        """The partitions that this process handles now."""
+        """The partitions that are assigned to this process."""
         return frozenset(self._queues)
 
     async def run(self) -> None:
-        """Follows the facts. Raises what `on_facts` raises, and LogDamaged."""
-        follower = self._client.subscribe([FACTS], group=self._group)
-        follower.on_revoked(self._revoke)
+        """Consumes facts. Raises what `on_facts` raises, and LogDamaged."""
+        consumer = self._client.subscribe([FACTS], group=self._group)
+        consumer.on_revoked(self._revoke)
         try:
             async with asyncio.TaskGroup() as group:
-                await self._retry_while_unavailable(follower.start)
-                await self._follow(follower, group)
+                await self._retry_while_unavailable(consumer.start)
+                await self._consume(consumer, group)
         finally:
-            await follower.close()
+            await consumer.close()
             self._revoke(frozenset((FACTS, partition) for partition in self._queues))
 
-    async def _follow(self, follower: LogConsumer, group: asyncio.TaskGroup) -> None:
+    async def _consume(self, consumer: LogConsumer, group: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()
         commit_at = loop.time() + self._commit_s
         while True:
@@ -77,19 +79,19 @@ class AnalysisConsumer:
 
             async def fetch() -> None:
                 nonlocal rows
-                rows = await follower.fetch(FETCH_RECORDS_MAX, wait_s=min(self._commit_s, 1.0))
+                rows = await consumer.fetch(FETCH_RECORDS_MAX, wait_s=min(self._commit_s, 1.0))
 
             await self._retry_while_unavailable(fetch)
-            for place in follower.assignment():
-                if place[1] not in self._queues:
-                    queue = self._queues[place[1]] = _PartitionQueue(place[1], self._on_facts)
-                    queue.task = group.create_task(queue.run(), name=f"facts-{place[1]}")
+            for _, partition in consumer.assignment():
+                if partition not in self._queues:
+                    queue = self._queues[partition] = _PartitionQueue(partition, self._on_facts)
+                    queue.task = group.create_task(queue.run(), name=f"facts-{partition}")
             for row in rows:
                 if row.partition in self._queues:
                     self._queues[row.partition].add(row)
-            self._apply_back_pressure(follower)
+            self._apply_back_pressure(consumer)
             if loop.time() >= commit_at:
-                await self._commit(follower)
+                await self._commit(consumer)
                 commit_at = loop.time() + self._commit_s
 
     async def _retry_while_unavailable(self, operation: Callable[[], Awaitable[None]]) -> None:
@@ -109,34 +111,34 @@ class AnalysisConsumer:
                 self.last_error = None
                 return
 
-    def _apply_back_pressure(self, follower: LogConsumer) -> None:
+    def _apply_back_pressure(self, consumer: LogConsumer) -> None:
         full = [(FACTS, queue.partition) for queue in self._queues.values() if queue.waiting() > WAITING_MAX]
         if full:
-            follower.pause(full)
+            consumer.pause(full)
         free = [
             (FACTS, queue.partition)
             for queue in self._queues.values()
             if queue.paused and queue.waiting() * 2 < WAITING_MAX
         ]
         if free:
-            follower.resume(free)
+            consumer.resume(free)
         for _, partition in full:
             self._queues[partition].paused = True
         for _, partition in free:
             self._queues[partition].paused = False
 
-    async def _commit(self, follower: LogConsumer) -> None:
+    async def _commit(self, consumer: LogConsumer) -> None:
         done = {
             (FACTS, queue.partition): queue.next_offset
             for queue in self._queues.values()
             if queue.next_offset is not None
         }
         if done:
-            with suppress(LogError):  # a later commit covers it; until then facts may come again and are skipped
-                await follower.commit(done)
+            with suppress(LogError):  # a later commit covers it
+                await consumer.commit(done)
 
-    def _revoke(self, places: frozenset[PartitionRef]) -> None:
-        for _, partition in places:
+    def _revoke(self, revoked: frozenset[PartitionRef]) -> None:
+        for _, partition in revoked:
             queue = self._queues.pop(partition, None)
             if queue is not None:
                 if queue.task is not None:
@@ -145,7 +147,7 @@ class AnalysisConsumer:
 
 
 class _PartitionQueue:
-    """One partition's facts. next: the offset after the last one handled."""
+    """Facts of one partition. next_offset: after the last record that was handled."""
 
     def __init__(self, partition: int, on_facts: FactsHandler) -> None:
         self.partition = partition
@@ -158,16 +160,16 @@ class _PartitionQueue:
         self._added = asyncio.Event()
 
     def add(self, row: FetchedRecord) -> None:
-        """One more record to handle."""
+        """Appends a record."""
         self._rows.append(row)
         self._added.set()
 
     def waiting(self) -> int:
-        """How many records wait."""
+        """The number of records that wait."""
         return len(self._rows)
 
     async def run(self) -> None:
-        """Handles what is added, in order, until cancelled."""
+        """Handles added records in order until cancelled."""
         while True:
             await self._added.wait()
             self._added.clear()
@@ -178,4 +180,4 @@ class _PartitionQueue:
                     await self._on_facts(self.partition, facts, row.at_ms)
                 self._rows.popleft()
                 self.next_offset = row.offset + 1
-                await asyncio.sleep(0)  # others have their turn, also where facts need no waiting
+                await asyncio.sleep(0)  # lets other tasks run where `on_facts` never waits

@@ -1,25 +1,21 @@
-"""The Faust application: its topics, its table, its agent, named in one place.
+"""The Faust application: its topics, its table and its agent.
 
-The agent is a thin shell: what to do is decided in partition_processor.py, one worker a partition, and it does it. An agent that fails
-stops the application with its reason (`watch`), and what it had not finished comes again after the restart; nothing is
-skipped. A partition that comes gets a new worker from the table, unless it went a moment ago and nobody else can have had
-it, so that none goes on from a state that another process has left behind. Not here: the analysis, the reactor (analysis_consumer.py
-hands the facts over), the endpoints.
+The agent only performs effects; each partition has a processor (stream/partition/partition_processor.py) that determines them.
+An agent that fails stops the application with its reason (`wait_for_failure`), and unfinished records come again after the
+restart. An assigned partition gets a new processor with the state of the table. Only where it was revoked in the rebalance
+before, so that no other worker can have processed it since, its processor is kept.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, cast
 
-import faust
 import structlog
-from faust.tables.manager import TableManager
-from faust.types import TP, EventT, StreamT, TransportT
+from faust.types import TP, EventT, StreamT
 from mode import CrashingSupervisor
 
 from star.errors import LogDamaged, LogError
@@ -37,28 +33,30 @@ from stream.partition.partition_processor import (
     facts_end_after,
 )
 from stream.partition.ticker import PartitionTickSchedule
-from stream.state.checkpoint import CheckpointPolicy, is_stale, shards_of_partition
+from stream.state.checkpoint import CheckpointPolicy, shards_of_partition
 from stream.topics import FACTS, INPUT, STATE_SHARDS, TELEMETRY_TOPICS
 from stream.transports.embedded_log.sqlite_log import SqliteLog
-from stream.transports.faust_overrides.corrections import CorrectedConsumer, CorrectedProducer
+from stream.transports.faust_overrides.corrected_consumer import CorrectedConsumer
+from stream.transports.faust_overrides.corrected_producer import CorrectedProducer
+from stream.transports.faust_overrides.stream_app import StreamApp
 from stream.transports.log_client import FetchedRecord, LogClient
 
-SWITCH_INTERVAL_S = 0.0005
-"""How long a thread may keep Python to itself: the log's writing thread waits this long for the event loop, not 5 ms."""
-BUFFERED_EVENTS_MAX = 128
-"""Records of a topic that wait for their agent in memory; one may hold 2,000 readings."""
 RETAIN_EVERY_S = 600.0
+"""Between runs of the embedded log's retention."""
 RETRY_S = 0.5
-"""Before the log is asked again when it was away."""
+"""Before the next try when the log is unavailable."""
 LOOP_HOLD_MAX_S = 0.005
-"""So long records are taken before others on the event loop have their turn."""
+"""How long records are processed before other tasks of the event loop run."""
 _log = structlog.get_logger("stream")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamOptions:
-    """The stream's settings. commit_s: between lazy commits of what is handled. rhythm: of the ticks that each partition's
-    worker puts into its input; None: they come with the input. clock: what ticks tell."""
+    """Settings of the stream. commit_s: between Faust's commits.
+
+    tick_schedule: of the ticks that the application appends to each partition's input; None: the input has them already. clock:
+    gives their times.
+    """
 
     checkpoint: CheckpointPolicy = field(default_factory=CheckpointPolicy)
     commit_s: float = 1.0
@@ -66,77 +64,12 @@ class StreamOptions:
     clock: Clock | None = None
 
 
-class BytesTable(faust.Table[bytes, bytes]):
-    """A table whose keys and values are bytes in its changelog too, and not JSON. Recovering, it never goes back."""
-
-    is_stale = staticmethod(is_stale)
-
-    def _serializer_from_type(self, typ: Any) -> str:
-        return "raw"
-
-
-class UndelayedTableManager(TableManager):
-    """Faust's table manager without its second of sleep at the start: all our tables are there before the app starts."""
-
-    async def on_start(self) -> None:
-        """Starts recovery."""
-        await self._update_channels()
-        await self.recovery.start()
-
-
-class StreamApp(faust.App):
-    """A Faust app on a log that it is given, with the settings that make it our kind of app; `settings` override them."""
-
-    def __init__(self, backend: LogBackend | SqliteLog, **settings: Any) -> None:
-        self.backend = EmbeddedLogBackend(backend) if isinstance(backend, SqliteLog) else backend
-        super().__init__(
-            **{
-                "id": self.backend.app_id,
-                "autodiscover": False,
-                "web_enabled": False,
-                "topic_disable_leader": True,
-                "stream_buffer_maxsize": BUFFERED_EVENTS_MAX,
-                "key_serializer": "raw",
-                "value_serializer": "raw",
-                "Table": BytesTable,
-                "TableManager": UndelayedTableManager,
-                **self.backend.settings(),
-                **settings,
-            }
-        )
-
-    def _new_transport(self) -> TransportT:
-        return self.backend.transport(self, self.conf.broker_consumer)
-
-    def _new_producer_transport(self) -> TransportT:
-        return self.backend.transport(self, self.conf.broker_producer)
-
-    def _create_directories(self) -> None:
-        """None: nothing of ours lies in Faust's own directories."""
-
-    async def on_first_start(self) -> None:
-        """Once a process."""
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
-        await super().on_first_start()
-
-    async def _producer_flush(self, logger: Any) -> None:
-        # A failed app has nothing more to say: what was not flushed is not committed and comes again.
-        if self.crash_reason is None:
-            await super()._producer_flush(logger)
-
-    async def wait_for_failure(self) -> None:
-        """Waits until the app fails, and raises why. Returns where it was stopped."""
-        await self.wait_until_stopped()
-        if self.crash_reason is not None:
-            raise self.crash_reason
-
-
 @dataclass(slots=True, kw_only=True)
 class StreamHooks:
-    """What a role wants to know, and what it does before a record is taken; all optional.
+    """Callbacks of a role, all optional.
 
-    ready: the record can be taken now, as far as this process knows; until it is, `wait` is awaited. decided: seconds from
-    the oldest arrival since the tick before to this tick's facts on disk. checkpointed: a partition's state is on disk.
+    ready: whether a record can be processed yet; where not, `wait` is awaited first. record_taken, facts_written: with the
+    partition and the record's bytes; facts are durable then. checkpointed: a partition's checkpoint is durable.
     """
 
     ready: Callable[[bytes], bool] = lambda wire: True
@@ -153,9 +86,9 @@ def build_app(
     options: StreamOptions | None = None,
     hooks: StreamHooks | None = None,
 ) -> StreamApp:
-    """The application on the log, not started; the topics are there (`LogClient.start` makes them).
+    """The application on a log whose topics exist (`LogClient.start` creates them). It is not started.
 
-    make_analysis: a fresh analysis of a partition; its blocks are loaded before its first record.
+    make_analysis: gives a new analysis of a partition, into which the shards of its checkpoint are loaded.
     """
     options = options or StreamOptions()
     app = StreamApp(backend, broker_commit_interval=options.commit_s)
@@ -173,7 +106,7 @@ def build_app(
 
 
 class AnalysisAgent:
-    """Takes the input; performs the workers' effects with Faust's producer, table and consumer."""
+    """Reads the input and performs the processors' effects with Faust's producer, table and consumer."""
 
     def __init__(
         self,
@@ -205,7 +138,7 @@ class AnalysisAgent:
         return cast(CorrectedConsumer, self._app.consumer)
 
     async def revoked(self, *_: object, **__: object) -> None:
-        """Partitions may go. Of one that comes back at once nobody else had anything in between: its worker goes on then."""
+        """Faust's signal before a rebalance. Processors are kept for partitions that come back in that same rebalance."""
         self._retained = {
             partition: processor
             for partition, processor in self.processors.items()
@@ -215,8 +148,10 @@ class AnalysisAgent:
         self._retained_generation = self._app.consumer_generation_id
 
     async def recover(self) -> None:
-        """The table is what it was: a fresh analysis of each partition takes up its blocks. Faust passes over what a callback
-        raises, and the partitions would lie still: it stops the application here."""
+        """Faust's callback when the table is recovered: makes the processors of the assigned partitions.
+
+        Faust ignores what a callback raises, which would leave the partitions unprocessed, so a failure stops the application.
+        """
         try:
             await self._recover()
         except Exception as error:
@@ -231,14 +166,14 @@ class AnalysisAgent:
         assigned = sorted(tp.partition for tp in self._consumer.assignment() if tp.topic == self._input_name)
         last = await self._last_facts([partition for partition in assigned if partition not in retained])
         if generation != self._app.consumer_generation_id or self._app.should_stop:
-            return  # they went again meanwhile, and this is called again for what came then
+            return  # another rebalance has begun, after which this is called again
         for partition in assigned:
             self.processors[partition] = retained.get(partition) or self._make_processor(partition, last.get(partition))
             if self._options.tick_schedule is not None:
                 self._options.tick_schedule.assign(partition)
 
     async def _last_facts(self, partitions: list[int]) -> dict[int, FetchedRecord]:
-        """The last facts of each, asked for until the log answers."""
+        """The last facts of each partition. Tries until the log answers. Raises LogDamaged."""
         while True:
             try:
                 return await self._client.last_records(FACTS, partitions)
@@ -266,25 +201,25 @@ class AnalysisAgent:
             message = event.message
             processor = self.processors.get(message.partition)
             if processor is None or message.generation_id != self._app.consumer_generation_id:
-                continue  # fetched before partitions moved; whoever has the partition now gets it from the log
+                continue  # fetched before a rebalance; the partition's present worker reads it from the log
             for offset, wire in cast("tuple[tuple[int, bytes], ...]", event.value):
                 if not self._hooks.ready(wire) and self._hooks.wait is not None:
                     await self._hooks.wait(wire)
                 if not await self._process(processor, offset, wire, event):
-                    break  # the partition went while this was done; its records are another's business now
+                    break  # revoked meanwhile
                 if monotonic() >= yield_at_s:
                     await asyncio.sleep(0)
                     yield_at_s = monotonic() + LOOP_HOLD_MAX_S
 
     async def _process(self, processor: PartitionProcessor, offset: int, wire: bytes, event: EventT[Any]) -> bool:
-        """Takes one record, while the partition is still the worker's; whether it was to the end."""
+        """Processes one record; False where the partition was revoked before all its effects were performed."""
         partition = event.message.partition
         if self.processors.get(partition) is not processor:
             return False
         self._hooks.record_taken(partition, wire)
         if self._options.tick_schedule is not None and wire[:1] != b"T":
             self._options.tick_schedule.notify_arrival(partition)
-        # One whose effects end half way must not go on: what it took for written is not.
+        # A processor whose effects were not all performed must not be kept: it counts them as done.
         self._in_progress = processor
         for effect in processor.process(offset, wire):
             if self.processors.get(partition) is not processor:
@@ -295,20 +230,18 @@ class AnalysisAgent:
         return True
 
     async def tick(self) -> None:
-        """Ticks into the input of each partition that is due for one, until the application stops."""
-        rhythm, clock = self._options.tick_schedule, self._options.clock
-        while rhythm is not None and clock is not None and not self._app.should_stop:
-            await asyncio.sleep(rhythm.busy_s)
+        """Appends ticks to the input of partitions that are due, until the application stops."""
+        schedule, clock = self._options.tick_schedule, self._options.clock
+        while schedule is not None and clock is not None and not self._app.should_stop:
+            await asyncio.sleep(schedule.busy_s)
             if not self._app.rebalancing:
-                for partition in rhythm.due(list(self.processors)):
+                for partition in schedule.due(list(self.processors)):
                     await self._send(INPUT, encode(Tick(at_ms=clock.now_ms())), partition)
 
     async def _send(self, topic: str, value: bytes, partition: int) -> asyncio.Future[Any]:
-        """On its way, in the order of calls; the future is done when the log has it. A flush waits for it."""
+        """Sends in the order of calls. The future is done when the log has the record; a flush waits for it."""
         producer = cast(CorrectedProducer, self._app.producer)
-        return cast(
-            "asyncio.Future[Any]", await producer.send(self._topic_names[topic], None, value, partition, None, None)
-        )
+        return await producer.send(self._topic_names[topic], None, value, partition, None, None)
 
     async def _apply(self, effect: Effect, event: EventT[Any]) -> None:
         partition = event.message.partition

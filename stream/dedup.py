@@ -1,9 +1,9 @@
-"""Duplicates: the later one of two readings of one device with the same (boot, seq), or with the same (at, name).
+"""Deduplication: of two readings of a device with the same (boot, seq), or the same (at, name), the later one is dropped.
 
-Known by (boot, seq) where a device gives both, else by (at, name). All values of one message have the same (boot, seq): a
-message is a run of a device's readings with the same boot, seq, measured and arrival time, and within one run only the same
-name again is a duplicate. What is in order goes a vectorised way; only devices that lost order go reading by reading, and
-both ways leave the same state. What lies further back than the named limits is taken for new: losing a reading is worse.
+(boot, seq) counts where a device gives both, else (at, name). All values of a message have the same (boot, seq): a message is
+a run of a device's readings with the same boot, seq, measured and arrival time, and within it only the same name twice is a
+duplicate. Readings in order are handled in vectorised form, those of devices that are out of order one by one, and both leave
+the same state. A reading older than the limits below counts as new, as losing one is worse than counting one twice.
 """
 
 from __future__ import annotations
@@ -18,28 +18,32 @@ from star.times import DAY_MS
 from stream.state.state_table import MatrixSpec, Rows, Table
 
 BOOTS_MAX = 4
-"""Boots of a device remembered besides the one it is in."""
+"""Boots of a device remembered besides the present one."""
 RANGES_MAX = 512
-"""Separate ranges of numbers remembered of one boot; the lowest is forgotten first."""
+"""Separate ranges of sequence numbers remembered of a boot; the lowest is forgotten first."""
 RECENT_MAX = 16
-"""Latest measured times remembered of each name without numbers."""
+"""Latest measured times remembered of each metric without sequence numbers."""
 LATE_MAX = 1_024
-"""Late measured times remembered of each such name."""
+"""Times remembered of each such metric that were measured before its latest one."""
 AHEAD_MAX_MS = DAY_MS
-"""A measured time further after the arrival than this does not count as the latest."""
+"""A measured time further in the future of its arrival does not count as the latest: a wrong clock would make the rest late."""
 
 DEVICE_STATE_NAMES = (
     "boot",
     "low",
     "next",
-    "in_boot",
-    "in_seq",
-    "in_at_ms",
-    "in_arrived_ms",
-    "in_dropped",
+    "message_boot",
+    "message_seq",
+    "message_at_ms",
+    "message_arrived_ms",
+    "message_dropped",
     "message",
     "dropped",
 )
+FORMER_DEVICE_STATE_NAMES = {
+    name.replace("message_", "in_"): name for name in DEVICE_STATE_NAMES if name.startswith("message_")
+}
+"""Names of columns in state of format 1."""
 BOOT, LOW, NEXT, MESSAGE_BOOT, MESSAGE_SEQ, MESSAGE_AT, MESSAGE_ARRIVED, MESSAGE_DROPPED, MESSAGE, DROPPED = range(
     len(DEVICE_STATE_NAMES)
 )
@@ -53,18 +57,20 @@ Ranges = list[list[int]]
 
 
 class Deduplicator:
-    """What was received of each device and name."""
+    """What was received of each device and metric: numbers and times, in tables, with ranges and late times besides."""
 
     def __init__(self) -> None:
-        self.devices = Table("dedup_devices", [MatrixSpec(name="seen", names=DEVICE_STATE_NAMES, fill=-1, dtype="<i8")])
-        self.metrics = Table(
-            "dedup_metrics", [MatrixSpec(name="seen", names=METRIC_STATE_NAMES, fill=_NEVER, dtype="<i8")]
+        of_device = MatrixSpec(
+            name="seen", names=DEVICE_STATE_NAMES, fill=-1, dtype="<i8", renamed=FORMER_DEVICE_STATE_NAMES
         )
+        of_metric = MatrixSpec(name="seen", names=METRIC_STATE_NAMES, fill=_NEVER, dtype="<i8")
+        self.devices = Table("dedup_devices", [of_device])
+        self.metrics = Table("dedup_metrics", [of_metric])
         self._ranges: dict[int, dict[int, Ranges]] = {}  # device row -> boot -> ranges besides the one in the columns
         self._late: dict[int, dict[int, None]] = {}  # metric row -> late measured times
 
     def add_device(self, name: str, device: int) -> int:
-        """The row of a device."""
+        """The row of a device, which is added where it is new. device: the number that is to be its row in `Table.device`."""
         row = self.devices.add(name, device)
         columns = self.devices["seen"]
         if columns[row, MESSAGE] < 0:
@@ -72,7 +78,7 @@ class Deduplicator:
         return row
 
     def add_metric(self, name: str, device: int) -> int:
-        """The row of a metric `device/name`."""
+        """The row of a metric `device/name`, which is added where it is new. device: its device's row."""
         row = self.metrics.add(name, device)
         columns = self.metrics["seen"]
         if columns[row, COUNT] < 0:
@@ -80,12 +86,12 @@ class Deduplicator:
         return row
 
     def dropped(self) -> dict[str, int]:
-        """Duplicates dropped so far, by device, where there were any."""
+        """Number of duplicates dropped so far, by device, where there were any."""
         counts = self.devices["seen"][: len(self.devices), DROPPED].tolist()
         return {name: count for name, count in zip(self.devices.names, counts, strict=True) if count > 0}
 
     def mask_new(self, readings: Readings, device: Rows, metric: Rows) -> Bools:
-        """(n,) which readings are no duplicates, and remembers them. device, metric: rows of the tables here."""
+        """(n,) mask of the readings that are new; they are remembered. device, metric: (n,) rows of the tables here."""
         numbered = (readings.boot >= 0) & (readings.seq >= 0)
         keep = np.empty(len(readings), dtype=np.bool_)
         if numbered.any():
@@ -141,7 +147,7 @@ class Deduplicator:
         return result
 
     def _messages(self, dev: Rows, boot: Int64, seq: Int64, nth: Int64) -> Bools:
-        """(messages,) which were received before; sorted by device, nth: place among the device's in this batch."""
+        """(messages,) mask of those received before. They are sorted by device; nth: place among the device's in this batch."""
         table = self.devices["seen"]
         expected = (table[dev, BOOT] == boot) & (table[dev, NEXT] + nth == seq)
         starts = np.nonzero(np.append(True, dev[1:] != dev[:-1]))[0]
@@ -156,7 +162,7 @@ class Deduplicator:
         return dropped
 
     def _receive(self, row: int, boot: int, seq: int) -> bool:
-        """Whether message `seq` of `boot` is new; remembers it."""
+        """Whether message `seq` of `boot` is new; it is remembered."""
         table = self.devices["seen"]
         now, low, following = (int(v) for v in table[row, (BOOT, LOW, NEXT)])
         if boot == now and seq == following:
@@ -184,7 +190,7 @@ class Deduplicator:
             self._ranges[row] = left
 
     def _new_in_message(self, metric: Rows, ordinal: Int64) -> Bools:
-        """(n,) which names were not in their message before."""
+        """(n,) mask of the metrics that were not in their message before."""
         table = self.metrics["seen"]
         new: Bools = table[metric, IN_MESSAGE] != ordinal
         order = np.lexsort((ordinal, metric))
@@ -216,7 +222,7 @@ class Deduplicator:
         return result
 
     def _remember(self, met: Rows, at_ms: Int64, which: Bools, starts: Rows, counts: Rows) -> None:
-        """Puts times that are in order where they belong."""
+        """Stores the times of metrics in order (`which`)."""
         if not which.any():
             return
         table = self.metrics["seen"]
@@ -230,7 +236,7 @@ class Deduplicator:
         table[met[ends[done]], COUNT] += counts[done]
 
     def _receive_at(self, row: int, at_ms: int, arrived_ms: int) -> bool:
-        """Whether a name's reading measured at `at_ms` is new; remembers it."""
+        """Whether the metric's reading measured at `at_ms` is new; it is remembered."""
         seen = self.metrics["seen"][row]
         if seen[LATEST_MS] < at_ms <= arrived_ms + AHEAD_MAX_MS:
             seen[RECENT + int(seen[COUNT]) % RECENT_MAX] = at_ms
@@ -246,7 +252,7 @@ class Deduplicator:
         return True
 
     def snapshot(self, device_rows: Rows, metric_rows: Rows) -> dict[str, Any]:
-        """What is remembered besides the tables, of these rows, by name, for a checkpoint."""
+        """Ranges and late times of these rows, by name, as JSON values for a checkpoint."""
         ranges = {
             self.devices.names[row]: [[boot, spans] for boot, spans in self._ranges[row].items()]
             for row in device_rows.tolist()
@@ -256,7 +262,7 @@ class Deduplicator:
         return {"ranges": ranges, "late": late}
 
     def restore(self, extras: dict[str, Any]) -> None:
-        """Takes back what `extras` gave; its rows are there."""
+        """Takes back what `snapshot` gave; the rows have to be in the tables."""
         for name, boots in extras["ranges"].items():
             self._ranges[self.devices.row(name)] = dict(boots)
         for name, times in extras["late"].items():
@@ -264,7 +270,7 @@ class Deduplicator:
 
 
 def _inserted(ranges: Ranges, seq: int) -> Ranges:
-    """The ranges, ascending and apart, with `seq` in them."""
+    """The ranges with `seq` added, ascending and disjoint."""
     joined: Ranges = []
     for start, end in sorted([*ranges, [seq, seq + 1]]):
         if joined and start <= joined[-1][1]:

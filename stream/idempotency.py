@@ -1,6 +1,6 @@
-"""Ids of events that were taken already: the same outcome, request or delivery twice counts once.
+"""Idempotency keys: the same outcome, request or delivery counts once, however often it arrives.
 
-Kept by device, so that they lie in the block of what the event changed. Bounded in number and in time.
+They are kept by device, so that a key lies in the same shard as the state that its event changed. Bounded in number and time.
 """
 
 from __future__ import annotations
@@ -8,19 +8,19 @@ from __future__ import annotations
 from star.times import DAY_MS
 
 IDS_MAX = 1_024
-"""Ids remembered of a device; the oldest is forgotten first."""
+"""Keys remembered of a device; the oldest is forgotten first. Bounds the shard: a key takes about 50 bytes there."""
 IDS_DAYS = 400
-"""And for how long."""
+"""How long a key is remembered, as long as the input log is kept (topics.Retention)."""
 
 
 class IdempotencyKeys:
-    """What was taken, by device."""
+    """Keys seen, by device; "" for events of no known device."""
 
     def __init__(self) -> None:
         self._seen: dict[str, dict[str, int]] = {}
 
     def register(self, device: str, key: str, at_ms: int) -> bool:
-        """Whether `key` is new for the device; remembers it with its time of arrival."""
+        """Whether `key` is new for the device; remembers it. at_ms: its time of arrival."""
         seen = self._seen.setdefault(device, {})
         if key in seen:
             return False
@@ -32,9 +32,9 @@ class IdempotencyKeys:
         return True
 
     def snapshot(self, device: str) -> list[tuple[str, int]]:
-        """What is remembered of a device, oldest first, for a checkpoint."""
+        """The (key, arrival in ms) of a device, oldest first."""
         return list(self._seen.get(device, {}).items())
 
     def restore(self, device: str, seen: list[tuple[str, int]]) -> None:
-        """Takes back what `of` gave."""
+        """Takes back what `snapshot` gave."""
         self._seen[device] = {key: int(at_ms) for key, at_ms in seen}

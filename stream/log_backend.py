@@ -1,4 +1,4 @@
-"""What a log is to the Faust application: the embedded log, or Kafka. What differs between them is here, and nowhere else."""
+"""Log backends: what the Faust application needs to know of the embedded log and of Kafka, where they differ."""
 
 from __future__ import annotations
 
@@ -14,40 +14,39 @@ from stream.transports.kafka_log.options import KafkaOptions
 
 
 class LogBackend(Protocol):
-    """app_id: the consumer group, and what the changelog is named after. partitions: of the input."""
+    """A kind of log. app_id: consumer group, and first part of the changelog's name. partitions: of the input."""
 
     app_id: str
     partitions: int
 
     def topic(self, plain: str) -> str:
-        """A topic's name in this log."""
+        """The name that a topic of stream/topics.py has in this log."""
         ...
 
     def settings(self) -> dict[str, Any]:
-        """Faust's settings for it."""
+        """Faust's settings for this log, by name."""
         ...
 
     def transport(self, app: faust.App, urls: list[URL]) -> TransportT:
-        """Faust's transport to it."""
+        """A new transport of Faust to this log."""
         ...
 
 
 class EmbeddedLogBackend:
-    """The embedded log."""
+    """The embedded log, in one partition."""
 
     app_id = "starloop"
     partitions = 1
 
     def __init__(self, log: SqliteLog) -> None:
-        embedded_transport.register()
         self.log = log
 
     def topic(self, plain: str) -> str:
-        """As it is."""
+        """The same name."""
         return plain
 
     def settings(self) -> dict[str, Any]:
-        """See Medium."""
+        """See LogBackend."""
         return {
             "broker": URL(f"{embedded_transport.SCHEME}://{self.log.path.absolute()}"),
             "datadir": str(self.log.path.parent),
@@ -58,15 +57,14 @@ class EmbeddedLogBackend:
         }
 
     def transport(self, app: faust.App, urls: list[URL]) -> TransportT:
-        """See Medium."""
+        """See LogBackend."""
         return embedded_transport.EmbeddedTransport(urls, app, log=self.log)
 
 
 class KafkaLogBackend:
-    """Kafka. partitions: of the topics, as the client found or made them. standbys: workers that keep a copy of a state."""
+    """Kafka. partitions: of the topics, as the client found or created them. standbys: replicas of each partition's state."""
 
     def __init__(self, options: KafkaOptions, partitions: int, standbys: int = 0) -> None:
-        kafka_transport.register()
         durable_table_store.register()
         self.options = options
         self.app_id = options.app_id
@@ -74,14 +72,14 @@ class KafkaLogBackend:
         self._standbys = standbys
 
     def topic(self, plain: str) -> str:
-        """With the installation's prefix."""
+        """The name with the installation's prefix."""
         return self.options.topic_name(plain)
 
     def settings(self) -> dict[str, Any]:
-        """See Medium."""
+        """See LogBackend."""
         settings = kafka_transport.faust_settings(self.options, partitions=self.partitions, standbys=self._standbys)
         return {"store": URL(f"{durable_table_store.SCHEME}://"), **settings}
 
     def transport(self, app: faust.App, urls: list[URL]) -> TransportT:
-        """See Medium."""
+        """See LogBackend."""
         return kafka_transport.KafkaTransport(urls, app, options=self.options)

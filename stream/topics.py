@@ -1,7 +1,7 @@
-"""The topics of the log, named in one place, with how each is kept.
+"""The topics of the log and their retention.
 
-A customer's records lie in one partition of every topic that is kept apart by customer. On Kafka each name has the prefix
-`starloop-`.
+A topic is partitioned by customer unless its spec says otherwise: all records of a customer are in one partition. On Kafka each
+name has a prefix, `starloop-` unless set.
 """
 
 from __future__ import annotations
@@ -12,35 +12,38 @@ from star.times import DAY_MS
 from stream.transports.log_client import TopicSpec
 
 INPUT = "input"
-"""Everything the service is a function of, in one order a partition: `star.records.encode`."""
+"""Everything that the service is a function of, in one order for each partition: `star.records.encode`."""
 FACTS = "facts"
-"""What each tick found, for the reactor: `Facts.pack`."""
+"""The facts of each tick, for the reactor: `Facts.pack`."""
 REACTIONS = "reactions"
-"""Every reaction, as a CloudEvents event in JSON, key: the device. Endpoints publish them from here."""
+"""Every reaction, as a CloudEvents event in JSON, keyed by device. Endpoints publish them from here."""
 QUARANTINE = "quarantine"
-"""What can't be read, whole, with the reason: `stream.partition.partitioner.encode_quarantined`."""
+"""Payloads that can't be decoded, whole and with the reason: `stream.partition.partitioner.encode_quarantined`."""
 FORECASTS = "forecasts"
-"""The forecasts of the items looked at in a tick, a JSON list. Nothing rests on it, nor on the topics that follow."""
+"""The forecasts of the items that a tick evaluated, a JSON list. No decision reads this topic or the ones that follow."""
 SCORES = "scores"
-"""The latest score of each part scored since the last tick, a JSON list."""
+"""The latest score of each part scored since the tick before, a JSON list."""
 CALIBRATION = "honesty"
-"""Forecasts that came true or did not: at which of their levels the truth fell, a JSON list."""
+"""How forecasts came out: the probability level of each at which the truth fell, a JSON list."""
 DECISIONS = "decisions"
-"""What the reactor decided in a step, and the outcomes it heard, a JSON object."""
+"""The decisions of a step of the reactor and the outcomes that it took, a JSON object."""
 SERVICE = "service"
-"""Every ten seconds the figures of each role, a JSON object."""
+"""Metrics of each role, every ten seconds, a JSON object."""
 STATE_SHARDS = "blocks"
-"""The table of state blocks; its changelog topic is `<app>-blocks-changelog`."""
+"""The table of state shards; its changelog topic is `<app>-blocks-changelog`."""
 
 CHANGELOG = TopicSpec(name=f"{STATE_SHARDS}-changelog", per_customer=True, compacted=True)
-"""That topic on Kafka, where it wants its configuration; an embedded log makes it when it is first written to."""
+"""That topic on Kafka, which is created before it is used; an embedded log creates it at the first write."""
 TELEMETRY_TOPICS = (FORECASTS, SCORES, CALIBRATION, DECISIONS, SERVICE)
-"""Topics for those who watch."""
+"""Topics for observers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """How long, and how much in all, is kept. Never less than what is not yet handled (on Kafka: by time alone)."""
+    """How long records are kept, in ms, and how many bytes of a topic.
+
+    The embedded log keeps what is not yet handled in any case; Kafka limits by time alone.
+    """
 
     input_ms: int = 400 * DAY_MS
     input_bytes: int = 32 << 30
@@ -54,7 +57,7 @@ class Retention:
 
 
 def topic_specs(retention: Retention | None = None) -> tuple[TopicSpec, ...]:
-    """Every topic of the service but the table's changelog."""
+    """Every topic of the service except the table's changelog."""
     keep = retention or Retention()
     named = {
         INPUT: (keep.input_ms, keep.input_bytes),

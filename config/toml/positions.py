@@ -1,7 +1,7 @@
-"""Where things stand in a TOML text: the line of every table, key and element of an array.
+"""Line numbers in a TOML text: of every table, key and element of an array.
 
-tomllib gives values without positions, so this walks the text a second time, for reports of mistakes only. It takes the
-text to be valid (tomllib has read it): it is no parser and judges nothing.
+Neither tomllib nor tomlkit gives positions of values, so this walks the text a second time, to report mistakes only. The
+text has to be valid TOML (tomllib has parsed it); nothing is validated here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class LineIndex:
         self._walk()
 
     def line(self, path: TomlPath) -> int:
-        """The line of `path`, or of the nearest thing around it that is in the text; 1 for the root."""
+        """The line of `path`, or of the innermost table or array around it that is in the text; 1 for the root."""
         while path and path not in self._lines:
             path = path[:-1]
         return self._lines.get(path, 1)
@@ -70,7 +70,7 @@ class LineIndex:
         return (*path, index)
 
     def _enter(self, table: TomlPath, keys: list[str], offset: int) -> TomlPath:
-        """The table that dotted `keys` lead to from `table`: of an array of tables, its last one."""
+        """The table at dotted `keys` below `table`; of an array of tables, the last element."""
         for key in keys:
             table = (*table, key)
             self._record(table, offset)

@@ -1,7 +1,7 @@
-"""A TOML file read so that one mistake does not hide the next: statements that are no TOML are reported and left out.
+"""A reader of TOML files that reports every mistake of syntax: statements that are not TOML are reported and left out.
 
-This knows nothing of fleets or profiles. tomllib stops at the first mistake, so a text that it refuses is taken apart into
-statements, each tried by itself; what is left is read as a whole.
+tomllib, like tomlkit, stops at the first mistake. A text that it refuses is therefore split into statements, each is
+parsed by itself, and the valid ones are read together. Nothing here is specific to fleets or profiles.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from config.toml.positions import LineIndex, TomlPath
 from star.errors import ConfigError, Problem
 
 STATEMENT_LINES_MAX = 200
-"""A statement is looked for over so many lines; a longer one that is broken is reported at its first line."""
+"""Most lines of a statement: a longer one with a mistake is reported at its first line."""
 SYNTAX_PROBLEMS_MAX = 100
-"""A file with more mistakes of syntax is probably not TOML at all: the rest is not looked for."""
+"""Most mistakes of syntax that are reported: a file with more is probably not TOML at all."""
 
 _POSITION = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of document)\)$")
 _KEY = re.compile(r"\s*([A-Za-z0-9_-]+)\s*=")
@@ -28,7 +28,7 @@ _HEADER = re.compile(r"\s*\[+\s*([A-Za-z0-9_\-.\"' ]+?)\s*\]*\s*(?:#.*)?$")
 
 @dataclass(frozen=True, slots=True)
 class BrokenStatement:
-    """A statement left out: the line of the table it stands in (1 for the root), its key where it can be told."""
+    """A statement that was left out. table_line: the line of its table's header, 1 for the root. key: None where unknown."""
 
     table_line: int
     key: str | None
@@ -36,7 +36,7 @@ class BrokenStatement:
 
 @dataclass
 class TomlDocument:
-    """What could be read of a file: `data`, the mistakes of syntax, and the lines of everything else."""
+    """The readable part of a file as `data`, its mistakes of syntax, and line numbers."""
 
     file: str
     data: dict[str, Any]
@@ -46,19 +46,19 @@ class TomlDocument:
 
     @cached_property
     def lines(self) -> LineIndex:
-        """The lines of what `data` holds."""
+        """Line numbers of everything in `data`."""
         return LineIndex(self.text)
 
     def explains_missing(self, path: TomlPath) -> bool:
-        """True where the field at `path` is missing only because its statement was broken."""
+        """Whether the field at `path` may be missing only because its statement was left out."""
         table_line = self.lines.line(path[:-1])
         return any(one.table_line == table_line and one.key in (None, path[-1]) for one in self.broken)
 
 
 def read_toml(path: FilePath, arrays: frozenset[str] = frozenset()) -> TomlDocument:
-    """The file at `path`. arrays: top-level names known to be arrays of tables, to mend a broken header by.
+    """Reads the file at `path`. arrays: names of top-level arrays of tables, to repair their headers.
 
-    Raises ConfigError where there is no text to read: no file, a folder, no permission, not UTF-8.
+    Raises ConfigError where there is no text: no file, a folder, no permission, not UTF-8.
     """
     file = str(path)
     try:
@@ -110,7 +110,7 @@ def _read_in_pieces(file: str, text: str, arrays: frozenset[str]) -> TomlDocumen
 
 
 def _statement(lines: list[str], line_index: int) -> tuple[int, str | None]:
-    """The line after the statement that begins at `place`, and what is wrong with it, or None."""
+    """(index of the line after the statement that begins at `line_index`, its mistake or None)."""
     first = _syntax_error(lines[line_index])
     if first is None:
         return line_index + 1, None
@@ -138,7 +138,7 @@ def _repaired_header(line: str, arrays: frozenset[str]) -> str | None:
 
 
 def _read_rest(document: TomlDocument, lines: list[str]) -> None:
-    """Reads the statements together, leaving out one by one those that do not fit the others (a key that is there twice)."""
+    """Reads the statements together; leaves out, one by one, those that conflict with others, such as duplicate keys."""
     for _ in range(SYNTAX_PROBLEMS_MAX):
         document.text = "\n".join(lines)
         try:
@@ -155,7 +155,7 @@ def _read_rest(document: TomlDocument, lines: list[str]) -> None:
 
 
 def _start_of(lines: list[str], inside: int) -> int:
-    """The first line of the statement that the line `inside` belongs to."""
+    """Index of the first line of the statement that contains the line `inside`."""
     for start in range(inside, max(-1, inside - STATEMENT_LINES_MAX), -1):
         if lines[start].strip() and _syntax_error("\n".join(lines[start : inside + 1])) is None:
             return start
@@ -164,7 +164,7 @@ def _start_of(lines: list[str], inside: int) -> int:
 
 def _leave_out(lines: list[str], start: int) -> None:
     end, _ = _statement(lines, start)
-    if lines[start].lstrip().startswith("["):  # a header goes with its section, which would land in the table before it
+    if lines[start].lstrip().startswith("["):  # without its header a section would become part of the table before it
         while end < len(lines) and not lines[end].lstrip().startswith("["):
             end, _ = _statement(lines, end)
     for number in range(start, end):

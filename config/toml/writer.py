@@ -1,6 +1,10 @@
-"""Tables as TOML text: what the standard library reads, but can't write.
+"""A writer of TOML, which the standard library reads only.
 
-Values: text, booleans, numbers, and lists of them; tables in tables; lists of tables. None is left out.
+Values: texts, booleans, numbers, and lists of them; tables in tables; lists of tables. None is left out.
+
+tomlkit was tried in its place: 3.9 s instead of 0.14 s for a fleet of 500 homes (390 kB), and about as much code around it
+to drop None and to write tables after values. Its strength, edits that keep comments, has no use here: files of people
+are never edited, and an erasure rewrites its copies without comments on purpose, as comments may name the customer.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from typing import Any
 
 
 def to_toml(table: Mapping[str, Any]) -> str:
-    """The table as TOML: plain values first, then its tables by dotted name. Raises TypeError for what TOML can't hold."""
+    """The table as TOML: values first, then its tables by dotted name. Raises TypeError for what TOML can't represent."""
     lines: list[str] = []
     _write(table, (), lines)
     return "\n".join(lines).lstrip("\n") + "\n"

@@ -1,4 +1,4 @@
-"""Accounts: who is signed in, whose items they see, and whether their word spends money."""
+"""Accounts: who is signed in, whose items they see, and whether they may spend money; the users file."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from star.errors import ConfigError, Problem
 
 _hasher = PasswordHasher()
-# Verifying against this takes as long as against a real one, so that a name's existence can't be timed.
+# Verified for unknown names, so that response times do not show which names exist.
 _DUMMY_HASH = _hasher.hash("nobody has this password")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Someone signed in. customer: None for an operator, who sees all. spends: whether an acceptance is a mandate to buy.
+    """An account. customer: None for an operator, who sees everything. spends: whether its acceptance authorizes an order.
 
-    Whoever holds the data directory's own secrets (the printed link, the service's token) owns everything in it, so their
-    word spends; an operator with a password only watches and corrects.
+    Whoever has the secrets of the data directory (the printed link, the service's token) owns everything in it and may
+    spend; an operator with a password may only monitor and correct.
     """
 
     name: str
@@ -35,16 +35,16 @@ class Account:
 
     @property
     def operator(self) -> bool:
-        """Whether they see every customer."""
+        """Whether the account sees every customer."""
         return self.customer is None
 
     @property
     def customers(self) -> Collection[str] | None:
-        """The customers they see; None: all."""
+        """The customers that the account sees; None: all."""
         return None if self.customer is None else frozenset({self.customer})
 
     def can_see(self, customer: str) -> bool:
-        """Whether this customer's things are theirs to see and change."""
+        """Whether the account may see and change what belongs to this customer."""
         return self.customer is None or self.customer == customer
 
 
@@ -53,7 +53,7 @@ OWNER = Account(name="(owner)", spends=True)
 
 
 class User(BaseModel):
-    """One row of the users file. password: an argon2 hash; token_sha256: of an API token, in hexadecimal."""
+    """A `[[users]]` table of the users file. password: an argon2 hash. token_sha256: of an API token, in hexadecimal."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -63,7 +63,7 @@ class User(BaseModel):
     token_sha256: str | None = None
 
     def account(self) -> Account:
-        """What this user may see and do: a customer's own credentials spend that customer's money."""
+        """The account of this user. A customer's own credentials may spend the customer's money."""
         return Account(name=self.name, customer=self.customer, spends=self.customer is not None)
 
 
@@ -74,7 +74,7 @@ class _File(BaseModel):
 
 
 class Users:
-    """The users of a TOML file (`[[users]]`), read again when it changes; a missing file has none."""
+    """The users of a TOML file, which is read again when it changes; a missing file has none. Raises ConfigError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -83,7 +83,7 @@ class Users:
         self._all()
 
     def authenticate_password(self, name: str, password: str) -> Account | None:
-        """The account whose password this is. Takes as long for a name that does not exist."""
+        """The account with this name and password, or None. Takes as long for a name that does not exist."""
         user = next((user for user in self._all() if user.name == name and user.password), None)
         try:
             _hasher.verify(user.password if user is not None and user.password else _DUMMY_HASH, password)
@@ -92,7 +92,7 @@ class Users:
         return None if user is None else user.account()
 
     def authenticate_token(self, token: str) -> Account | None:
-        """The account whose API token this is."""
+        """The account with this API token, or None."""
         digest = hashlib.sha256(token.encode()).hexdigest()
         for user in self._all():
             if user.token_sha256 and hmac.compare_digest(user.token_sha256.lower(), digest):
@@ -100,11 +100,11 @@ class Users:
         return None
 
     def has_passwords(self) -> bool:
-        """Whether anyone can sign in with a password."""
+        """Whether any user has a password."""
         return any(user.password for user in self._all())
 
     def find(self, name: str) -> Account | None:
-        """The account of that name, or None when it is gone."""
+        """The account of that name, or None where there is none."""
         return next((user.account() for user in self._all() if user.name == name), None)
 
     def _all(self) -> tuple[User, ...]:
@@ -127,5 +127,5 @@ def _users_of(path: Path) -> tuple[User, ...]:
 
 
 def hash_password(password: str) -> str:
-    """What to put into the users file for a password."""
+    """The hash of a password for the users file."""
     return _hasher.hash(password)

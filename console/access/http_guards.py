@@ -1,7 +1,7 @@
-"""Guards: a form counts only from this console's own pages, and every answer carries the security headers.
+"""HTTP guards: forms of the console's own origin only, security headers on every response, and a limit of bodies.
 
-Same origin is known by Sec-Fetch-Site, which browsers send on HTTPS and loopback; else by Origin; and where a browser sends
-neither, by a token in the form that belongs to the session.
+The origin is checked by Sec-Fetch-Site, which browsers send on HTTPS and loopback; else by Origin; and where a browser
+sends neither, by the session's token in the form.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 BODY_BYTES_MAX = 1 << 20
-"""The largest body taken in unless said otherwise; a larger one is answered 413 and not read on."""
+"""Default of the largest request body; a larger one is answered with 413 and not read further."""
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 _HEADERS = [
     (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
-    # same-origin, not no-referrer: with that, browsers would send "Origin: null" with our own forms.
+    # same-origin, not no-referrer: with the latter, browsers send "Origin: null" with the console's own forms.
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
@@ -29,7 +29,7 @@ _HEADERS = [
 
 
 async def is_same_origin(request: Request, form_token: str | None) -> bool:
-    """Whether an unsafe request came from a page of this very origin. form_token: the session's, None without one."""
+    """Whether an unsafe request comes from a page of the same origin. form_token: the session's, None without a session."""
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site in ("same-origin", "none")
@@ -43,7 +43,7 @@ async def is_same_origin(request: Request, form_token: str | None) -> bool:
 
 
 class SecurityHeaders:
-    """Adds the security headers to every answer; what is no static file is not stored by caches."""
+    """Adds security headers to every response; caches may store static files only."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -64,11 +64,11 @@ class SecurityHeaders:
 
 
 class BodyTooLarge(Exception):
-    """A body beyond BODY_BYTES_MAX; the application answers it with 413."""
+    """A body beyond the limit, answered with 413."""
 
 
 class BodyLimit:
-    """Refuses bodies beyond a size, by their length where it is told and by counting where it is not."""
+    """Refuses bodies beyond a size, by their declared length or else by counting."""
 
     def __init__(self, app: ASGIApp, bytes_max: int = BODY_BYTES_MAX) -> None:
         self._app = app

@@ -1,23 +1,25 @@
-"""One-time links and sessions, kept on our side so that they can be revoked: only keyed hashes of what browsers carry."""
+"""One-time links and sessions, in an SQLite file, so that they can be revoked. Of tokens it has keyed hashes only."""
 
 from __future__ import annotations
 
 import hmac
 import os
 import secrets
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from config.sqlite_file import open_sqlite
 from console.access.accounts import OWNER, Account, Users
 
 LINK_LIFETIME_S = 15 * 60
 SESSION_LIFETIME_S = 14 * 24 * 3600
 SESSIONS_MAX = 1_000
-"""The oldest sessions end when there are more."""
+"""Most sessions; beyond it the oldest end."""
 
+FORMAT = 1
+"""Format number of the file."""
 _SCHEMA = """
 create table if not exists link (hash text primary key, expires_s real not null) without rowid;
 create table if not exists session (
@@ -27,7 +29,7 @@ create table if not exists session (
 
 
 def load_or_create_secret(path: Path) -> str:
-    """The secret in `path`, made with mode 0600 when it is not there."""
+    """The secret in the file `path`, which is created with mode 0600 where it is missing."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -41,7 +43,7 @@ def load_or_create_secret(path: Path) -> str:
 
 
 class Sessions:
-    """Links and sessions of one data directory. Methods may be called from any thread."""
+    """Links and sessions of one data directory. Thread-safe. Raises NewerFormat for a file of a newer Starloop."""
 
     def __init__(self, folder: Path, users: Users, now_s: Callable[[], float] = time.time) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -50,11 +52,10 @@ class Sessions:
         self._now_s = now_s
         self._lock = threading.Lock()
         path = folder / "sessions.db"
-        # Made before SQLite opens it, so that it is never readable by others.
+        # Created before SQLite opens it, so that it is at no time readable by others.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._db.executescript(f"pragma journal_mode=wal; {_SCHEMA}")
-        # Cookies do not tell ports apart: two services on one host must not end each other's sessions.
+        self._db = open_sqlite(path, schema=_SCHEMA, format_number=FORMAT)
+        # Cookies do not distinguish ports: two services on one host need different names.
         self.cookie = f"starloop_{self.keyed_hash('cookie', '')[:10]}"
 
     def close(self) -> None:
@@ -63,7 +64,7 @@ class Sessions:
             self._db.close()
 
     def create_link(self) -> str:
-        """A token that signs its holder in as the owner, once, within LINK_S."""
+        """A token that signs in as the owner, once, within LINK_LIFETIME_S."""
         token = secrets.token_urlsafe(24)
         with self._lock:
             self._db.execute("delete from link where expires_s < ?", (self._now_s(),))
@@ -73,7 +74,7 @@ class Sessions:
         return token
 
     def redeem_link(self, token: str) -> Account | None:
-        """The owner, if the token is a link not yet used or run out; it is used then."""
+        """Uses a link: the owner's account, or None for a token that is unknown, used or expired."""
         with self._lock:
             used = self._db.execute(
                 "delete from link where hash = ? and expires_s >= ?", (self.keyed_hash("link", token), self._now_s())
@@ -81,7 +82,7 @@ class Sessions:
             return OWNER if used.rowcount == 1 else None
 
     def start(self, account: Account) -> str:
-        """A new session's id, for the cookie."""
+        """Starts a session; returns its id, for the cookie."""
         session = secrets.token_urlsafe(32)
         now_s = self._now_s()
         with self._lock:
@@ -97,7 +98,7 @@ class Sessions:
         return session
 
     def find_account(self, session: str | None) -> Account | None:
-        """Who this session is; None when it has ended, was revoked, or its user is gone from the users file."""
+        """The session's account; None where it has ended, was revoked, or its user is no longer in the users file."""
         if not session:
             return None
         with self._lock:
@@ -115,14 +116,14 @@ class Sessions:
             self._db.execute("delete from session where hash = ?", (self.keyed_hash("session", session),))
 
     def revoke(self, account: str) -> int:
-        """Ends every session of this account; how many."""
+        """Ends every session of this account; returns their number."""
         with self._lock:
             return self._db.execute("delete from session where account = ?", (account,)).rowcount
 
     def form_token(self, session: str) -> str:
-        """The token that forms of this session carry."""
+        """The token for forms of this session."""
         return self.keyed_hash("form", session)
 
     def keyed_hash(self, purpose: str, text: str) -> str:
-        """A keyed hash, in hexadecimal: what is stored of a secret, useless without the secret file."""
+        """The keyed hash of a text, in hexadecimal: useless without the secret file."""
         return hmac.digest(self._secret, f"{purpose}\n{text}".encode(), "sha256").hex()

@@ -1,4 +1,4 @@
-"""Limits attempts to sign in, by address: so many in a while, then none until it has passed."""
+"""Rate limit of sign-in attempts by address: ATTEMPTS_MAX in any WINDOW_S."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Callable
 ATTEMPTS_MAX = 10
 WINDOW_S = 300.0
 ADDRESSES_MAX = 10_000
-"""The address that was longest quiet is forgotten beyond this many."""
+"""Most addresses in memory; beyond it the one with the oldest attempt is dropped."""
 
 
 class SignInThrottle:
-    """Counts attempts; used on the event loop only."""
+    """Attempts by address. Used on the event loop only."""
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
         self._by_address: OrderedDict[str, deque[float]] = OrderedDict()
 
     def wait_s(self, address: str) -> float:
-        """Counts one attempt from `address`: 0 when it may be made, else the seconds until the next may."""
+        """Registers an attempt from `address`: 0 where it is allowed, else the seconds until the next one is."""
         now_s = self._now_s()
         made = self._by_address.setdefault(address, deque())
         self._by_address.move_to_end(address)
@@ -34,5 +34,5 @@ class SignInThrottle:
         return 0.0
 
     def reset(self, address: str) -> None:
-        """After a success: its attempts no longer count."""
+        """Drops the attempts of an address, after a success."""
         self._by_address.pop(address, None)

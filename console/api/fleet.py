@@ -1,4 +1,4 @@
-"""The fleet over HTTP: its tables, and changes to them as JSON merge patches (RFC 7396), in force when answered."""
+"""The fleet over HTTP: its tables, and changes by JSON merge patch (RFC 7396), in force when answered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from star.errors import ConfigError
 
 Table = Literal["customers", "devices", "suppliers"]
 OWN_DEVICE_FIELDS = frozenset({"slots", "parts"})
-"""What a customer may change of a device: not whose it is, and not what it is."""
+"""Fields of a device that a customer may change: not its customer, not its profile."""
 _EXAMPLE = {"content": {"application/merge-patch+json": {"example": {"experience": "offer"}}}}
 
 router = APIRouter(tags=["fleet"], responses=ERROR_RESPONSES)
@@ -53,9 +53,9 @@ def row(table: Table, id: str, account: Caller, console: ConsoleDependency) -> d
 async def change(
     table: Table, id: str, request: Request, account: Caller, console: ConsoleDependency
 ) -> dict[str, Any]:
-    """Changes a row: fields given replace, null takes back to the default. For an operator an unknown id is a new row.
+    """Changes a row: given fields replace, null resets to the default. For an operator an unknown id adds a row.
 
-    422 names every mistake, and then nothing is changed.
+    With 422 every mistake is named and nothing is changed.
     """
     patch = parse_json(await request.body())
     if not isinstance(patch, dict):
@@ -68,7 +68,7 @@ async def change(
     _check_allowed(account, table, patch)
     merged = {**merge_patch(before, {key: value for key, value in patch.items() if key != "id"}), "id": id}
     if table == "customers":
-        # A customer's row keeps what a change does not name, so what is taken back is named as null.
+        # A customer's row keeps fields that a change does not name, so fields to reset are named with null.
         merged |= {key: None for key, value in patch.items() if value is None}
     try:
         await console.backend.submit_fleet_change({table: [merged]})

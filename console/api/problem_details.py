@@ -1,4 +1,4 @@
-"""Errors of the API as problem details (RFC 9457), and who may call it: bearer tokens."""
+"""Problem details of the API (RFC 9457), and authentication by bearer tokens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from star.errors import ConfigError
 
 
 class ProblemDetails(BaseModel):
-    """What went wrong (RFC 9457). errors: each mistake, with the field it is in."""
+    """Problem details (RFC 9457). errors: each mistake with its field."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -31,7 +31,7 @@ class ProblemDetails(BaseModel):
 def problem_response(
     status: int, detail: str = "", errors: list[dict[str, str]] | None = None, headers: dict[str, str] | None = None
 ) -> JSONResponse:
-    """An answer of type application/problem+json."""
+    """A response of type application/problem+json."""
     body: dict[str, Any] = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
     if detail:
         body["detail"] = detail
@@ -41,7 +41,7 @@ def problem_response(
 
 
 def config_problem(error: ConfigError) -> RequestRefused:
-    """A fleet change with mistakes, as 422 with each of them."""
+    """The refusal, with 422, of a fleet change with mistakes."""
     mistakes = [{"field": one.field, "message": one.message} for one in error.problems]
     return RequestRefused(422, str(error), mistakes)
 
@@ -53,8 +53,8 @@ ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
     }
     for status, text in (
         (401, "No token, or one that is not known"),
-        (404, "Not there, or not yours to see"),
-        (422, "Understood, but it can't be done: `detail` says why"),
+        (404, "It does not exist, or you may not see it"),
+        (422, "Well-formed, but invalid: `detail` has the reason"),
     )
 }
 
@@ -64,7 +64,7 @@ _bearer = HTTPBearer(auto_error=False, description="The service's own token (DAT
 async def account_of(
     request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Account:
-    """Whose token this is. Raises Refused with 401."""
+    """The account of the request's token. Raises RequestRefused with 401."""
     console = console_of(request)
     if given is None:
         raise RequestRefused(401, "expected the header Authorization: Bearer TOKEN")

@@ -1,4 +1,4 @@
-"""What is known: items with their forecasts and history, needs, reactions, receipts, quarantine."""
+"""Queries: items with forecasts and history, needs, reactions, decisions, quarantine."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from console.api.problem_details import ERROR_RESPONSES, Caller, ConsoleDependen
 from console.backend import Item, NeedView, ReactionView, find_item, items_of
 from console.page_context import Console, RequestRefused
 from star.analyse import Forecast
+from star.ids import ItemId
 from star.react import Decision
 from star.times import DAY_MS, epoch_seconds
 
@@ -27,7 +28,7 @@ router = APIRouter(tags=["see"], responses=ERROR_RESPONSES)
 def items(
     account: Caller, console: ConsoleDependency, customer: str | None = None, after: str = "", limit: Limit = 200
 ) -> dict[str, Any]:
-    """Items by `device/name`, each with its latest forecast; `after`: the last key of the page before."""
+    """Items by `device/name`, each with its latest forecast; `after`: the last item of the page before."""
     catalogue = console.backend.catalogue()
     found = sorted(items_of(catalogue, account.customers), key=lambda item: item.key)
     page = [i for i in found if i.key > after and customer in (None, i.customer)][: limit + 1]
@@ -45,7 +46,7 @@ def item(
     days: Annotated[int, Query(ge=0, le=HISTORY_DAYS_MAX)] = 30,
 ) -> dict[str, Any]:
     """An item: its forecast, and its level over the last `days`."""
-    found = _item(console, account, f"{device}/{name}")
+    found = _item(console, account, str(ItemId(device, name)))
     now_ms = console.backend.now_ms()
     points = console.backend.level_history(found.key, now_ms - days * DAY_MS, now_ms)
     row = item_row(console, found, console.backend.latest_forecasts([found.key]).get(found.key))
@@ -56,7 +57,7 @@ def item(
 def needs(
     account: Caller, console: ConsoleDependency, item: str | None = None, living: bool = True, limit: Limit = 200
 ) -> dict[str, Any]:
-    """Needs, newest first; `living=false` gives the closed ones too."""
+    """Needs, newest first; with `living=false` closed ones too."""
     if item is not None:
         _item(console, account, item)
     rows = console.backend.needs(item=item, customers=account.customers, living=living, limit=limit)
@@ -82,7 +83,7 @@ def reactions(
 
 @router.get("/why/{id:path}")
 def why(id: str, account: Caller, console: ConsoleDependency) -> dict[str, Any]:
-    """The receipt of a reaction, or of a need with all its decisions; ids hold slashes as they are."""
+    """The decision behind a reaction, or all decisions about a need. Slashes in ids are not escaped."""
     backend = console.backend
     shown = backend.reaction(id)
     if shown is not None and account.can_see(shown.reaction.customer):
@@ -107,7 +108,7 @@ def why(id: str, account: Caller, console: ConsoleDependency) -> dict[str, Any]:
 def quarantine(
     account: Caller, console: ConsoleDependency, before: int | None = None, limit: Limit = 50
 ) -> dict[str, Any]:
-    """Payloads that could not be read, newest first; for operators."""
+    """Payloads that could not be decoded, newest first; for operators."""
     if not account.operator:
         raise RequestRefused(404, "quarantine is for operators")
     rows = console.backend.quarantine(before=before, limit=limit)
@@ -133,7 +134,7 @@ def _item(console: Console, account: Account, key: str) -> Item:
 
 
 def item_row(console: Console, item: Item, forecast: Forecast | None) -> dict[str, Any]:
-    """An item as the API shows it."""
+    """The API's JSON of an item."""
     row: dict[str, Any] = {
         "item": item.key,
         "device": item.device,
@@ -154,7 +155,7 @@ def item_row(console: Console, item: Item, forecast: Forecast | None) -> dict[st
 
 
 def forecast_row(forecast: Forecast) -> dict[str, Any]:
-    """A forecast as the API shows it."""
+    """The API's JSON of a forecast."""
     return {
         "at": epoch_seconds(forecast.at_ms),
         "level": forecast.level,
@@ -168,7 +169,7 @@ def forecast_row(forecast: Forecast) -> dict[str, Any]:
 
 
 def need_row(need: NeedView) -> dict[str, Any]:
-    """A need as the API shows it."""
+    """The API's JSON of a need."""
     return {
         "need": need.id,
         "item": need.item,
@@ -181,7 +182,7 @@ def need_row(need: NeedView) -> dict[str, Any]:
 
 
 def reaction_row(shown: ReactionView) -> dict[str, Any]:
-    """A reaction as replay prints it, with what came of it."""
+    """The API's JSON of a reaction: replay's, with the outcome."""
     return {
         **shown.reaction.replay_line(),
         "result": shown.result,
@@ -191,7 +192,7 @@ def reaction_row(shown: ReactionView) -> dict[str, Any]:
 
 
 def decision_row(decision: Decision) -> dict[str, Any]:
-    """A receipt as the API shows it."""
+    """The API's JSON of a decision."""
     return {
         "decision": decision.id,
         "need": decision.need,

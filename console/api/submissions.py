@@ -1,8 +1,8 @@
-"""What devices and people say: telemetry, requests and outcomes, the same payloads as over MQTT. 202 means: on disk."""
+"""Submissions: telemetry, requests and outcomes, with the same payloads as over MQTT. 202 means that they are on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -10,13 +10,12 @@ from fastapi import APIRouter, Request
 
 from console.access.accounts import Account
 from console.api.problem_details import ERROR_RESPONSES, Caller, ConsoleDependency
-from console.page_context import Console, RequestRefused
-from star.errors import BadPayload
-from star.react import item_from_reaction_id
+from console.page_context import Console, RequestRefused, await_submission
+from star.ids import ReactionId, qualified_item
 
 ACCEPTED_BODY = {"taken": True}
 SUBMISSIONS_MAX = 1_000
-"""Outcomes or requests in one list."""
+"""Most outcomes or requests in one list."""
 
 router = APIRouter(tags=["say"], responses=ERROR_RESPONSES)
 
@@ -32,7 +31,7 @@ def _body(schema: str, example: dict[str, Any]) -> dict[str, Any]:
     openapi_extra=_body("Telemetry", {"at": 1764000000.0, "seq": 17, "boot": 3, "values": {"oil": 812.5}}),
 )
 async def telemetry(device: str, request: Request, account: Caller, console: ConsoleDependency) -> dict[str, bool]:
-    """Readings: one object or a list of them, or SenML (JSON or CBOR). 202 when they are on disk."""
+    """Telemetry: one object or a list, or SenML (JSON or CBOR). Answered with 202 once it is on disk."""
     _require_device(console, account, device)
     payload = await request.body()
     if not payload:
@@ -49,7 +48,7 @@ async def telemetry(device: str, request: Request, account: Caller, console: Con
     openapi_extra=_body("Request", {"id": "r-1", "item": "oil", "quantity": 500.0}),
 )
 async def requests(device: str, request: Request, account: Caller, console: ConsoleDependency) -> dict[str, bool]:
-    """A customer asks for an item (one object or a list): it opens a need at once."""
+    """A customer's request for an item (one object or a list), which opens a need at once."""
     _require_device(console, account, device)
     for submission in _submissions(await request.body()):
         await await_submission(console.backend.submit_request(_qualify_item(submission, device)))
@@ -62,33 +61,25 @@ async def requests(device: str, request: Request, account: Caller, console: Cons
     openapi_extra=_body("Outcome", {"id": "o-1", "reaction": "tank-7/oil/3/order/1", "result": "delivered"}),
 )
 async def outcomes(device: str, request: Request, account: Caller, console: ConsoleDependency) -> dict[str, bool]:
-    """What came of a reaction, or a refill or service that the customer declares (one object or a list).
+    """The outcome of a reaction, or a refill or service that the customer declares (one object or a list).
 
-    `accepted` spends money: it takes the customer's own token, or the service's.
+    `accepted` spends money, so it needs the customer's own token, or the service's.
     """
     _require_device(console, account, device)
     submissions = [_qualify_item(submission, device) for submission in _submissions(await request.body())]
     if not account.spends and any(submission.get("result") == "accepted" for submission in submissions):
-        raise RequestRefused(403, "result is 'accepted': accepting spends money, so it takes the customer's own token")
+        raise RequestRefused(403, "result is 'accepted': accepting spends money: expected the customer's own token")
     for submission in submissions:
         await await_submission(console.backend.submit_outcome(submission))
     return ACCEPTED_BODY
 
 
 def parse_json(body: bytes) -> Any:
-    """The body as JSON. Raises Refused with 400."""
+    """The JSON of a body. Raises RequestRefused with 400."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise RequestRefused(400, f"not JSON: {error}") from error
-
-
-async def await_submission(submitting: Awaitable[None]) -> None:
-    """Waits until it is on disk. Raises Refused with 422 and the exact reason."""
-    try:
-        await submitting
-    except BadPayload as error:
-        raise RequestRefused(422, str(error)) from error
 
 
 def _submissions(body: bytes) -> list[dict[str, Any]]:
@@ -117,12 +108,10 @@ def _require_device(console: Console, account: Account, device: str) -> None:
 
 
 def _qualify_item(submission: dict[str, Any], device: str) -> dict[str, Any]:
-    """The saying with `item` as `device/name`; refused where it speaks of another device's reaction."""
+    """The submission with `item` as `device/name`. Raises RequestRefused for a reaction about another device."""
     reaction, item = submission.get("reaction"), submission.get("item")
     if isinstance(reaction, str):
-        about = item_from_reaction_id(reaction)
-        if about is not None and not about.startswith(f"{device}/"):
+        found = ReactionId.try_parse(reaction)
+        if found is not None and found.need.item.device != device:
             raise RequestRefused(422, f"reaction is {reaction!r}: expected one about the device {device}")
-    if isinstance(item, str) and not item.startswith(f"{device}/"):
-        return {**submission, "item": f"{device}/{item}"}
-    return submission
+    return {**submission, "item": qualified_item(device, item)} if isinstance(item, str) else submission

@@ -1,1 +1,1 @@
-"""The pages, one file a room of the console; each is a router of server-rendered HTML."""
+"""The pages of the console: one router of server-rendered HTML for each section."""

@@ -1,4 +1,4 @@
-"""The start: everything that is watched, by customer, with what wants attention first to see."""
+"""The fleet page: every item, by customer, with cards and filters for what needs attention."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from console.page_context import Page, SignedInPage
 ROWS_PER_PAGE = 40
 FILTERS = ("all", "needs", "below")
 NEEDS_MAX = 10_000
-"""Living needs counted for "needs you"."""
+"""Most open needs that are counted for the card "waiting for you"."""
 
 router = APIRouter()
 
 
 @router.get("/")
 def fleet(page: SignedInPage, show: str = "all", q: str = "", customer: str = "", at: int = 1) -> Response:
-    """The fleet: cards, and a table by customer. show: one of SHOWS; q: a search; at: the page, from 1."""
+    """The fleet: cards, and a table by customer. show: one of FILTERS; q: search words; at: number of the page, from 1."""
     formats = page.formats()
     backend = page.backend
     items = items_of(page.catalogue, page.account.customers)

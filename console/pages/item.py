@@ -1,4 +1,4 @@
-"""An item: its level so far, when it will be empty, what is asked and under way, and what one can say about it."""
+"""The item page: past level, forecast, open questions and orders, and forms for outcomes and requests."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from config.catalogue import SlotItem
 from console.backend import ASKING_REACTIONS, OUTSTANDING_STATES, Backend, Item, ReactionView
 from console.chart import Mark, fan_chart
 from console.formatting import Formatter
+from console.forms import form_reader, parse_amount
 from console.item_summary import ItemSummary, quantile_rows, summarize_item
-from console.page_context import Page, RequestRefused, SignedInPage, form_reader, item_url, redirect_back
+from console.page_context import Page, RequestRefused, SignedInPage, await_submission, item_url, redirect_back
 from star.analyse import QUANTILES, NeedKind
-from star.errors import BadPayload
+from star.ids import ItemId
 from star.react import Option, ReactionType
 from star.repeat import NeedState
 from star.times import DAY_MS, epoch_seconds
@@ -28,15 +29,15 @@ REACTIONS_SHOWN = 12
 MARKS_MAX = 100
 TABLE_ROWS = 10
 FULFILLED_TYPES = frozenset({ReactionType.ORDER_REQUESTED, ReactionType.MAINTENANCE_BOOKED})
-"""Reactions that someone carries out: they can be under way."""
+"""Types of reactions that are fulfilled by somebody, and so can be outstanding."""
 
 router = APIRouter()
 
 
 @router.get("/items/{device}/{name}")
 def item(page: SignedInPage, device: str, name: str, days: int = SPAN_DEFAULT_DAYS) -> Response:
-    """The page of an item; days: how much of its past is drawn."""
-    item = page.item(f"{device}/{name}")
+    """The page of an item. days: how much of its history is drawn."""
+    item = page.item(str(ItemId(device, name)))
     days = days if days in SPANS_DAYS else SPAN_DEFAULT_DAYS
     formats = page.formats(item.customer)
     backend = page.backend
@@ -62,7 +63,7 @@ def item(page: SignedInPage, device: str, name: str, days: int = SPAN_DEFAULT_DA
 
 
 def _open_reactions(backend: Backend, item: Item, reactions: Sequence[ReactionView]) -> dict[str, Any]:
-    """What is asked, what is under way, and what may be told of the last delivery."""
+    """The open question, the outstanding order, and the last delivery, on which feedback may be given."""
     needs = {need.id: need for need in backend.needs(item=item.key)}
     asked = ordered = last = cancelling = None
     for shown in reactions:
@@ -74,7 +75,7 @@ def _open_reactions(backend: Backend, item: Item, reactions: Sequence[ReactionVi
         under_way = need is not None and need.state in OUTSTANDING_STATES and shown.result in (None, "accepted")
         if under_way and need is not None and ordered is None:
             ordered, cancelling = shown, need.state is NeedState.CANCELLING
-        # A need that closed with nothing said of its order was met by a rise of the level: it has come.
+        # A need that closed without an outcome of its order was met by a detected refill: the order has arrived.
         came = shown.result == "delivered" or (need is None and shown.result is None)
         if came and last is None and kind is ReactionType.ORDER_REQUESTED:
             last = shown
@@ -95,9 +96,9 @@ def _open_reactions(backend: Backend, item: Item, reactions: Sequence[ReactionVi
 
 
 def selectable_options(asked: ReactionView | None) -> list[tuple[int, Option]]:
-    """The options that can be chosen, by their place in the offer.
+    """The options that can be chosen, with their index in the offer.
 
-    An acceptance names its option by quantity, so of several with one quantity only the first can be meant.
+    An acceptance identifies its option by quantity, so of several with one quantity only the first can be chosen.
     """
     found: dict[float, tuple[int, Option]] = {}
     for place, option in enumerate(asked.reaction.options if asked is not None else ()):
@@ -108,7 +109,7 @@ def selectable_options(asked: ReactionView | None) -> list[tuple[int, Option]]:
 def _charts(
     page: Page, item: Item, row: ItemSummary, reactions: Sequence[ReactionView], days: int, formats: Formatter
 ) -> dict[str, Any]:
-    """The chart, wide and narrow (the style sheet shows one), and its table."""
+    """The chart, wide and narrow (the style sheet shows one of them), and its table."""
     now_ms = page.now_ms
     points = page.backend.level_history(item.key, now_ms - days * DAY_MS, now_ms)
     if row.forecast is None and not points:
@@ -168,8 +169,8 @@ def chart_marks(reactions: Sequence[ReactionView], formats: Formatter) -> list[M
 
 @router.post("/items/{device}/{name}/say")
 async def declare(page: SignedInPage, device: str, name: str) -> Response:
-    """ "I refilled it" (or serviced), and "order now"."""
-    item = page.item(f"{device}/{name}")
+    """Declares a refill or service, or requests an order."""
+    item = page.item(str(ItemId(device, name)))
     value = form_reader(await page.request.form())
     what, once = value("what"), value("once")
     if not once or len(once) > 64:
@@ -189,22 +190,22 @@ async def declare(page: SignedInPage, device: str, name: str) -> Response:
 
 @router.post("/answers/{id:path}")
 async def answer(page: SignedInPage, id: str) -> Response:
-    """An answer to a reaction: accepted, declined, cancelled, done, or what its timing was like."""
+    """Answers a reaction: accepted, declined, cancelled, done, or feedback on its timing."""
     shown = await run_in_threadpool(page.reaction, id)
     value = form_reader(await page.request.form())
     result, timing = value("result"), value("timing")
-    back = item_url(f"{shown.reaction.device}/{shown.reaction.item}")
+    back = item_url(shown.reaction.item_key)
     if timing in ("early", "right", "late"):
         outcome: dict[str, Any] = {"id": f"console:{value('once')[:64]}:{id}", "reaction": id, "result": "delivered"}
         if shown.result_ms is not None:
-            outcome["at"] = epoch_seconds(shown.result_ms)  # what is said now must not move the delivery to now
+            outcome["at"] = epoch_seconds(shown.result_ms)  # feedback given now must not move the delivery to now
         await await_submission(page.backend.submit_outcome({**outcome, "feedback": {"timing": timing}}))
         return redirect_back(back, "feedback")
     if result not in ("accepted", "declined", "cancelled", "done"):
         raise RequestRefused(400)
     if result == "accepted" and not page.account.spends:
         raise RequestRefused(403, page.formats().texts("item.spend_note"))
-    # The id is made of the answer itself, so a form sent twice is one answer.
+    # The id is derived from the answer, so a form sent twice is one answer.
     outcome = {"id": f"console:{id}:{result}", "reaction": id, "result": result}
     quantity = _chosen_quantity(shown, value("option")) if result == "accepted" else None
     await await_submission(
@@ -214,7 +215,7 @@ async def answer(page: SignedInPage, id: str) -> Response:
 
 
 def _chosen_quantity(shown: ReactionView, option: str) -> float | None:
-    """The quantity of the option chosen of an offer; None where there was no choice."""
+    """The quantity of the chosen option; None for a reaction without options."""
     if not shown.reaction.options:
         return None
     chosen = {str(place): one for place, one in selectable_options(shown)}.get(option)
@@ -224,21 +225,8 @@ def _chosen_quantity(shown: ReactionView, option: str) -> float | None:
 
 
 def parse_quantity(text: str) -> float | None:
-    """A quantity as people write it, with a comma or a point; None for nothing."""
-    if not text:
-        return None
+    """The quantity of a form; None where it is left empty. Raises RequestRefused with 400 for what is no quantity."""
     try:
-        quantity = float(text.replace("\u202f", "").replace(" ", "").replace(",", "."))
+        return parse_amount(text) if text else None
     except ValueError:
         raise RequestRefused(400) from None
-    if not 0 <= quantity < 1e12:
-        raise RequestRefused(400)
-    return quantity
-
-
-async def await_submission(submission: Any) -> None:
-    """Waits until it is on disk; what the service can't take is said to the person."""
-    try:
-        await submission
-    except BadPayload as error:
-        raise RequestRefused(422, str(error)) from error

@@ -1,4 +1,4 @@
-"""Preferences: how far a customer lets go, and when and how to reach them. A change is in force at once."""
+"""The preferences page: how much a customer delegates, and when and how to contact them. Changes take effect at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ router = APIRouter()
 
 @router.get("/preferences")
 def preferences(page: SignedInPage, q: str = "") -> Response:
-    """A customer's own, or for an operator the choice of whose."""
+    """Redirects a customer to their own preferences; for an operator, a list of customers."""
     if page.account.customer is not None:
         return RedirectResponse(f"/preferences/{page.account.customer}", 303)
     customers = sorted(page.catalogue.customers.values(), key=lambda c: (c.name or c.id).casefold())
@@ -39,7 +39,7 @@ def preferences_of(page: SignedInPage, customer: str) -> Response:
 
 @router.post("/preferences/{customer}")
 async def save(page: SignedInPage, customer: str) -> Response:
-    """Writes the change into the log; the form comes back with what is wrong, and then nothing is changed."""
+    """Appends the change to the log, or shows the form with the mistakes and changes nothing."""
     before = _customer(page, customer)
     form = await page.request.form()
     given: dict[str, Any] = {**form, "away_from": form.getlist("away_from"), "away_to": form.getlist("away_to")}
@@ -58,8 +58,8 @@ async def save(page: SignedInPage, customer: str) -> Response:
     lowered = ", ".join(page.title(key) for key in change.lowered)
     page = Page(page.console, page.request, page.account, page.session)
     texts = page.formats(before.id).texts
-    said = texts("prefs.lowered", items=lowered) if lowered else texts("prefs.saved")
-    return _form(page, _customer(page, customer), saved=said)
+    saved = texts("prefs.lowered", items=lowered) if lowered else texts("prefs.saved")
+    return _form(page, _customer(page, customer), saved=saved)
 
 
 def _customer(page: Page, id: str) -> Customer:
@@ -96,7 +96,7 @@ def _form(
 
 
 def _form_fields(page: Page, customer: Customer) -> dict[str, Any]:
-    """The form's fields, filled from what is in force, by the same names as they come back."""
+    """The form's fields with the values in force, under the names that the form submits."""
     items = items_of(page.catalogue, {customer.id})
     budget = customer.budget_per_month
     return {

@@ -1,4 +1,4 @@
-"""Quarantine: what could not be read, shown safely. For operators: a payload of an unknown device is nobody's else."""
+"""The quarantine page: payloads that could not be decoded. For operators only, as unknown devices have no customer."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def quarantine(page: SignedInPage, before: int | None = None) -> Response:
 
 
 def readable(row: QuarantineView) -> tuple[str, bool, int]:
-    """The payload's beginning as text or, where it is none, in hexadecimal; whether it is that; bytes not shown."""
-    begun = row.row.payload[:SHOWN_BYTES_MAX]
-    left = len(row.row.payload) - len(begun)
+    """(beginning of the payload, as text or in hexadecimal; whether it is hexadecimal; number of bytes not shown)."""
+    shown = row.row.payload[:SHOWN_BYTES_MAX]
+    left = len(row.row.payload) - len(shown)
     try:
-        text = begun.decode("utf-8", "strict" if not left else "ignore")
+        text = shown.decode("utf-8", "strict" if not left else "ignore")
     except UnicodeDecodeError:
-        return begun.hex(" "), True, left
+        return shown.hex(" "), True, left
     if all(char.isprintable() or char in "\n\t\r" for char in text):
         return text, False, left
-    return begun.hex(" "), True, left
+    return shown.hex(" "), True, left

@@ -1,4 +1,4 @@
-"""What the service did, newest first, and why: the receipts."""
+"""The reactions page, newest first, and the page of the decision behind each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ router = APIRouter()
 
 @router.get("/reactions")
 def reactions(page: SignedInPage, before: int | None = None) -> Response:
-    """Reactions of all that is theirs; before: milliseconds since the epoch, only earlier ones."""
+    """Reactions that the account may see. before: milliseconds since the epoch; only earlier ones."""
     rows = page.backend.reactions(customers=page.account.customers, before_ms=before, limit=ROWS + 1)
     older = rows[ROWS - 1].reaction.at_ms if len(rows) > ROWS else None
     return page.render("reactions.html", rows=rows[:ROWS], older=older, before=before)
@@ -30,11 +30,11 @@ def reactions(page: SignedInPage, before: int | None = None) -> Response:
 
 @router.get("/why/{id:path}")
 def why(page: SignedInPage, id: str) -> Response:
-    """The receipt of a reaction, or all decisions of a need."""
+    """The decision behind a reaction, or all decisions about a need."""
     backend = page.backend
     if backend.reaction(id) is not None:
         shown = page.reaction(id)
-        item = find_item(page.catalogue, f"{shown.reaction.device}/{shown.reaction.item}")
+        item = find_item(page.catalogue, shown.reaction.item_key)
         formats = page.formats(shown.reaction.customer)
         decision = backend.decision(id)
         return page.render(
@@ -43,7 +43,7 @@ def why(page: SignedInPage, id: str) -> Response:
             shown=shown,
             decision=decision,
             item=item,
-            key=f"{shown.reaction.device}/{shown.reaction.item}",
+            key=shown.reaction.item_key,
             deliveries=[(delivery, target_name(page, delivery.target, formats)) for delivery in backend.deliveries(id)],
             **receipt_context(decision, item, formats),
         )
@@ -62,7 +62,7 @@ def why(page: SignedInPage, id: str) -> Response:
 
 
 def receipt_context(decision: Decision | None, item: Item | None, formats: Formatter) -> dict[str, Any]:
-    """What the receipt's tables show."""
+    """The template's values for a decision's tables."""
     forecast = decision.forecast if decision is not None else None
     unit = item.unit if isinstance(item, SlotItem) else ""
     return {
@@ -74,20 +74,20 @@ def receipt_context(decision: Decision | None, item: Item | None, formats: Forma
 
 
 def figure_rows(decision: Decision, formats: Formatter) -> list[tuple[str, str]]:
-    """The figures by what they are called here, or by their own name where the texts do not know it."""
+    """The figures of a decision, by translated name, or by their own where there is no text."""
     texts = formats.texts
     return [
-        (texts.or_else(f"figures.{name}", name.replace("_", " ")), formats.number(value, 4 if abs(value) < 1 else 2))
+        (texts.get(f"figures.{name}", name.replace("_", " ")), formats.number(value, 4 if abs(value) < 1 else 2))
         for name, value in decision.figures.items()
     ]
 
 
 def target_name(page: Page, target: str, formats: Formatter) -> str:
-    """Where an outbox row goes, in words."""
+    """Display name of the target of a delivery."""
     texts = formats.texts
     supplier, customer = supplier_of_target(target), customer_of_target(target)
     if supplier is not None:
         return texts("why.targets.supplier", name=supplier)
     if customer is not None:
         return texts("why.targets.customer", name=page.customer_name(customer))
-    return texts.or_else(f"why.targets.{target}", target)
+    return texts.get(f"why.targets.{target}", target)

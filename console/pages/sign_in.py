@@ -1,4 +1,4 @@
-"""Signing in and out, and how the console looks to this browser: language, light or dark."""
+"""Sign-in and sign-out, and the appearance in this browser: language, light or dark; the stream of live updates."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fastapi.responses import RedirectResponse, Response, StreamingResponse
 
 from console.access.accounts import Account
 from console.access.sessions import SESSION_LIFETIME_S
+from console.forms import form_reader
 from console.page_context import (
     APPEARANCE_COOKIE_S,
     LANGUAGE_COOKIE,
@@ -16,7 +17,6 @@ from console.page_context import (
     Page,
     PublicPage,
     SignedInPage,
-    form_reader,
     local_path,
     redirect_back,
 )
@@ -27,7 +27,7 @@ router = APIRouter()
 
 @router.get("/login")
 async def login(page: PublicPage, token: str = "", next: str = "/") -> Response:
-    """The sign-in page; with the token of a printed link, signs in at once and the link is used."""
+    """The sign-in page. The token of a printed link signs in at once, and is used up."""
     if not token:
         return _form(page, next)
     wait_s = page.console.throttle.wait_s(client_address(page.request))
@@ -56,7 +56,7 @@ async def login_by_password(page: PublicPage) -> Response:
 
 @router.post("/logout")
 async def logout(page: SignedInPage) -> Response:
-    """Ends this session, on our side too."""
+    """Ends the session, in the browser and on the server."""
     if page.session:
         page.console.sessions.end(page.session)
     response = RedirectResponse("/login", 303)
@@ -66,7 +66,7 @@ async def logout(page: SignedInPage) -> Response:
 
 @router.post("/look")
 async def choose_appearance(page: PublicPage) -> Response:
-    """Chooses language or theme for this browser, and goes back."""
+    """Sets language or theme for this browser, and returns to the page."""
     value = form_reader(await page.request.form())
     response = redirect_back(value("back"))
     secure = page.request.url.scheme == "https"
@@ -88,7 +88,7 @@ async def choose_appearance(page: PublicPage) -> Response:
 
 @router.get("/live")
 async def live(page: SignedInPage) -> Response:
-    """The stream of keys of what changed, of things that are theirs to see."""
+    """The stream of keys of what changed, restricted to what the account may see."""
     console, session, account = page.console, page.session, page.account
     if console.notifier.full:
         return Response(status_code=503, headers={"Retry-After": "10"})
@@ -97,7 +97,7 @@ async def live(page: SignedInPage) -> Response:
 
 
 def client_address(request: Request) -> str:
-    """The client's address, as attempts are counted by it."""
+    """The client's address, by which sign-in attempts are counted."""
     return request.client.host if request.client is not None else "unknown"
 
 
@@ -117,11 +117,11 @@ def _signed_in(page: Page, account: Account, next_path: str) -> Response:
 
 
 def _form(page: Page, next_path: str, wrong: str = "", status: int = 200, name: str = "") -> Response:
-    said = page.formats().texts(wrong) if wrong else ""
+    message = page.formats().texts(wrong) if wrong else ""
     return page.render(
         "login.html",
         status,
-        said=said,
+        message=message,
         next=local_path(next_path or "/"),
         name=name,
         passwords=page.console.users.has_passwords(),
@@ -132,7 +132,7 @@ def _too_many(page: Page, next_path: str, wait_s: float) -> Response:
     response = page.render(
         "login.html",
         429,
-        said=page.formats().texts("login.too_many", minutes=-(-int(wait_s) // 60)),
+        message=page.formats().texts("login.too_many", minutes=-(-int(wait_s) // 60)),
         next=local_path(next_path or "/"),
         name="",
         passwords=page.console.users.has_passwords(),

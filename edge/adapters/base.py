@@ -1,7 +1,7 @@
-"""What an adapter is: one file a kind of device, from (topic, payload, arrival) to readings with names and units.
+"""The adapter protocol, and helpers for adapters: from (topic, payload, time of arrival) to readings with names and units.
 
-An adapter reads; it does not judge values, number names or know the fleet. What it can't read it refuses whole, with the
-field, the value and what was expected.
+An adapter decodes; it does not judge values, number metrics or know the fleet. A payload that it can't read it refuses
+whole, with the field, the value and what was expected.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from star.errors import BadPayload
 from star.sense import NO_BOOT, NO_SEQ
 
 VALUES_MAX = 256
-"""Value names on one device, and so in one message of it."""
+"""Most value names of one device, and so of one message."""
 INT64_MAX = 2**63 - 1
 ABBREVIATED_CHARS_MAX = 60
-"""Of a value in a reason: the payload itself is kept beside it."""
+"""Most characters of a value in a reason for quarantine. Quarantine holds the whole payload beside the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedReading:
     """The values that one device measured at one moment.
 
-    at_ms: as measured, or None where the payload does not say. values: name -> finite number, at least one. units: name ->
-    unit, where the payload names one. boot, seq: -1 where the device gives none. ignored: names of values that are no
-    numbers, in a format that lets them stand beside numbers.
+    at_ms: time of measurement, milliseconds since the epoch; None where the payload has none. values: name -> finite
+    number, at least one. units: name -> unit, for values whose unit the payload has. boot, seq: -1 where the device gives
+    none. ignored: names of values that are not numbers, in formats that mix them with numbers.
     """
 
     device: str
@@ -41,17 +41,13 @@ class DecodedReading:
 
 
 class Adapter(Protocol):
-    """A kind of device's dialect."""
-
-    @property
-    def name(self) -> str:
-        """As `starloop decode --adapter` names it."""
-        ...
+    """A decoder of one payload format: an object, or a module, with this function. Its entry point gives it a name."""
 
     def decode(self, topic: str, payload: bytes, arrived_ms: int) -> list[DecodedReading] | None:
-        """The payload's readings in its order, or None where topic or payload are not this adapter's.
+        """The readings of a payload, in its order; None where topic or payload are of another format.
 
-        Raises BadPayload where they are, and can't be read.
+        arrived_ms: when the message arrived, in milliseconds since the epoch. Raises BadPayload, with the field, the value
+        and what was expected, for a payload of this format that can't be read.
         """
         ...
 
@@ -73,7 +69,7 @@ def _refuse_constant(name: str) -> float:
 
 
 def number(value: object, path: str) -> float:
-    """`value` as a finite float64. Raises BadPayload, naming `place`."""
+    """`value` as a finite float64. Raises BadPayload, naming `path`."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadPayload(f"{path} is {abbreviate(value)}: expected a number")
     try:
@@ -86,7 +82,7 @@ def number(value: object, path: str) -> float:
 
 
 def counter(value: object, path: str, missing: int = -1) -> int:
-    """`value` as a counter of 0 to 2^63 - 1; `missing` where it is None. Raises BadPayload, naming `place`."""
+    """`value` as a counter of 0 to 2^63 - 1; `missing` where it is None. Raises BadPayload, naming `path`."""
     if value is None:
         return missing
     if isinstance(value, float) and value.is_integer():
@@ -97,7 +93,7 @@ def counter(value: object, path: str, missing: int = -1) -> int:
 
 
 def check_value_name(name: str) -> None:
-    """Raises BadPayload where `name` can't name a value: it becomes a part of `device/name` and of topics."""
+    """Raises BadPayload where `name` can't be used as a value's name, which becomes a part of `device/name` and of topics."""
     if not 1 <= len(name) <= 128 or name[0] == "$" or not name.isprintable() or any(c in " /+#" for c in name):
         raise BadPayload(
             f"values has the name {abbreviate(name)}: expected 1 to 128 printable characters without space, /, + and #, not starting with $"
@@ -105,7 +101,7 @@ def check_value_name(name: str) -> None:
 
 
 def abbreviate(value: object) -> str:
-    """A value as a reason shows it: short, on one line."""
+    """A value for a reason: short, on one line."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**40:
         return f"an integer of {value.bit_length()} bits"
     if isinstance(value, str | int | float | bool) or value is None:

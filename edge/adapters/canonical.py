@@ -1,7 +1,7 @@
-"""The canonical dialect: `starloop/v1/<device>/telemetry` with `{"at", "seq", "boot", "values": {name: number}}`, or a list of such.
+"""The adapter `canonical`: `starloop/v1/<device>/telemetry` with `{"at", "seq", "boot", "values": {name: number}}`, or a list.
 
-`decode_fast` is the way of nearly every message; what it refuses is looked at again by `Canonical`, slowly, which says
-what is wrong and with which field. Both accept the same messages.
+`decode_fast` is the fast path of edge/decoder.py, for nearly every message. What it refuses is parsed again by `decode`,
+which is slower and names the field that is wrong. Both accept the same messages.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Counter = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
 
 
 class TelemetryMessage(msgspec.Struct):
-    """One message as it is on the wire."""
+    """One canonical message."""
 
     values: dict[str, float]
     at: float | int | str | None = None
@@ -38,7 +38,7 @@ class TelemetryMessage(msgspec.Struct):
 
 
 decode_fast = msgspec.json.Decoder(TelemetryMessage).decode
-"""bytes -> Message. Raises msgspec.MsgspecError, UnicodeDecodeError or RecursionError."""
+"""bytes -> TelemetryMessage. Raises msgspec.MsgspecError, UnicodeDecodeError or RecursionError."""
 decode_fast_list = msgspec.json.Decoder(list[TelemetryMessage]).decode
 """The same for a list of messages."""
 
@@ -51,19 +51,14 @@ def device_of(topic: str, kind: str = TELEMETRY) -> str | None:
     return None if not device or "/" in device else device
 
 
-class Canonical:
-    """The adapter of the canonical dialect."""
-
-    name = "canonical"
-
-    def decode(self, topic: str, payload: bytes, arrived_ms: int) -> list[DecodedReading] | None:
-        """See edge.adapters.base.Adapter."""
-        device = device_of(topic)
-        return None if device is None else parse_readings(device, parse_json(payload))
+def decode(topic: str, payload: bytes, arrived_ms: int) -> list[DecodedReading] | None:
+    """See edge.adapters.base.Adapter."""
+    device = device_of(topic)
+    return None if device is None else parse_readings(device, parse_json(payload))
 
 
 def parse_readings(device: str, body: Any) -> list[DecodedReading]:
-    """The readings of one message, or of a list of them, already parsed. Raises BadPayload."""
+    """The readings of the JSON of one message, or of a list of messages. Raises BadPayload."""
     if not isinstance(body, list):
         return [_parse_reading(device, body, "")]
     if not body:

@@ -1,8 +1,8 @@
-"""SenML (RFC 8428), JSON and CBOR, on the canonical telemetry topic: the device is the topic's, numbers only.
+"""The adapter `senml`: numbers of SenML packs (RFC 8428), JSON and CBOR, on the canonical telemetry topic of their device.
 
-A record's resolved name becomes a value name by dropping what names the device: the topic's device, a base name, the head
-of a `urn:dev:` name, and all before the last `:` or `/`. Where two sensors of one pack would then share a name, they keep
-more of it. A sum `s` becomes `<name>_total`, as counters are called. Texts, booleans and data are named as ignored.
+A value's name is the record's resolved name without what identifies the device: the topic's device, a base name, the head
+of a `urn:dev:` name, and everything before the last `:` or `/`. Where two sensors of a pack would then have one name, they
+keep their whole names. A sum `s` becomes the counter `<name>_total`. Texts, booleans and data are listed as ignored.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from star.errors import BadPayload
 from star.times import SECOND_MS, parse_time_ms
 
 RECORDS_MAX = 100_000
+"""Most records of a pack: bounds the memory that a payload of 4 MiB may take."""
 VERSION_MAX = 10
 """The version of SenML that RFC 8428 describes; a pack of a later one is refused, as the RFC asks."""
 ABSOLUTE_FROM_S = 2**28
-"""Times below are relative to the time of arrival."""
+"""Times below it, in seconds, are relative to the time of arrival (RFC 8428, section 4.5.3)."""
 LABELS = {
     -1: "bver",
     -2: "bn",
@@ -43,14 +44,14 @@ LABELS = {
     7: "ut",
     8: "vd",
 }
-"""The labels of the CBOR form."""
+"""Labels of the CBOR form -> labels of the JSON form (RFC 8428, section 6)."""
 BASES = ("bver", "bn", "bt", "bu", "bv", "bs")
 NON_NUMERIC_LABELS = ("vs", "vb", "vd")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Record:
-    """A record resolved: own is its name without the base; at_s as the pack says (absolute or relative), or None."""
+    """A record with its bases added. own: its name without the base. at_s: as in the pack, absolute or relative, or None."""
 
     base: str
     own: str
@@ -61,29 +62,24 @@ class _Record:
     other: bool
 
 
-class SenML:
-    """The adapter of SenML packs."""
-
-    name = "senml"
-
-    def decode(self, topic: str, payload: bytes, arrived_ms: int) -> list[DecodedReading] | None:
-        """See edge.adapters.base.Adapter. A list of JSON objects without any SenML label is not a pack."""
-        device = device_of(topic)
-        if device is None or not payload:
+def decode(topic: str, payload: bytes, arrived_ms: int) -> list[DecodedReading] | None:
+    """See edge.adapters.base.Adapter. A JSON list in which no object has a SenML label is not a pack."""
+    device = device_of(topic)
+    if device is None or not payload:
+        return None
+    if 0x80 <= payload[0] <= 0x9F:  # a CBOR array; no JSON text starts with such a byte
+        pack = _with_json_labels(_cbor(payload))
+    elif payload.lstrip(b" \t\r\n")[:1] == b"[" and _may_be_pack(payload):
+        pack = parse_json(payload)
+        if not _is_pack(pack):
             return None
-        if 0x80 <= payload[0] <= 0x9F:  # a CBOR array; no JSON text starts so
-            pack = _with_json_labels(_cbor(payload))
-        elif payload.lstrip(b" \t\r\n")[:1] == b"[" and _may_be_pack(payload):
-            pack = parse_json(payload)
-            if not _is_pack(pack):
-                return None
-        else:
-            return None
-        return _to_readings(device, _resolve_records(pack), arrived_ms)
+    else:
+        return None
+    return _to_readings(device, _resolve_records(pack), arrived_ms)
 
 
 def _may_be_pack(payload: bytes) -> bool:
-    """Whether it is worth parsing: a list of canonical messages names `values` and no SenML value."""
+    """A cheap test before parsing: False only for a list of canonical messages, which have `values` and no `v` or `s`."""
     return b'"values"' not in payload or b'"v"' in payload or b'"s"' in payload
 
 
@@ -164,7 +160,7 @@ def _resolve_record(record: Mapping[Any, Any], base: Mapping[str, Any], place: i
 
 
 def _with_base(base: float | None, record: Mapping[Any, Any], label: str, place: int) -> float | None:
-    """The field and its base together; a missing one counts as nothing, and None where both are missing."""
+    """The sum of the field and its base; where one is missing the other, where both are missing None."""
     own = _number(record[label], f"[{place}].{label}") if label in record else None
     if own is None or base is None:
         return own if base is None else base
@@ -228,7 +224,8 @@ def _at_ms(at_s: float | None, arrived_ms: int) -> int | None:
 
 
 def _value_names(device: str, records: Sequence[_Record]) -> list[str]:
-    """A value name for each record; sensors that would share one keep their whole name, or their unit."""
+    """A value name for each record. Sensors whose short names are equal keep their whole names; one sensor with several
+    units gets the unit added."""
     short = [_short_name(device, record) for record in records]
     sensors: dict[str, set[str]] = {}
     units: dict[str, set[str | None]] = {}

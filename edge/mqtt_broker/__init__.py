@@ -1,5 +1,5 @@
-"""The gate: an MQTT 3.1.1 and 5 endpoint of our own, whose PUBACK means "on disk".
+"""An MQTT 3.1.1 and 5 broker whose PUBACK means "on disk". In settings, files and log events it is called the gate.
 
-packet_decoder.py knows bytes, session.py and broker.py what MQTT asks of a server, authorization.py who may do what; none of them does I/O.
-server.py brings the sockets, store.py keeps on disk what has to survive a restart.
+protocol/ encodes and decodes packets, session.py, connection.py and broker.py are the broker's rules, authorization.py is
+who may do what; none of them does I/O. server.py has the sockets, session_store.py what has to survive a restart.
 """

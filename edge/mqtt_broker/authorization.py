@@ -1,8 +1,8 @@
-"""Who may do what at the gate: credentials, roles, and the topics of each. No I/O but reading the credentials file.
+"""Authentication and authorization of MQTT clients: credentials, roles and the topics of each role.
 
 Without credentials every client on loopback is an operator. With them a device may publish and subscribe only under its
-own topics, a customer under those of their devices, an operator everywhere; and only a customer's own credentials (or an
-operator's) may accept what spends money.
+own topics, a customer under those of their devices, an operator everywhere; and only a customer's own credentials, or an
+operator's, may accept what spends money. There is no I/O but reading the credentials file.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from edge.adapters.canonical import TOPIC_ROOT
 from star.errors import ConfigError, Problem
 
 VERIFIED_PASSWORDS_MAX = 10_000
-"""Passwords remembered as right, so that a reconnecting fleet does not cost an argon2 each."""
+"""Most verified passwords in the cache, which spares a reconnecting fleet one argon2 hash (about 50 ms) for each client."""
 SYSTEM = "$SYS"
 
 
 class Role(StrEnum):
-    """What a client is."""
+    """Role of a client."""
 
     OPERATOR = "operator"
     DEVICE = "device"
@@ -38,7 +38,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """A client that is known. devices: whether a device is among those it may speak for (an operator: all)."""
+    """An authenticated client. owns_device: whether a device's topics are the client's; an operator's are all."""
 
     name: str
     role: Role
@@ -46,7 +46,7 @@ class Principal:
     may_accept: bool
 
     def may_publish(self, topic: str) -> bool:
-        """Whether it may publish to `topic`. Reactions are ours to publish."""
+        """Whether it may publish to `topic`. Reactions are published by the service and operators only."""
         if topic.startswith(SYSTEM):
             return False
         return self.role is Role.OPERATOR or (self._owns_topic(topic) and not topic.endswith("/reactions"))
@@ -61,7 +61,7 @@ class Principal:
 
 
 def operator_principal(name: str) -> Principal:
-    """A principal that may do all."""
+    """A principal without restrictions."""
     return Principal(name=name, role=Role.OPERATOR, owns_device=lambda device: True, may_accept=True)
 
 
@@ -77,10 +77,10 @@ class Credential(BaseModel):
 
 
 class Authenticator:
-    """Answers who a client is.
+    """Authenticates clients by user name and password.
 
-    credentials: by user name; None: anonymous clients are operators. customer_of: a device's customer, or None for one
-    that is not in the fleet.
+    credentials: by user name; None: anonymous clients are operators. customer_of: a device's customer, or None for a
+    device that is not in the fleet.
     """
 
     def __init__(self, credentials: Mapping[str, Credential] | None, customer_of: Callable[[str], str | None]) -> None:
@@ -91,7 +91,7 @@ class Authenticator:
         self._verified: dict[str, bytes] = {}
 
     def authenticate_cached(self, user: str | None, password: bytes | None) -> Principal | None:
-        """The principal where no hash need be computed: without credentials, or with a password seen right before."""
+        """The principal where no hash has to be computed: without credentials, or with a password verified before."""
         if self._credentials is None:
             return operator_principal("anonymous")
         credential = self._credentials.get(user or "")
@@ -101,11 +101,11 @@ class Authenticator:
         return self._principal(credential) if hmac.compare_digest(seen, self._digest(password)) else None
 
     def authenticate(self, user: str | None, password: bytes | None) -> Principal | None:
-        """The principal, or None for a wrong name or password. Takes some 50 ms of CPU: not for the event loop."""
+        """The principal, or None for a wrong name or password. Takes about 50 ms of CPU: not for the event loop."""
         credential = (self._credentials or {}).get(user or "")
-        # An unknown user costs the same time, so that names can't be told apart from outside.
-        right = self._verify(_DUMMY_HASH if credential is None else credential.password, password or b"")
-        if credential is None or not right:
+        # An unknown user takes the same time, so that response times do not show which names exist.
+        verified = self._verify(_DUMMY_HASH if credential is None else credential.password, password or b"")
+        if credential is None or not verified:
             return None
         if len(self._verified) >= VERIFIED_PASSWORDS_MAX:
             self._verified.clear()
@@ -129,11 +129,11 @@ class Authenticator:
             return Principal(
                 name=credential.user, role=Role.DEVICE, owns_device=lambda device: device == own, may_accept=False
             )
-        whose = credential.customer
+        customer = credential.customer
         return Principal(
             name=credential.user,
             role=Role.CUSTOMER,
-            owns_device=lambda device: self._customer_of(device) == whose,
+            owns_device=lambda device: self._customer_of(device) == customer,
             may_accept=True,
         )
 
@@ -167,7 +167,7 @@ def load_credentials(path: Path) -> dict[str, Credential]:
 
 
 def _credential_problems(table: object, found: dict[str, Credential]) -> list[tuple[str, str]]:
-    """What is wrong with one table; where nothing is, it joins `found`."""
+    """The problems of one table, as (field, message); without any, the table is added to `found`."""
     try:
         credential = Credential.model_validate(table)
     except ValidationError as error:

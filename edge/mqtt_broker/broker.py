@@ -1,6 +1,6 @@
-"""The hub: every session, who subscribes to what, retained messages, wills - and where a message goes. No I/O.
+"""The broker's state: sessions, subscriptions, retained messages and wills, and the routing of messages. No I/O.
 
-Time is a function that it is given; what must be on disk goes to a SessionStore, and `after_commit` calls back when it is.
+The clock is an argument. What has to be on disk goes to a SessionStore, whose `after_commit` calls back once it is.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from edge.mqtt_broker.retained_messages import RetainedMessages
 from edge.mqtt_broker.session import BrokerMessage, Link, QueuedMessage, Session, Subscription
 
 SUBSCRIPTIONS_MAX = 1_000
-"""Of one session."""
+"""Most subscriptions of one session."""
 ROUTES_MAX = 100_000
-"""Topics whose subscribers are remembered."""
+"""Most topics in the cache of routes; beyond, the cache is emptied."""
 
 
 class Arrival(NamedTuple):
-    """A message that came in, for the log. may_accept: whether its sender may spend the customer's money."""
+    """A message for the input log. may_accept: whether its sender may spend the customer's money."""
 
     topic: str
     payload: bytes
@@ -32,95 +32,99 @@ class Arrival(NamedTuple):
 
 
 class Ingest(Protocol):
-    """Where messages go to become records. `done` is called, in order, when all of `arrivals` are on disk."""
+    """The consumer of messages that become records."""
 
     def offer(self, arrivals: Sequence[Arrival], done: Callable[[], None] | None) -> bool:
-        """Takes them in any case; False: there is no room for more, until `when_room` calls back."""
+        """Accepts the messages in any case, and calls `done`, in the order of the calls, once they are on disk.
+
+        False: the sender has to pause until `when_ready` calls back.
+        """
         ...
 
     def when_ready(self, resume: Callable[[], None]) -> None:
-        """Calls `resume` once there is room again."""
+        """Calls `resume` once more messages may be offered."""
         ...
 
     def now_ms(self) -> int:
-        """The time of arrival of what comes in now; it never goes back."""
+        """Time of arrival for what arrives now, in milliseconds since the epoch; monotonic."""
         ...
 
 
 class SessionStore(Protocol):
-    """Keeps what has to survive a restart: persistent sessions, what they have yet to receive, retained messages."""
+    """Stores what has to survive a restart: persistent sessions, their queues, and retained messages."""
 
     def save_session(self, session: Session) -> None:
-        """The session with its owner, expiry and end; put in place of what was kept of it."""
+        """Inserts or replaces the session with its owner, expiry and end."""
         ...
 
     def delete_session(self, client_id: str) -> None:
-        """The session is no more."""
+        """Deletes the session with its subscriptions and queue."""
         ...
 
     def save_subscription(self, client_id: str, subscription: Subscription) -> None:
-        """A subscription, in place of one with the same filter."""
+        """Inserts a subscription, or replaces the one with the same filter."""
         ...
 
-    def delete_subscription(self, client_id: str, whole: str) -> None:
-        """The subscription is no more."""
+    def delete_subscription(self, client_id: str, full_filter: str) -> None:
+        """Deletes a subscription."""
         ...
 
     def save_queued(self, session: Session, out: QueuedMessage) -> None:
-        """A message waits for the session."""
+        """Adds a message to the session's queue."""
         ...
 
     def delete_queued(self, session: Session, number: int) -> None:
-        """The message waits no more."""
+        """Removes a message from the session's queue."""
         ...
 
     def save_retained(self, message: BrokerMessage) -> None:
-        """The last message of its topic; an empty payload: none."""
+        """Replaces the topic's retained message; an empty payload deletes it."""
         ...
 
     def after_commit(self, done: Callable[[], None]) -> None:
-        """Calls `done` when everything said so far is on disk: at once where it is already."""
+        """Calls `done` when every change so far is on disk: at once where it is already."""
         ...
 
 
 class NullSessionStore:
-    """A store that keeps nothing: sessions live as long as the process."""
+    """A store without a disk: sessions live as long as the process."""
 
     def save_session(self, session: Session) -> None:
-        """Not kept."""
+        """Does nothing."""
 
     def delete_session(self, client_id: str) -> None:
-        """Not kept."""
+        """Does nothing."""
 
     def save_subscription(self, client_id: str, subscription: Subscription) -> None:
-        """Not kept."""
+        """Does nothing."""
 
-    def delete_subscription(self, client_id: str, whole: str) -> None:
-        """Not kept."""
+    def delete_subscription(self, client_id: str, full_filter: str) -> None:
+        """Does nothing."""
 
     def save_queued(self, session: Session, out: QueuedMessage) -> None:
-        """Not kept."""
+        """Does nothing."""
 
     def delete_queued(self, session: Session, number: int) -> None:
-        """Not kept."""
+        """Does nothing."""
 
     def save_retained(self, message: BrokerMessage) -> None:
-        """Not kept."""
+        """Does nothing."""
 
     def after_commit(self, done: Callable[[], None]) -> None:
-        """There is nothing to wait for."""
+        """Calls `done` at once."""
         done()
 
 
 class _Route(NamedTuple):
-    """Whom a topic goes to: sessions with the subscriptions that match, and groups of which one gets it."""
+    """Receivers of a topic: sessions with their matching subscriptions, and shared groups, of which one member gets each
+    message."""
 
     direct: tuple[tuple[Session, tuple[Subscription, ...]], ...]
     groups: tuple[tuple[str, tuple[tuple[Session, Subscription], ...]], ...]
 
 
 class Broker:
-    """See the module. clock: seconds since the epoch. is_input: whether messages to a topic are handed in to the ingest."""
+    """See the module. clock: seconds since the epoch. is_input: whether messages to a topic go to the ingest as well."""
 
     def __init__(
         self,
@@ -143,7 +147,7 @@ class Broker:
 
     @property
     def limits(self) -> Limits:
-        """What sessions and clients are held to."""
+        """The limits of sessions and clients."""
         return self._limits
 
     @limits.setter
@@ -154,11 +158,11 @@ class Broker:
             session.queue_max = limits.queue_max
 
     def at_capacity(self, client_id: str) -> bool:
-        """Whether there is no room for another session."""
+        """Whether a session for this client would be one too many."""
         return client_id not in self.sessions and len(self.sessions) >= self._limits.sessions_max
 
     def restore(self, sessions: Sequence[Session], retained: Sequence[BrokerMessage]) -> None:
-        """What the store kept, before the first connection."""
+        """Takes over what the store loaded, before the first connection."""
         for session in sessions:
             self.sessions[session.client_id] = session
             session.queue_max = self._limits.queue_max
@@ -172,7 +176,7 @@ class Broker:
     def open_session(
         self, client_id: str, principal: Principal, clean: bool, expiry_s: int, link: Link
     ) -> tuple[Session, bool]:
-        """(the client's session, whether it was there before), with `link` as its connection."""
+        """(the client's session, now with the connection `link`; whether it existed before)."""
         before = self.sessions.get(client_id)
         self._resolve_pending_will(client_id, resumed=not clean)
         if before is not None and (clean or self._expired(before)):
@@ -189,7 +193,7 @@ class Broker:
         return session, before is not None
 
     def close_session(self, session: Session, will: Will | None) -> None:
-        """Its connection has ended; a will is said now, or when its delay is over."""
+        """Ends the session's connection. A will is published now, or after its delay."""
         now_s = self.clock()
         session.link, session.ended_s = None, now_s
         delay_s = 0 if will is None else (will.properties or {}).get(PropertyId.WILL_DELAY, 0)
@@ -205,7 +209,7 @@ class Broker:
             self.end_session(session)
 
     def end_session(self, session: Session) -> None:
-        """Forgets the session and its subscriptions."""
+        """Removes the session and its subscriptions."""
         for subscription in session.subscriptions.values():
             self._tree.remove(subscription.filter, _subscription_key(session, subscription))
         if self.sessions.get(session.client_id) is session:
@@ -215,29 +219,29 @@ class Broker:
             self.store.delete_session(session.client_id)
 
     def subscribe(self, session: Session, subscription: Subscription) -> bool:
-        """Adds the subscription; whether it is new, not in place of one with the same filter."""
-        whole = subscription.full_filter
-        new = whole not in session.subscriptions
-        session.subscriptions[whole] = subscription
+        """Adds the subscription, or replaces the one with the same filter. True: it is new."""
+        full_filter = subscription.full_filter
+        new = full_filter not in session.subscriptions
+        session.subscriptions[full_filter] = subscription
         self._tree.insert(subscription.filter, _subscription_key(session, subscription), (session, subscription))
         self._routes.clear()
         if session.persistent:
             self.store.save_subscription(session.client_id, subscription)
         return new
 
-    def unsubscribe(self, session: Session, whole: str) -> bool:
-        """Drops the subscription; False where there was none."""
-        subscription = session.subscriptions.pop(whole, None)
+    def unsubscribe(self, session: Session, full_filter: str) -> bool:
+        """Removes the subscription; False where there was none."""
+        subscription = session.subscriptions.pop(full_filter, None)
         if subscription is None:
             return False
         self._tree.remove(subscription.filter, _subscription_key(session, subscription))
         self._routes.clear()
         if session.persistent:
-            self.store.delete_subscription(session.client_id, whole)
+            self.store.delete_subscription(session.client_id, full_filter)
         return True
 
     def send_retained(self, session: Session, subscription: Subscription) -> None:
-        """Gives the session the retained messages of a subscription."""
+        """Queues the retained messages that match a subscription."""
         now_s = self.clock()
         identifiers = (subscription.identifier,) if subscription.identifier else ()
         for message in list(self._retained.match(subscription.filter)):
@@ -245,7 +249,7 @@ class Broker:
                 session.enqueue(message, min(message.qos, subscription.qos), True, identifiers, now_s)
 
     def publish(self, message: BrokerMessage, origin: Session | None = None) -> int:
-        """Retains the message if it says so and gives it to every subscriber; how many sessions it went to."""
+        """Retains the message where it is to be retained, and queues it for every subscriber. Returns the number of sessions."""
         if message.retain and self._retained.store(message):
             self.store.save_retained(message)
         route = self._routes.get(message.topic) or self._route(message.topic)
@@ -285,7 +289,7 @@ class Broker:
     def _next_group_member(
         self, group: str, members: tuple[tuple[Session, Subscription], ...]
     ) -> tuple[Session, Subscription]:
-        """Whose turn it is in a group: connected members in rotation, before those that are away."""
+        """The member of a shared group that gets the next message: connected ones in rotation, others only where none is."""
         connected = [one for one in members if one[0].link is not None] or members
         position = self._group_positions[group] = self._group_positions.get(group, -1) + 1
         return connected[position % len(connected)]
@@ -308,14 +312,14 @@ class Broker:
         return route
 
     def publish_will(self, will: Will) -> None:
-        """Publishes a will, and hands it in as a message like any other."""
+        """Publishes a will; like any message it goes to the ingest too."""
         properties = {k: v for k, v in (will.properties or {}).items() if k != PropertyId.WILL_DELAY}
         self.publish(make_message(will.topic, will.payload, will.qos, will.retain, properties, self.clock()))
         if self.ingest is not None and self.is_input(will.topic):
             self.ingest.offer([Arrival(will.topic, will.payload, self.ingest.now_ms(), False)], None)
 
     def _resolve_pending_will(self, client_id: str, *, resumed: bool) -> None:
-        """A client is back: a will that waits is forgotten if its session goes on, and said at once if it ends."""
+        """Settles a delayed will of a client that is back: dropped where its session is resumed, published where it ends."""
         waiting = [one for one in self._pending_wills if one[2] == client_id]
         if waiting:
             self._pending_wills = [one for one in self._pending_wills if one[2] != client_id]
@@ -325,7 +329,7 @@ class Broker:
                 self.publish_will(one[3])
 
     def expire(self) -> None:
-        """Does what is due: wills whose delay is over, sessions that have expired. To be called every second or so."""
+        """Publishes wills whose delay is over and ends expired sessions. To be called about once a second."""
         now_s = self.clock()
         while self._pending_wills and self._pending_wills[0][0] <= now_s:
             self.publish_will(heapq.heappop(self._pending_wills)[3])
@@ -341,7 +345,7 @@ class Broker:
 def make_message(
     topic: str, payload: bytes, qos: int, retain: bool, properties: dict[int, object] | None, now_s: float
 ) -> BrokerMessage:
-    """A message, its expiry as a moment."""
+    """A message, with its expiry interval as a time on the broker's clock."""
     expires_s = None
     if properties and PropertyId.MESSAGE_EXPIRY in properties:
         expires_s = now_s + int(str(properties[PropertyId.MESSAGE_EXPIRY]))
@@ -350,5 +354,5 @@ def make_message(
 
 
 def _subscription_key(session: Session, subscription: Subscription) -> str:
-    """What tells a session's subscriptions to one filter apart: a shared one stands beside one of its own."""
+    """Key of a subscription under its filter: a session may have a shared one beside one of its own."""
     return f"{session.client_id}\0{subscription.group or ''}"

@@ -1,7 +1,7 @@
-"""One client's connection as a state machine: what each packet does, and what is answered. No I/O and no clock.
+"""One client's connection as a state machine: the effect of each packet and its answer. No I/O and no clock.
 
-Bytes go in by `receive`; they leave through a Wire. PUBACK and PUBREC are written only when the ingest says that the
-messages are on disk, and all answers that promise something (CONNACK, SUBACK, UNSUBACK) when the session store has it.
+Bytes come in by `receive` and leave through a Transport. PUBACK and PUBREC are sent once the ingest has the messages on
+disk; CONNACK, SUBACK and UNSUBACK once the session store has the change.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from edge.mqtt_broker.transport import Transport
 from star.errors import ProtocolError
 
 CONNECT_BYTES_MAX = 128 * 1024
-"""Of the first packet: nobody has shown yet who they are."""
+"""Most bytes of the first packet, which anyone may send: smaller than for authenticated clients."""
 BACKLOG_BYTES_MAX = 4 * 1024 * 1024
-"""Bytes that wait for a slow subscriber; above it messages of QoS 0 are dropped, and others wait in its session."""
+"""Unsent bytes to a slow subscriber above which messages of QoS 0 are dropped; others wait in its session."""
 _CONNACK_311 = {
     ReasonCode.UNSUPPORTED_VERSION: 1,
     ReasonCode.BAD_CLIENT_ID: 2,
@@ -54,9 +54,8 @@ _CONNACK_311 = {
 }
 """Return codes of MQTT 3.1.1; for any other reason the connection is closed without an answer."""
 
-
 Authenticate = Callable[[Connect, Callable[[Principal | None], None]], None]
-"""Finds out who a client is, now or later, and says it to the function given: None where it is not known."""
+"""Authenticates a client and calls the function, now or later, with its principal, or None for wrong credentials."""
 
 
 class _State(Enum):
@@ -67,7 +66,7 @@ class _State(Enum):
 
 
 class Connection:
-    """See the module. say: logs an event. The limits are the hub's."""
+    """See the module. log_event: logs an event. The limits are the broker's."""
 
     def __init__(
         self,
@@ -98,12 +97,12 @@ class Connection:
 
     @property
     def open(self) -> bool:
-        """Whether the client is connected, in MQTT's sense."""
+        """Whether the client has its CONNACK and the connection is not closed."""
         return self._state is _State.OPEN
 
     @property
     def _active_session(self) -> Session:
-        """The session, which every open connection has."""
+        """The session. Every open connection has one."""
         if self._session is None:
             raise AssertionError("an open connection without a session")
         return self._session
@@ -123,11 +122,11 @@ class Connection:
             self.fail(error.code, str(error))
 
     def _handle(self, packets: Sequence[Packet]) -> None:
-        receiver = self._publish_receiver
         for place, packet in enumerate(packets):
             if self._state is _State.OPEN:
-                if type(packet) is Publish and receiver is not None:
-                    receiver.publish(packet)
+                # Read anew for each packet: a CONNECT earlier in the segment may have opened the connection.
+                if type(packet) is Publish and self._publish_receiver is not None:
+                    self._publish_receiver.publish(packet)
                 else:
                     self._handle_control(packet)
             elif self._state is _State.NEW:
@@ -162,7 +161,7 @@ class Connection:
         self._broker.store.after_commit(lambda: self._open_session(answer))
 
     def _open_session(self, answer: Connack) -> None:
-        """The session is on disk: the client hears so, and what it sent meanwhile is handled."""
+        """Answers the CONNECT, now that the session is on disk, and handles what the client has sent since."""
         if self._state is not _State.AUTHENTICATING or self._session is None:
             return
         self._state = _State.OPEN
@@ -225,16 +224,18 @@ class Connection:
         return Connack(ReasonCode.SUCCESS, present, answer or None)
 
     def reauthorize(self) -> None:
-        """The fleet has changed: topics are judged anew, and subscriptions that are no longer the client's are ended."""
+        """Evaluates permissions again after a change of the fleet; ends subscriptions that are no longer allowed."""
         if self._state is not _State.OPEN or self._publish_receiver is None:
             return
         self._publish_receiver.reset_permissions()
-        for whole, subscription in list(self._active_session.subscriptions.items()):
+        for full_filter, subscription in list(self._active_session.subscriptions.items()):
             if not self._principal.may_subscribe(subscription.filter):
-                self._broker.unsubscribe(self._active_session, whole)
-                self._log_event("subscription_ended", client=self.client_id, user=self._principal.name, filter=whole)
+                self._broker.unsubscribe(self._active_session, full_filter)
+                self._log_event(
+                    "subscription_ended", client=self.client_id, user=self._principal.name, filter=full_filter
+                )
 
-    # Everything but messages.
+    # Control packets.
 
     def _submit_received(self) -> None:
         if self._publish_receiver is not None:
@@ -325,9 +326,7 @@ class Connection:
         expiry_s = (packet.properties or {}).get(PropertyId.SESSION_EXPIRY)
         if expiry_s is not None:
             if expiry_s and not self._active_session.persistent:
-                raise ProtocolError(
-                    ReasonCode.PROTOCOL_ERROR, "a session that was not to be kept can't be kept at the end"
-                )
+                raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "the session has no expiry: a DISCONNECT can't set one")
             if not expiry_s and self._active_session.persistent:
                 self._broker.store.delete_session(self.client_id)
             self._active_session.expiry_s = min(expiry_s, self._limits.session_expiry_max_s)
@@ -336,10 +335,10 @@ class Connection:
         self._submit_received()
         self._close("client_disconnected")
 
-    # The end.
+    # Closing.
 
     def fail(self, code: int, reason: str) -> None:
-        """Ends the connection from our side, saying why as far as the client's version can."""
+        """Closes the connection from the broker's side, with the reason where the client's version has a packet for it."""
         if self._state is _State.CLOSED:
             return
         self._submit_received()
@@ -354,7 +353,7 @@ class Connection:
         self._close("client_failed", code=code, reason=reason)
 
     def connection_lost(self, reason: str = "") -> None:
-        """The way to the client is gone."""
+        """The transport is closed or broken."""
         if self._state is not _State.CLOSED:
             self._submit_received()
             self._close("client_lost", reason=reason)
@@ -366,7 +365,7 @@ class Connection:
         if self._session is not None:
             self._broker.close_session(self._session, self._will if was_open else None)
 
-    # Link, as the session knows us.
+    # The session's Link.
 
     def send(self, wire: bytes) -> None:
         """Sends bytes to the client."""
@@ -384,7 +383,7 @@ class Connection:
         return True
 
     def _with_topic_alias(self, packet: Publish) -> Publish:
-        """The packet with an alias in place of its topic, once the client that takes aliases has seen both together."""
+        """The packet with an alias for its topic: beside it the first time, instead of it from then on."""
         if not self._client_aliases_max:
             return packet
         alias = self._client_aliases.get(packet.topic)

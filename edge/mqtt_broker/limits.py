@@ -1,4 +1,4 @@
-"""The gate's limits in one place: what a setting may change. Limits that nobody needs to change stand where they are kept."""
+"""The broker's limits that settings may change. Limits without a setting are constants of the modules that enforce them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ NEVER_S = 0xFFFF_FFFF
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """packet_bytes_max: of one packet. connections_max: at once. connect_s: from the TCP connection to a CONNECT.
-    keep_alive_max_s, session_expiry_max_s: what a client may ask for; one that asks for more is told to use that.
-    in_flight_max: messages of QoS 1 and 2 on their way to one client. queue_max: messages that wait for one session, those
-    in flight included; beyond it the oldest go. sessions_max: sessions, connected ones included. retained_max: messages.
+    """Limits of a broker.
+
+    packet_bytes_max: bytes of one packet. connections_max: connections at a time. connect_s: seconds from the TCP
+    connection to the CONNECT. keep_alive_max_s, session_expiry_max_s: the most a client may request; one that requests
+    more is given this. in_flight_max: unacknowledged messages of QoS 1 and 2 to one client. queue_max: messages queued for
+    one session, in flight included; beyond it the oldest are dropped. sessions_max: sessions, connected or not.
+    retained_max: retained messages.
     """
 
     packet_bytes_max: int = 16 * 1024 * 1024

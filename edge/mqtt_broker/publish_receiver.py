@@ -1,7 +1,7 @@
-"""The receiving half of a connection: what a client publishes - aliases, permission, duplicates, and the answer when it is kept.
+"""The receiving half of a connection: topic aliases, permissions, duplicates, and acknowledgement once a message is stored.
 
-One Inbound lives as long as its connection is open. It gathers what one piece of the stream brought and hands it in together.
-No I/O and no clock; the sending half is session.py's.
+A receiver lives as long as its connection. Messages of one segment of the stream are offered to the ingest together. No
+I/O and no clock; the sending half is session.py's.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from edge.mqtt_broker.transport import Transport
 from star.errors import ProtocolError
 
 RECEIVE_MAX = 2_000
-"""Messages of QoS 1 and 2 that an MQTT 5 client may send before the first is acknowledged."""
+"""Unacknowledged messages of QoS 1 and 2 that an MQTT 5 client may have sent (the CONNACK's Receive Maximum)."""
 ALIASES_MAX = 256
-"""Topic aliases that a client may use, and that we use towards it."""
+"""Topic aliases in each direction (the CONNACK's Topic Alias Maximum)."""
 CACHED_TOPICS_MAX = 4_096
-"""Topics of which a connection remembers what is done with their messages."""
+"""Most topics in a connection's cache of dispositions; beyond, the cache is emptied."""
 _REJECTED, _FORWARDED, _INPUT = range(3)
-"""What is done with messages to a topic: nothing, given to subscribers, and that and handed in as well."""
+"""Dispositions of messages to a topic: rejected; routed to subscribers; routed to subscribers and offered to the ingest."""
 
 
 class PublishReceiver:
-    """See the module. answer: sends acknowledgements, if the connection is still open. say: logs an event."""
+    """See the module. send_acks: sends acknowledgements, if the connection is still open. log_event: logs an event."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class PublishReceiver:
         self._duplicate_seen = False
 
     def publish(self, packet: Publish) -> None:
-        """Takes a message. Raises ProtocolError."""
+        """Handles a PUBLISH. Raises ProtocolError."""
         topic = packet.topic
         if packet.properties is not None or not topic:
             topic = self._resolve_topic(packet)
@@ -78,7 +78,7 @@ class PublishReceiver:
             broker.publish(message, self._session)
 
     def submit(self) -> None:
-        """Hands in what came since the last call; answers go out when it is kept, in order."""
+        """Offers the messages since the last call to the ingest. Acknowledgements go out, in order, once they are stored."""
         if not self._arrivals and not self._acks:
             return
         arrivals, acks = self._arrivals, self._acks
@@ -95,11 +95,11 @@ class PublishReceiver:
             ingest.when_ready(self._transport.resume_reading)
 
     def reset_permissions(self) -> None:
-        """What the client may publish to is found out anew."""
+        """Empties the cache: permissions are evaluated again."""
         self._topics.clear()
 
     def _prepare_ack(self, packet: Publish) -> bool:
-        """Prepares the answer; False for a message of QoS 2 that came before."""
+        """Prepares the acknowledgement; False for a message of QoS 2 that was received before."""
         self._unanswered += 1
         received = self._session.received
         if self._unanswered + len(received) > RECEIVE_MAX and self._version == V5:
@@ -108,14 +108,14 @@ class PublishReceiver:
         if packet.qos == 1:
             return True
         if packet.packet_id in received:
-            # It came on an earlier connection, perhaps, and may still be on its way to the disk.
+            # The first copy may be of an earlier connection and not on disk yet: the answer has to wait for it.
             self._duplicate_seen = True
             return False
         received.add(packet.packet_id)
         return True
 
     def _resolve_topic(self, packet: Publish) -> str:
-        """The topic, where an alias may stand for it; the properties that do not travel on are taken off."""
+        """The topic, looked up where an alias stands for it. Removes the properties that are not forwarded."""
         properties = dict(packet.properties or {})
         if PropertyId.SUBSCRIPTION_ID in properties:
             raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "a client's PUBLISH with a subscription identifier")
@@ -134,7 +134,7 @@ class PublishReceiver:
         return topic
 
     def _disposition(self, topic: str) -> int:
-        """What is done with the client's messages to `topic`."""
+        """The disposition of the client's messages to `topic`."""
         if len(self._topics) >= CACHED_TOPICS_MAX:
             self._topics.clear()
         if not valid_topic(topic) or not self._principal.may_publish(topic):
@@ -146,7 +146,7 @@ class PublishReceiver:
         return disposition
 
     def _reject(self, packet: Publish) -> None:
-        """MQTT 5 can say no. In 3.1.1 an answer would say that the message is kept, so the connection ends instead."""
+        """Refuses a message. MQTT 3.1.1 has no negative acknowledgement, so there the connection ends."""
         if packet.qos and self._version == V311:
             raise ProtocolError(ReasonCode.NOT_AUTHORIZED, f"may not publish to {packet.topic!r}")
         if packet.qos:

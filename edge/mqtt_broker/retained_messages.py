@@ -1,4 +1,4 @@
-"""Retained messages: the last of each topic, found by filter. In memory; store.py keeps them on disk."""
+"""Retained messages: the last of each topic, found by filter. In memory; session_store.py has them on disk."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from edge.mqtt_broker.session import BrokerMessage
 
 RETAINED_BYTES_MAX = 256 * 1024 * 1024
+"""Most bytes of payload of all retained messages."""
 
 
 class _Node:
@@ -18,7 +19,7 @@ class _Node:
 
 
 class RetainedMessages:
-    """A tree of topics."""
+    """A tree of topic levels with at most `messages_max` messages."""
 
     def __init__(self, messages_max: int) -> None:
         self.messages_max = messages_max
@@ -27,7 +28,7 @@ class RetainedMessages:
         self._bytes = 0
 
     def store(self, message: BrokerMessage) -> bool:
-        """Keeps the message in place of its topic's last one; an empty payload forgets that. False: there is no room."""
+        """Replaces the topic's message; an empty payload removes it. False: a limit is reached, and nothing changed."""
         node = self._root
         for level in message.topic.split("/"):
             node = node.children.setdefault(level, _Node())
@@ -44,7 +45,7 @@ class RetainedMessages:
         return True
 
     def match(self, pattern: str) -> Iterator[BrokerMessage]:
-        """The messages whose topics match the filter, by topic."""
+        """The messages whose topics match the filter, in the order of their topics."""
         yield from _find(self._root, pattern.split("/"), 0)
 
     def _prune(self, topic: str) -> None:

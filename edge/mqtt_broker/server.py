@@ -1,6 +1,6 @@
-"""The gate's sockets: TCP and TLS, timeouts and limits, writes gathered, reading stopped while the log is behind.
+"""The broker's sockets: TCP and TLS, timeouts, limits, joined writes, and back-pressure while the log is behind.
 
-What the bytes mean is connection.py's. One event loop; passwords are checked in a thread of their own.
+The protocol is connection.py's. One event loop; passwords are verified in a thread of their own.
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ from edge.mqtt_broker.protocol.packets import Connect, Properties, ReasonCode
 __all__ = ["BrokerServer", "Limits"]
 
 SWEEP_S = 0.5
+"""Interval of the checks for timeouts, wills and expired sessions."""
 CLOSE_LINGER_S = 2.0
-"""How long a connection that we end is read on (and nothing done with it), so that the client gets our last words."""
+"""How long a connection that the broker ends is still read from, and the data discarded: closing a socket with unread data
+resets it, and the client would not receive the DISCONNECT."""
 AUTHENTICATING_MAX = 500
-"""Passwords that wait to be checked; further clients are told that the server is busy."""
+"""Most passwords waiting for verification; further clients are refused."""
 STOP_S = 10.0
-"""How long a stop waits for what was handed in, and for clients to take what was written."""
+"""How long a stop waits for offered messages to be stored, and half as long for clients to read what was sent."""
 
 
 class BrokerServer:
-    """An MQTT endpoint over a Hub. say: logs an event."""
+    """The server of a Broker. log_event: logs an event."""
 
     def __init__(
         self, broker: Broker, authenticator: Authenticator, log_event: Callable[..., None], limits: Limits | None = None
@@ -48,7 +50,7 @@ class BrokerServer:
         self._empty = asyncio.Event()
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
-        """Listens; gives the port (of interest where `port` is 0). Raises OSError where it can't. May be called again."""
+        """Listens on another address; returns the port, which the system chooses for 0. Raises OSError."""
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: _Client(self), host, port, ssl=tls, backlog=1024)
         self._servers.append(server)
@@ -58,7 +60,7 @@ class BrokerServer:
         return chosen
 
     async def stop(self) -> None:
-        """Reads no more, waits for what was handed in, says goodbye to clients and closes."""
+        """Stops reading, waits until offered messages are stored, disconnects the clients and closes."""
         for server in self._servers:
             server.close()
         for client in self._clients:
@@ -81,27 +83,27 @@ class BrokerServer:
     async def publish(
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, properties: Properties | None = None
     ) -> int:
-        """Publishes a message of our own; gives how many sessions it went to.
+        """Publishes a message of the service; returns the number of sessions that it went to.
 
-        Returns when what must survive a restart - the retained message, what waits in persistent sessions - is on disk.
+        On return the retained message and the queues of persistent sessions are on disk.
         """
         count = self.broker.publish(make_message(topic, payload, qos, retain, properties, self.broker.clock()))
-        kept = asyncio.get_running_loop().create_future()
-        self.broker.store.after_commit(lambda: None if kept.done() else kept.set_result(None))
-        await kept
+        stored = asyncio.get_running_loop().create_future()
+        self.broker.store.after_commit(lambda: None if stored.done() else stored.set_result(None))
+        await stored
         return count
 
     def reauthorize_all(self) -> None:
-        """Devices may have come, gone or changed hands: what clients may do is found out anew."""
+        """Evaluates the permissions of every client again, after a change of the fleet."""
         for client in self._clients:
             client.connection.reauthorize()
 
     def connections(self) -> int:
-        """How many connections there are."""
+        """Number of connections."""
         return len(self._clients)
 
     def register(self, client: _Client) -> bool:
-        """Counts a new connection; False where there are too many."""
+        """Adds a new connection; False where there are too many."""
         if len(self._clients) >= self.limits.connections_max:
             self.refused += 1
             self._log_event("connection_refused", connections=len(self._clients), peer=client.peer)
@@ -110,7 +112,7 @@ class BrokerServer:
         return True
 
     def unregister(self, client: _Client) -> None:
-        """A connection is gone."""
+        """Removes a closed connection."""
         self._clients.discard(client)
         if not self._clients:
             self._empty.set()
@@ -154,7 +156,7 @@ class BrokerServer:
 
 
 class _Client(asyncio.Protocol):
-    """One socket: a Wire (edge.mqtt_broker.transport) whose writes of one turn of the loop go out together."""
+    """One socket: a Transport that sends the writes of one iteration of the event loop together."""
 
     def __init__(self, server: BrokerServer) -> None:
         self._server = server
@@ -190,7 +192,7 @@ class _Client(asyncio.Protocol):
         self.connection.connection_lost("" if exc is None else str(exc))
 
     def write(self, data: bytes) -> None:
-        """See edge.mqtt_broker.transport.Wire."""
+        """See edge.mqtt_broker.transport.Transport."""
         if self._closing:
             return
         if not self._unsent:
@@ -204,7 +206,7 @@ class _Client(asyncio.Protocol):
             self._transport.write(out)
 
     def close(self) -> None:
-        """See edge.mqtt_broker.transport.Wire."""
+        """See edge.mqtt_broker.transport.Transport."""
         if not self._closing and self._transport is not None:
             self._flush()
             self._closing = True
@@ -217,31 +219,31 @@ class _Client(asyncio.Protocol):
                 self._transport.close()
 
     def abort(self) -> None:
-        """Closes without sending what is written."""
+        """Closes without sending what is buffered."""
         self._closing = True
         if self._transport is not None:
             self._transport.abort()
 
     def unsent_bytes(self) -> int:
-        """See edge.mqtt_broker.transport.Wire."""
+        """See edge.mqtt_broker.transport.Transport."""
         waiting = 0 if self._transport is None else self._transport.get_write_buffer_size()
         return self._unsent_bytes + waiting
 
     def pause_reading(self) -> None:
-        """See edge.mqtt_broker.transport.Wire. Pauses count: reading goes on when each has its resume."""
+        """See edge.mqtt_broker.transport.Transport. Pauses nest: reading resumes after as many resumes."""
         self._pauses += 1
         if self._pauses == 1 and self._transport is not None and not self._closing:
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """See edge.mqtt_broker.transport.Wire."""
+        """See edge.mqtt_broker.transport.Transport."""
         self._pauses -= 1
         if not self._pauses and self._transport is not None and not self._closing:
             self._received_s = self._loop.time()
             self._transport.resume_reading()
 
     def check_timeouts(self, now_s: float, connect_s: float) -> None:
-        """Ends the connection where the client was silent too long; not while we are the ones who do not listen."""
+        """Ends the connection of a client that was silent too long, unless reading is paused on this side."""
         keep_alive_s = self.connection.keep_alive_s
         if self._closing:
             if now_s - self._closed_s > CLOSE_LINGER_S + STOP_S:
@@ -254,6 +256,6 @@ class _Client(asyncio.Protocol):
 
 
 async def _wait_at_most(awaitable: Coroutine[Any, Any, object], timeout_s: float) -> None:
-    """Waits, but not longer than that."""
+    """Awaits, and gives up after the timeout without an error."""
     with suppress(TimeoutError):
         await asyncio.wait_for(awaitable, timeout_s)

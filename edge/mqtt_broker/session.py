@@ -1,7 +1,7 @@
-"""A client's session at the gate: its subscriptions, and what it has yet to receive, whether it is connected or not.
+"""A client's session: its subscriptions and its queue of messages, whether it is connected or not.
 
-The sending half of MQTT's delivery: queue, packet identifiers, QoS 1 and 2 up to the acknowledgement, sending again. No
-I/O and no clock; the receiving half and the rest of a connection are connection.py's.
+The sending half of MQTT's delivery: queue, packet identifiers, QoS 1 and 2 until the acknowledgement, redelivery. No I/O
+and no clock; the receiving half is publish_receiver.py's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PACKET_ID_MAX = 65_535
 
 
 class BrokerMessage(msgspec.Struct):
-    """A message on its way. expires_s: on the hub's clock; properties are those that travel with it."""
+    """A message in the broker. expires_s: on the broker's clock. properties: those that are forwarded."""
 
     topic: str
     payload: bytes
@@ -48,7 +48,7 @@ class Subscription(msgspec.Struct):
 
 
 class QueuedMessage(msgspec.Struct):
-    """A message for one session. number: its place in the session's order, by which the store knows it."""
+    """A message for one session. number: its position in the session's order, its key in the store."""
 
     number: int
     message: BrokerMessage
@@ -59,15 +59,15 @@ class QueuedMessage(msgspec.Struct):
 
 
 class Link(Protocol):
-    """The connection of a session, as far as the session needs it."""
+    """A session's connection, as the session needs it."""
 
     @property
     def in_flight_max(self) -> int:
-        """How many messages may be unacknowledged."""
+        """Most unacknowledged messages."""
         ...
 
     def send_publish(self, packet: Publish) -> bool:
-        """Sends it; False where the client can't take a packet of that size, or (QoS 0) is too slow."""
+        """Sends a message; False where it exceeds the client's packet size, or (QoS 0) the client reads too slowly."""
         ...
 
     def send(self, wire: bytes) -> None:
@@ -76,20 +76,23 @@ class Link(Protocol):
 
 
 class QueueStore(Protocol):
-    """Who keeps on disk what a persistent session has yet to receive."""
+    """Storage of the queues of persistent sessions."""
 
     def save_queued(self, session: Session, out: QueuedMessage) -> None:
-        """A message waits for the session."""
+        """Adds a message to the session's queue."""
         ...
 
     def delete_queued(self, session: Session, number: int) -> None:
-        """The message need not be kept any more."""
+        """Removes a message from the session's queue."""
         ...
 
 
 class Session:
-    """What the gate knows of a client by its identifier. expiry_s: how long after its connection ends; NEVER_S: for ever.
-    queue_max: messages that wait for it, in flight ones included; beyond it the oldest are dropped and counted."""
+    """The session of a client identifier.
+
+    expiry_s: seconds until it ends after its connection has; NEVER_S: it does not end. queue_max: most messages queued,
+    in flight included; beyond it the oldest are dropped and counted.
+    """
 
     def __init__(self, client_id: str, owner: str, expiry_s: int, queue_store: QueueStore) -> None:
         self.client_id = client_id
@@ -109,17 +112,17 @@ class Session:
 
     @property
     def persistent(self) -> bool:
-        """Whether it outlives its connection."""
+        """Whether the session outlives its connection."""
         return self.expiry_s > 0
 
     def pending(self) -> int:
-        """How many messages it has yet to receive."""
+        """Number of messages queued or in flight."""
         return len(self._queue) + len(self._in_flight)
 
     def enqueue(
         self, message: BrokerMessage, qos: int, retain: bool, identifiers: tuple[int, ...], now_s: float
     ) -> None:
-        """Gives the session a message: sent now, kept until it can be, or (QoS 0, a full queue) dropped."""
+        """Sends a message, queues it until it can be sent, or drops it (QoS 0, or nothing in a full queue can make room)."""
         if qos == 0:
             if self.link is not None and not self._send(
                 QueuedMessage(0, message, 0, retain, identifiers), 0, now_s, False
@@ -137,7 +140,7 @@ class Session:
         self.send_pending(now_s)
 
     def _make_room(self) -> bool:
-        """Whether one more message may wait; the oldest goes where that helps, as what is in flight can't be taken back."""
+        """Whether one more message may be queued, after dropping the oldest one that is not in flight."""
         if self.pending() < self.queue_max:
             return True
         if not self._queue:
@@ -149,12 +152,12 @@ class Session:
         return True
 
     def restore(self, out: QueuedMessage) -> None:
-        """Puts back a message that the store kept."""
+        """Queues a message that the store loaded."""
         self._last_number = max(self._last_number, out.number)
         self._queue.append(out)
 
     def send_pending(self, now_s: float) -> None:
-        """Sends what waits, as far as the client takes it."""
+        """Sends queued messages up to the client's limit of messages in flight."""
         while self.link is not None and self._queue and len(self._in_flight) < self.link.in_flight_max:
             out = self._queue.popleft()
             packet_id = self._next_packet_id()
@@ -163,7 +166,7 @@ class Session:
                 self.complete(packet_id)
 
     def resume(self, now_s: float) -> None:
-        """After a new connection: sends again what was not acknowledged, in its order, then what waits."""
+        """After a new connection: redelivers what was not acknowledged, in order, then sends what is queued."""
         for packet_id, out in list(self._in_flight.items()):
             if out.released and self.link is not None:
                 self.link.send(encode_ack(p.PUBREL, packet_id))
@@ -172,14 +175,14 @@ class Session:
         self.send_pending(now_s)
 
     def complete(self, packet_id: int) -> bool:
-        """PUBACK or PUBCOMP came, or the message can't be sent. False: nothing was in flight under that identifier."""
+        """Ends a delivery: PUBACK or PUBCOMP arrived, or the message can't be sent. False: the identifier is not in flight."""
         out = self._in_flight.pop(packet_id, None)
         if out is not None and self.persistent:
             self._queue_store.delete_queued(self, out.number)
         return out is not None
 
     def mark_received(self, packet_id: int) -> bool:
-        """PUBREC came: from now on only PUBREL is sent. False: nothing was in flight under that identifier."""
+        """PUBREC arrived: from now on only PUBREL is sent. False: the identifier is not in flight."""
         out = self._in_flight.get(packet_id)
         if out is None or out.qos != 2:
             return False

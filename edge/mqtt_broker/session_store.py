@@ -1,7 +1,7 @@
-"""What has to survive a restart of the gate, in an SQLite file: sessions, what they have yet to receive, retained messages.
+"""The session store: sessions, their queues and retained messages in an SQLite file, so that they survive a restart.
 
-Changes of one turn of the event loop and of the time a commit takes are one transaction, written by a thread of its own.
-Not kept: packet identifiers and the steps of QoS 2. After a restart such messages are sent anew, as MQTT allows for QoS 1.
+Changes are collected while a commit runs and written as one transaction by a thread of their own. Packet identifiers and
+the steps of QoS 2 are not stored: after a restart such messages are sent again, as MQTT allows for QoS 1.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from config.sqlite_file import open_sqlite
 from edge.mqtt_broker.protocol.packet_decoder import PacketDecoder
 from edge.mqtt_broker.protocol.packet_encoder import encode_publish
 from edge.mqtt_broker.protocol.packets import V5, PropertyId, Publish
@@ -20,8 +21,12 @@ from edge.mqtt_broker.session import BrokerMessage, QueuedMessage, Session, Subs
 from star.errors import StoreDamaged
 
 RETRY_S = 1.0
-"""After a commit that failed, such as on a full disk: nothing is promised to clients until one succeeds."""
+"""Pause after a commit that failed, such as on a full disk. Clients get no acknowledgement until one succeeds."""
 WIRE_BYTES_MAX = 300 * 1024 * 1024
+"""Most bytes of a stored message: above MQTT's largest packet (256 MiB), as what was stored has to be readable."""
+
+FORMAT = 1
+"""Format number of the file."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (client_id TEXT PRIMARY KEY, owner TEXT, expiry_s INTEGER, ended_s REAL) WITHOUT ROWID;
@@ -34,7 +39,10 @@ CREATE TABLE IF NOT EXISTS retained (topic TEXT PRIMARY KEY, wire BLOB, expires_
 
 
 class SqliteSessionStore:
-    """A SessionStore (edge.mqtt_broker.broker) on the file `path`. To be used from one event loop. Raises StoreDamaged."""
+    """A SessionStore (edge.mqtt_broker.broker) on the file `path`, for one event loop.
+
+    Raises StoreDamaged for a file that can't be read, NewerFormat for one of a newer Starloop.
+    """
 
     def __init__(self, path: Path, log_event: Callable[..., None]) -> None:
         self._path = path
@@ -44,15 +52,12 @@ class SqliteSessionStore:
         self._commit_callbacks: list[Callable[[], None]] = []
         self._write_task: asyncio.Task[None] | None = None
         try:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._db.executescript(
-                "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000;" + _SCHEMA
-            )
+            self._db = open_sqlite(path, schema=_SCHEMA, format_number=FORMAT)
         except sqlite3.DatabaseError as error:
             raise StoreDamaged(f"{path}: {error}: expected the gate's sessions") from error
 
     def load(self, now_s: float) -> tuple[list[Session], list[BrokerMessage]]:
-        """(sessions, retained messages). A session that was connected counts from now as ended."""
+        """(sessions, retained messages). Sessions that were connected end their connection at `now_s`. Raises StoreDamaged."""
         try:
             return self._load(now_s)
         except sqlite3.DatabaseError as error:
@@ -121,7 +126,7 @@ class SqliteSessionStore:
             self._commit_callbacks.append(done)
 
     async def close(self) -> None:
-        """Writes what is left and closes the file."""
+        """Writes the remaining changes and closes the file."""
         while self._write_task is not None:
             await self._write_task
         self._thread.shutdown()
@@ -161,7 +166,7 @@ class SqliteSessionStore:
 
 
 def _encode_queued(out: QueuedMessage) -> bytes:
-    """The message as a PUBLISH of MQTT 5, which can say all of it but the moment of its expiry."""
+    """The message as a PUBLISH of MQTT 5; its expiry is a column beside it."""
     properties = dict(out.message.properties or {})
     if out.identifiers:
         properties[PropertyId.SUBSCRIPTION_ID] = list(out.identifiers)

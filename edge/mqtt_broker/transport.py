@@ -1,4 +1,4 @@
-"""The way to a client, as the state machine of its connection sees it; server.py brings one over a socket."""
+"""The transport of a connection, as its state machine needs it; server.py has one over a socket."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from typing import Protocol
 
 
 class Transport(Protocol):
-    """The way to the client."""
+    """Bytes to and from one client."""
 
     def write(self, data: bytes) -> None:
-        """Sends bytes, soon."""
+        """Buffers bytes, which are sent soon."""
         ...
 
     def close(self) -> None:
-        """Sends what is written and closes."""
+        """Sends what is buffered and closes."""
         ...
 
     def unsent_bytes(self) -> int:
-        """How many bytes wait to be sent."""
+        """Number of bytes that are not sent yet."""
         ...
 
     def pause_reading(self) -> None:
-        """Reads no more, until `resume`."""
+        """Stops reading until `resume_reading`."""
         ...
 
     def resume_reading(self) -> None:
-        """Reads on."""
+        """Reads again."""
         ...

@@ -25,7 +25,7 @@ from evaluation.backtest.consumption_estimate import (
 from reactor.store.memory import MemoryMetricRegistry
 from runtime.replay_protocol import LineDecoder, parse_line
 from star.errors import BadPayload, InputError
-from star.react import item_from_reaction_id
+from star.ids import item_of_reaction
 from star.records import Quarantined, Record, Request, SupplierTerms
 from star.repeat import Outcome
 from star.sense import Readings
@@ -210,6 +210,6 @@ def _downsample(name: str, columns: Columns, start_ms: int) -> MetricSeries:
 def _add_declared_refill(declared: dict[str, list[tuple[float, float]]], outcome: Outcome, start_ms: int) -> None:
     if outcome.result not in ("delivered", "refilled", "done") or not outcome.quantity:
         return
-    item = outcome.item or item_from_reaction_id(outcome.reaction or "")
+    item = outcome.item or item_of_reaction(outcome.reaction or "")
     if item is not None:
         declared.setdefault(item, []).append(((outcome.at_ms - start_ms) / HOUR_MS, outcome.quantity))

@@ -33,13 +33,14 @@ from evaluation.worlds.sensor_faults import HourlyReadings, SensorReading
 from evaluation.worlds.supply_draws import OrderOption
 from runtime.replay import Replay
 from star.ports import Scorer
+from star.quantiles import Z_ROUNDED
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 QUANTILE_LEVELS = (0.05, 0.25, 0.50, 0.75, 0.95)
 """Levels of the forecasts that are scored: those that the service publishes."""
-NORMAL_QUANTILES = (-1.6448536, -0.6744898, 0.0, 0.6744898, 1.6448536)
+NORMAL_QUANTILES = tuple(Z_ROUNDED[level] for level in QUANTILE_LEVELS)
 SAMPLE_HOUR = 12
 """Hour of each day's tick whose forecasts are kept for scoring."""
 _METRIC_NAMES = {Sensing.LEVEL: "s", Sensing.INCREMENTS: "s_used", Sensing.TOTAL: "s_total"}

@@ -5,7 +5,6 @@ The reference forecast is a 28-day mean with normal errors of the demand until r
 
 from __future__ import annotations
 
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from models.gamma_baseline import days_to_empty
 from models.pinball import pinball_loss
 from models.train.run_out_examples import Examples
 from star.analyse import DAYS_MAX, QUANTILES
+from star.quantiles import Z
 
 Float64 = NDArray[np.float64]
 
@@ -65,5 +65,5 @@ def reference_days(examples: Examples) -> Float64:
     """(n, 9) days to empty by a 28-day mean with normal errors."""
     mean = np.maximum(examples.level, 0.0) / examples.mean_28
     error = examples.deviation_28 / examples.mean_28 * np.sqrt(np.maximum(mean, 0.5))
-    normal = np.array([NormalDist().inv_cdf(q) for q in QUANTILES])
+    normal = np.array(list(Z.values()))
     return np.asarray(np.clip(mean[:, None] + error[:, None] * normal, 0.0, DAYS_MAX))

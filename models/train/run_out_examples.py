@@ -16,6 +16,7 @@ from models.gamma_baseline import BaselineForecast, target_deviates
 from models.train.mlp import Batch
 from models.train.sensor_simulation import ObservedUsage, TrueUsage, drop_days, simulate_counter, simulate_gauge
 from simulators.physics.demand import DemandKind, daily_use
+from star.quantiles import Z_EXACT
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -242,7 +243,7 @@ def _merge_rows(mask: NDArray[np.bool_], selected: ObservedUsage, others: Observ
 def _prior(rng: np.random.Generator, rate: Float64) -> tuple[Float64, Float64]:
     """(n,) prior rates and their spreads; for a sixth, the profile's typical customer is itself wrong."""
     spread = np.exp(rng.uniform(np.log(1.3), np.log(5.0), rate.size))
-    own = np.log(spread) / 1.2815515655446004 * rng.normal(0.0, 1.0, rate.size)
+    own = np.log(spread) / Z_EXACT[0.90] * rng.normal(0.0, 1.0, rate.size)
     off = np.where(rng.random(rate.size) < 1.0 / 6.0, rng.normal(0.0, 0.7, rate.size), 0.0)
     return np.maximum(rate, 1e-3) * np.exp(-own - off), spread
 

@@ -1,5 +1,6 @@
-"""Grafana's dashboards as code: what operators see of the fleet, its reactions, the service and its honesty.
+"""Grafana dashboards as code: the fleet, its reactions, the service, forecast calibration, costs.
 
-Queries are InfluxQL, which InfluxDB 2 and 3 answer alike, over the measurements of docs/reference/influx.md. The files are
-the same, byte for byte, whenever they are written with the same options.
+As code, a query is tested against the fields that the service writes, and a renamed field is found before a panel is empty.
+Queries are InfluxQL, which InfluxDB 2 and 3 both answer, over the measurements of docs/reference/influx.md. The same options
+always give the same files, byte for byte.
 """

@@ -1,4 +1,4 @@
-"""Forecasts' honesty: is what they say true that often?"""
+"""Forecast calibration: how often the actual run-out fell within the forecast intervals."""
 
 from __future__ import annotations
 
@@ -24,25 +24,27 @@ OFF_90 = ((None, WARN), (0.85, GOOD), (0.95, WARN))
 OFF_50 = ((None, WARN), (0.40, GOOD), (0.60, WARN))
 BUCKET_PERCENT = 10
 CALIBRATION_NOTE = (
-    "When an item begins a leg - the time to use up a fixed quantity - its forecast is kept; when the leg ends, u is the "
-    "probability level at which the truth fell within it, 0.01 to 0.99. Of honest forecasts 90 % of the u lie within 0.05 and "
-    "0.95 and 50 % within 0.25 and 0.75, and every tenth of the range holds as many. "
+    "Each forecast is recorded when an item starts a calibration window (the time to use up a fixed quantity). When the window "
+    "ends, u is the quantile level of the forecast at which the actual time fell, 0.01 to 0.99. For calibrated forecasts u is "
+    "uniform: 90 % of values lie between 0.05 and 0.95, and 50 % between 0.25 and 0.75. "
 )
 
 
 def dashboard(options: Options) -> Dashboard:
-    """The dashboard of honesty."""
+    """The forecast calibration dashboard."""
     variables = [
         layout.datasource_variable(options),
         layout.customer_variable("honesty"),
         layout.device_variable("honesty"),
         layout.interval_variable(),
     ]
-    made = layout.new_dashboard("honesty", "Starloop: honesty", "Forecasts against what came.", variables, "now-90d")
+    made = layout.new_dashboard(
+        "honesty", "Starloop: calibration", "Forecasts compared with actual run-outs.", variables, "now-90d"
+    )
     return layout.with_rows(
         made,
-        ("Coverage against promise", [*_numbers(), *_over_time(), _calibration_histogram()]),
-        ("Whose", _listings()),
+        ("Interval coverage", [*_numbers(), *_over_time(), _calibration_histogram()]),
+        ("By customer and item", _listings()),
     )
 
 
@@ -51,19 +53,33 @@ def _mean(field: str) -> InfluxQuery:
 
 
 def _numbers() -> list[Panel]:
-    nothing = "none judged yet"
-    wide = CALIBRATION_NOTE + "This is the share within 0.05 and 0.95."
-    middle = CALIBRATION_NOTE + "This is the share within 0.25 and 0.75."
+    nothing = "none scored yet"
+    wide = CALIBRATION_NOTE + "Share of u between 0.05 and 0.95."
+    middle = CALIBRATION_NOTE + "Share of u between 0.25 and 0.75."
     return [
         stat_panel(
-            "Promise 0.90", wide, _mean("in_90"), "percentunit", span=QUARTER, steps=OFF_90, empty=nothing, decimals=1
+            "Coverage of the 90 % interval",
+            wide,
+            _mean("in_90"),
+            "percentunit",
+            span=QUARTER,
+            steps=OFF_90,
+            empty=nothing,
+            decimals=1,
         ),
         stat_panel(
-            "Promise 0.50", middle, _mean("in_50"), "percentunit", span=QUARTER, steps=OFF_50, empty=nothing, decimals=1
+            "Coverage of the 50 % interval",
+            middle,
+            _mean("in_50"),
+            "percentunit",
+            span=QUARTER,
+            steps=OFF_50,
+            empty=nothing,
+            decimals=1,
         ),
         stat_panel(
             "Mean of u",
-            CALIBRATION_NOTE + "Under 0.5, things run out earlier than the median says, over it later.",
+            CALIBRATION_NOTE + "Below 0.5, items run out earlier than the forecast median; above it, later.",
             _mean("u"),
             "short",
             span=QUARTER,
@@ -71,8 +87,8 @@ def _numbers() -> list[Panel]:
             decimals=2,
         ),
         stat_panel(
-            "Judged",
-            "Forecasts that have been judged in the time shown.",
+            "Forecasts scored",
+            "Forecasts compared with an actual run-out in the time range.",
             table_query(f'SELECT count("u") FROM "honesty" WHERE {DEVICE}'),
             "short",
             span=QUARTER,
@@ -84,24 +100,24 @@ def _over_time() -> list[Panel]:
     def share(field: str) -> InfluxQuery:
         return series_query(f'SELECT mean("{field}") FROM "honesty" WHERE {DEVICE} GROUP BY {EVERY} fill(none)', "true")
 
-    wide = CALIBRATION_NOTE + "Share within 0.05 and 0.95 in each interval; the dashed line is what is promised."
-    middle = CALIBRATION_NOTE + "Share within 0.25 and 0.75 in each interval; the dashed line is what is promised."
-    promised = (None, "transparent")
+    wide = CALIBRATION_NOTE + "Share between 0.05 and 0.95 per interval; the dashed line is the nominal coverage."
+    middle = CALIBRATION_NOTE + "Share between 0.25 and 0.75 per interval; the dashed line is the nominal coverage."
+    nominal = (None, "transparent")
     return [
         time_series_panel(
-            "Within the 90 % band", wide, [share("in_90")], "percentunit", high=1.0, steps=(promised, (0.9, GOOD))
+            "90 % interval over time", wide, [share("in_90")], "percentunit", high=1.0, steps=(nominal, (0.9, GOOD))
         ),
         time_series_panel(
-            "Within the 50 % band", middle, [share("in_50")], "percentunit", high=1.0, steps=(promised, (0.5, GOOD))
+            "50 % interval over time", middle, [share("in_50")], "percentunit", high=1.0, steps=(nominal, (0.5, GOOD))
         ),
     ]
 
 
 def _calibration_histogram() -> Panel:
     return histogram_panel(
-        "Where the truth fell",
+        "Distribution of u",
         CALIBRATION_NOTE
-        + "In percent. Heaped at the ends, forecasts are too narrow; heaped in the middle, too wide; leaning, they are late or early.",
+        + "In percent. Peaks at both ends: intervals too narrow; a peak in the middle: too wide; skewed: forecasts early or late.",
         series_query(f'SELECT "u" * 100 FROM "honesty" WHERE {DEVICE}', "u"),
         BUCKET_PERCENT,
         span=HALF,
@@ -118,20 +134,20 @@ def _listings() -> list[Panel]:
             Column("in_90", "Within 90 %", unit="percentunit", steps=OFF_90),
             Column("in_50", "Within 50 %", unit="percentunit", steps=OFF_50),
             Column("u", "Mean of u", unit="short"),
-            Column("judged", "Judged"),
+            Column("judged", "Scored"),
         ]
 
     return [
         table_panel(
             "By customer",
-            "Shares of the judged forecasts within their 90 % and 50 % bands, by customer.",
+            "Share of scored forecasts within their 90 % and 50 % intervals, by customer.",
             table_query(f'{shares} FROM "honesty" WHERE {DEVICE} GROUP BY "customer"'),
             columns("customer", "Customer"),
-            sort=("Judged", True),
+            sort=("Scored", True),
         ),
         table_panel(
             "By item",
-            "The same by item, the worst first. A few judged forecasts say little: mind the last column.",
+            "The same by item, lowest coverage first. Shares based on few scored forecasts are not significant: check the last column.",
             table_query(f'{shares} FROM "honesty" WHERE {DEVICE} GROUP BY "item"'),
             columns("item", "Item"),
             sort=("Within 90 %", False),

@@ -1,10 +1,10 @@
-"""The dashboards as files: JSON for each, and Grafana's provisioning files that find them and InfluxDB.
+"""Dashboard files: one JSON file per dashboard, and the Grafana provisioning files for dashboards and data sources.
 
-    DIR/dashboards/*.json                    for any folder that a provider of dashboards reads
+    DIR/dashboards/*.json                    for any folder that a dashboard provider reads
     DIR/provisioning/dashboards/starloop.yaml
     DIR/provisioning/datasources/starloop.yaml
 
-The provisioning files hold no address and no token: Grafana fills in its environment's variables when it starts.
+The provisioning files hold no address and no token: Grafana substitutes its environment variables when it starts.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ DASHBOARDS = {
     "honesty": calibration.dashboard,
     "money": money.dashboard,
 }
-"""File name -> what builds it."""
+"""Function that builds each dashboard, by file name."""
 GRAFANA_FOLDER = "/etc/grafana/starloop/dashboards"
-"""Where Grafana's own machine (or container) has the JSON files."""
+"""Folder of the JSON files on the Grafana machine or in its container."""
 
 _PROVIDER = f"""\
-# Grafana reads the dashboards from this folder of its own machine; put the JSON files there, or change the path.
+# Folder on the Grafana machine with the JSON files: copy them there, or change the path.
 apiVersion: 1
 providers:
   - name: starloop
@@ -47,8 +47,8 @@ providers:
 """
 
 _SOURCES = """\
-# InfluxDB 2 or 3, asked in InfluxQL, and (for those who have it) Prometheus. Grafana fills in the variables from its own
-# environment: STARLOOP_INFLUX_URL, STARLOOP_INFLUX_BUCKET, STARLOOP_INFLUX_TOKEN (one that may read suffices), STARLOOP_PROMETHEUS_URL.
+# InfluxDB 2 or 3, queried with InfluxQL, and (optional) Prometheus. Grafana substitutes these variables from its environment:
+# STARLOOP_INFLUX_URL, STARLOOP_INFLUX_BUCKET, STARLOOP_INFLUX_TOKEN (read access is enough), STARLOOP_PROMETHEUS_URL.
 apiVersion: 1
 datasources:
   - name: Starloop
@@ -74,7 +74,7 @@ datasources:
 
 
 def files(options: Options) -> dict[str, str]:
-    """Every file's text by its path under the folder."""
+    """Text of every file, by path relative to the folder."""
     texts = {f"dashboards/{name}.json": _json(build(options)) for name, build in DASHBOARDS.items()}
     texts["provisioning/dashboards/starloop.yaml"] = _PROVIDER
     texts["provisioning/datasources/starloop.yaml"] = _SOURCES.format(uid=options.datasource_uid)
@@ -82,7 +82,7 @@ def files(options: Options) -> dict[str, str]:
 
 
 def write(folder: Path, options: Options) -> list[Path]:
-    """Writes the files, over older ones; gives their paths. Raises InputError where the folder can't be written."""
+    """Writes the files, overwriting existing ones, and returns their paths. Raises InputError if the folder is not writable."""
     written = []
     for name, text in files(options).items():
         path = folder / name
@@ -90,7 +90,7 @@ def write(folder: Path, options: Options) -> list[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise InputError(f"{path}: {error.strerror}: expected a folder that can be written") from error
+            raise InputError(f"{path}: {error.strerror}: expected a writable folder") from error
         written.append(path)
     return written
 

@@ -1,4 +1,4 @@
-"""A panel's query of InfluxDB in InfluxQL, for which the SDK has no type."""
+"""InfluxQL query of a panel, for which the Grafana SDK has no type."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models.common import DataSourceRef
 
 SOURCE = DataSourceRef(type_val="influxdb", uid="${datasource}")
-"""The data source that the dashboard's first variable names."""
+"""Data source selected by the first variable of the dashboard."""
 SELECTED = '$timeFilter AND "customer" =~ /^$customer$/'
-"""What every query asks for: the time shown, and the customer chosen."""
+"""Filter of every query: the time range and the selected customer."""
 DEVICE = SELECTED + ' AND "device" =~ /^$device$/'
 EVERY = "time($every)"
-"""The grouping by time of everything that is drawn over time."""
+"""Time grouping of every time series."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InfluxQuery(Dataquery, Builder[Dataquery]):
-    """text: InfluxQL with Grafana's macros and variables. table: rows rather than a series for each set of tags.
+    """An InfluxQL query with Grafana macros and variables.
 
-    alias: the name of a series; `$tag_role` and `$col` stand for a tag and the column. annotated: the column that says what
-    happened, for a query that marks moments.
+    table: return rows instead of one series per tag set. alias: series name, in which `$tag_role` and `$col` stand for a tag and
+    the column. annotation_column: column with the text, for an annotation query.
     """
 
     text: str
@@ -32,11 +32,11 @@ class InfluxQuery(Dataquery, Builder[Dataquery]):
     annotation_column: str | None = None
 
     def build(self) -> Dataquery:
-        """Itself: there is nothing to fill in."""
+        """Returns the query itself, which is complete already."""
         return self
 
     def to_json(self) -> dict[str, object]:
-        """As Grafana's plug-in for InfluxDB reads it."""
+        """The query in the form of Grafana's InfluxDB plug-in."""
         fields: dict[str, object] = {
             "datasource": {"type": SOURCE.type_val, "uid": SOURCE.uid},
             "query": self.text,
@@ -52,10 +52,10 @@ class InfluxQuery(Dataquery, Builder[Dataquery]):
 
 
 def series_query(text: str, alias: str, ref: str = "A") -> InfluxQuery:
-    """Lines over time."""
+    """A time series query."""
     return InfluxQuery(text=text, alias=alias, ref=ref)
 
 
 def table_query(text: str) -> InfluxQuery:
-    """Rows of a table."""
+    """A table query."""
     return InfluxQuery(text=text, table=True)

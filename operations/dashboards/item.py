@@ -1,4 +1,4 @@
-"""One item: its level and forecast over time, its readings, what was ordered and what came."""
+"""Item dashboard: level and forecast over time, readings, orders and deliveries of one item."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from operations.dashboards.panels import GOOD, HALF, SIXTH, WHOLE, stat_panel, t
 THIS = "$timeFilter AND \"item\" = '$item'"
 QUANTILES = (("q05", "5 %"), ("q25", "25 %"), ("q50", "50 %"), ("q75", "75 %"), ("q95", "95 %"))
 BANDS = (("95 %", "75 %", 12), ("75 %", "25 %", 30), ("25 %", "5 %", 12))
-"""Bands of the fan: from which line down to which, how opaque (percent)."""
+"""Bands of the fan chart: (upper line, lower line, opacity in percent)."""
 ORDERED = f'FROM "reaction" WHERE {THIS} AND "type" = \'starloop.order.requested\''
 DELIVERED = f'FROM "outcome" WHERE {THIS} AND ("result" = \'delivered\' OR "result" = \'refilled\')'
 
 
 def dashboard(options: Options) -> Dashboard:
     """The dashboard of one item."""
-    of_customer = 'WHERE "customer" =~ /^$customer$/'
+    customer_filter = 'WHERE "customer" =~ /^$customer$/'
     item = layout.choice_variable(
-        "item", "Item", f'SHOW TAG VALUES FROM /^(forecast|score)$/ WITH KEY = "item" {of_customer}', everything=False
+        "item",
+        "Item",
+        f'SHOW TAG VALUES FROM /^(forecast|score)$/ WITH KEY = "item" {customer_filter}',
+        everything=False,
     )
     owner = layout.choice_variable(
         "item_device",
@@ -67,27 +70,34 @@ def _numbers() -> list[Panel]:
     return [
         stat_panel(
             "Level",
-            "Estimated at the last look, in the unit of the item's capacity.",
+            "Latest estimate, in the unit of the item's capacity.",
             last("level"),
             "short",
             empty=nothing,
         ),
-        stat_panel("Use a day", "Moving mean, in the unit of the capacity.", last("rate"), "short", empty=nothing),
+        stat_panel("Daily usage", "Moving average, in the unit of the capacity.", last("rate"), "short", empty=nothing),
         stat_panel(
-            "Days to empty, 5 %", "From the last look, without a delivery.", last("q05"), "d", steps=DAYS, empty=nothing
+            "Days to empty, 5 %",
+            "From the latest forecast, without deliveries.",
+            last("q05"),
+            "d",
+            steps=DAYS,
+            empty=nothing,
         ),
         stat_panel(
             "Days to empty, 50 %",
-            "From the last look, without a delivery.",
+            "From the latest forecast, without deliveries.",
             last("q50"),
             "d",
             steps=DAYS,
             empty=nothing,
         ),
-        stat_panel("Days to empty, 95 %", "From the last look, without a delivery.", last("q95"), "d", empty=nothing),
+        stat_panel(
+            "Days to empty, 95 %", "From the latest forecast, without deliveries.", last("q95"), "d", empty=nothing
+        ),
         stat_panel(
             "Trust",
-            "Of the last forecast, 0 to 1.",
+            "Of the latest forecast, 0 to 1.",
             last("trust"),
             "percentunit",
             span=SIXTH,
@@ -100,8 +110,8 @@ def _numbers() -> list[Panel]:
 def _level() -> Panel:
     return time_series_panel(
         "Level",
-        "The level estimated at each look (mean of the interval), in the unit of the capacity. Vertical lines are orders (blue) "
-        "and deliveries (green).",
+        "Estimated level (mean per interval), in the unit of the capacity. Vertical lines mark orders (blue) and deliveries "
+        "(green).",
         [series_query(f'SELECT mean("level") FROM "forecast" WHERE {THIS} GROUP BY {EVERY} fill(none)', "level")],
         "short",
         span=WHOLE,
@@ -112,8 +122,8 @@ def _quantile_fan() -> Panel:
     columns = ", ".join(f'mean("{name}") AS "{title}"' for name, title in QUANTILES)
     panel = time_series_panel(
         "Days to empty",
-        "The forecast as a fan: the bands hold 50 % and 90 % of what may come, the line is the median; days from each look, "
-        "without any further delivery (mean of the interval).",
+        "Forecast as a fan chart: the bands are the 50 % and 90 % prediction intervals, the line is the median. Days from each "
+        "forecast, without further deliveries (mean per interval).",
         [series_query(f'SELECT {columns} FROM "forecast" WHERE {THIS} GROUP BY {EVERY} fill(none)', "$col")],
         "d",
         span=WHOLE,
@@ -130,7 +140,7 @@ def _quantile_fan() -> Panel:
 def _orders_and_deliveries() -> Panel:
     return time_series_panel(
         "Orders and deliveries",
-        "Each order at its quantity, in the unit of the capacity; each delivery or refill that was told, as a point at nought.",
+        "Orders by quantity, in the unit of the capacity; reported deliveries and refills as points at zero.",
         [
             series_query(f'SELECT "quantity" {ORDERED}', "ordered"),
             series_query(f'SELECT "count" - 1 {DELIVERED}', "delivered or refilled", "B"),
@@ -142,9 +152,9 @@ def _orders_and_deliveries() -> Panel:
 
 def _device_readings() -> Panel:
     return time_series_panel(
-        "Readings of its device",
-        "What the item's device sent, as far as its profile has readings written to InfluxDB (mean of the interval), in the "
-        "device's own units.",
+        "Device readings",
+        "Readings of the item's device, if its profile writes readings to InfluxDB (mean per interval), in the units of the "
+        "device.",
         [
             series_query(
                 f'SELECT mean("value") FROM "reading" WHERE $timeFilter AND "device" = \'$item_device\' '
@@ -160,7 +170,7 @@ def _device_readings() -> Panel:
 def _scores() -> Panel:
     return time_series_panel(
         "Condition",
-        "Of a part that is scored: the highest anomaly of the interval, 0 to 1, and whether there was an alert.",
+        "For scored parts: highest anomaly per interval (0 to 1), and whether there was an alert.",
         [
             series_query(
                 f'SELECT max("anomaly") AS "anomaly", max("alert") AS "alert" FROM "score" WHERE {THIS} '
@@ -176,8 +186,8 @@ def _scores() -> Panel:
 
 def _decision_log() -> tuple[str, list[Panel]]:
     decided = table_panel(
-        "What was decided",
-        "Each decision about the item and the first rule that refused something, the newest first; the id opens the receipt.",
+        "Decisions",
+        "Decisions about the item and the first rule that refused an action, newest first; the id opens the receipt.",
         table_query(
             f'SELECT "verdict", "rule", "id", "count" FROM "decision" WHERE {THIS} ORDER BY time DESC LIMIT 200'
         ),
@@ -185,18 +195,18 @@ def _decision_log() -> tuple[str, list[Panel]]:
         span=HALF,
     )
     reacted = table_panel(
-        "What was done",
-        "The item's reactions, the newest first; the id opens the receipt.",
+        "Reactions",
+        "Reactions for the item, newest first; the id opens the receipt.",
         table_query(f'SELECT {reactions.REACTION_FIELDS} FROM "reaction" WHERE {THIS} ORDER BY time DESC LIMIT 200'),
         reactions.REACTION_COLUMNS,
         span=HALF,
     )
-    honest = stat_panel(
-        "Within the 90 % band",
-        "Share of the item's judged forecasts whose truth fell between their 5 and 95 % quantiles; 0.90 is promised.",
+    coverage = stat_panel(
+        "Coverage of the 90 % interval",
+        "Share of the item's scored forecasts whose actual run-out fell between the 5 and 95 % quantiles; nominal: 0.90.",
         table_query(f'SELECT mean("in_90") FROM "honesty" WHERE {THIS}'),
         "percentunit",
         steps=((None, GOOD),),
-        empty="none judged yet",
+        empty="none scored yet",
     )
-    return "What was done", [reacted, decided, honest]
+    return "Reactions and decisions", [reacted, decided, coverage]

@@ -1,7 +1,7 @@
-"""Money: what was ordered and at what price, what contacts cost, and which run-outs were avoided.
+"""Cost dashboard: order volume and prices, contact costs, run-outs avoided.
 
-A definition here is one that a query can answer from what was written, and stands in the panel's description. What a run-out or
-an order's trouble costs is the fleet file's to say, and not in InfluxDB.
+Every figure is defined in the description of its panel, and can be computed from InfluxDB alone. The costs of run-outs and failed
+orders are not shown: they are settings of the fleet file and not in InfluxDB.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from operations.dashboards.reactions import CONTACTS
 ORDERS = f'FROM "reaction" WHERE {SELECTED} AND "type" = \'starloop.order.requested\''
 CANCELLED = f'FROM "reaction" WHERE {SELECTED} AND "type" = \'starloop.order.cancelled\''
 CONTACT_COST = "0.50"
-"""What one contact is taken to cost at first; people change the variable."""
+"""Initial cost of a contact, in the currency of the fleet file: a placeholder that people change with the variable."""
 STOCK = (
     'SELECT first("level") - mean("rate") * $__range_s / 86400 AS "rest", min("level") AS "least" '
     f'FROM "forecast" WHERE {DEVICE} GROUP BY "item", "customer"'
 )
-"""Of each item: what would be left at the end of the time shown had nothing come, and the least that was there."""
-CURRENCY = "In the fleet file's currency. "
+"""Per item: stock that would be left at the end of the time range without deliveries, and the lowest level seen."""
+CURRENCY = "In the currency of the fleet file. "
 
 
 def dashboard(options: Options) -> Dashboard:
-    """The dashboard of money."""
+    """The cost dashboard."""
     cost = layout.text_variable("contact_cost", "Cost of a contact", CONTACT_COST)
     variables = [
         layout.datasource_variable(options),
@@ -47,9 +47,11 @@ def dashboard(options: Options) -> Dashboard:
         layout.interval_variable(),
         cost,
     ]
-    made = layout.new_dashboard("money", "Starloop: money", "Orders, contacts, run-outs.", variables, "now-30d")
+    made = layout.new_dashboard(
+        "money", "Starloop: money", "Orders, contacts and avoided run-outs.", variables, "now-30d"
+    )
     return layout.with_rows(
-        made, ("Spent", [*_spend_panels(), *_orders()]), ("Gained", _avoided_panels()), ("Contacts", _contacts())
+        made, ("Spending", [*_spend_panels(), *_orders()]), ("Run-outs", _avoided_panels()), ("Contacts", _contacts())
     )
 
 
@@ -58,25 +60,29 @@ def _spend_panels() -> list[Panel]:
     return [
         stat_panel(
             "Orders",
-            "Orders requested, whatever became of them.",
+            "Orders requested, with any outcome.",
             table_query(f'SELECT count("price") {ORDERS}'),
             "short",
             span=QUARTER,
         ),
         stat_panel(
-            "Ordered for",
-            CURRENCY + "Sum of the prices of the orders requested, whatever became of them.",
+            "Order value",
+            CURRENCY + "Total price of the orders requested, with any outcome.",
             table_query(f'SELECT sum("price") {ORDERS}'),
             "short",
             span=QUARTER,
             decimals=2,
         ),
         stat_panel(
-            "Cancelled", "Orders called off.", table_query(f'SELECT count("need") {CANCELLED}'), "short", span=QUARTER
+            "Cancelled",
+            "Orders cancelled after the request.",
+            table_query(f'SELECT count("need") {CANCELLED}'),
+            "short",
+            span=QUARTER,
         ),
         stat_panel(
             "Cost of contacts",
-            CURRENCY + "Offers, reminders and advice, each at the cost that the variable above names.",
+            CURRENCY + "Offers, reminders and advice, each at the cost set in the variable above.",
             table_query(cost),
             "short",
             span=QUARTER,
@@ -86,11 +92,11 @@ def _spend_panels() -> list[Panel]:
 
 
 def _orders() -> list[Panel]:
-    spending = "Sum of the prices of the orders requested in each interval, by supplier."
+    spending = "Total price of the orders requested in each interval, by supplier."
     columns = 'SELECT count("price") AS "orders", sum("price") AS "price", mean("price") AS "mean", sum("quantity") AS "quantity"'
     return [
         time_series_panel(
-            "Ordered for, by supplier",
+            "Order value by supplier",
             CURRENCY + spending,
             [series_query(f'SELECT sum("price") {ORDERS} GROUP BY {EVERY}, "supplier" fill(none)', "$tag_supplier")],
             "short",
@@ -99,8 +105,8 @@ def _orders() -> list[Panel]:
         table_panel(
             "Suppliers",
             CURRENCY
-            + "Orders requested, their whole and their mean price, by supplier and customer; the quantities are in the units "
-            "of the items' capacities, and add up to something only where those agree.",
+            + "Orders requested with their total and mean price, by supplier and customer. Quantities are in the units of the "
+            "items' capacities: a sum is meaningful only for items with the same unit.",
             table_query(f'{columns} {ORDERS} GROUP BY "supplier", "customer"'),
             [
                 HIDDEN_TIME,
@@ -108,7 +114,7 @@ def _orders() -> list[Panel]:
                 Column("customer", "Customer"),
                 Column("orders", "Orders"),
                 Column("price", "Price", unit="short"),
-                Column("mean", "Price of an order", unit="short"),
+                Column("mean", "Mean price", unit="short"),
                 Column("quantity", "Quantity", unit="short"),
             ],
             sort=("Price", True),
@@ -117,18 +123,18 @@ def _orders() -> list[Panel]:
 
 
 def _avoided_panels() -> list[Panel]:
-    would = "wouldn't have lasted: the level at its beginning, less the mean use a day times its days, is under nought"
+    short = "would not have lasted: the first level minus mean daily usage times days is below zero"
     return [
         stat_panel(
             "Run-outs avoided",
-            f"Items whose stock {would}, and that no look found empty. Whoever refilled them, on an order of ours or not.",
+            f"Items whose stock {short}, but whose level never reached zero, whoever refilled them.",
             table_query(f'SELECT count("rest") FROM ({STOCK}) WHERE "rest" < 0 AND "least" > 0'),
             "short",
             span=THIRD,
         ),
         stat_panel(
             "Run-outs not avoided",
-            f"Items whose stock {would}, and that a look found empty.",
+            f"Items whose stock {short}, and whose level reached zero.",
             table_query(f'SELECT count("rest") FROM ({STOCK}) WHERE "rest" < 0 AND "least" <= 0'),
             "short",
             span=THIRD,
@@ -136,7 +142,7 @@ def _avoided_panels() -> list[Panel]:
         ),
         stat_panel(
             "Item-days empty",
-            "Days (UTC) in which a look found an item's level at nought or less, added up over the items.",
+            "Days (UTC) on which the level of an item was zero or less, summed over the items.",
             table_query(
                 'SELECT count("least") FROM (SELECT min("level") AS "least" FROM "forecast" '
                 f'WHERE {DEVICE} GROUP BY time(1d), "item" fill(none)) WHERE "least" <= 0'
@@ -147,7 +153,7 @@ def _avoided_panels() -> list[Panel]:
         ),
         time_series_panel(
             "Deliveries and refills",
-            "Outcomes told in each interval that say that something came.",
+            "Reported deliveries, refills and failed orders in each interval.",
             [
                 series_query(
                     f'SELECT sum("count") FROM "outcome" WHERE {SELECTED} AND '
@@ -160,18 +166,18 @@ def _avoided_panels() -> list[Panel]:
             stacked=True,
         ),
         table_panel(
-            "What would be left",
-            "Of each item at the end of the time shown, had nothing come in it (its level at the beginning, less the mean use a day "
-            "times the days), and the least that a look found; in the unit of its capacity.",
+            "Stock without deliveries",
+            "Stock that each item would have at the end of the time range without deliveries (first level minus mean daily usage "
+            "times days), and its lowest level; in the unit of its capacity.",
             table_query(STOCK),
             [
                 HIDDEN_TIME,
                 Column("item", "Item"),
                 Column("customer", "Customer"),
-                Column("rest", "Left without any delivery", unit="short", steps=((None, BAD), (0.0, GOOD))),
-                Column("least", "Least seen", unit="short", steps=((None, BAD), (1e-9, GOOD))),
+                Column("rest", "Stock without deliveries", unit="short", steps=((None, BAD), (0.0, GOOD))),
+                Column("least", "Lowest level", unit="short", steps=((None, BAD), (1e-9, GOOD))),
             ],
-            sort=("Left without any delivery", False),
+            sort=("Stock without deliveries", False),
         ),
     ]
 
@@ -184,7 +190,7 @@ def _contacts() -> list[Panel]:
     return [
         time_series_panel(
             "Contacts",
-            "Offers, reminders and advice in each interval, by type.",
+            "Offers, reminders and advice per interval, by type.",
             [
                 series_query(
                     f'SELECT count("need") FROM "reaction" WHERE {SELECTED} AND {CONTACTS} GROUP BY {EVERY}, "type" fill(none)',
@@ -197,7 +203,7 @@ def _contacts() -> list[Panel]:
         table_panel(
             "Contacts by customer",
             CURRENCY
-            + "Offers, reminders and advice of the time shown, and what they cost at the variable's cost of a contact.",
+            + "Offers, reminders and advice in the time range, and their cost at the variable's cost per contact.",
             by_customer,
             [
                 HIDDEN_TIME,

@@ -1,6 +1,6 @@
-"""The kinds of panels that the dashboards are made of, each with what it needs to be read: a title, a description, a unit.
+"""Panel builders: time series, single value, table, bar chart and histogram, each with title, description and unit.
 
-Nothing here knows what is shown; that is in the module of each dashboard.
+What a panel shows is defined in the module of its dashboard.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from grafana_foundation_sdk.models.table import Options as TableOptions
 from operations.dashboards.influx_query import SOURCE, InfluxQuery
 
 HEIGHT, STAT_HEIGHT = 8, 4
-"""In units of Grafana's grid."""
+"""Panel heights in Grafana grid units."""
 WHOLE, HALF, THIRD, QUARTER, SIXTH = 24, 12, 8, 6, 4
-"""Widths, of the grid's 24."""
+"""Panel widths in Grafana grid columns, of which there are 24."""
 GOOD, WARN, BAD = "green", "orange", "red"
 
 Steps = Sequence[tuple[float | None, str]]
-"""From which value on which colour; the first begins at None."""
+"""Thresholds as (lower bound, colour); the first bound is None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table: the query's name for it, its title, unit, link (title, URL) and colours. title None: not shown."""
+    """A table column: name in the query, title, unit, link (title, URL) and thresholds. title None: hidden."""
 
     name: str
     title: str | None = None
@@ -37,11 +37,11 @@ class Column:
 
 
 HIDDEN_TIME = Column("Time")
-"""The time of a row that has none of its own."""
+"""Time column of an aggregate, which InfluxDB fills with the start of the range."""
 
 
 def thresholds(steps: Steps) -> dashboard.ThresholdsConfig:
-    """Absolute thresholds."""
+    """Grafana thresholds with absolute values."""
     made = [model.Threshold(value=value, color=colour) for value, colour in steps]
     return dashboard.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(made)
 
@@ -59,7 +59,7 @@ def time_series_panel(
     points: bool = False,
     steps: Steps = (),
 ) -> timeseries.Panel:
-    """Values over time: lines, stacked bars, or points where each value is one happening."""
+    """A time series: lines, stacked bars, or points for single events."""
     panel = timeseries.Panel().title(title).description(description).unit(unit).datasource(SOURCE)
     panel.span(span).height(HEIGHT).legend(_legend()).tooltip(_tooltip()).targets(list(queries))
     panel.line_width(1).fill_opacity(0).show_points(shapes.VisibilityMode.AUTO).span_nulls(True)
@@ -89,7 +89,7 @@ def stat_panel(
     empty: str = "0",
     decimals: int | None = None,
 ) -> stat.Panel:
-    """One number. empty: what is said where the query finds nothing, which for a count is none."""
+    """A single value. empty: text shown when the query returns nothing; for a count that is 0."""
     panel = stat.Panel().title(title).description(description).unit(unit).datasource(SOURCE)
     panel.span(span).height(STAT_HEIGHT).with_target(query).thresholds(thresholds(steps)).no_value(empty)
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(values=False))
@@ -109,7 +109,7 @@ def table_panel(
     height: int = HEIGHT,
     sort: tuple[str, bool] | None = None,
 ) -> table.Panel:
-    """A table with `columns` in their order; sort: by which title, and whether the largest comes first."""
+    """A table with `columns` in their order. sort: (title of the column, largest first)."""
     panel = table.Panel().title(title).description(description).datasource(SOURCE).with_target(query)
     panel.cell_options(shapes.TableAutoCellOptions())
     panel.span(span).height(height).show_header(show_header=True).filterable(filterable=True)
@@ -120,7 +120,7 @@ def table_panel(
     panel.with_transformation(model.DataTransformerConfig(id_val="organize", options=options))
     made = panel.build().options
     assert isinstance(made, TableOptions)
-    made.footer = None  # the SDK's default, which Grafana's tables know no more
+    made.footer = None  # the SDK's default is not in the table schema of Grafana any more
     for column in columns:
         if column.title is not None and _properties(column):
             panel.override_by_name(column.title, _properties(column))
@@ -130,16 +130,16 @@ def table_panel(
 
 
 def _properties(column: Column) -> list[model.DynamicConfigValue]:
-    found = []
+    properties = []
     if column.unit is not None:
-        found.append(model.DynamicConfigValue(id_val="unit", value=column.unit))
+        properties.append(model.DynamicConfigValue(id_val="unit", value=column.unit))
     if column.link is not None:
         title, url = column.link
-        found.append(model.DynamicConfigValue(id_val="links", value=[{"title": title, "url": url}]))
+        properties.append(model.DynamicConfigValue(id_val="links", value=[{"title": title, "url": url}]))
     if column.steps:
-        found.append(model.DynamicConfigValue(id_val="thresholds", value=thresholds(column.steps).build()))
-        found.append(model.DynamicConfigValue(id_val="custom.cellOptions", value={"type": "color-text"}))
-    return found
+        properties.append(model.DynamicConfigValue(id_val="thresholds", value=thresholds(column.steps).build()))
+        properties.append(model.DynamicConfigValue(id_val="custom.cellOptions", value={"type": "color-text"}))
+    return properties
 
 
 def bar_panel(
@@ -152,7 +152,7 @@ def bar_panel(
     span: int = HALF,
     columns: Sequence[Column] = (),
 ) -> barchart.Panel:
-    """A bar for each row of a query for a table, named by its column `by`."""
+    """A bar chart with one bar for each row of a table query, labelled with the column `by`."""
     panel = barchart.Panel().title(title).description(description).unit(unit).datasource(SOURCE).with_target(query)
     panel.span(span).height(HEIGHT).x_field(by).orientation(shapes.VizOrientation.HORIZONTAL)
     panel.legend(_legend()).tooltip(_tooltip()).show_value(shapes.VisibilityMode.AUTO).min(0).bar_width(0.7)
@@ -167,17 +167,12 @@ def bar_panel(
 def histogram_panel(
     title: str, description: str, query: InfluxQuery, bucket: int, *, span: int = HALF
 ) -> histogram.Panel:
-    """How often values fall into buckets of this size."""
+    """A histogram with buckets of this size, in percent."""
     panel = (
         histogram.Panel().title(title).description(description).unit("percent").datasource(SOURCE).with_target(query)
     )
     panel.span(span).height(HEIGHT).bucket_size(bucket).combine(combine=True).legend(_legend()).tooltip(_tooltip())
     return panel.fill_opacity(70)
-
-
-def row(title: str) -> dashboard.Row:
-    """A heading over the panels that follow it."""
-    return dashboard.Row(title)
 
 
 def _legend() -> common.VizLegendOptions:

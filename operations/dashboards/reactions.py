@@ -1,4 +1,4 @@
-"""Reactions: what was done for whom, what was called off, what a rule refused, and what came of it."""
+"""Reaction dashboard: orders, contacts, cancellations, refusals by rule, and outcomes."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ DECISION_COLUMNS = (
     Column("count"),
 )
 CONTACTS = '"type" =~ /^starloop\\.(offer\\.made|reminder\\.sent|advice\\.given)$/'
-"""Reactions that contact a customer: a request that is merely ready is no contact."""
+"""Reactions that contact a customer. A prepared request waits for the customer and is not a contact."""
 LATEST_MAX = 500
-"""Rows of the tables of what happened."""
+"""Row limit of the reaction and decision tables, which bounds the size of a response."""
 
 
 def dashboard(options: Options) -> Dashboard:
-    """The dashboard of reactions."""
+    """The reaction dashboard."""
     variables = [
         layout.datasource_variable(options),
         layout.customer_variable("reaction"),
         layout.interval_variable(),
         layout.console_variable(options),
     ]
-    about = "What was done, called off and refused, and why."
+    about = "Reactions, cancellations and refusals, and the reasons."
     made = layout.new_dashboard("reactions", "Starloop: reactions", about, variables, "now-7d")
     return layout.with_rows(
-        made, ("What was done", [*_numbers(), *_over_time()]), ("Why", _why()), ("One by one", _listings())
+        made, ("Reactions", [*_numbers(), *_over_time()]), ("Decisions and outcomes", _why()), ("Listings", _listings())
     )
 
 
@@ -73,14 +73,14 @@ def _numbers() -> list[Panel]:
         ),
         stat_panel(
             "Contacts",
-            "Offers, reminders and advice: each contacts its customer. A request that is merely ready does not.",
+            "Offers, reminders and advice, which contact a customer. A prepared request does not.",
             _count(CONTACTS),
             "short",
             span=QUARTER,
         ),
         stat_panel(
             "Cancelled",
-            "Orders that were called off after they had been requested.",
+            "Orders cancelled after the request.",
             _count("\"type\" = 'starloop.order.cancelled'"),
             "short",
             span=QUARTER,
@@ -88,7 +88,7 @@ def _numbers() -> list[Panel]:
         ),
         stat_panel(
             "Refused by a rule",
-            "Decisions in which a rule refused something: what was done instead, if anything, is the decision's verdict.",
+            "Decisions in which a rule refused an action. The verdict shows what was done instead, if anything.",
             table_query(f'SELECT sum("count") FROM "decision" WHERE {SELECTED} AND "rule" != \'none\''),
             "short",
             span=QUARTER,
@@ -103,10 +103,10 @@ def _over_time() -> list[Panel]:
         )
 
     kinds = (
-        "Reactions of each interval by type. The type tells the experience: an order is made on its own or after a yes, an offer "
-        "asks, a ready request waits, a reminder and advice coach."
+        "Reactions per interval, by type. Orders are automatic or confirmed, offers ask for confirmation, prepared requests wait "
+        "for the customer, reminders and advice coach."
     )
-    suppliers = "Reactions of each interval that name a supplier, by supplier."
+    suppliers = "Reactions per interval that name a supplier, by supplier."
     return [
         time_series_panel("By type", kinds, [by("type")], "short", stacked=True),
         time_series_panel("By supplier", suppliers, [by("supplier")], "short", stacked=True),
@@ -135,29 +135,27 @@ def _why() -> list[Panel]:
     return [
         time_series_panel(
             "Decisions",
-            "What was decided in each interval: a reaction's type, or to wait.",
+            "Decisions per interval, by verdict: a reaction type, or wait.",
             [verdicts],
             "short",
             stacked=True,
         ),
         bar_panel(
             "Refused, by rule",
-            "Decisions in which a rule refused something, by the first rule that did.",
+            "Decisions in which a rule refused an action, by the first such rule.",
             rules,
             "rule",
         ),
+        time_series_panel("Outcomes", "Reported outcomes per interval, by result.", [results], "short", stacked=True),
         time_series_panel(
-            "What came of it", "Outcomes told in each interval, by result.", [results], "short", stacked=True
-        ),
-        time_series_panel(
-            "Said of the moment",
-            "Customers' word on when it came: early, right or late.",
+            "Timing feedback",
+            "Customer feedback on the time of delivery: early, right or late.",
             timing,
             "short",
             stacked=True,
         ),
         time_series_panel(
-            "Satisfaction", "Mean of the customers' answers, 1 to 5.", [satisfied], "short", low=1.0, high=5.0
+            "Satisfaction", "Mean customer satisfaction score, 1 to 5.", [satisfied], "short", low=1.0, high=5.0
         ),
     ]
 
@@ -169,28 +167,28 @@ def _listings() -> list[Panel]:
         'SELECT "verdict", "rule", "item", "customer", "id", "count" FROM "decision" '
         f"WHERE {SELECTED} AND \"rule\" != 'none' {newest}"
     )
-    people = table_query(
+    by_customer = table_query(
         f'SELECT count("need") AS "reactions" FROM "reaction" WHERE {SELECTED} GROUP BY "customer", "type"'
     )
     return [
         table_panel(
             "Reactions",
-            "The newest first; the id opens the receipt in the console.",
+            "Newest first; the id opens the receipt in the console.",
             each,
             REACTION_COLUMNS,
             span=WHOLE,
         ),
         table_panel(
             "Refused by a rule",
-            "Decisions in which a rule refused something, the newest first; the id opens the receipt.",
+            "Decisions in which a rule refused an action, newest first; the id opens the receipt.",
             refused,
             DECISION_COLUMNS,
             span=HALF,
         ),
         table_panel(
             "By customer",
-            "Reactions of the time shown, by customer and type.",
-            people,
+            "Reactions in the time range, by customer and type.",
+            by_customer,
             [HIDDEN_TIME, Column("customer", "Customer"), Column("type", "Type"), Column("reactions", "Reactions")],
             sort=("Reactions", True),
         ),

@@ -1,4 +1,4 @@
-"""A finding: one thing that was looked at, how it is, and what to do about it."""
+"""Finding: the result of one check, with its remedy."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ FindingState = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What was looked at (`name`), how it is, what was found, and the remedy where it is not ok.
+    """Result of a check: what was checked (`name`), its state, what was found (`said`), and the remedy unless it is ok.
 
-    warn: it runs, but a person should know. fail: the service can't do its work, or may not keep a promise.
+    warn: the service works, but a person should know. fail: the service can't work, or may lose data or miss an objective.
     """
 
     name: str
@@ -22,15 +22,15 @@ class Finding:
 
 
 def ok(name: str, said: str) -> Finding:
-    """A thing in order."""
+    """A check that passed."""
     return Finding(name=name, state="ok", said=said)
 
 
 def warn(name: str, said: str, remedy: str) -> Finding:
-    """A thing that a person should know of."""
+    """A check with a warning."""
     return Finding(name=name, state="warn", said=said, remedy=remedy)
 
 
 def fail(name: str, said: str, remedy: str) -> Finding:
-    """A thing that is broken."""
+    """A check that failed."""
     return Finding(name=name, state="fail", said=said, remedy=remedy)

@@ -1,4 +1,4 @@
-"""InfluxDB: reached, and whether it would take points with the token, organisation and bucket that are set."""
+"""Check of InfluxDB: reachable, and accepts the configured token, organisation and bucket."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from stream.sinks.influx_writer import InfluxWriter, WriteStatus
 from stream.sinks.options import InfluxOptions
 
 CONNECT_S, TIMEOUT_S = 3.0, 5.0
+"""Timeouts of the check in seconds: long enough for a server in another region, short enough for a person to wait."""
 
 
 def influx_findings(settings: Settings) -> Iterator[Finding]:
-    """One; nothing where no InfluxDB is set."""
+    """One finding, or none if InfluxDB is not configured."""
     if settings.influx_url is None:
         return
     yield influx_finding(
@@ -23,7 +24,7 @@ def influx_findings(settings: Settings) -> Iterator[Finding]:
 
 
 def influx_finding(url: str, org: str, bucket: str, token: str, token_file: Path | None) -> Finding:
-    """Asks by writing nothing: the server checks all but the points."""
+    """Sends an empty write, which the server checks like any other but for the points."""
     writer = InfluxWriter(
         InfluxOptions(
             url=url,
@@ -38,11 +39,13 @@ def influx_finding(url: str, org: str, bucket: str, token: str, token_file: Path
     response = writer.write(b"")
     writer.close()
     if response.status is WriteStatus.WRITTEN:
-        return ok("influxdb", f"{url} takes points for bucket {bucket}")
+        return ok("influxdb", f"{url} accepts points for bucket {bucket}")
     if response.status is WriteStatus.MISCONFIGURED:
-        return fail("influxdb", response.message, "set it right as said; until then points wait in the log")
+        return fail("influxdb", response.message, "correct the setting named here; until then points wait in the log")
     return fail(
-        "influxdb", response.message, "start it, or correct STARLOOP_INFLUX_URL; until then points wait in the log"
+        "influxdb",
+        response.message,
+        "start InfluxDB, or correct STARLOOP_INFLUX_URL; until then points wait in the log",
     )
 
 

@@ -1,6 +1,6 @@
-"""Kafka as the log: reached, its topics as they should be, who lags behind, and the store not ahead of it.
+"""Checks of Kafka: reachable, topic configuration, consumer lag, and that the store is not ahead of the log.
 
-It looks and makes nothing: a topic that is missing is made by the first role that starts.
+They are read-only: missing topics are created by the first role that starts.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from stream.transports.log_client import LogClient, TopicSpec
 
 KAFKA = "kafka://"
 INSPECT_TIMEOUT_S = 20.0
-"""All of it may take so long; a broker that is away is not waited for longer."""
+"""Timeout of all Kafka checks together, in seconds: a cluster that is slow to elect leaders answers within it."""
 LAG_WARN_RECORDS = 10_000
-"""Records behind, over all partitions, that are worth a word."""
+"""Consumer lag over all partitions above which the check warns, in records: a trade-off between bursts and real backlog."""
 _NAMES_SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicDescription:
-    """A topic as Kafka has it. copies: of the partition that has fewest; in_sync: the same, of those that are up to date."""
+    """State of a topic in Kafka. replicas, in_sync_replicas: the minimum over its partitions. leaderless: partitions without leader."""
 
     partitions: int
     replicas: int
@@ -46,12 +46,12 @@ class TopicDescription:
 
 
 def on_kafka(settings: Settings) -> bool:
-    """Whether the log is Kafka's."""
+    """Whether the log is in Kafka."""
     return settings.log.startswith(KAFKA)
 
 
 def kafka_findings(settings: Settings) -> Iterator[Finding]:
-    """All of them; nothing where the log is embedded."""
+    """All Kafka findings; none if the log is embedded."""
     if not on_kafka(settings):
         return
     try:
@@ -81,19 +81,19 @@ async def _inspect(options: KafkaOptions, settings: Settings) -> list[Finding]:
     except LogError as error:
         found.append(fail("kafka", str(error), _UNREACHABLE_REMEDY))
     except (KafkaError, OSError) as error:
-        found.append(fail("kafka", str(options.to_log_error("look around", error)), _UNREACHABLE_REMEDY))
+        found.append(fail("kafka", str(options.to_log_error("inspect the cluster", error)), _UNREACHABLE_REMEDY))
     return found
 
 
 _UNREACHABLE_REMEDY = (
-    "start it, or correct STARLOOP_LOG; what devices say is not acknowledged until it is back, and not lost"
+    "start Kafka, or correct STARLOOP_LOG; until it is back, messages are not acknowledged, and devices keep them"
 )
 
 
 async def describe_topics(
     admin: AIOKafkaAdminClient, options: KafkaOptions, specs: Sequence[TopicSpec]
 ) -> dict[str, TopicDescription]:
-    """The topics that are there, by Kafka's name."""
+    """Existing topics, by their name in Kafka."""
     names = [options.topic_name(spec.name) for spec in specs]
     request = MetadataRequest(names, allow_auto_topic_creation=False)
     rows = [row for row in (await admin._send_request(request)).to_object()["topics"] if not row["error_code"]]
@@ -125,13 +125,13 @@ async def _policies(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[st
 def topic_findings(
     options: KafkaOptions, specs: Sequence[TopicSpec], topics: Mapping[str, TopicDescription]
 ) -> Iterator[Finding]:
-    """Whether every topic is there, and as it should be."""
+    """Whether every topic exists with the expected configuration."""
     missing = [spec.name for spec in specs if options.topic_name(spec.name) not in topics]
     if len(missing) == len(specs):
-        yield ok("topics", "none is there yet: the first role that starts makes them")
+        yield ok("topics", "none exists yet: the first role that starts creates them")
         return
     if missing:
-        yield warn("topics", f"{_listed(missing)} missing", "start any role: it makes them")
+        yield warn("topics", f"{_listed(missing)} missing", "start any role: it creates them")
     counted = topics.get(options.topic_name(INPUT))
     partitions = options.partitions or (counted.partitions if counted else PARTITIONS_DEFAULT)
     wrong = False
@@ -143,7 +143,7 @@ def topic_findings(
     if not wrong and not missing:
         yield ok(
             "topics",
-            f"{len(specs)}, those of customers with {partitions} partitions, {options.replication} copies each",
+            f"{len(specs)}: {partitions} partitions per customer topic, {options.replication} replicas",
         )
 
 
@@ -153,22 +153,20 @@ def _topic_problems(
     name, wanted = options.topic_name(spec.name), partitions if spec.per_customer else 1
     policy = "compact" if spec.compacted else "delete"
     if topic.partitions != wanted:
-        remedy = (
-            f"set STARLOOP_PARTITIONS={topic.partitions}: where a customer's records are goes by it, and it is fixed"
-        )
+        remedy = f"set STARLOOP_PARTITIONS={topic.partitions}: customers are assigned to partitions by it, so it can't change"
         yield fail("topics", f"{name} has {topic.partitions} partitions: expected {wanted}", remedy)
     if topic.leaderless:
         said = f"{name}: {topic.leaderless} partitions have no leader"
-        yield fail("topics", said, "bring the brokers back that hold them")
+        yield fail("topics", said, "restart the brokers that hold them")
     elif topic.in_sync_replicas < topic.replicas:
-        said = f"{name}: only {topic.in_sync_replicas} of {topic.replicas} copies are up to date"
-        yield warn("topics", said, "bring the brokers back, or wait until they have caught up")
+        said = f"{name}: only {topic.in_sync_replicas} of {topic.replicas} replicas are in sync"
+        yield warn("topics", said, "restart the missing brokers, or wait until they have caught up")
     if topic.replicas < options.replication:
-        said = f"{name} has {topic.replicas} copies: STARLOOP_LOG_REPLICATION is {options.replication}"
-        yield warn("topics", said, "add copies with Kafka's kafka-reassign-partitions, or set it to what there is")
+        said = f"{name} has {topic.replicas} replicas: STARLOOP_LOG_REPLICATION is {options.replication}"
+        yield warn("topics", said, "add replicas with kafka-reassign-partitions, or lower the setting")
     if topic.cleanup_policy is not None and policy not in topic.cleanup_policy:
         remedy = f"kafka-configs --alter --topic {name} --add-config cleanup.policy={policy}"
-        yield fail("topics", f"{name} is kept by {topic.cleanup_policy!r}: expected {policy!r}", remedy)
+        yield fail("topics", f"{name} has cleanup.policy {topic.cleanup_policy!r}: expected {policy!r}", remedy)
 
 
 async def _group_findings(admin: AIOKafkaAdminClient, options: KafkaOptions, settings: Settings) -> list[Finding]:
@@ -177,7 +175,7 @@ async def _group_findings(admin: AIOKafkaAdminClient, options: KafkaOptions, set
         (f"{options.prefix}reactor", (FACTS,), "the reactor: starloop run react"),
     ]
     if settings.influx_url:
-        groups.append((f"{options.prefix}influx", (INPUT, FORECASTS), "the way to InfluxDB: starloop run influx"))
+        groups.append((f"{options.prefix}influx", (INPUT, FORECASTS), "the InfluxDB writer: starloop run influx"))
     async with _client(options) as client:
         return [
             lag_finding(group, sum((await client.lag(group, topics)).values()), await _members(admin, group), who)
@@ -186,13 +184,15 @@ async def _group_findings(admin: AIOKafkaAdminClient, options: KafkaOptions, set
 
 
 def lag_finding(group: str, behind: int, members: int, who: str) -> Finding:
-    """How far a group is behind, and whether anybody reads for it. who: what it is, and the command that runs it."""
-    said = f"{group}: {behind} records behind, {members} {'reader' if members == 1 else 'readers'}"
+    """Lag of a consumer group, and whether it has members. who: `what it is: the command that runs it`."""
+    said = f"{group}: {behind} records behind, {members} {'consumer' if members == 1 else 'consumers'}"
     what, _, command = who.partition(": ")
     if behind and not members:
-        return warn("lag", f"{said}: nobody does the work of {what}", f"start {command}")
+        return warn("lag", f"{said}: {what} is not running", f"start {command}")
     if behind > LAG_WARN_RECORDS:
-        return warn("lag", said, f"wait if it falls; if it does not, see the log of {command}, or start another one")
+        return warn(
+            "lag", said, f"wait if the lag falls; if not, check the log of {command}, or start another instance"
+        )
     return ok("lag", said)
 
 
@@ -207,27 +207,29 @@ async def _store_and_log_finding(options: KafkaOptions, settings: Settings) -> F
     try:
         consumed = await asyncio.to_thread(consumed_offsets, settings)
     except StarloopError as error:
-        return warn("store and log", f"can't be compared: {error}", "mend the store first")
+        return warn("store and log", f"not comparable: {error}", "repair the store first")
     async with _client(options) as client:
         return offsets_finding(consumed, await client.end_offsets(INPUT))
 
 
 def offsets_finding(consumed: Mapping[int, int], ends: Mapping[int, int]) -> Finding:
-    """Whether the store has consumed no more than the log holds. consumed: the last offset; ends: the next, by partition."""
+    """Whether the store is not ahead of the log. consumed: last consumed offset; ends: next offset of the log; by partition."""
     if not consumed:
         return ok("store and log", "nothing consumed yet")
     ahead = {partition: offset for partition, offset in consumed.items() if offset >= ends.get(partition, 0)}
     if ahead:
         partition, offset = min(ahead.items())
-        said = f"partition {partition}: the store has consumed record {offset}, the log holds {ends.get(partition, 0)}"
-        return fail("store and log", said, "restore both from backups of the same moment, the log's not the older one")
+        said = (
+            f"partition {partition}: the store has consumed record {offset}, the log ends at {ends.get(partition, 0)}"
+        )
+        return fail("store and log", said, "restore both from backups of the same time; the log's must not be older")
     behind = sum(end - 1 - consumed.get(partition, -1) for partition, end in ends.items())
     return ok("store and log", f"{behind} records behind")
 
 
 @contextmanager
 def _silenced(name: str) -> Iterator[None]:
-    """A library says nothing meanwhile: what it would say of its attempts is in the findings."""
+    """Suppresses a library's log lines meanwhile: the findings report its connection errors."""
     logger = logging.getLogger(name)
     before = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""The machine: Python, the packages that Starloop needs, time zones, the clock, limits on open files."""
+"""Checks of the machine: Python, SQLite, installed packages, time zones, clock, open file limit."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from operations.diagnostics.finding import Finding, fail, ok, warn
 
 PYTHON_MIN = (3, 11)
 PYTHON_TESTED = (3, 11), (3, 13)
+"""Oldest and newest Python of the test matrix."""
 SQLITE_MIN = (3, 35, 0)
+"""Oldest supported SQLite: every supported distribution has a newer one."""
 CLOCK_EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
-"""No clock that is right shows an earlier time."""
+"""A clock that shows an earlier time is wrong: no release is older."""
 RESERVED_OPEN_FILES = 200
-"""Open files that the service needs for itself."""
+"""Open files besides MQTT connections: databases, HTTP connections, log files; an upper estimate."""
 
 _REQUIREMENT = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*(?P<bound>(?:>=|==)\s*[0-9.]+)?")
 
 
 def machine_findings(settings: Settings, now: datetime) -> Iterator[Finding]:
-    """All of them. now: aware, by this machine's clock."""
+    """All findings of the machine. now: aware, by the clock of this machine."""
     yield python_finding(sys.version_info[:3])
     yield sqlite_finding(sqlite3.sqlite_version_info)
     yield packages_finding(requires("starloop") or [])
@@ -36,18 +38,20 @@ def machine_findings(settings: Settings, now: datetime) -> Iterator[Finding]:
 
 
 def python_finding(found: tuple[int, ...]) -> Finding:
-    """Whether this Python will do."""
+    """Whether this Python version is supported."""
     text = ".".join(map(str, found))
     least, most = (".".join(map(str, one)) for one in PYTHON_TESTED)
     if found[:2] < PYTHON_MIN:
         return fail("python", text, f"install Python {least} or newer, and Starloop into it")
     if found[:2] > PYTHON_TESTED[1]:
-        return warn("python", f"{text}, newer than what is tested", f"use Python {least} to {most} if anything is odd")
+        return warn(
+            "python", f"{text}, newer than the tested versions", f"use Python {least} to {most} if problems occur"
+        )
     return ok("python", text)
 
 
 def sqlite_finding(found: tuple[int, ...]) -> Finding:
-    """Whether the SQLite that Python brings will do for the log and the store."""
+    """Whether the SQLite of this Python is new enough for the log and the store."""
     text = ".".join(map(str, found))
     if found < SQLITE_MIN:
         return fail("sqlite", text, f"use a Python built with SQLite {'.'.join(map(str, SQLITE_MIN))} or newer")
@@ -55,7 +59,7 @@ def sqlite_finding(found: tuple[int, ...]) -> Finding:
 
 
 def packages_finding(requirements: list[str]) -> Finding:
-    """Whether everything is installed that Starloop's own metadata asks for, new enough."""
+    """Whether all packages that Starloop requires are installed in a sufficient version."""
     wrong: list[str] = []
     needed = [one for one in requirements if "extra ==" not in one]
     for one in needed:
@@ -69,36 +73,36 @@ def packages_finding(requirements: list[str]) -> Finding:
             wrong.append(f"{name} is missing")
             continue
         if bound and not _satisfies(found, bound):
-            wrong.append(f"{name} is {found}, needs {bound}")
+            wrong.append(f"{name} is {found}, expected {bound}")
     if wrong:
-        return fail("packages", "; ".join(wrong), "install again: pip install --force-reinstall starloop")
-    return ok("packages", f"{len(needed)} installed, all new enough")
+        return fail("packages", "; ".join(wrong), "reinstall: pip install --force-reinstall starloop")
+    return ok("packages", f"{len(needed)} installed in a sufficient version")
 
 
 def time_zone_finding() -> Finding:
-    """Whether this machine knows time zones: quiet hours and budgets are in the customer's."""
+    """Whether time zone data is installed, which quiet hours and budgets of customers need."""
     try:
         ZoneInfo("Europe/Paris")
     except ZoneInfoNotFoundError:
-        return fail("time zones", "Europe/Paris is not known", "install the system's tzdata, or `pip install tzdata`")
-    return ok("time zones", "known")
+        return fail("time zones", "Europe/Paris is unknown", "install the system's tzdata, or `pip install tzdata`")
+    return ok("time zones", "installed")
 
 
 def clock_finding(now: datetime) -> Finding:
-    """Whether the clock shows a time that can be."""
+    """Whether the clock shows a plausible time."""
     text = now.isoformat(timespec="seconds")
     if now < CLOCK_EARLIEST:
-        return fail("clock", f"shows {text}", "set it (timedatectl set-ntp true): readings are dated by it")
+        return fail("clock", f"shows {text}", "set it (timedatectl set-ntp true): it dates the readings")
     return ok("clock", f"shows {text}")
 
 
 def open_files_finding(connections_max: int, files_max: int) -> Finding:
-    """Whether as many connections fit as the settings allow."""
+    """Whether the open file limit allows the configured number of connections."""
     need = connections_max + RESERVED_OPEN_FILES
     if files_max != resource.RLIM_INFINITY and files_max < need:
-        said = f"{files_max} may be open, {need} are needed for STARLOOP_CONNECTIONS_MAX={connections_max}"
-        return warn("open files", said, f"ulimit -n {need} (systemd: LimitNOFILE={need}), or set it lower")
-    return ok("open files", f"{'any number' if files_max == resource.RLIM_INFINITY else files_max} may be open")
+        said = f"limit {files_max}, but STARLOOP_CONNECTIONS_MAX={connections_max} needs {need}"
+        return warn("open files", said, f"ulimit -n {need} (systemd: LimitNOFILE={need}), or lower the setting")
+    return ok("open files", f"limit {'none' if files_max == resource.RLIM_INFINITY else files_max}")
 
 
 def _satisfies(found: str, bound: str) -> bool:

@@ -1,4 +1,4 @@
-"""The set-up: the settings in force, the ports they name, TLS and secret files, and the models against their cards."""
+"""Checks of the configuration: settings, ports, TLS and secret files, models against their cards."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HIDDEN = "(hidden)"
 
 
 def setup_findings(settings: Settings, service: RunningService | None) -> Iterator[Finding]:
-    """All of them. service: the one that runs on this data directory."""
+    """All findings of the configuration. service: the one that runs on this data directory."""
     yield from settings_findings(settings, os.environ)
     yield port_finding("mqtt port", settings.mqtt_host, settings.mqtt_port, service.mqtt_port if service else None)
     yield port_finding("http port", settings.http_host, settings.http_port, service.http_port if service else None)
@@ -38,30 +38,30 @@ def setup_findings(settings: Settings, service: RunningService | None) -> Iterat
 
 
 def settings_findings(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Variables that look like settings and are none; and what differs from the defaults."""
+    """Unknown STARLOOP_ variables, and settings that differ from the defaults."""
     for name in unknown_variables(environment):
-        yield warn("settings", f"{name.split(' ')[0]} is no setting", f"see docs/reference/settings.md: {name}")
+        yield warn("settings", f"{name.split(' ')[0]} is not a setting", f"see docs/reference/settings.md: {name}")
     changed = {
         k: v
         for k, v in settings_in_force(settings).items()
         if v != settings_in_force(Settings.model_construct()).get(k)
     }
     said = ", ".join(f"{PREFIX}{name.upper()}={value}" for name, value in changed.items())
-    yield ok("settings", said or "all as they come")
+    yield ok("settings", said or "all defaults")
 
 
 def settings_in_force(settings: Settings) -> dict[str, str]:
-    """Every setting as text, passwords and tokens hidden."""
+    """Every setting as text, with passwords and tokens hidden."""
     return {name: _shown(getattr(settings, name)) for name in Settings.model_fields}
 
 
 def port_finding(name: str, host: str, port: int, ours: int | None) -> Finding:
-    """Whether the port is free, or taken by our own service."""
+    """Whether the port is free, or in use by this service."""
     place = f"{host}:{port}"
     if ours is not None:
         return ok(name, f"{ours}, in use by this service")
     if port == 0:
-        return ok(name, "a free one is taken at the start")
+        return ok(name, "any free port, chosen at start")
     variable = f"{PREFIX}{name.replace(' ', '_').upper()}"
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -70,13 +70,13 @@ def port_finding(name: str, host: str, port: int, ours: int | None) -> Finding:
             probe.bind(address)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return fail(name, f"{place} is taken by another program", f"stop it, or set {variable}")
-        return fail(name, f"{place} can't be listened on: {error.strerror or error}", f"set {variable}")
+            return fail(name, f"{place} is in use by another program", f"stop it, or set {variable}")
+        return fail(name, f"can't listen on {place}: {error.strerror or error}", f"set {variable}")
     return ok(name, f"{place} is free")
 
 
 def secret_findings(settings: Settings) -> Iterator[Finding]:
-    """Whether files with secrets are there where they are named, and read by their owner only."""
+    """Whether configured secret files are readable, and only by their owner."""
     secrets = [
         settings.tls_key,
         settings.mqtt_credentials,
@@ -88,7 +88,7 @@ def secret_findings(settings: Settings) -> Iterator[Finding]:
     for path in named:
         if not os.access(path, os.R_OK):
             yield fail(
-                "secrets", f"{path} is missing or can't be read", "set its path, or give the service's user access"
+                "secrets", f"{path} is missing or unreadable", "correct its path, or grant the service's user access"
             )
     kept = [
         settings.data_dir / SECRET_FILE,
@@ -97,15 +97,15 @@ def secret_findings(settings: Settings) -> Iterator[Finding]:
     ]
     wide = [path for path in kept if path is not None and path.exists() and _read_by_others(path)]
     for path in wide:
-        yield warn("secrets", f"{path} can be read by other users", f"chmod 600 {path}")
+        yield warn("secrets", f"{path} is readable by other users", f"chmod 600 {path}")
     if not wide:
-        yield ok("secrets", "files with secrets are read by their owner only")
+        yield ok("secrets", "secret files are readable by their owner only")
 
 
 def model_findings(registry: Path) -> Iterator[Finding]:
-    """Each model of a registry: its hash against its card, the newest version also by loading it."""
+    """Each model of a registry: the hash of every version against its card; the newest version is also loaded."""
     if not model_names(registry):
-        yield fail("models", f"{registry} holds none", "install Starloop again")
+        yield fail("models", f"{registry} contains no models", "reinstall Starloop")
     for name in model_names(registry):
         try:
             for number in model_versions(name, registry):
@@ -114,17 +114,17 @@ def model_findings(registry: Path) -> Iterator[Finding]:
                 body = read_model(folder, card)
             loaded = OnnxScorer(body, card, folder)
         except ModelError as error:
-            yield fail("models", str(error), "install Starloop again, or train it: starloop models train")
+            yield fail("models", str(error), "reinstall Starloop, or train the model: starloop models train")
         else:
-            yield ok("models", f"{loaded.name} is what its card says")
+            yield ok("models", f"{loaded.name} matches its card")
 
 
 def champion_finding(own: Path | None) -> Finding:
-    """Which run-out model a service would take now."""
+    """The run-out model that a service would load now."""
     try:
         loaded = load_run_out(in_force_model("run-out", own))
     except ModelError as error:
-        return fail("model in force", str(error), "promote a version again, or remove the champion.toml named here")
+        return fail("model in force", str(error), "promote a version again, or delete the champion.toml named here")
     return ok("model in force", loaded.name)
 
 
@@ -137,7 +137,7 @@ def _shown(value: object) -> str:
     try:
         parts = urlsplit(text)
     except ValueError:
-        return HIDDEN  # no address, and who knows what stands in it
+        return HIDDEN  # not a URL: it may contain a password anywhere
     if parts.password is None:
         return text
     place = parts.netloc.replace(f":{parts.password}@", f":{HIDDEN}@")

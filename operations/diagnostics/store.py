@@ -1,6 +1,6 @@
-"""The store: reachable, whole, of this version, in step with the log; and deliveries that wait, or that a person must see.
+"""Checks of the store: reachable, intact, current schema, not ahead of the log; waiting and abandoned deliveries.
 
-It is read with plain queries, since opening it as the service does would migrate it.
+Plain queries are used, because opening the store as the service does would migrate it.
 """
 
 from __future__ import annotations
@@ -24,36 +24,36 @@ from stream.transports.embedded_log.sqlite_log import SqliteLog
 
 MIGRATIONS = Path(__file__).parents[2] / "reactor" / "store" / "migrations"
 CONNECT_S = 5
-"""How long a database that is away is waited for."""
+"""Connection timeout of a database server, in seconds."""
 ERROR_CHARACTERS_MAX = 400
-"""Characters of a database's own words that are shown."""
+"""Characters shown of a database error message."""
 GIVEN_UP_SHOWN_MAX = 3
-"""Deliveries given up that are shown with their reasons."""
+"""Abandoned deliveries that are listed with their reasons; the console lists all."""
 _RESTORE = "stop the service, then restore store.db from a backup, together with the log.db of the same backup"
 
 
 def store_findings(settings: Settings) -> Iterator[Finding]:
-    """All of them."""
+    """All findings of the store."""
     path = settings.data_dir / STORE_FILE
     embedded = settings.store == "sqlite"
     if embedded and not path.exists():
-        yield ok("store", f"{path.name} is not there yet")
+        yield ok("store", f"{path.name} does not exist yet")
         return
     log = settings.data_dir / LOG_FILE if settings.log == "embedded" else None
     try:
         with _read_only_connection(settings) as conn:
             yield from _connection_findings(conn, log, embedded)
     except (ArgumentError, ModuleNotFoundError) as error:
-        said = f"STARLOOP_STORE names a database that can't be spoken to: {error}"
-        yield fail("store", said, "write postgresql+psycopg://user@host/database, or install the driver it names")
+        said = f"STARLOOP_STORE is not a usable database URL: {error}"
+        yield fail("store", said, "use postgresql+psycopg://user@host/database, or install the driver that it names")
     except DBAPIError as error:
         remedy = _RESTORE if embedded else "start the database, or correct STARLOOP_STORE"
-        yield fail("store", f"can't be read: {_one_line(error)}", remedy)
+        yield fail("store", f"not readable: {_one_line(error)}", remedy)
 
 
 @contextmanager
 def _read_only_connection(settings: Settings) -> Iterator[Connection]:
-    """A connection that only reads, or what the driver raises."""
+    """A read-only connection. Raises what the driver raises."""
     embedded = settings.store == "sqlite"
     path = settings.data_dir / STORE_FILE
     url = make_url(f"sqlite:///file:{path.absolute()}?mode=ro&uri=true" if embedded else settings.store)
@@ -67,7 +67,7 @@ def _read_only_connection(settings: Settings) -> Iterator[Connection]:
 
 
 def consumed_offsets(settings: Settings) -> dict[int, int]:
-    """The last input offset that the store has consumed, by partition; empty where there is no store yet. Raises StoreError."""
+    """Last input offset consumed by the store, by partition; empty if there is no store yet. Raises StoreError."""
     if settings.store == "sqlite" and not (settings.data_dir / STORE_FILE).exists():
         return {}
     try:
@@ -77,7 +77,7 @@ def consumed_offsets(settings: Settings) -> dict[int, int]:
             rows = conn.execute(select(consumed.c.partition, consumed.c.input_offset))
             return {row.partition: row.input_offset for row in rows}
     except (SQLAlchemyError, ModuleNotFoundError) as error:
-        raise StoreError(f"the store can't be read: {_one_line(error)}") from error
+        raise StoreError(f"the store is not readable: {_one_line(error)}") from error
 
 
 def _one_line(error: Exception) -> str:
@@ -86,7 +86,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _connection_findings(conn: Connection, log: Path | None, embedded: bool) -> Iterator[Finding]:
-    """log: the embedded log; of Kafka, kafka.py compares."""
+    """Findings of an open store. log: path of the embedded log; for Kafka, kafka.py makes the comparison."""
     if embedded:
         found = conn.execute(text("PRAGMA quick_check(1)")).scalar_one()
         if found != "ok":
@@ -94,12 +94,10 @@ def _connection_findings(conn: Connection, log: Path | None, embedded: bool) -> 
             return
     have, want = schema_version(conn), ScriptDirectory(str(MIGRATIONS)).get_current_head()
     if have != want:
-        remedy = (
-            "start the service once: it brings the store up to date; if it refuses, the store is of a newer version"
-        )
-        yield warn("store", f"is of schema {have or 'none'}, this version writes {want}", remedy)
+        remedy = "start the service once, which migrates the store; if it refuses, the store is from a newer version"
+        yield warn("store", f"schema {have or 'none'}, this version expects {want}", remedy)
         return
-    yield ok("store", f"whole, schema {have}" if embedded else f"{_server(conn)} answers, schema {have}")
+    yield ok("store", f"intact, schema {have}" if embedded else f"{_server(conn)} responds, schema {have}")
     if log is not None:
         yield store_and_log_finding(conn, log)
     yield from delivery_findings(conn)
@@ -111,7 +109,7 @@ def _server(conn: Connection) -> str:
 
 
 def schema_version(conn: Connection) -> str | None:
-    """The schema's version in the store, None where it has none."""
+    """Schema version of the store, or None if it has none."""
     if not inspect(conn).has_table("alembic_version"):
         return None
     found: str | None = conn.execute(text("SELECT version_num FROM alembic_version")).scalar()
@@ -119,7 +117,7 @@ def schema_version(conn: Connection) -> str | None:
 
 
 def store_and_log_finding(conn: Connection, path: Path) -> Finding:
-    """Whether the store has consumed no more than the log holds."""
+    """Whether the store is not ahead of the embedded log."""
     offset = conn.execute(select(func.max(consumed.c.input_offset))).scalar()
     if offset is None or not path.exists():
         return ok("store and log", "nothing consumed yet")
@@ -127,21 +125,21 @@ def store_and_log_finding(conn: Connection, path: Path) -> Finding:
         with SqliteLog(path, read_only=True) as log:
             end = log.end(INPUT)
     except LogError as error:
-        return warn("store and log", f"can't be compared: {error}", "mend the log first")
+        return warn("store and log", f"not comparable: {error}", "repair the log first")
     if offset >= end:
-        said = f"the store has consumed record {offset}, the log holds {end}"
+        said = f"the store has consumed record {offset}, the log ends at {end}"
         return fail("store and log", said, "restore both from the same backup")
     return ok("store and log", f"{end - 1 - offset} records behind")
 
 
 def delivery_findings(conn: Connection) -> Iterator[Finding]:
-    """What waits to be brought to suppliers and people, and what was given up, the latest first."""
+    """Deliveries to suppliers and customers that wait, and abandoned ones, latest first."""
     by_state = conn.execute(select(outbox.c.state, func.count().label("rows")).group_by(outbox.c.state))
     counts: dict[str, int] = {row.state: row.rows for row in by_state}
     retried = conn.execute(select(func.count()).where(outbox.c.state == "waiting", outbox.c.tries > 0)).scalar_one()
     said = f"{counts.get('waiting', 0)} waiting, {counts.get('sent', 0)} sent"
     if retried:
-        yield warn("deliveries", f"{said}; {retried} failed at least once", "see their reasons on the console")
+        yield warn("deliveries", f"{said}; {retried} failed at least once", "the console shows the reasons")
     else:
         yield ok("deliveries", said)
     columns = (outbox.c.reaction, outbox.c.target, outbox.c.error)
@@ -154,9 +152,7 @@ def delivery_findings(conn: Connection) -> Iterator[Finding]:
 
 def _remedy(target: str) -> str:
     if supplier_of_target(target) is not None:
-        return (
-            "mend the supplier's endpoint or secret in the fleet file; an order was taken for failed and decided anew"
-        )
+        return "correct the supplier's endpoint or secret in the fleet file; a failed order was decided again"
     if customer_of_target(target) is not None:
-        return "ask the customer to correct their channels"
-    return "see that the MQTT endpoint runs"
+        return "ask the customer to correct their contact channels"
+    return "check that the MQTT endpoint runs"

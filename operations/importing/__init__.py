@@ -1,1 +1,4 @@
-"""Tables of history made into readings: what a meter, a spreadsheet or a data set has, as the input lines of a replay."""
+"""Import of historical tables: meter exports, spreadsheets and data sets become replay input lines.
+
+Forecasts start better with a history, and a customer can replay their own before connecting a device.
+"""

@@ -1,6 +1,6 @@
-"""Rows of tables as readings, in order of time, and as the input lines of a replay with ticks between them.
+"""Conversion of table rows to readings in time order, and to replay input lines with ticks.
 
-A row that can't be read is counted and handed to `reject`, never dropped in silence.
+A row that can't be read is counted and passed to `reject`, never dropped silently.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from star.errors import InputError
 from star.times import epoch_seconds
 
 READINGS_MAX = 20_000_000
-"""More readings than this are not sorted in memory: import fewer files at a time, or --every."""
+"""Limit of readings sorted in memory: some hundred bytes each. Above it, import fewer files at a time."""
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -33,7 +33,7 @@ _CONDITION = re.compile(r"(.+?)\s*(>=|<=|!=|=|>|<)\s*(-?\d+(?:\.\d+)?)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedValue:
-    """A value to take from a table: from `column`, or (None) 1 for each row; of rows closer than gap_ms only the first."""
+    """A value to import from `column`; None counts rows, of which rows closer than gap_ms count once."""
 
     device: str
     name: str
@@ -43,13 +43,13 @@ class ImportedValue:
 
     @property
     def is_increment(self) -> bool:
-        """True for increments, which are summed; of levels and counters the last one counts."""
+        """Whether values are increments, which are summed. Of levels and counters the last value is kept."""
         return self.column is None or self.name.endswith("_used")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """Rows to take: those whose `column` compares so with `limit`."""
+    """Row filter: comparison of `column` with `limit`."""
 
     column: str
     sign: str
@@ -57,18 +57,18 @@ class Condition:
 
     @classmethod
     def parse(cls, text: str) -> Condition:
-        """`Flow>0` and the like. Raises InputError."""
+        """Parses a condition such as `Flow>0`. Raises InputError."""
         found = _CONDITION.fullmatch(text.strip())
         if found is None:
             raise InputError(
-                f"the condition is {text!r}: expected a column, one of > >= < <= = != and a number, as Flow>0"
+                f"the condition is {text!r}: expected COLUMN, one of > >= < <= = !=, and a number, such as Flow>0"
             )
         return cls(column=found[1], sign=found[2], limit=float(found[3]))
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class ImportedReading:
-    """Values of one device at one moment; `order` keeps those of one moment in the order of the files."""
+    """Values of one device at one time. `order`: (file, row), which sorts readings of the same time."""
 
     at_ms: int
     order: tuple[int, int]
@@ -78,7 +78,7 @@ class ImportedReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reject:
-    """A row that could not be read."""
+    """A row that could not be read, with the reason."""
 
     file: str
     line: int
@@ -89,7 +89,7 @@ class Reject:
 
 @dataclass(kw_only=True)
 class Source:
-    """One table with what is to be taken from it."""
+    """A table, and the values to import from it."""
 
     table: Table
     time: str
@@ -98,11 +98,12 @@ class Source:
     conditions: list[Condition] = field(default_factory=list)
     comma: bool = False
     rows: int = 0
-    skipped: int = 0  # rows that a condition leaves out, or with nothing in their cells
+    skipped: int = 0
+    """Rows excluded by a condition, or with empty cells."""
 
     def readings(self, order: int, reject: Callable[[Reject], None]) -> Iterator[ImportedReading]:
-        """The rows as readings, in the order of the file."""
-        where = self.table.column(self.time)
+        """The rows as readings, in file order."""
+        time_column = self.table.column(self.time)
         for column in [value.column for value in self.values] + [one.column for one in self.conditions]:
             if column is not None:
                 self.table.column(column)
@@ -111,14 +112,14 @@ class Source:
             try:
                 if isinstance(row, BadCell):
                     raise row
-                yield from self._row(row, where, order)
+                yield from self._row(row, time_column, order)
             except BadCell as bad:
                 line = row.line if isinstance(row, Row) else self.table.line
                 reason = f"expected {bad.expected}"
                 reject(Reject(file=str(self.table.path), line=line, column=bad.column, value=bad.value, reason=reason))
 
-    def _row(self, row: Row, where: int, order: int) -> Iterator[ImportedReading]:
-        at_ms = self.times.parse_ms(row.cells[where], self.time)
+    def _row(self, row: Row, time_column: int, order: int) -> Iterator[ImportedReading]:
+        at_ms = self.times.parse_ms(row.cells[time_column], self.time)
         if not all(self._holds(row, condition) for condition in self.conditions):
             self.skipped += 1
             return
@@ -141,19 +142,19 @@ class Source:
 
 
 def sorted_readings(sources: list[Source], reject: Callable[[Reject], None]) -> list[ImportedReading]:
-    """All readings in order of time; files may have theirs in any order. Counted events closer than their gap are one."""
+    """All readings in time order; files may be in any order. Counted rows closer than their gap count once."""
     readings: list[ImportedReading] = []
     for order, source in enumerate(sources):
         for reading in source.readings(order, reject):
             readings.append(reading)
             if len(readings) > READINGS_MAX:
-                raise InputError(f"more than {READINGS_MAX} readings: expected fewer files at a time")
+                raise InputError(f"more than {READINGS_MAX} readings: import fewer files at a time")
     readings.sort()
     gaps = {(one.device, one.name): one.gap_ms for source in sources for one in source.values if one.gap_ms}
-    return list(_first_of_events(readings, gaps)) if gaps else readings
+    return list(_merge_close_counts(readings, gaps)) if gaps else readings
 
 
-def _first_of_events(
+def _merge_close_counts(
     readings: Iterable[ImportedReading], gaps: Mapping[tuple[str, str], int]
 ) -> Iterator[ImportedReading]:
     last_ms: dict[tuple[str, str], int] = {}
@@ -174,15 +175,15 @@ def _first_of_events(
 def aggregate(
     readings: Iterable[ImportedReading], every_ms: int, is_increment: Callable[[str, str], bool]
 ) -> Iterator[ImportedReading]:
-    """One reading a device and interval, at the interval's end: increments summed, of all else the last."""
+    """One reading per device and interval, at its end: sums of increments, last values of everything else."""
     end_ms: int | None = None
     held: dict[str, dict[str, float]] = {}
     for reading in readings:
-        its_end_ms = (reading.at_ms // every_ms + 1) * every_ms
-        if end_ms is not None and its_end_ms != end_ms:
+        reading_end_ms = (reading.at_ms // every_ms + 1) * every_ms
+        if end_ms is not None and reading_end_ms != end_ms:
             yield from (ImportedReading(end_ms, (0, n), *pair) for n, pair in enumerate(sorted(held.items())))
             held = {}
-        end_ms = its_end_ms
+        end_ms = reading_end_ms
         values = held.setdefault(reading.device, {})
         for name, value in reading.values.items():
             values[name] = values.get(name, 0.0) + value if is_increment(reading.device, name) else value
@@ -191,7 +192,7 @@ def aggregate(
 
 
 def replay_lines(readings: Iterable[ImportedReading], tick_every_ms: int | None) -> Iterator[str]:
-    """The input lines of a replay: messages numbered by device, so that equal times are no duplicates, and ticks."""
+    """Replay input lines with ticks. Messages are numbered per device, so that equal times are not duplicates."""
     numbers: dict[str, int] = defaultdict(int)
     tick_ms: int | None = None
     for reading in readings:

@@ -1,6 +1,6 @@
-"""A table in a text file: its delimiter, its header, its rows with their lines, its numbers and times.
+"""Parser of delimited text tables: delimiter detection, header, rows with line numbers, numbers and times.
 
-Nothing here knows of devices or readings. A cell that can't be read raises BadCell; what becomes of the row is the caller's.
+It is independent of devices and readings. An unreadable cell raises BadCell, and the caller decides about the row.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from star.errors import BadPayload, InputError
 from star.times import parse_time_ms
 
 DELIMITERS = (",", ";", "\t", "|", " ")
-"""What may separate columns; the first that gives every row of the sample as many columns as the header has is taken."""
+"""Candidate delimiters, in order: the first that gives every sample row as many columns as the header is used."""
 SAMPLE_LINES = 50
-"""Lines looked at to find the delimiter."""
+"""Lines sampled to detect the delimiter."""
 CELL_CHARACTERS_MAX = 131_072
-"""A cell longer than this is an unclosed quote, not a value."""
+"""Cell length limit in characters: a longer cell is an unclosed quote. 128 Ki, the default of the csv module."""
 
 _EPOCH = re.compile(r"[+-]?\d+(?:\.\d+)?")
 _COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+")
@@ -33,7 +33,7 @@ _EPOCH_MS_FROM = 100_000_000_000  # as seconds this is the year 5138, as millise
 
 
 class BadCell(InputError):
-    """A cell that can't be read: `value`, and the reason."""
+    """An unreadable cell: `column`, `value` (truncated), and what was expected."""
 
     def __init__(self, column: str, value: str, expected: str) -> None:
         self.column, self.value, self.expected = column, value[:120], expected
@@ -42,14 +42,14 @@ class BadCell(InputError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: the line it ends on, and its cells in the order of the header."""
+    """A row: line number of its end, and its cells in header order."""
 
     line: int
     cells: Sequence[str]
 
 
 class Table:
-    """One file, open for reading once. Raises InputError where it is no table at all."""
+    """A table file that is read once. Raises InputError if it is not a table."""
 
     def __init__(self, path: Path, *, delimiter: str | None = None, encoding: str = "utf-8-sig") -> None:
         self.path = path
@@ -60,7 +60,7 @@ class Table:
         self._reader = csv.reader(self._text, delimiter=self.delimiter, skipinitialspace=self.delimiter != "\t")
         self.header: list[str] = [name.strip() for name in next(self._reader, [])]
         if not any(self.header):
-            raise InputError(f"{path}: is empty: expected a header line with the names of the columns")
+            raise InputError(f"{path}: is empty: expected a header line with column names")
 
     @staticmethod
     def _read(path: Path, encoding: str) -> io.StringIO:
@@ -68,17 +68,21 @@ class Table:
             raw = path.read_bytes()
             return io.StringIO((gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode(encoding))
         except FileNotFoundError:
-            raise InputError(f"{path}: is not there: expected a table") from None
+            raise InputError(f"{path}: not found: expected a table") from None
         except UnicodeDecodeError as error:
-            message = f"is not {error.encoding} (byte {error.start}): say its encoding with --encoding, such as latin-1"
+            message = (
+                f"is not {error.encoding} (byte {error.start}): pass its encoding with --encoding, such as latin-1"
+            )
             raise InputError(f"{path}: {message}") from None
         except (OSError, EOFError) as error:
             raise InputError(f"{path}: can't be read ({error}): expected a table, plain or gzipped") from None
         except LookupError:
-            raise InputError(f"--encoding is {encoding!r}: expected one that Python knows, such as latin-1") from None
+            raise InputError(
+                f"--encoding is {encoding!r}: expected an encoding known to Python, such as latin-1"
+            ) from None
 
     def column(self, name: str) -> int:
-        """The place of a column. Raises InputError, naming the file and its columns."""
+        """Index of a column. Raises InputError, naming the file and its columns."""
         if name in self.header:
             return self.header.index(name)
         hint = did_you_mean(name, self.header)
@@ -86,7 +90,7 @@ class Table:
         raise InputError(f"{self.path}: has no column {name!r}{hint}: its columns are {columns}")
 
     def rows(self) -> Iterator[Row | BadCell]:
-        """Every row that is not blank; one with too few or too many cells as what is wrong with it."""
+        """Rows that are not blank; a malformed row as the BadCell that describes it."""
         while True:
             try:
                 cells = next(self._reader, None)
@@ -102,12 +106,12 @@ class Table:
 
     @property
     def line(self) -> int:
-        """The line that reading has come to."""
+        """Number of the line read last."""
         return self._reader.line_num
 
 
 def find_delimiter(sample: str) -> str:
-    """The delimiter that gives every row as many columns as the header, and at least two; else a comma."""
+    """The delimiter that splits every row into as many columns as the header, at least two; otherwise a comma."""
     for delimiter in DELIMITERS:
         widths = {
             len(row) for row in csv.reader(io.StringIO(sample), delimiter=delimiter, skipinitialspace=True) if any(row)
@@ -119,7 +123,7 @@ def find_delimiter(sample: str) -> str:
 
 
 def parse_number(cell: str, column: str, *, comma: bool) -> float | None:
-    """The number in a cell; None where it is blank. comma: "5,3" is 5.3. Raises BadCell."""
+    """The number in a cell; None if blank. comma: decimal comma, so "5,3" is 5.3. Raises BadCell."""
     text = cell.strip()
     if not text:
         return None
@@ -135,9 +139,9 @@ def parse_number(cell: str, column: str, *, comma: bool) -> float | None:
 
 
 class TimeReader:
-    """Times of a table. form: `auto` (epoch seconds or milliseconds, or ISO 8601), `epoch`, `iso`, or a strptime format.
+    """Parser of times. form: `auto` (epoch seconds or milliseconds, or ISO 8601), `epoch`, `iso`, or a strptime format.
 
-    Times without an offset are in `zone`; of an hour that a change of the clocks repeats, the first is meant.
+    Times without an offset are in `zone`. An hour repeated at the end of daylight saving time is taken as the first one.
     """
 
     def __init__(self, form: str = "auto", zone: str = "UTC") -> None:
@@ -160,7 +164,7 @@ class TimeReader:
                 raise
             expected = "epoch seconds or a time such as 2026-03-01 08:00:00"
             raise BadCell(
-                column, cell, expected if self._form in ("auto", "iso") else f"a time as {self._form}"
+                column, cell, expected if self._form in ("auto", "iso") else f"a time of the form {self._form}"
             ) from None
 
     def _with_zone(self, text: str) -> datetime:

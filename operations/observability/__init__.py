@@ -1,5 +1,6 @@
-"""How the service is watched: metrics for Prometheus, health of each role, figures for the log, traces of needs.
+"""Observability: Prometheus metrics, health checks, heartbeats in the log, logging, traces from reading to outcome.
 
-catalogue.py: every metric. metrics.py: the instruments. probes.py: what is read from which part. snapshot.py: the same as flat
-figures. health.py: the HTTP endpoint. traces.py: from a reading to its reaction. Nothing here changes what the service does.
+The service knows nothing of it: probes read plain attributes, so that monitoring can't slow down or change a decision.
+metric_catalogue.py: all metrics. metrics.py: instruments. probes.py: what is read from which part. metrics_snapshot.py: heartbeats.
+health.py: HTTP endpoint. logging.py: log format. tracing.py, otlp_exporter.py: spans. step_observer.py: reactor and deliveries.
 """

@@ -1,8 +1,7 @@
-"""The HTTP endpoint of a role without the console: /healthz, /readyz and /metrics; and /metrics for the console's app.
+"""Health endpoint of roles without a console (/healthz, /readyz, /metrics), and /metrics for the console's app.
 
-/healthz says that the process lives, /readyz whether it can do its work now: 200, or 503 with what is in the way. Status codes
-are for everybody; reasons and metrics for those on this machine, or, where a token is set, for those who show it. It speaks
-plain HTTP: beyond a network of one's own, a proxy with TLS belongs before it.
+/healthz: liveness. /readyz: readiness, 200 or 503. Status codes are public; reasons and metrics are given to callers on this
+machine or, if a token is set, to callers with the token. It is plain HTTP: outside a private network use a TLS proxy.
 """
 
 from __future__ import annotations
@@ -27,23 +26,26 @@ from operations.observability.metrics import Meters
 from star.errors import InputError, StarloopError, Unavailable
 
 CHECK_TIMEOUT_S = 2.0
-"""How long one check may take before it counts as failed."""
+"""Timeout of one check, in seconds: a trade-off between slow databases and a prompt response to the probe."""
 CHECK_CACHE_S = 1.0
-"""An answer is good for so long, however often it is asked for."""
+"""Age up to which results are reused, in seconds: limits the load on log and store under frequent probes."""
 START_TIMEOUT_S = 10.0
 SHUTDOWN_GRACE_S = 2
+"""Time for requests in progress at shutdown, in seconds."""
 CONNECTIONS_MAX = 100
+"""Concurrent connections: probes and Prometheus need a few; more are refused to limit memory."""
 TOKEN_CHARACTERS_MIN = 16
+"""Minimum token length: 96 bits in base64."""
 _FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
 _log = structlog.get_logger("watching")
 
 HealthCheck = Callable[[], str | Awaitable[str | None] | None]
-"""Why this part is not ready, or None where it is. Quick; it may be a coroutine."""
+"""Returns why a part is not ready, or None if it is ready. It must be quick, and may be a coroutine function."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthCheckResult:
-    """One check, and why it failed."""
+    """Result of one check, with the reason if it failed."""
 
     name: str
     ok: bool
@@ -51,7 +53,7 @@ class HealthCheckResult:
 
 
 class HealthChecks:
-    """The checks of a role, asked at most once a second."""
+    """The checks of a role, run at most once per CHECK_CACHE_S."""
 
     def __init__(self, checks: Mapping[str, HealthCheck]) -> None:
         self._checks = dict(checks)
@@ -60,7 +62,7 @@ class HealthChecks:
         self._lock = asyncio.Lock()
 
     async def results(self) -> list[HealthCheckResult]:
-        """How every check is."""
+        """Results of all checks."""
         async with self._lock:
             if time.monotonic() - self._checked_s >= CHECK_CACHE_S:
                 self._results = list(await asyncio.gather(*(_run_check(*one) for one in self._checks.items())))
@@ -81,20 +83,20 @@ async def _run_check(name: str, check: HealthCheck) -> HealthCheckResult:
 
 
 def read_metrics_token(path: Path | None) -> str | None:
-    """The token that /metrics asks for; None where no file is set. Raises InputError where it can't be read, or is short."""
+    """The token for /metrics; None if no file is set. Raises InputError if it is unreadable or too short."""
     if path is None:
         return None
     try:
         token = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: can't be read ({error}): expected a file with a token, for /metrics") from error
+        raise InputError(f"{path}: not readable ({error}): expected a file with the token for /metrics") from error
     if len(token) < TOKEN_CHARACTERS_MIN or not token.isascii():
-        raise InputError(f"{path}: expected a token of at least {TOKEN_CHARACTERS_MIN} ASCII characters, for /metrics")
+        raise InputError(f"{path}: expected a token for /metrics of at least {TOKEN_CHARACTERS_MIN} ASCII characters")
     return token
 
 
 def is_authorized(request: Request, token: str | None) -> bool:
-    """Whether the caller may see metrics and reasons: on this machine and through no proxy, or with the token where one is set."""
+    """Whether the caller may see metrics and reasons: with the token if one is set, else from loopback without a proxy."""
     if token is not None:
         given = request.headers.get("authorization", "")
         return hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
@@ -107,7 +109,7 @@ def is_authorized(request: Request, token: str | None) -> bool:
 
 
 def add_metrics(app: FastAPI, meters: Meters, token: str | None) -> None:
-    """Adds /metrics to an app, such as the console's."""
+    """Adds /metrics to an application, such as the console's."""
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics(request: Request) -> Response:
@@ -117,7 +119,7 @@ def add_metrics(app: FastAPI, meters: Meters, token: str | None) -> None:
 
 
 def health_app(meters: Meters, checks: Mapping[str, HealthCheck], token: str | None = None) -> FastAPI:
-    """The application of a role without the console."""
+    """The health application of a role without a console."""
     app = FastAPI(title="Starloop", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     health = HealthChecks(checks)
 
@@ -140,21 +142,23 @@ def health_app(meters: Meters, checks: Mapping[str, HealthCheck], token: str | N
 
 def _refused(token: str | None) -> Response:
     if token is None:
-        return PlainTextResponse("metrics are for this machine: set STARLOOP_METRICS_TOKEN_FILE for others\n", 403)
+        return PlainTextResponse(
+            "metrics are available on this machine only: set STARLOOP_METRICS_TOKEN_FILE for remote access\n", 403
+        )
     return PlainTextResponse("expected the token\n", 401, {"WWW-Authenticate": "Bearer"})
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals to the process."""
+    """A server that leaves signal handling to the process."""
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
-        """None."""
+        """Captures no signals."""
         return nullcontext()
 
 
 @asynccontextmanager
 async def serve_health(app: FastAPI, host: str, port: int) -> AsyncIterator[int]:
-    """Serves while the block runs; gives the port. Raises InputError where it can't listen."""
+    """Serves while the block runs, and yields the port. Raises InputError if it can't listen."""
     try:
         sock = open_listener(host, port)
     except InputError as error:
@@ -175,7 +179,7 @@ async def serve_health(app: FastAPI, host: str, port: int) -> AsyncIterator[int]
             while not server.started:
                 if task.done():
                     task.result()
-                    raise Unavailable("the health endpoint ended before it had started")
+                    raise Unavailable("the health endpoint failed to start")
                 await asyncio.sleep(0.01)
         bound = int(sock.getsockname()[1])
         _log.info("served_health", host=host, port=bound)

@@ -1,7 +1,7 @@
-"""Logging of the processes: structlog to standard error, for people on a terminal and JSON otherwise, one object a line.
+"""Log configuration: structlog to standard error, readable on a terminal and otherwise one JSON object per line.
 
-Every line says which role and instance it is of; one about a reaction says its need too. docs/reference/logs.md lists the events.
-Faust, uvicorn, aiokafka and others speak through the standard library: their lines have the same form, warnings and worse only.
+Every line has the role and instance, and lines about a reaction also have its need. docs/reference/logs.md lists the events.
+Libraries that log through the standard library (Faust, uvicorn, aiokafka) get the same format, from level warning.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any, TextIO
 
 import structlog
 
-from star.react import item_from_reaction_id
+from star.ids import item_of_reaction
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 Fields = MutableMapping[str, Any]
 
 
 def configure_logging(level: str, form: str, *, role: str = "", instance: str = "") -> None:
-    """Sets structlog and the libraries' loggers up. level: debug to error; form: auto, console or json."""
+    """Configures structlog and the standard library. level: debug to error. form: auto, console or json."""
     as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
     renderer: Any = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     shared: list[Any] = [
@@ -44,12 +44,12 @@ def configure_logging(level: str, form: str, *, role: str = "", instance: str = 
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(max(_LEVELS[level], logging.WARNING))
-    # While brokers are away it says so ten times a second; our own events say it once.
+    # While brokers are unavailable, aiokafka logs it ten times a second; our own events log it once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 class _NamedPrintLogger(structlog.PrintLogger):
-    """A logger that prints, and has a name."""
+    """A printing logger with a name, which `add_logger_name` needs."""
 
     def __init__(self, name: str, file: TextIO) -> None:
         super().__init__(file)
@@ -57,7 +57,7 @@ class _NamedPrintLogger(structlog.PrintLogger):
 
 
 class _AddIdentity:
-    """Adds role and instance, where they are said."""
+    """Processor that adds role and instance, if known."""
 
     def __init__(self, role: str, instance: str) -> None:
         self._fields = {name: value for name, value in (("role", role), ("instance", instance)) if value}
@@ -69,9 +69,9 @@ class _AddIdentity:
 
 
 def add_need(_logger: Any, _method: str, fields: Fields) -> Fields:
-    """Adds the need of a line that has a reaction: `grep NEED` finds all that was said of it."""
+    """Processor that adds the need to a line with a reaction, so that `grep NEED` finds all lines about it."""
     reaction = fields.get("reaction")
-    if isinstance(reaction, str) and "need" not in fields and item_from_reaction_id(reaction) is not None:
+    if isinstance(reaction, str) and "need" not in fields and item_of_reaction(reaction) is not None:
         fields["need"] = reaction.rsplit("/", 2)[0]
     return fields
 
@@ -90,14 +90,14 @@ WARNING_EVENTS = frozenset(
         "subscription_refused",
     }
 )
-"""What edge says that an operator should know of; the rest it says is news."""
+"""Events of edge/ that are logged as warnings; all others are info."""
 
 
 def edge_event_logger(name: str) -> Callable[..., None]:
-    """A `say` for the parts of edge, which know no levels: trouble is a warning, all else is info."""
+    """Log function for the parts of edge/, which have no levels: WARNING_EVENTS are warnings, others info."""
     logger = structlog.get_logger(name)
 
-    def say(event: str, **fields: Any) -> None:
+    def emit(event: str, **fields: Any) -> None:
         (logger.warning if event in WARNING_EVENTS else logger.info)(event, **fields)
 
-    return say
+    return emit

@@ -1,8 +1,8 @@
-"""The instruments: metrics of one process in a registry of its own, read when Prometheus asks.
+"""Instruments: the metrics of one process in a registry of its own.
 
-Parts of the service know nothing of it. Most figures are read from parts' plain attributes at the moment of a scrape (`pull`);
-what takes a question to a database or a broker is asked for now and then by `run` (`poll`), so that a scrape never waits. Only
-times are measured where they pass: `append_seconds.observe` and its like are handed to parts as callables.
+The parts of the service do not know it. Most values are read from plain attributes at each scrape (`register_read`). Values that
+need a database or broker query are polled by `run` (`register_poll`), so that a scrape never waits. Only durations are measured
+in place, through histograms such as `append_seconds`.
 """
 
 from __future__ import annotations
@@ -24,23 +24,24 @@ from runtime.calibration_monitor import CalibrationMonitor
 from star.errors import StarloopError
 
 POLL_S = 5.0
-"""Between the questions of `run`."""
+"""Default polling interval of `run`, in seconds: freshness of values against load on log and store."""
 POLL_TIMEOUT_S = 4.0
+"""Shorter than POLL_S, so that polls do not overlap."""
 LOOP_LAG_SAMPLES = 12
-"""How late the event loop was is the worst of so many rounds: a minute."""
+"""Samples of which the maximum event loop delay is exported: one minute at POLL_S."""
 
 Value = float | Mapping[str, float] | None
-"""A figure, or figures by the metric's label; None: not known now, and then not said."""
+"""A value, or values by label; None: unknown, and then not exported."""
 ReadFigure = Callable[[], Value]
 PollFigures = Callable[[], Awaitable[Mapping[str, Value]]]
-"""Gives figures by metric's name."""
+"""Returns values by metric name."""
 _log = structlog.get_logger("watching")
-disable_created_metrics()  # type: ignore[no-untyped-call]  # when each histogram began is when the process did
+disable_created_metrics()  # type: ignore[no-untyped-call]  # histograms are created at process start
 
 
 @dataclass(slots=True)
 class _Poll:
-    """A question, and what it answered for last."""
+    """A registered poll, with the metrics that it returned last."""
 
     poll: PollFigures
     reachable: str | None
@@ -50,9 +51,10 @@ class _Poll:
 
 
 class Meters:
-    """Metrics of one role in one process. A metric appears once something was said of where it comes from.
+    """Metrics of one role in one process. A metric is exported once its source is registered.
 
-    role: as the commands call it, `up` for all in one. instance: tells processes of one role apart in the log's topic `service`.
+    role: as in `starloop run ROLE`, or `up` for all roles in one process. instance: distinguishes processes of the same role in the
+    topic `service`.
     """
 
     def __init__(self, role: str, instance: str = "", *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -79,38 +81,38 @@ class Meters:
         self.register_read("starloop_event_loop_late_seconds", lambda: max(self._loop_lag_s, default=None))
 
     def register_read(self, name: str, read: ReadFigure) -> None:
-        """The metric is what `read` gives at the time of asking; it must be quick, and no I/O. Raises KeyError for no metric."""
+        """Registers a source that is read at each scrape: quick and without I/O. Raises KeyError for an unknown metric."""
         self._reads[METRICS_BY_NAME[name].name] = read
 
     def register_poll(self, poll: PollFigures, reachable: str | None = None, every_s: float = POLL_S) -> None:
-        """`run` asks about every `every_s`; figures of an ask that fails are not said until it works again.
+        """Registers a poll that `run` calls every `every_s` seconds. While it fails, its metrics are not exported.
 
-        reachable: a metric that is 1 where the ask worked, and 0 where it failed.
+        reachable: a metric that is 1 after a successful poll, and 0 after a failed one.
         """
         self._polls.append(_Poll(poll, reachable, every_s))
 
     def increment(self, name: str, label: str = "", count: float = 1.0) -> None:
-        """Counts."""
+        """Increments a counter."""
         found = self._counts.setdefault(METRICS_BY_NAME[name].name, {})
         found[label] = found.get(label, 0.0) + count
 
     def show_histogram(self, name: str) -> None:
-        """Shows one of the histograms."""
+        """Exports one of the histograms."""
         if name not in self._shown_histograms:
             self._shown_histograms[name] = self._histograms[name]
             self.registry.register(self._shown_histograms[name])
 
     def histogram(self, name: str) -> Histogram | None:
-        """The histogram, where it is shown."""
+        """The histogram, or None if it is not exported."""
         return self._shown_histograms.get(name)
 
     def value(self, name: str) -> Value:
-        """What the metric (no histogram) says now; None where that is not known."""
+        """Current value of a metric other than a histogram; None if unknown."""
         read = self._reads.get(name)
         if read is not None:
             try:
                 return read()
-            except Exception as error:  # noqa: BLE001 - one part's figure must not keep all others from being seen
+            except Exception as error:  # noqa: BLE001 - one failing source must not hide the other metrics
                 _log.warning("could_not_read_metric", metric=name, error=str(error))
                 return None
         if name in self._counts:
@@ -119,7 +121,7 @@ class Meters:
         return self._polled.get(name)
 
     async def run(self, every_s: float = POLL_S) -> None:
-        """Asks what has to be asked for, until it is cancelled. every_s: between looks at what is due."""
+        """Calls polls when they are due, until cancelled. every_s: interval between checks."""
         while True:
             now_s = self.monotonic()
             async with asyncio.TaskGroup() as group:
@@ -132,7 +134,7 @@ class Meters:
             self._loop_lag_s = [*self._loop_lag_s, max(self.monotonic() - due_s, 0.0)][-LOOP_LAG_SAMPLES:]
 
     async def poll_once(self) -> None:
-        """Asks once; for tests, and for a first figure before the first scrape."""
+        """Calls every poll once: for tests, and for values before the first scrape."""
         for one in self._polls:
             await self._run_poll(one)
 
@@ -140,37 +142,37 @@ class Meters:
         for name in one.names:
             self._polled.pop(name, None)
         found: dict[str, Value] = {}
-        works = False
+        succeeded = False
         try:
             async with asyncio.timeout(POLL_TIMEOUT_S):
                 found = dict(await one.poll())
-            works = True
+            succeeded = True
         except (StarloopError, OSError) as error:
             _log.debug("could_not_ask", metric=one.reachable or "", error=str(error) or type(error).__name__)
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong with a figure, the service goes on
+        except Exception as error:  # noqa: BLE001 - a failing poll must not end the service
             _log.warning("could_not_ask", metric=one.reachable or "", error=f"{type(error).__name__}: {error}")
         if one.reachable is not None:
-            found[one.reachable] = float(works)
+            found[one.reachable] = float(succeeded)
         one.names = frozenset(found)
         self._polled.update(found)
 
     def exposition(self) -> bytes:
-        """All of it in Prometheus' text format."""
+        """All metrics in the Prometheus text format."""
         return generate_latest(self.registry)
 
 
 class _FigureCollector(Collector):
-    """Everything but histograms, read from its place at every scrape."""
+    """Collector of all metrics but histograms, read at every scrape."""
 
     def __init__(self, meters: Meters) -> None:
         self._meters = meters
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Nothing: what there is shows when it is read."""
+        """No descriptions: which metrics exist is known when they are read."""
         return iter(())
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-        """Prometheus' side of `Meters.value`."""
+        """Metric families from `Meters.value`."""
         yield _build_info(self._meters.role)
         for metric in METRICS:
             if metric.kind == "histogram" or metric.name == "starloop_build_info":

@@ -1,7 +1,7 @@
-"""The metrics as flat figures, which each role appends to the log every ten seconds (topic `service`; InfluxDB keeps them).
+"""Heartbeat: a snapshot of the metrics as flat figures, appended to topic `service` every ten seconds.
 
-Rates and quantiles are of the time since the last snapshot. A figure that the role does not have, or does not know now, is left
-out. Whoever has no Prometheus sees the service by these alone.
+InfluxDB stores them, so that the service can be monitored without Prometheus. Rates and quantiles cover the time since the
+previous snapshot. Figures that the role does not have, or that are unknown, are omitted.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from operations.observability.metrics import Meters, Value
 from star.errors import StarloopError
 
 HEARTBEAT_S = 10.0
+"""Interval of heartbeats in seconds: resolution of the service dashboard against records in the log."""
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _log = structlog.get_logger("watching")
 
@@ -43,7 +44,7 @@ VALUE_FIGURES: dict[str, str] = {
     "drift_psi": "starloop_drift_psi",
     "uptime_s": "starloop_uptime_seconds",
 }
-"""Figures that are a metric's value now. Of several partitions lags are summed, and the oldest checkpoint counts."""
+"""Figures that are current values of a metric. Over partitions, lags are summed and MAX_FIGURES take the maximum."""
 MAX_FIGURES = frozenset({"checkpoint_age_s"})
 RATE_FIGURES = {"readings_per_s": "starloop_readings_total", "messages_per_s": "starloop_messages_total"}
 COVERAGE_FIGURES = {"coverage_90": "0.90", "coverage_50": "0.50"}
@@ -54,21 +55,21 @@ QUANTILE_FIGURES: dict[str, tuple[str, float]] = {
 }
 PROCESS_FIGURES = ("rss_bytes", "cpu_s_total")
 FIGURES = (*RATE_FIGURES, *VALUE_FIGURES, *QUANTILE_FIGURES, *COVERAGE_FIGURES, *PROCESS_FIGURES)
-"""Every name that a snapshot may hold."""
+"""Every figure that a snapshot may contain."""
 
 AppendRecord = Callable[[bytes], Awaitable[object]]
 """Appends a record to topic `service`."""
 
 
 class Buckets(NamedTuple):
-    """A histogram's counts up to each bound, the last one infinite."""
+    """Cumulative histogram counts up to each bound, of which the last is infinite."""
 
     bounds: tuple[float, ...]
     counts: tuple[float, ...]
 
 
 class SnapshotWindow:
-    """Takes snapshots, each with the figures since the one before. since_s: when the first one's time begins; None: now."""
+    """Takes snapshots of the time since the previous one. since_s: start of the first window (monotonic); None: now."""
 
     def __init__(self, meters: Meters, *, since_s: float | None = None) -> None:
         self._meters = meters
@@ -77,7 +78,7 @@ class SnapshotWindow:
         self._buckets: dict[str, Buckets] = {}
 
     def take_snapshot(self) -> dict[str, float]:
-        """The figures now."""
+        """The figures of the window, which ends now."""
         meters, now_s = self._meters, self._meters.monotonic()
         found: dict[str, float | None] = dict(self._rates(now_s))
         for figure, name in VALUE_FIGURES.items():
@@ -120,12 +121,12 @@ class SnapshotWindow:
 
 
 def snapshot_since_start(meters: Meters) -> dict[str, float]:
-    """The figures since the process began; for figures since the last look, keep a Snapshots."""
+    """The figures since the process started, without a window."""
     return SnapshotWindow(meters, since_s=meters.started_s).take_snapshot()
 
 
 class Heartbeat:
-    """Appends a snapshot to the log every ten seconds. append: to topic `service`; what fails is left out, as the next is newer."""
+    """Appends a snapshot every `every_s` seconds. A failed append is dropped, because the next one is newer."""
 
     def __init__(
         self,
@@ -142,13 +143,13 @@ class Heartbeat:
         self._snapshots = SnapshotWindow(meters)
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Sends heartbeats until cancelled."""
         while True:
             await asyncio.sleep(self._every_s)
             await self.send()
 
     async def send(self) -> None:
-        """One snapshot, now."""
+        """Sends one snapshot now."""
         try:
             await self._append(
                 encode_heartbeat(
@@ -160,12 +161,12 @@ class Heartbeat:
 
 
 def encode_heartbeat(role: str, instance: str, at_ms: int, fields: Mapping[str, float]) -> bytes:
-    """A record of topic `service`."""
+    """The record for topic `service`."""
     return orjson.dumps({"at_ms": at_ms, "role": role, "instance": instance, "fields": dict(fields)})
 
 
 def buckets_of(histogram: Histogram) -> Buckets:
-    """What the histogram has counted so far."""
+    """Current counts of a histogram."""
     found = [
         (float(sample.labels["le"]), sample.value)
         for metric in histogram.collect()
@@ -176,9 +177,9 @@ def buckets_of(histogram: Histogram) -> Buckets:
 
 
 def quantile(buckets: Buckets, level: float) -> float | None:
-    """The value below which `level` of what was counted lies, evenly spread within its bucket; None where nothing was counted.
+    """Quantile of a histogram, by linear interpolation within the bucket; None if the histogram is empty.
 
-    What lies beyond the last finite bound is said as that bound.
+    A quantile in the last bucket is given as its lower bound.
     """
     if not buckets.counts or buckets.counts[-1] <= 0.0:
         return None
@@ -195,7 +196,7 @@ def quantile(buckets: Buckets, level: float) -> float | None:
 
 
 def rss_bytes() -> float | None:
-    """Memory that the process holds now; None where the system does not say."""
+    """Resident memory of the process in bytes; None if the system does not report it."""
     try:
         return float(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
     except OSError:
@@ -204,7 +205,7 @@ def rss_bytes() -> float | None:
 
 def _peak_bytes() -> float | None:
     try:
-        import resource  # not on every system
+        import resource  # not available on every system
     except ImportError:
         return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0)
@@ -221,13 +222,13 @@ def _subtract(now: float, before: float) -> float:
 
 
 def figures_table() -> str:
-    """The table of figures of docs/reference/metrics.md."""
-    said = {figure: f"`{name}` per second" for figure, name in RATE_FIGURES.items()}
-    said |= {figure: f"`{name}`" for figure, name in VALUE_FIGURES.items()}
-    said |= {figure: f"`{name}`, quantile {level:g}, in ms" for figure, (name, level) in QUANTILE_FIGURES.items()}
-    said |= {
+    """The figure table of docs/reference/metrics.md."""
+    sources = {figure: f"`{name}` per second" for figure, name in RATE_FIGURES.items()}
+    sources |= {figure: f"`{name}`" for figure, name in VALUE_FIGURES.items()}
+    sources |= {figure: f"`{name}`, quantile {level:g}, in ms" for figure, (name, level) in QUANTILE_FIGURES.items()}
+    sources |= {
         figure: f'`starloop_forecast_coverage{{promise="{promise}"}}`' for figure, promise in COVERAGE_FIGURES.items()
     }
-    said |= {"rss_bytes": "memory that the process holds", "cpu_s_total": "processor time that the process has used"}
+    sources |= {"rss_bytes": "resident memory of the process", "cpu_s_total": "CPU time used by the process"}
     lines = ["| figure | from |", "| --- | --- |"]
-    return "\n".join([*lines, *(f"| `{figure}` | {said[figure]} |" for figure in FIGURES)])
+    return "\n".join([*lines, *(f"| `{figure}` | {sources[figure]} |" for figure in FIGURES)])

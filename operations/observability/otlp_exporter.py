@@ -1,7 +1,7 @@
-"""Traces to a collector: OTLP over HTTP, in batches from a thread of its own, with a bounded queue that drops when it is full.
+"""Trace exporter: OTLP over HTTP, in batches from a background thread, with a bounded queue that drops when full.
 
-The OpenTelemetry SDK is an extra (`starloop[traces]`) and is imported only when traces are on. Authentication and the rest are
-set by its own variables (OTEL_EXPORTER_OTLP_HEADERS and others).
+The OpenTelemetry SDK is an extra (`starloop[traces]`) and is imported only if traces are enabled. Authentication and other options
+are set with its own variables (OTEL_EXPORTER_OTLP_HEADERS and others).
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ QUEUE_SPANS_MAX = 4_096
 BATCH_SPANS_MAX = 512
 BATCH_DELAY_MS = 1_000
 EXPORT_TIMEOUT_S = 3.0
+"""Limits of the exporter: memory and shutdown time against spans lost while the collector is unavailable."""
 
 
 class OtlpTracer(Tracer):
-    """A Tracer whose spans go to a collector. One a process; `close` it in a thread, it says what is left for some seconds."""
+    """A Tracer that exports to a collector, one per process. `close` flushes for some seconds: call it in a thread."""
 
     def __init__(self, url: str, role: str, instance: str, version: str) -> None:
         emit, self.close = _build_exporter(url, role, instance, version)
@@ -33,7 +34,7 @@ class OtlpTracer(Tracer):
 
 
 def build_tracer(url: str | None, role: str, instance: str, version: str) -> OtlpTracer | None:
-    """The tracer for STARLOOP_OTLP_URL; None where it is not set. Raises InputError where it can't be had."""
+    """The tracer for STARLOOP_OTLP_URL; None if not set. Raises InputError if the SDK is not installed."""
     if url is None:
         return None
     try:
@@ -45,10 +46,10 @@ def build_tracer(url: str | None, role: str, instance: str, version: str) -> Otl
 
 
 def traces_endpoint(url: str) -> str:
-    """Where spans are posted to, from a collector's base address or the whole one. Raises InputError."""
+    """URL for spans, from the base address of a collector or the full URL. Raises InputError."""
     try:
         parts = urlsplit(url)
-    except ValueError:  # brackets that do not match
+    except ValueError:  # unbalanced brackets
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(f"STARLOOP_OTLP_URL is {url!r}: expected http://host:4318")

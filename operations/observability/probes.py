@@ -1,47 +1,49 @@
-"""What is read from which part: one function a part, each called once where a role is wired.
+"""Probes: registration of the metrics of each part, one function per part, called where a role is wired.
 
-Parts are described by what is read of them, so that nothing here imports them. Questions to the log or the store are callables;
-`Meters.run` asks them.
+Parts of edge/ and stream/ are described by protocols of what is read, so that no role has to import parts that it does not run.
+Queries to the log or store are callables that `Meters.run` polls.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from operations.observability.metrics import Meters, Value
-from star.react import Decision, Reaction
+from reactor.unit_of_work import StepResult
 
 LAG_POLL_S = 15.0
-"""Between questions to the log: each is a connection, and an answer for every partition."""
+"""Polling interval of consumer lag, in seconds: longer than others, as a poll opens a connection and reads all partitions."""
+CountStep = Callable[[StepResult], None]
+"""Counts the reactions and decisions of a committed step."""
 QueryLag = Callable[[], Awaitable[Mapping[tuple[str, int], int]]]
-"""Records behind by (topic, partition): `lambda: client.lag(group, topics)`."""
+"""Consumer lag in records by (topic, partition): `lambda: client.lag(group, topics)`."""
 
 
 class MqttServerView(Protocol):
-    """What is read of edge.mqtt_broker.server.GateServer."""
+    """Attributes read from edge.mqtt_broker.server.BrokerServer."""
 
     refused: int
 
     def connections(self) -> int:
-        """How many there are."""
+        """Number of open connections."""
         ...
 
     @property
     def limits(self) -> MqttLimitsView:
-        """What is set."""
+        """Configured limits."""
         ...
 
     @property
     def broker(self) -> MqttSessionsView:
-        """Where the sessions are."""
+        """The broker, which holds the sessions."""
         ...
 
 
 class MqttLimitsView(Protocol):
-    """What is read of edge.mqtt_broker.limits.Limits."""
+    """Attributes read from edge.mqtt_broker.server.Limits."""
 
     @property
     def connections_max(self) -> int: ...
@@ -50,21 +52,21 @@ class MqttLimitsView(Protocol):
 
 
 class MqttSessionsView(Protocol):
-    """What is read of edge.mqtt_broker.broker.Hub."""
+    """Attributes read from edge.mqtt_broker.broker.Broker."""
 
     @property
     def sessions(self) -> Mapping[str, object]: ...
 
 
 class DecoderCounts(Protocol):
-    """What is read of edge.decoder.Intake."""
+    """Attributes read from edge.decoder.Decoder."""
 
     ingested: int
     quarantined: int
 
 
 class IngestQueue(Protocol):
-    """What is read of edge.ingest_service.Inlet."""
+    """Attributes read from edge.ingest_service.IngestService."""
 
     waiting_bytes_max: int
 
@@ -72,20 +74,20 @@ class IngestQueue(Protocol):
     def decoder(self) -> DecoderCounts: ...
 
     def waiting(self) -> int:
-        """Messages that wait."""
+        """Number of waiting messages."""
         ...
 
 
 class SinkView(Protocol):
-    """What is read of stream.sinks.influx.InfluxSink."""
+    """Attributes read from stream.sinks.influx_sink.InfluxSink."""
 
     def status(self) -> SinkStatusView:
-        """How it is doing."""
+        """Current status."""
         ...
 
 
 class SinkStatusView(Protocol):
-    """What is read of stream.sinks.options.InfluxStatus."""
+    """Attributes read from stream.sinks.options.InfluxStatus."""
 
     @property
     def reachable(self) -> bool | None: ...
@@ -99,7 +101,7 @@ class SinkStatusView(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxFigures:
-    """The outbox as a whole: deliveries that wait, for how long the oldest is due, how many were given up."""
+    """Totals of the outbox: waiting deliveries, seconds since the oldest was due, deliveries given up."""
 
     waiting: int
     oldest_s: float
@@ -109,35 +111,35 @@ class OutboxFigures:
 def watch_gate(
     meters: Meters,
     gate: MqttServerView,
-    inlet: IngestQueue,
+    ingest: IngestQueue,
     *,
     messages: Callable[[], int],
     waiting_bytes: Callable[[], int],
     waiting_messages_max: int,
 ) -> None:
-    """The MQTT endpoint, its intake, and `meters.append_seconds`. messages: kept so far; waiting_bytes: of what waits."""
-    meters.register_read("starloop_readings_total", lambda: inlet.decoder.ingested)
+    """MQTT endpoint, ingest queue, and `append_seconds`. messages: written so far. waiting_bytes: in the ingest queue."""
+    meters.register_read("starloop_readings_total", lambda: ingest.decoder.ingested)
     meters.register_read("starloop_messages_total", messages)
-    meters.register_read("starloop_quarantined_total", lambda: inlet.decoder.quarantined)
+    meters.register_read("starloop_quarantined_total", lambda: ingest.decoder.quarantined)
     meters.register_read("starloop_connections", gate.connections)
     meters.register_read("starloop_connections_limit", lambda: gate.limits.connections_max)
     meters.register_read("starloop_connections_refused_total", lambda: gate.refused)
     meters.register_read("starloop_sessions", lambda: len(gate.broker.sessions))
     meters.register_read("starloop_sessions_limit", lambda: gate.limits.sessions_max)
     meters.register_read("starloop_intake_waiting_bytes", waiting_bytes)
-    meters.register_read("starloop_intake_limit_bytes", lambda: inlet.waiting_bytes_max)
-    meters.register_read("starloop_intake_waiting_messages", inlet.waiting)
+    meters.register_read("starloop_intake_limit_bytes", lambda: ingest.waiting_bytes_max)
+    meters.register_read("starloop_intake_waiting_messages", ingest.waiting)
     meters.register_read("starloop_intake_limit_messages", lambda: waiting_messages_max)
     meters.show_histogram("starloop_log_append_seconds")
 
 
-def watch_log(meters: Meters, trouble: Callable[[], str | None]) -> None:
-    """Whether the log does its work. trouble: why it does not, or None."""
-    meters.register_read("starloop_log_reachable", lambda: 0.0 if trouble() else 1.0)
+def watch_log(meters: Meters, problem: Callable[[], str | None]) -> None:
+    """Availability of the log. problem: why it is unavailable, or None."""
+    meters.register_read("starloop_log_reachable", lambda: 0.0 if problem() else 1.0)
 
 
 def watch_embedded_log(meters: Meters, pending_bytes: Callable[[], int], limit_bytes: int) -> None:
-    """The queue of the embedded log's writer."""
+    """Write queue of the embedded log."""
     meters.register_read("starloop_log_pending_bytes", pending_bytes)
     meters.register_read("starloop_log_pending_limit_bytes", lambda: limit_bytes)
 
@@ -145,7 +147,7 @@ def watch_embedded_log(meters: Meters, pending_bytes: Callable[[], int], limit_b
 def watch_stream(
     meters: Meters, *, lag: QueryLag | None = None, checkpoint_age_s: Callable[[], Mapping[int, float]] | None = None
 ) -> None:
-    """The analysis, `meters.decision_seconds`, and what `meters.honesty.judged` was told. checkpoint_age_s: by partition."""
+    """Analysis, `decision_seconds`, and forecast calibration. checkpoint_age_s: seconds by partition."""
     if lag is not None:
         _watch_lag(meters, "starloop_stream_lag_records", lag)
     if checkpoint_age_s is not None:
@@ -158,24 +160,24 @@ def watch_stream(
 
 
 def watch_reactor(meters: Meters, *, lag: QueryLag | None = None) -> CountStep:
-    """The reactor, and `meters.commit_seconds`. Gives what counts a step: call it once each step is committed."""
+    """Reactor and `commit_seconds`. Returns the function that counts a step, to be called when the step is committed."""
     if lag is not None:
         _watch_lag(meters, "starloop_reactor_lag_records", lag)
     meters.show_histogram("starloop_commit_seconds")
 
-    def stepped(step: CountedStep) -> None:
+    def count_step(step: StepResult) -> None:
         for reaction in step.reactions:
             meters.increment("starloop_reactions_total", str(reaction.type))
         for decision in step.decisions:
             meters.increment("starloop_decisions_total", str(decision.verdict))
 
-    return stepped
+    return count_step
 
 
 def watch_outbox(meters: Meters, figures: Callable[[], OutboxFigures]) -> None:
-    """The outbox, whether the store answers, and `meters.send_seconds`. figures: may block, it is called in a thread."""
+    """Outbox, availability of the store, and `send_seconds`. figures: may block, as it is called in a thread."""
 
-    async def ask() -> Mapping[str, Value]:
+    async def poll() -> Mapping[str, Value]:
         found = await asyncio.to_thread(figures)
         return {
             "starloop_outbox_waiting": found.waiting,
@@ -183,39 +185,27 @@ def watch_outbox(meters: Meters, figures: Callable[[], OutboxFigures]) -> None:
             "starloop_outbox_given_up_total": found.given_up,
         }
 
-    meters.register_poll(ask, reachable="starloop_store_reachable")
+    meters.register_poll(poll, reachable="starloop_store_reachable")
     meters.show_histogram("starloop_send_seconds")
 
 
 def watch_sink(meters: Meters, sink: SinkView) -> None:
-    """The way to InfluxDB."""
+    """InfluxDB writer."""
     meters.register_read("starloop_influx_reachable", lambda: _flag(sink.status().reachable))
     meters.register_read("starloop_influx_behind_records", lambda: sink.status().behind_records)
     meters.register_read("starloop_influx_points_total", lambda: sink.status().written_points)
     meters.register_read("starloop_influx_rejected_total", lambda: sink.status().rejected_points)
 
 
-class CountedStep(Protocol):
-    """What is read of reactor.unit_of_work.Step."""
-
-    @property
-    def reactions(self) -> Sequence[Reaction]: ...
-    @property
-    def decisions(self) -> Sequence[Decision]: ...
-
-
-CountStep = Callable[[CountedStep], None]
-
-
 def _watch_lag(meters: Meters, name: str, lag: QueryLag) -> None:
-    async def ask() -> Mapping[str, Value]:
+    async def poll() -> Mapping[str, Value]:
         return {name: lag_by_partition(await lag())}
 
-    meters.register_poll(ask, every_s=LAG_POLL_S)
+    meters.register_poll(poll, every_s=LAG_POLL_S)
 
 
 def lag_by_partition(lag: Mapping[tuple[str, int], int]) -> dict[str, float]:
-    """Records behind by partition, over the topics."""
+    """Consumer lag by partition, summed over the topics."""
     found: dict[int, float] = {}
     for (_, partition), records in lag.items():
         found[partition] = found.get(partition, 0.0) + records

@@ -1,39 +1,32 @@
-"""What the reactor and the sender tell whoever watches, in one call each: counted, traced, and said in the log.
+"""Step observer: counts, traces and logs the steps of the reactor and the deliveries of the dispatcher.
 
-It is told after the fact, when the thing is on disk; nothing rests on it.
+It is called after the step or delivery is on disk, and its result is not used: a failure in monitoring loses no decision.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import structlog
 
 from operations.observability.metrics import Meters
-from operations.observability.probes import CountedStep as Counted
 from operations.observability.probes import CountStep
 from operations.observability.tracing import StepTimings, Tracer
-from operations.observability.tracing import TracedStep as Traced
+from reactor.unit_of_work import StepResult
 from star.react import Reaction
 
 NS_PER_S = 1e9
 _log = structlog.get_logger("reactor")
 
 
-class ObservedStep(Counted, Traced, Protocol):
-    """What is read of reactor.unit_of_work.Step."""
-
-
 class StepObserver:
-    """stepped: what `watch_reactor` gave. tracer: None where traces are off."""
+    """Observer of one reactor. count_step: from `watch_reactor`. tracer: None if traces are disabled."""
 
     def __init__(self, meters: Meters, count_step: CountStep, tracer: Tracer | None = None) -> None:
         self._meters = meters
         self._count_step = count_step
         self._tracer = tracer
 
-    def on_step(self, step: ObservedStep, timings: StepTimings) -> None:
-        """A step that was not empty is on disk."""
+    def on_step(self, step: StepResult, timings: StepTimings) -> None:
+        """Records a committed step that was not empty."""
         self._count_step(step)
         if self._tracer is not None:
             self._tracer.trace_step(step, timings)
@@ -53,7 +46,7 @@ class StepObserver:
     def on_delivery(
         self, reaction: Reaction, target: str, *, tries: int, start_ns: int, end_ns: int, error: str | None
     ) -> None:
-        """An attempt to deliver ended. tries: how many failed before; start_ns, end_ns: since the epoch; error: why it failed."""
+        """Records a delivery attempt. tries: failed attempts before; start_ns, end_ns: since the epoch; error: why it failed."""
         self._meters.send_seconds.observe((end_ns - start_ns) / NS_PER_S)
         if self._tracer is not None:
             self._tracer.trace_delivery(reaction, target, tries=tries, start_ns=start_ns, end_ns=end_ns, error=error)

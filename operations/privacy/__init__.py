@@ -1,6 +1,6 @@
-"""All that is kept of one customer: found, handed out, or erased.
+"""Data protection: locate, export and erase the data of one customer.
 
-data_locator.py knows what is theirs; export.py writes it into a file; erasure.py takes it out of a stopped service's
-data directory, and out
-of a store. The running service has no part in it.
+Customers may ask for a copy of their data or for its erasure. Both work on the files of an installation, outside the running
+service. data_locator.py: which names, records and rows belong to a customer. export.py: writes them to a zip. erasure.py: removes
+them from the data directory of a stopped service (reactor/store/erasure.py: from the store).
 """

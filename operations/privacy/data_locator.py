@@ -1,7 +1,7 @@
-"""What is theirs: a customer's devices, and which names, rows and JSON values speak of them.
+"""Data locator: the devices of a customer, and which names, rows and JSON values belong to them.
 
-Names are exact (`device`, `device/item`, `starloop/v1/device/…`), so that a device that is called like a supplier takes nothing of
-the supplier's with it.
+Names match as a whole (`device`, `device/item`, `starloop/v1/device/…`), so that a device with the name of a supplier does not
+match data of the supplier.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,29 +17,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from operations.log_records import read_range
 from reactor.store.metric_registry import SqlMetricRegistry
 from reactor.store.sql import SqlStore
 from runtime.data_dir import FLEET_FILE
 from star.errors import InputError
+from star.ids import item_of_reaction
 from star.ports import Log
-from star.react import item_from_reaction_id
 from star.records import FleetChange, Record, Request, decode
 from star.repeat import Outcome
 from star.sense import Readings
 from stream.topics import INPUT
 
 LAST_SEEN_FILE, SNAPSHOT_FILE = "fleet.seen.toml", "fleet.in-force.json"
-READ_BATCH_RECORDS = 500
 _KIND_PREFIX = r"(?:[a-z_]+:)?"
 _EXACT_FIELDS = frozenset({"device", "subject", "id", "key"})
-"""Fields whose whole value may be a device's name; elsewhere a name counts with what follows it."""
+"""Fields whose whole value may be a device name; in other fields a device name matches only as a prefix of `name/`."""
 
 Tables = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class CustomerScope:
-    """A customer and their devices."""
+    """A customer and the devices that belong to them."""
 
     customer: str
     devices: frozenset[str]
@@ -50,11 +50,11 @@ class CustomerScope:
         object.__setattr__(self, "_pattern", re.compile(rf"^{_KIND_PREFIX}(?:/?starloop/v1/)?(?:{names})/"))
 
     def owns_name(self, name: str | None) -> bool:
-        """Whether `device/name`, a need's or reaction's id, a topic or a timer's id is theirs."""
+        """Whether an item, need id, reaction id, topic or timer id belongs to the customer."""
         return name is not None and (self._pattern.match(name) is not None)
 
     def mentions(self, value: Any, key: str = "") -> bool:
-        """Whether a JSON value speaks of them anywhere."""
+        """Whether a JSON value mentions the customer or their devices at any depth."""
         if isinstance(value, str):
             if key == "customer" and value == self.customer:
                 return True
@@ -64,7 +64,7 @@ class CustomerScope:
         return isinstance(value, list | tuple) and any(self.mentions(one) for one in value)
 
     def redact(self, value: Any) -> Any:
-        """The JSON value without elements of its lists that speak of them; None where nothing is left of it."""
+        """The JSON value without list elements that mention the customer; None if the rest still does."""
         if isinstance(value, list):
             return [one for one in value if not self.mentions(one)]
         if isinstance(value, dict):
@@ -73,30 +73,30 @@ class CustomerScope:
         return value
 
     def redact_tables(self, tables: Tables) -> dict[str, Any]:
-        """Tables of a fleet without their rows."""
+        """Fleet tables without the customer's rows."""
         left = dict(tables)
-        for name, ours in (("customers", self._is_customer), ("devices", self._is_device)):
+        for name, is_own in (("customers", self._is_customer), ("devices", self._is_device)):
             if isinstance(tables.get(name), list):
-                left[name] = [row for row in tables[name] if not ours(row)]
+                left[name] = [row for row in tables[name] if not is_own(row)]
         return left
 
     def own_rows(self, tables: Tables) -> dict[str, Any]:
-        """Their rows of tables of a fleet."""
+        """The customer's rows of fleet tables."""
         return {
             "customers": [row for row in tables.get("customers", []) if self._is_customer(row)],
             "devices": [row for row in tables.get("devices", []) if self._is_device(row)],
         }
 
     def owned_metrics(self, names: SqlMetricRegistry) -> NDArray[np.bool_]:
-        """(names,) which metrics are of their devices."""
+        """(metrics,) mask of the metrics of the customer's devices, by metric number."""
         return np.array(
             [names.name(number).split("/", 1)[0] in self.devices for number in range(len(names))], dtype=bool
         )
 
     def owns_record(self, record: Record) -> bool:
-        """Whether a record of the input other than readings, ticks and changes of the fleet is theirs."""
+        """Whether an outcome or request belongs to the customer; False for other records."""
         if isinstance(record, Outcome):
-            return self.owns_name(record.item or item_from_reaction_id(record.reaction or ""))
+            return self.owns_name(record.item or item_of_reaction(record.reaction or ""))
         return isinstance(record, Request) and self.owns_name(record.item)
 
     def _is_customer(self, row: Tables) -> bool:
@@ -107,7 +107,7 @@ class CustomerScope:
 
 
 def locate_customer(customer: str, sources: Iterable[Tables]) -> CustomerScope:
-    """The customer's devices by tables of fleets, the latest last: who has a device last has it. Raises InputError."""
+    """The customer's devices, from fleet tables in order of time: the last owner of a device counts. Raises InputError."""
     owners: dict[str, str] = {}
     known = set()
     for tables in sources:
@@ -121,14 +121,15 @@ def locate_customer(customer: str, sources: Iterable[Tables]) -> CustomerScope:
 
 
 def fleet_table_history(folder: Path, log: Log | None, store: SqlStore | None) -> list[Tables]:
-    """Every fleet and change that a data directory, its log and its store hold, in order."""
+    """All fleets and fleet changes in a data directory, its log and its store, in order."""
     found: list[Tables] = []
     for name in (FLEET_FILE, LAST_SEEN_FILE, SNAPSHOT_FILE):
         path = folder / name
         if path.is_file():
             found.append(_read_tables(path))
     if log is not None:
-        found += [json.loads(record.tables) for _, record in input_records(log) if isinstance(record, FleetChange)]
+        records = (decode(wire) for _, wire in read_range(log, INPUT, 0, log.end(INPUT)))
+        found += [json.loads(record.tables) for record in records if isinstance(record, FleetChange)]
     if store is not None:
         base = store.fleet.base()
         found += [] if base is None else [base]
@@ -136,21 +137,9 @@ def fleet_table_history(folder: Path, log: Log | None, store: SqlStore | None) -
     return found
 
 
-def input_records(log: Log) -> Iterator[tuple[int, Record]]:
-    """(offset, record) of the whole input."""
-    start, end = 0, log.end(INPUT)
-    while start < end:
-        rows = log.read(INPUT, start, READ_BATCH_RECORDS)
-        if not rows:
-            return
-        for offset, wire in rows:
-            yield offset, decode(wire)
-        start = rows[-1][0] + 1
-
-
-def owned_readings(readings: Readings, theirs: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(n,) which readings are theirs, by `Theirs.metrics`."""
-    return theirs[readings.metric] if len(readings) else np.zeros(0, dtype=bool)
+def owned_readings(readings: Readings, owned_metrics: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(n,) mask of the customer's readings. owned_metrics: from `CustomerScope.owned_metrics`."""
+    return owned_metrics[readings.metric] if len(readings) else np.zeros(0, dtype=bool)
 
 
 def _read_tables(path: Path) -> Tables:

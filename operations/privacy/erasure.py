@@ -1,8 +1,8 @@
-"""A customer taken out of a stopped service's data directory: log, state, store, and the files beside them.
+"""Erasure of a customer's data from the data directory of a stopped service: log, state and the files beside them.
 
-Records of the log keep their offsets, as everything that follows it counts by them: readings of others in a record stay, a record
-that was all theirs says nothing any more. It is safe to stop half-way and to do it again. Files are written anew at the end, so that
-what was deleted is in none of their unused pages.
+Log records keep their offsets, which checkpoints refer to: readings of other customers in a record stay, and a record with only
+erased data becomes empty. The erasure is idempotent, so it can be repeated after an interruption. Database files are rewritten at
+the end (VACUUM), so that no deleted data is left in unused pages.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from config.toml.writer import to_toml
+from operations.atomic_file import replace_file
 from operations.privacy.data_locator import LAST_SEEN_FILE, SNAPSHOT_FILE, CustomerScope, owned_readings
 from runtime.data_dir import CONSOLE_FILE, FLEET_FILE
-from star.errors import InputError
 from star.records import EVENT_CODES, FleetChange, decode, encode
 from star.sense import Readings
-from stream.partition.fleet_shard import FLEET_SHARD_KEY as FLEET_BLOCK
+from stream.partition.fleet_shard import FLEET_SHARD_KEY
 from stream.partition.partitioner import decode_quarantined
+from stream.state.shard_file import drop_devices, unpack_shard
 from stream.state.state_shards import META_SHARD
-from stream.state.state_table import drop_devices, unpack_shard
 from stream.topics import FACTS, INPUT, QUARANTINE, STATE_SHARDS
 from stream.transports.embedded_log.directory_lock import DirectoryLock
 from stream.transports.embedded_log.log_file import connect, read_topics, translate_errors
 
 Rewrite = Callable[[bytes], bytes | None]
-"""A record's bytes without them; None where it is all theirs."""
+"""Returns a record without the customer's data; None if nothing is left."""
 
 GATE_FILE = "gate.db"
 _STAMP_BYTES = 8
@@ -41,9 +41,9 @@ _BATCH_ROWS = 500
 
 
 def erase_log(path: Path, scope: CustomerScope, metrics: NDArray[np.bool_]) -> dict[str, int]:
-    """Rewrites the log, holding its lock; how many records of each topic changed. metrics: by number, which are theirs.
+    """Rewrites the log while holding its lock; returns the number of changed records by topic. metrics: mask by metric number.
 
-    Raises LogError where a service runs on it.
+    Raises LogError if a service runs on the log.
     """
     lock = DirectoryLock(path.parent)
     try:
@@ -53,7 +53,7 @@ def erase_log(path: Path, scope: CustomerScope, metrics: NDArray[np.bool_]) -> d
             conn.execute("BEGIN IMMEDIATE")
             for name, topic in read_topics(conn).items():
                 if topic.compacted:
-                    counts[name] = _rewrite_blocks(conn, topic.table, scope) if STATE_SHARDS in name else 0
+                    counts[name] = _rewrite_shards(conn, topic.table, scope) if STATE_SHARDS in name else 0
                 else:
                     counts[name] = _rewrite_records(conn, topic.table, _rewrite_of(name, scope, metrics))
             conn.execute("COMMIT")
@@ -65,7 +65,7 @@ def erase_log(path: Path, scope: CustomerScope, metrics: NDArray[np.bool_]) -> d
 
 
 def erase_files(folder: Path, scope: CustomerScope) -> list[str]:
-    """Takes them out of the copies of the fleet file, the console's read model and the kept MQTT messages; which files changed."""
+    """Erases the customer from copies of the fleet file, console.db and gate.db; returns the changed files."""
     changed = []
     for name in (FLEET_FILE, LAST_SEEN_FILE):
         path = folder / name
@@ -95,13 +95,13 @@ def _rewrite_of(topic: str, scope: CustomerScope, metrics: NDArray[np.bool_]) ->
 
 
 def _redact_input(wire: bytes, scope: CustomerScope, metrics: NDArray[np.bool_]) -> bytes:
-    """Every offset of the input keeps a record: one that was all theirs holds no reading."""
+    """Every input offset keeps a record: one with only erased data becomes an empty record of readings."""
     if wire[:1] not in (b"R", b"O", b"Q", b"F"):
         return wire
     record = decode(wire)
     if isinstance(record, Readings):
-        which = owned_readings(record, metrics)
-        return encode(record.select(~which)) if which.any() else wire
+        owned = owned_readings(record, metrics)
+        return encode(record.select(~owned)) if owned.any() else wire
     if isinstance(record, FleetChange):
         tables = json.loads(record.tables)
         left = scope.redact_tables(tables)
@@ -118,14 +118,14 @@ def _redact_facts(wire: bytes, scope: CustomerScope) -> bytes:
 
 
 def _redact_events(events: list[Any], scope: CustomerScope) -> list[Any]:
-    """Events as facts carry them, `[letter, fields]`: theirs are left out, of changes of the fleet their rows."""
+    """Removes the customer's events (`[code, fields]` as in facts), and their rows of fleet changes."""
     left = []
-    for letter, fields in scope.redact(events):
-        if letter == EVENT_CODES[FleetChange]:
+    for code, fields in scope.redact(events):
+        if code == EVENT_CODES[FleetChange]:
             tables = json.loads(fields["tables"])
             if scope.redact_tables(tables) != tables:
                 fields = {**fields, "tables": json.dumps(scope.redact_tables(tables), ensure_ascii=False)}
-        left.append([letter, fields])
+        left.append([code, fields])
     return left
 
 
@@ -141,7 +141,7 @@ def _redact_json(wire: bytes, scope: CustomerScope) -> bytes | None:
 
 
 def _rewrite_records(conn: sqlite3.Connection, table: str, rewrite: Rewrite) -> int:
-    """Changes what must change. A record that is all theirs keeps its place without key and value: readers pass it over."""
+    """Rewrites changed records. A record with nothing left keeps its offset without key and value, and readers skip it."""
     count = 0
     for place, wire in _iterate_rows(conn, table):
         left = rewrite(wire)
@@ -165,22 +165,22 @@ def _iterate_rows(conn: sqlite3.Connection, table: str) -> Iterator[tuple[int, b
         start = rows[-1][0]
 
 
-def _rewrite_blocks(conn: sqlite3.Connection, table: str, scope: CustomerScope) -> int:
-    """The state of the analysis, block by block."""
+def _rewrite_shards(conn: sqlite3.Connection, table: str, scope: CustomerScope) -> int:
+    """Rewrites the analysis state, shard by shard."""
     count = 0
     for place, key, value in conn.execute(f"SELECT place, key, value FROM {table}").fetchall():
         if value is None:
             continue
-        left = _redact_block(bytes(key).decode().partition("/")[2], value, scope)
+        left = _redact_shard(bytes(key).decode().partition("/")[2], value, scope)
         if left != value:
             conn.execute(f"UPDATE {table} SET value = ? WHERE place = ?", (left, place))
             count += 1
     return count
 
 
-def _redact_block(name: str, value: bytes, scope: CustomerScope) -> bytes:
+def _redact_shard(name: str, value: bytes, scope: CustomerScope) -> bytes:
     stamp, body = value[:_STAMP_BYTES], value[_STAMP_BYTES:]
-    if name == FLEET_BLOCK:
+    if name == FLEET_SHARD_KEY:
         changes = [[offset, scope.redact_tables(json.loads(tables))] for offset, tables in json.loads(body)]
         return stamp + json.dumps([[offset, json.dumps(one)] for offset, one in changes], ensure_ascii=False).encode()
     if name == META_SHARD:
@@ -195,17 +195,13 @@ def _redact_block(name: str, value: bytes, scope: CustomerScope) -> bytes:
 def _write_if_changed(path: Path, left: Any, before: Any, text: Callable[[Any], str]) -> list[str]:
     if left == before:
         return []
-    part = path.with_name(path.name + ".new")
-    try:
-        part.write_text(text(left), encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}: expected a file that can be written") from error
+    with replace_file(path) as file:
+        file.write(text(left).encode())
     return [path.name]
 
 
 def _erase_mqtt_messages(path: Path, scope: CustomerScope) -> int:
-    """Retained messages and those that wait for sessions, of their topics; sessions of their devices' own."""
+    """Deletes retained and queued messages on the topics of the devices, and the sessions of the devices."""
     with translate_errors(path), closing(sqlite3.connect(path, isolation_level=None)) as conn:
         conn.execute("PRAGMA secure_delete = ON")
         before = conn.total_changes
@@ -222,7 +218,7 @@ def _erase_mqtt_messages(path: Path, scope: CustomerScope) -> int:
 
 
 def _erase_console_rows(path: Path, scope: CustomerScope) -> int:
-    """What the console shows: the latest forecasts, points of charts, payloads that could not be read."""
+    """Deletes latest forecasts, chart points and quarantined payloads from the console's read model."""
     with translate_errors(path), closing(sqlite3.connect(path, isolation_level=None)) as conn:
         conn.execute("PRAGMA secure_delete = ON")
         before = conn.total_changes

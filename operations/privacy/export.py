@@ -1,6 +1,6 @@
-"""A customer's data as a zip: settings, what came in, needs, receipts, reactions with what came of them, forecasts.
+"""Export of a customer's data as a zip: settings, input, needs, decisions, reactions with outcomes, forecasts.
 
-Each file is JSON Lines that people and programs can read; manifest.json says what is in it, how much, and what is not.
+Each file is JSON Lines, for people and programs; manifest.json lists the files with row counts, and what is not included.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Any
 from sqlalchemy import select
 
 from console.read_model import unpack_forecasts
+from operations.atomic_file import replace_file
 from operations.log_export import export_lines
-from operations.privacy.data_locator import READ_BATCH_RECORDS, CustomerScope, Tables, owned_readings
+from operations.log_records import read_range
+from operations.privacy.data_locator import CustomerScope, Tables, owned_readings
 from reactor.store import schema
 from reactor.store.metric_registry import SqlMetricRegistry
 from reactor.store.sql import SqlStore
-from star.errors import InputError
 from star.ports import Log
 from star.records import Record, decode, encode
 from star.sense import Readings
@@ -30,25 +31,25 @@ from stream.topics import FORECASTS, INPUT, QUARANTINE
 
 FORMAT_VERSION = 1
 FILE_DESCRIPTIONS = {
-    "settings.json": "the customer's and their devices' rows, in each fleet and change that is kept, oldest first",
-    "input.jsonl": "everything that came in from and about their devices, as lines of the replay protocol",
-    "forecasts.jsonl": "forecasts that are still kept (three days)",
-    "quarantine.jsonl": "payloads of their devices that could not be read",
-    "needs.jsonl": "needs, with their states",
-    "decisions.jsonl": "receipts: why each was acted on or not",
-    "reactions.jsonl": "what was done, and what came of it",
-    "remembered.jsonl": "what is remembered between needs: orders, questions, contacts, timers",
+    "settings.json": "fleet rows of the customer and their devices, in every stored fleet and fleet change, oldest first",
+    "input.jsonl": "all messages and events from or about their devices, as lines of the replay protocol",
+    "forecasts.jsonl": "forecasts within their retention of three days",
+    "quarantine.jsonl": "payloads of their devices that could not be decoded",
+    "needs.jsonl": "needs and their states",
+    "decisions.jsonl": "receipts: the decision about each need, and its reasons",
+    "reactions.jsonl": "reactions and their outcomes",
+    "remembered.jsonl": "state kept between needs: orders, pending prompts, contacts, timers",
 }
 NOT_INCLUDED = (
-    "what is worked out of the readings and can be worked out again: the state of the analysis",
-    "copies elsewhere: InfluxDB, messages that were sent, backups",
+    "derived data: the analysis state, which is computed from the readings",
+    "copies in other systems: InfluxDB, sent messages, backups",
 )
 
 
 def write_export(
     path: Path, scope: CustomerScope, fleets: Iterable[Tables], log: Log | None, store: SqlStore, at_ms: int
 ) -> Tables:
-    """Writes the zip, whole or not at all; gives the manifest. log: None where it is Kafka's. Raises InputError."""
+    """Writes the zip atomically and returns the manifest. log: None if the log is in Kafka. Raises InputError."""
     parts: dict[str, Callable[[], Iterator[Any]]] = {
         "needs.jsonl": lambda: _table_bodies(store, schema.needs, schema.needs.c.opened_ms, scope),
         "decisions.jsonl": lambda: _table_bodies(store, schema.decisions, schema.decisions.c.at_ms, scope),
@@ -61,39 +62,31 @@ def write_export(
             "forecasts.jsonl": lambda: _forecasts(log, scope),
             "quarantine.jsonl": lambda: _quarantined(log, scope),
         }
-    temporary = path.with_name(path.name + ".part")
     counts: dict[str, int] = {}
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as zipped:
-            settings = [rows for rows in map(scope.own_rows, fleets) if any(rows.values())]
-            zipped.writestr("settings.json", json.dumps(settings, ensure_ascii=False, indent=1))
-            for name, rows in parts.items():
-                counts[name] = 0
-                with zipped.open(name, "w", force_zip64=True) as file:
-                    for row in rows():
-                        file.write(
-                            row if isinstance(row, bytes) else json.dumps(row, ensure_ascii=False).encode() + b"\n"
-                        )
-                        counts[name] += 1
-            manifest = {
-                "format": FORMAT_VERSION,
-                "customer": scope.customer,
-                "devices": sorted(scope.devices),
-                "written_at": utc(at_ms).isoformat(timespec="seconds").replace("+00:00", "Z"),
-                "files": {name: {"what": FILE_DESCRIPTIONS[name], "rows": count} for name, count in counts.items()}
-                | {"settings.json": {"what": FILE_DESCRIPTIONS["settings.json"], "rows": len(settings)}},
-                "not_here": [*NOT_INCLUDED, *(() if log is not None else ("the log, which Kafka keeps",))],
-            }
-            zipped.writestr("manifest.json", json.dumps(manifest, ensure_ascii=False, indent=1))
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"{path}: {error.strerror}: expected a file that can be written") from error
+    with replace_file(path) as archive, zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
+        settings = [rows for rows in map(scope.own_rows, fleets) if any(rows.values())]
+        zipped.writestr("settings.json", json.dumps(settings, ensure_ascii=False, indent=1))
+        for name, rows in parts.items():
+            counts[name] = 0
+            with zipped.open(name, "w", force_zip64=True) as file:
+                for row in rows():
+                    file.write(row if isinstance(row, bytes) else json.dumps(row, ensure_ascii=False).encode() + b"\n")
+                    counts[name] += 1
+        manifest = {
+            "format": FORMAT_VERSION,
+            "customer": scope.customer,
+            "devices": sorted(scope.devices),
+            "written_at": utc(at_ms).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "files": {name: {"what": FILE_DESCRIPTIONS[name], "rows": count} for name, count in counts.items()}
+            | {"settings.json": {"what": FILE_DESCRIPTIONS["settings.json"], "rows": len(settings)}},
+            "not_here": [*NOT_INCLUDED, *(() if log is not None else ("the log, which is in Kafka",))],
+        }
+        zipped.writestr("manifest.json", json.dumps(manifest, ensure_ascii=False, indent=1))
     return manifest
 
 
 class _CustomerLog:
-    """The log with only their records of the input, at their offsets; implements what export_lines asks of star.ports.Log."""
+    """View of the log with only the customer's input records, at their offsets. Implements star.ports.Log, read-only."""
 
     def __init__(self, log: Log, names: SqlMetricRegistry, scope: CustomerScope) -> None:
         self._log = log
@@ -102,15 +95,15 @@ class _CustomerLog:
         self.ends = {INPUT: log.end(INPUT), QUARANTINE: 0}
 
     def append(self, topic: str, values: Any) -> int:
-        """Nothing is ever appended here."""
-        raise AssertionError(f"{topic} is read only")
+        """Not supported."""
+        raise AssertionError(f"{topic} is read-only")
 
     def end(self, topic: str) -> int:
         """See star.ports.Log."""
         return self._log.end(topic)
 
     def read(self, topic: str, start: int, limit: int) -> list[tuple[int, bytes]]:
-        """The next of their records, which may be some way on."""
+        """The next of the customer's records, which may be at a later offset."""
         end = self.ends[topic]
         while start < end:
             rows = self._log.read(topic, start, limit)
@@ -125,8 +118,8 @@ class _CustomerLog:
             return None
         record = decode(wire)
         if isinstance(record, Readings):
-            which = owned_readings(record, self._metrics)
-            return record.select(which) if which.any() else None
+            owned = owned_readings(record, self._metrics)
+            return record.select(owned) if owned.any() else None
         return record if self._scope.owns_record(record) else None
 
 
@@ -136,28 +129,18 @@ def _input(log: Log, names: SqlMetricRegistry, scope: CustomerScope) -> Iterator
 
 
 def _forecasts(log: Log, scope: CustomerScope) -> Iterator[Any]:
-    for wire in _values(log, FORECASTS):
+    for _, wire in read_range(log, FORECASTS, 0, log.end(FORECASTS)):
         yield from (asdict(one) for one in unpack_forecasts(wire) if scope.owns_name(one.item))
 
 
 def _quarantined(log: Log, scope: CustomerScope) -> Iterator[Any]:
-    for wire in _values(log, QUARANTINE):
+    for _, wire in read_range(log, QUARANTINE, 0, log.end(QUARANTINE)):
         if scope.owns_name(decode_quarantined(wire).topic):
             yield json.loads(wire)
 
 
-def _values(log: Log, topic: str) -> Iterator[bytes]:
-    start, end = 0, log.end(topic)
-    while start < end:
-        rows = log.read(topic, start, READ_BATCH_RECORDS)
-        if not rows:
-            return
-        yield from (wire for _, wire in rows)
-        start = rows[-1][0] + 1
-
-
 def _table_bodies(store: SqlStore, table: Any, order: Any, scope: CustomerScope) -> Iterator[Any]:
-    """Bodies of a table's rows that are theirs, with what came of them where the table knows it."""
+    """Bodies of the customer's rows of a table; reactions with their outcomes, memory with its kind."""
     for row in store.rows(select(table).order_by(order)):
         if not scope.mentions(body := json.loads(row.body)):
             continue

@@ -1,25 +1,26 @@
-"""Reactions onto the log, from where MQTT endpoints publish them: an endpoint is as a rule another process."""
+"""The channel of endpoint "log": orders are recorded and not sent, for trials and for suppliers ordered from by hand.
+
+The record is the reaction itself, in the store and on the log's topic `reactions`.
+"""
 
 from __future__ import annotations
 
-from reactor.delivery.cloudevents import event_bytes
-from star.errors import LogError, Unavailable
+from reactor.channels.base import ChannelEnvironment
 from star.react import Reaction
-from stream.partition.partition_hash import partition_of
-from stream.topics import REACTIONS
-from stream.transports.log_client import Entry, LogClient
 
 
 class LogChannel:
-    """Sends reactions to topic `reactions`, in the partition of their customer; key: the device."""
+    """Sends nothing."""
 
-    def __init__(self, log: LogClient) -> None:
-        self._log = log
+    endpoint_schemes = frozenset({"log"})
+    contact_schemes: frozenset[str] = frozenset()
 
-    async def send(self, reaction: Reaction) -> None:
-        """Returns when the log has it. Raises Unavailable."""
-        partition = partition_of(reaction.customer, self._log.partitions)
-        try:
-            await self._log.append([Entry(REACTIONS, partition, reaction.device.encode(), event_bytes(reaction))])
-        except LogError as error:
-            raise Unavailable(str(error)) from error
+    def open(self, environment: ChannelEnvironment) -> LogChannel:
+        """Itself, as there is nothing to open."""
+        return self
+
+    async def send(self, reaction: Reaction, address: str) -> None:
+        """Returns at once."""
+
+    async def close(self) -> None:
+        """Nothing is held."""

@@ -1,4 +1,4 @@
-"""A case: one item at one moment, with all that a decision about it needs. Looks things up; decides nothing."""
+"""The context of a decision: one item at one moment, read-only, with the arithmetic that every experience shares."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Generic, TypeVar
 from config.catalogue import PartItem, SlotItem
 from config.fleet import Customer
 from config.profile_schema import SlotSignal
+from reactor.commands import NeedTarget
 from reactor.decision.lead_time import lead_time_distribution
 from reactor.decision.price_model import PriceRisk
-from reactor.decision.quotes import LEAD_DAYS_DEFAULT, LEAD_TIME_DEFAULT, Quote, price_forecasts_of
+from reactor.decision.quotes import LEAD_DAYS_DEFAULT, LEAD_TIME_DEFAULT, Quote
 from reactor.decision.reorder_policy import Costs, Timing, evaluate_timing
 from reactor.i18n import format_money, format_number, item_label, quantity_text, remaining_text, translate
 from reactor.rules.absence import blocked_days
 from reactor.rules.budget import spent_in_month
 from reactor.state import Need
-from reactor.unit_of_work import UnitOfWork
+from reactor.state_view import StateView
 from star.analyse import Forecast, NeedKind
 
 SECONDS_A_DAY = 86_400.0
@@ -25,11 +26,11 @@ SECONDS_A_DAY = 86_400.0
 AnyItem = TypeVar("AnyItem", SlotItem, PartItem, SlotItem | PartItem, covariant=True)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionContext(Generic[AnyItem]):
-    """need is None until there is one; `opened()` opens it. at_ms: the moment decided for, at most the tick's."""
+    """need: the item's live need, None where it has none. at_ms: the moment decided for, at most the tick's."""
 
-    unit: UnitOfWork
+    view: StateView
     item: AnyItem
     customer: Customer
     need: Need | None
@@ -46,23 +47,29 @@ class DecisionContext(Generic[AnyItem]):
     @property
     def evaluation_days(self) -> float:
         """Until the item is looked at again if nothing comes: its profile's, or the ticks' where they are rarer."""
-        return max(self.item.look_every_s / SECONDS_A_DAY, self.unit.evaluation_gap_days)
+        return max(self.item.look_every_s / SECONDS_A_DAY, self.view.evaluation_gap_days)
 
-    def ensure_need(self) -> Need:
-        """The case's need, opened if there is none yet."""
-        if self.need is None:
-            self.need = self.unit.open_need(self.item, self.kind, self.cause, self.at_ms)
-        return self.need
+    @property
+    def target(self) -> NeedTarget:
+        """The need that a command is about."""
+        return NeedTarget(
+            item=self.item.key,
+            customer=self.item.customer,
+            kind=self.kind,
+            cause=self.cause,
+            at_ms=self.at_ms,
+            forecast=self.forecast,
+        )
 
     def spent_this_month(self) -> float:
         """What this month's budget is taken by already."""
         if self.customer.budget_per_month is None:
             return 0.0
-        return spent_in_month(self.customer, self.unit.orders(self.customer.id), self.at_ms)
+        return spent_in_month(self.customer, self.view.orders_of(self.customer.id), self.at_ms)
 
     def remaining_text(self) -> str:
         """How long the item lasts, in the customer's words."""
-        return remaining_text(self.item, self.unit.catalogue, self.language, self.forecast)
+        return remaining_text(self.item, self.view.catalogue, self.language, self.forecast)
 
     def message_fields(
         self, quote: Quote | None = None, quantity: float | None = None, price: float | None = None
@@ -73,7 +80,7 @@ class DecisionContext(Generic[AnyItem]):
         cost = price if price is not None else (0.0 if quote is None else quote.price)
         return {
             "state": self.remaining_text(),
-            "label": item_label(self.item, self.unit.catalogue, self.language),
+            "label": item_label(self.item, self.view.catalogue, self.language),
             "device": self.item.device,
             "supplier": "" if quote is None else quote.supplier,
             "amount": quantity_text(amount, self.item, self.language),
@@ -115,20 +122,19 @@ def evaluate_slot(
 def adjusted_costs(context: DecisionContext[SlotItem], quote: Quote | None) -> Costs:
     """The slot's costs, as the customer's words on earlier moments have moved them."""
     assert context.forecast is not None
-    record = context.unit.state.items.get(context.item.key)
+    shift = context.view.item_record(context.item.key).shift
     costs = slot_costs(context.item, context.forecast, quote)
-    return costs.with_timing_shift(record.shift) if record is not None and record.shift else costs
+    return costs.with_timing_shift(shift) if shift else costs
 
 
 def price_risk_of(context: DecisionContext[SlotItem], quote: Quote) -> PriceRisk | None:
     """What waiting does to the price of an order like `quote`; None where prices never moved."""
-    unit = context.unit
-    aheads = price_forecasts_of(context.item, unit.quotes(context.item), unit.catalogue, unit.state, context.at_ms)
-    if not aheads:
+    forecasts = context.view.price_forecasts(context.item, context.at_ms)
+    if not forecasts:
         return None
     return PriceRisk(
-        price_forecast=aheads[quote.supplier],
-        supplier_forecasts=tuple(aheads.values()),
+        price_forecast=forecasts[quote.supplier],
+        supplier_forecasts=tuple(forecasts.values()),
         packs=quote.quantity / context.item.pack,
         stockout_cost=context.item.stockout_cost,
         stockout_cost_per_day=context.item.stockout_cost_per_day,

@@ -1,8 +1,8 @@
-"""How long an order takes, as a distribution: what the supplier states, what its deliveries took, and what was lost.
+"""Lead time of an order as a predictive distribution, from what the supplier states and what became of its orders.
 
-A predictive one: with few deliveries known its tail is that of a Student's t in the logarithm, wider than a log-normal through
-the stated quantiles; with many it is the deliveries' own, of whatever shape. An order that fails or is lost takes as long as it
-is waited for, and then another order's time. Everything is in days; what is done with it is reorder_policy.py's.
+With few deliveries its tail is that of a Student's t in the logarithm, wider than a log-normal through the stated quantiles; with
+many it is the deliveries' own, of whatever shape. An order that fails or is lost takes as long as it is waited for, and then
+another order's lead time. All in days; reorder_policy.py decides on it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from star.quantiles import Z_EXACT
+
 Floats = NDArray[np.float64]
 
-Z_90 = 1.2815515655446004
+Z_90 = Z_EXACT[0.90]
 """The standard normal distribution's 90 % quantile."""
 LOST_FACTOR = 2.0
 LOST_EXTRA_DAYS = 3.0

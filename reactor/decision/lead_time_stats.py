@@ -1,9 +1,8 @@
-"""REPEAT: what deliveries teach about lead times, and feedback about timing.
+"""Lead-time statistics of deliveries, and the timing shift of a customer's feedback.
 
-What was seen is kept as lessons, a day's together, and summed in whole numbers: the sum is the same in whatever order, and by
-however many engines, it is made. What follows from it for the next order's lead time is lead_time.py's; when lessons take
-effect is said in learning_sync.py. Timing: "late" makes running out dearer for this item, "early" makes holding dearer, "right" lets
-both fade.
+Lead times are kept as samples, one a day, and summed in whole numbers: the sum is the same in whatever order, and by however many
+engines, it is made. The distribution that follows from it is lead_time.py's; when samples take effect is learning_sync.py's.
+Feedback "late" makes running out dearer for the item, "early" makes holding dearer, "right" lets both decay.
 """
 
 from __future__ import annotations

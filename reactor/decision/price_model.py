@@ -1,8 +1,8 @@
-"""What a supplier's price will probably be: it moves now and then, and a move brings it back among the prices that were seen.
+"""Price model of a supplier: price changes at a constant rate, each to a price drawn from those observed.
 
-A simple model and an honest one: moves come at the rate that was seen, whatever the price is, and each brings a price drawn from
-those seen, the listed one among them. So an unusual price is expected to come back in the time that moves take, never more, and
-a supplier whose price never moved is expected to keep it. What follows for the moment of an order is weighed in reorder_policy.py.
+The rate is the observed one, whatever the price is; the listed price is among those drawn from. So an unusual price is expected to
+revert in the time that changes take, and a supplier whose price never changed is expected to keep it. What follows for the moment
+of an order is reorder_policy.py's.
 """
 
 from __future__ import annotations

@@ -1,90 +1,78 @@
-"""What could be ordered, from whom, at what price and with what lead time: the terms in force, as quotes.
+"""Quotes for an item: what could be ordered, from which supplier, at what price and with which lead time.
 
-Terms said by event stand over the fleet file's; lead times are learned from deliveries (lead_time_stats.py). Quotes come in the
-customer's order of suppliers. Choosing among them is the experiences'.
+Each supplier's quote is made by the strategy of its kind (reactor/suppliers). Quotes come in the customer's order of
+suppliers; choosing among them is reactor/decision/sourcing.py and the experiences.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from config.catalogue import Catalogue, SlotItem
-from config.fleet import Product, Supplier
-from reactor.decision.lead_time import LeadTime, lead_time_distribution
-from reactor.decision.lead_time_stats import learned_lead_time
+from config.fleet import Supplier
+from reactor.decision.lead_time import lead_time_distribution
 from reactor.decision.price_model import PriceForecast, forecast_price
 from reactor.i18n import translate
 from reactor.state import State, SupplierRecord
+from reactor.suppliers.base import CurrentTerms, Quote, QuoteRequest, listed_pack_price
+from reactor.suppliers.registry import strategy_of
 from star.react import Option
 
+__all__ = [
+    "LEAD_DAYS_DEFAULT",
+    "LEAD_TIME_DEFAULT",
+    "PriceForecasts",
+    "Quote",
+    "bundles_of",
+    "option_of",
+    "options_of",
+    "price_forecasts_of",
+    "quotes_for",
+    "quotes_of",
+    "stated_lead_days",
+]
+
 LEAD_DAYS_DEFAULT = (1.0, 3.0)
-"""Of an item without a supplier: how long it takes to buy it somewhere."""
+"""10 % and 90 % lead times in days of an item without a supplier: the time to buy it somewhere. The fleet file's default."""
 LEAD_TIME_DEFAULT = lead_time_distribution(LEAD_DAYS_DEFAULT)
-PACKS_MAX = 4
-"""So many packs at most are ordered together at the price of single ones."""
-PRODUCT_PACKS_MAX = 24
-BUNDLE_PRICE_SHARE_MIN = 0.4
-"""A product of so many packs, at no less than this share of their price, is taken for one of the item's."""
+"""The same as a distribution."""
 OPTIONS_MAX = 4
-"""An offer is a choice, not a catalogue."""
+"""Most options of an offer. More would leave the choice to the customer that the offer is to make easy."""
 
 
 PriceForecasts = dict[str, PriceForecast]
-"""What a pack will cost, by supplier."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quote:
-    """A possible order. price: of the whole. lead: as learned; stated_days: in force by the supplier's word."""
-
-    supplier: str
-    sku: str | None
-    quantity: float
-    price: float
-    lead_time: LeadTime
-    stated_days: tuple[float, float]
-
-    @property
-    def lead_days(self) -> tuple[float, float]:
-        """The 10 % and 90 % lead times as learned."""
-        return self.lead_time.p10_p90
-
-    def pack_price(self, pack: float) -> float:
-        """The price of one pack."""
-        return self.price * pack / self.quantity
-
-    def arrival_window_days(self) -> tuple[float, float]:
-        """From the earliest of the 10 % to the latest of the 90 % lead times: when it could arrive."""
-        return min(self.lead_days[0], self.stated_days[0]), max(self.lead_days[1], self.stated_days[1])
+"""Forecast of the price of a pack, by supplier."""
 
 
 def stated_lead_days(supplier: Supplier, record: SupplierRecord | None) -> tuple[float, float]:
-    """The 10 % and 90 % lead times in force, in days, by the supplier's word."""
-    return record.lead_days if record is not None and record.lead_days is not None else supplier.lead_time_days
+    """10 % and 90 % lead times in days as the supplier states them: the latest announced ones, else the fleet's."""
+    return CurrentTerms(supplier=supplier, record=record).stated_lead_days
 
 
 def quotes_of(item: SlotItem, catalogue: Catalogue, state: State) -> tuple[Quote, ...]:
-    """One order of the item from each accepted supplier, the customer's first choice first."""
-    found = []
-    for name in item.suppliers:
-        supplier = catalogue.suppliers.get(name)
-        if supplier is not None:
-            record = state.suppliers.get(name)
-            sku, quantity, price = _single_order(item, supplier, record)
-            found.append(_quote(supplier, record, sku, quantity, price))
-    return tuple(found)
+    """The usual order from each supplier that the customer accepts, in their order."""
+    return _quotes(QuoteRequest(item=item), catalogue, state)
+
+
+def quotes_for(item: SlotItem, quantity: float, catalogue: Catalogue, state: State) -> tuple[Quote, ...]:
+    """An order of a quantity that the customer asked for, from each supplier that they accept, in their order."""
+    return _quotes(QuoteRequest(item=item, quantity=quantity), catalogue, state)
+
+
+def bundles_of(item: SlotItem, quote: Quote, catalogue: Catalogue) -> tuple[Quote, ...]:
+    """Larger orders from the quote's supplier, in whole packs, by ascending size."""
+    supplier = catalogue.suppliers[quote.supplier]
+    return strategy_of(supplier.kind).bundles(item, quote, CurrentTerms(supplier=supplier))
 
 
 def price_forecasts_of(
     item: SlotItem, quotes: tuple[Quote, ...], catalogue: Catalogue, state: State, at_ms: int
 ) -> PriceForecasts:
-    """What a pack will cost, by the supplier of each of the quotes. Empty where no price was ever seen to move."""
+    """Forecast of the price of a pack by the supplier of each quote; empty where no supplier has ever announced a price."""
     records = {quote.supplier: state.suppliers.get(quote.supplier) for quote in quotes}
     if all(record is None or record.price_first_ms is None for record in records.values()):
         return {}
     return {
         quote.supplier: forecast_price(
-            _listed_pack_price(item, catalogue.suppliers[quote.supplier]),
+            _listed_pack_price(item, quote, catalogue),
             quote.pack_price(item.pack),
             records[quote.supplier],
             at_ms,
@@ -94,95 +82,37 @@ def price_forecasts_of(
     }
 
 
-def bundles_of(item: SlotItem, quote: Quote, catalogue: Catalogue) -> tuple[Quote, ...]:
-    """Larger orders of the quote's supplier: its products of whole packs, and several packs at the price of as many.
-
-    A supplier's products may be of other things, so that one counts only where its price a pack is like the quote's.
-    """
-    if abs(quote.quantity - item.pack) > 1e-9 * item.pack:
-        return ()
-    supplier, found = catalogue.suppliers[quote.supplier], {}
-    for packs in range(2, PACKS_MAX + 1):
-        price = round(quote.price * packs, 4)
-        found[packs] = replace(quote, sku=None, quantity=item.pack * packs, price=price)
-    moved = quote.price / _listed_pack_price(item, supplier) if _listed_pack_price(item, supplier) > 0.0 else 1.0
-    for product in supplier.products:
-        packs = round(product.quantity / item.pack)
-        price = round(product.price * moved, 4)
-        whole = packs > 1 and abs(product.quantity - packs * item.pack) < 1e-9 * product.quantity
-        if (
-            whole
-            and packs <= PRODUCT_PACKS_MAX
-            and BUNDLE_PRICE_SHARE_MIN * quote.price <= price / packs <= quote.price
-        ):
-            found[packs] = replace(quote, sku=product.sku, quantity=product.quantity, price=price)
-    return tuple(found[packs] for packs in sorted(found))
-
-
-def quotes_for(item: SlotItem, quantity: float, catalogue: Catalogue, state: State) -> tuple[Quote, ...]:
-    """The same for a quantity that the customer asked for: a product of just that size, else whole packs."""
-    packs = max(1, -int(-(quantity / item.pack - 1e-9) // 1))
-    found = []
-    for quote in quotes_of(item, catalogue, state):
-        supplier = catalogue.suppliers[quote.supplier]
-        product = next((p for p in supplier.products if abs(p.quantity - quantity) < 1e-9), None)
-        if product is not None and abs(product.quantity - item.pack) > 1e-9:
-            record = state.suppliers.get(quote.supplier)
-            found.append(_quote(supplier, record, product.sku, product.quantity, product.price))
-        else:
-            whole = item.pack * packs
-            price = round(quote.pack_price(item.pack) * packs, 4)
-            sku = quote.sku if whole == quote.quantity else None
-            found.append(_quote(supplier, state.suppliers.get(quote.supplier), sku, whole, price))
+def _quotes(request: QuoteRequest, catalogue: Catalogue, state: State) -> tuple[Quote, ...]:
+    found: list[Quote] = []
+    for name in request.item.suppliers:
+        supplier = catalogue.suppliers.get(name)
+        if supplier is not None:
+            terms = CurrentTerms(supplier=supplier, record=state.suppliers.get(name))
+            quote = strategy_of(supplier.kind).quote(request, terms)
+            if quote is not None:
+                found.append(quote)
     return tuple(found)
 
 
-def _listed_pack_price(item: SlotItem, supplier: Supplier) -> float:
-    """The price of a pack in the fleet file."""
-    _, quantity, price = _single_order(item, supplier, None)
-    return price * item.pack / quantity
-
-
-def _single_order(item: SlotItem, supplier: Supplier, record: SupplierRecord | None) -> tuple[str | None, float, float]:
-    """(sku, quantity, price) of what one order delivers: a pack, or the nearest product where no pack has a price."""
-    said = None if record is None else record.price
-    product = next((p for p in supplier.products if abs(p.quantity - item.pack) < 1e-9), None)
-    if said is not None:
-        return (product.sku if product else None), item.pack, said
-    if product is not None:
-        return product.sku, product.quantity, product.price
-    if "price" not in supplier.model_fields_set and supplier.products:
-        nearest = min(supplier.products, key=lambda p: (abs(p.quantity - item.pack), p.sku))
-        return nearest.sku, nearest.quantity, nearest.price
-    return None, item.pack, supplier.price
-
-
-def _quote(supplier: Supplier, record: SupplierRecord | None, sku: str | None, quantity: float, price: float) -> Quote:
-    stated = stated_lead_days(supplier, record)
-    return Quote(
-        supplier=supplier.id,
-        sku=sku,
-        quantity=quantity,
-        price=price,
-        lead_time=learned_lead_time(stated, None if record is None else record.learned),
-        stated_days=stated,
-    )
+def _listed_pack_price(item: SlotItem, quote: Quote, catalogue: Catalogue) -> float:
+    supplier = catalogue.suppliers[quote.supplier]
+    return listed_pack_price(strategy_of(supplier.kind), item, quote, CurrentTerms(supplier=supplier))
 
 
 def options_of(item: SlotItem, quotes: tuple[Quote, ...], catalogue: Catalogue, language: str) -> tuple[Option, ...]:
-    """What an offer may choose among: one order of each supplier, best first, then their other products."""
+    """Options of an offer: one order from each supplier, in the customer's order, then their other products."""
     if not quotes:
         return ()
     options = [_option(quote, _reason(quote, quotes[0], language)) for quote in quotes]
     for quote in quotes:
-        for product in catalogue.suppliers[quote.supplier].products:
-            if product.sku != quote.sku and abs(product.quantity - quote.quantity) > 1e-9:
-                options.append(_product_option(quote, product, language))
+        supplier = catalogue.suppliers[quote.supplier]
+        for other in strategy_of(supplier.kind).other_sizes(quote, CurrentTerms(supplier=supplier)):
+            options.append(_option(other, _size_reason(other, quote, language)))
     return tuple(options[:OPTIONS_MAX])
 
 
 def option_of(quote: Quote, language: str) -> Option:
-    """The quote as the one choice."""
+    """The quote as the only option."""
     return _option(quote, translate(language, "why_best"))
 
 
@@ -198,7 +128,6 @@ def _reason(quote: Quote, best: Quote, language: str) -> str:
     return translate(language, "why_faster" if sum(quote.lead_days) < sum(best.lead_days) else "why_other")
 
 
-def _product_option(quote: Quote, product: Product, language: str) -> Option:
-    cheaper = product.price / product.quantity < quote.price / quote.quantity
-    why = translate(language, "why_cheaper" if cheaper else "why_size")
-    return Option(sku=product.sku, supplier=quote.supplier, quantity=product.quantity, price=product.price, why=why)
+def _size_reason(other: Quote, quote: Quote, language: str) -> str:
+    cheaper = other.price / other.quantity < quote.price / quote.quantity
+    return translate(language, "why_cheaper" if cheaper else "why_size")

@@ -1,8 +1,8 @@
-"""When to act: the newsvendor's comparison of acting now with every wait.
+"""Reorder policy: the newsvendor's comparison of acting now with every wait.
 
 C(d) = stock-out cost x P(T < L + d) + cost of each day empty x E[(L + d - T)+] + holding cost x packs x E[(T - L - d)+]
      + the expected loss of what does not fit,
-for an order placed after d days; T is the time to empty, L the lead time (with what an answer takes, where one is asked).
+for an order placed after d days; T is the time to empty, L the lead time (with the response time, where the customer is prompted).
 Act now when C(0) costs no more than C(d) for every d; a tie without any risk waits. Figures go into the receipt.
 """
 

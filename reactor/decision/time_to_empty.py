@@ -1,7 +1,7 @@
-"""The time to empty of a forecast as a distribution to reckon with: a distribution function, its integral, its mean.
+"""Time to empty of a forecast: its distribution function, the integral of it, and its mean.
 
-Everything is in days from the moment of deciding. Pure arithmetic on small arrays; what to do with it is reorder_policy.py's. Between
-its quantiles a forecast goes as a normal distribution would, and beyond the outermost ones as a log-normal: decisions rest on
+In days from the moment of the decision, as arithmetic on small arrays; reorder_policy.py decides on it. Between its quantiles a
+forecast is interpolated as a normal distribution, and beyond the outermost ones extrapolated as a log-normal one: decisions rest on
 risks of less than one in a hundred.
 """
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from reactor.decision.lead_time import LeadTime
 from star.analyse import DAYS_MAX, QUANTILES, Forecast
+from star.quantiles import Z_ROUNDED
 from star.times import DAY_MS
 
 Floats = NDArray[np.float64]
@@ -30,11 +31,11 @@ CADENCE_READINGS_MIN, CADENCE_SILENT_DAYS = 3, 7.0
 USAGE_LEARNED_FACTOR = 1.0
 """So many times the median time to empty, where that is longer: what lasts for months is learned more slowly."""
 
-_QUANTILE_Z = np.array(
-    [-2.3263479, -1.6448536, -1.2815516, -0.6744898, 0.0, 0.6744898, 1.2815516, 1.6448536, 2.3263479]
-)
+_QUANTILE_Z = np.array(list(Z_ROUNDED.values()))
 """The standard normal distribution at QUANTILES."""
-_UPPER_Z = np.array([0.0, 0.2, 0.45, 0.6744898, 0.9, 1.1, 1.2815516, 1.5, 1.6448536, 1.85, 2.1, 2.3263479])
+_UPPER_Z = np.array(
+    [0.0, 0.2, 0.45, Z_ROUNDED[0.75], 0.9, 1.1, Z_ROUNDED[0.90], 1.5, Z_ROUNDED[0.95], 1.85, 2.1, Z_ROUNDED[0.99]]
+)
 _UPPER_LEVELS = np.array(
     [0.5, 0.5792597, 0.6736448, 0.75, 0.8159399, 0.8643339, 0.9, 0.9331928, 0.95, 0.9678432, 0.9821356, 0.99]
 )

@@ -1,1 +1,1 @@
-"""How reactions leave: the dispatcher of the outbox, the pre-send check, routes and CloudEvents."""
+"""Delivery of reactions: routes, the outbox dispatcher and its limits, the channel router, the pre-send check, CloudEvents."""

@@ -1,7 +1,7 @@
-"""A reaction as a CloudEvents 1.0 event in JSON: what goes out over MQTT and to suppliers.
+"""Reactions as CloudEvents 1.0 in JSON, as they are sent over MQTT and to suppliers.
 
-The same reaction gives the same bytes, always: a retry can be recognised by its content as well as by its id. Nothing
-is decided or sent here. Source: CloudEvents 1.0.2, its JSON format, structured mode.
+Equal reactions give equal bytes, so that a retry can be recognised by its content as well as by its id. Source: CloudEvents
+1.0.2, JSON format, structured mode.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from star.react import Reaction
 from star.times import utc
 
 CONTENT_TYPE = "application/cloudevents+json"
-"""The media type of an event in structured mode."""
+"""Media type of an event in structured mode."""
 
 
 def cloud_event(reaction: Reaction) -> dict[str, Any]:
-    """The event's members. `id` and `source` together name it once and for all; `subject` is the item, `device/name`."""
+    """The event's members. `id` and `source` together are unique; `subject` is the item, `device/name`."""
     return {
         "specversion": "1.0",
         "id": reaction.id,

@@ -1,151 +1,89 @@
-"""The sender: takes what is due from the outbox and carries it to suppliers and people, until they have it or it is
-given up.
+"""The dispatcher: sends what is due in the outbox to suppliers and customers, until they have it or it is given up.
 
-At least once, and never out of order: rows with the same need and target are one line, of which only the first waits to
-be sent, so a cancellation never overtakes its order. A row is marked only after the other side has it; a kill in
-between sends it again, with the same id. Of several processes over one store each carries what was decided in the partitions it
-owns; one that loses a partition ends what it has in flight, so that after a hand-over both may send a row, under the same id
-and with the same body, by which the other side knows it. While the store is away nothing new is sent, and what was sent
-meanwhile is remembered and marked when it is back. What is to be sent was decided before, in the store's transaction; how a way
-out works is the channels'. What can't be brought to its supplier comes back through the input log as an outcome
-`failed`, so that the reactor replaces it.
+Delivery is at least once and in order: rows with the same need and target form a line, of which only the first that is not
+finished is sent, so that a cancellation never overtakes its order. A row is marked after the other side has it; a kill in
+between sends it again under the same id, which is the idempotency key. Of several processes over one store each sends what
+was decided in the partitions that it owns; one that loses a partition finishes what it has in flight, so that after a
+hand-over both may send a row, with the same id and body. While the store is away nothing new is sent, and what was sent
+meanwhile is remembered and marked when the store is back.
+
+What to send was decided before, in the store's transaction; how to send it is the channels'. An order that can't be
+delivered to its supplier is reported through the input log as an outcome `failed`, so that the reactor replaces it.
+
+Retries are scheduled by rows (`due_ms`, `tries`) rather than by a retry library: back-off has to survive a restart and to
+leave the line's place to other rows meanwhile, which a loop around one call can't.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
 from config.catalogue import Catalogue
-from config.settings import Settings
+from reactor.delivery.limits import CircuitBreakers, DeliveryLimits, backoff_s
 from reactor.delivery.presend_check import Postpone, check_before_send
-from reactor.delivery.routes import customer_of_target, is_supplier_route, supplier_of_target
+from reactor.delivery.routes import customer_of_target, is_supplier_route
+from reactor.store.rows import OutboxRow
 from star.errors import InputError, StoreDamaged, StoreError, Unavailable
-from star.ports import Channel as Channel
 from star.ports import Clock
 from star.react import Reaction, ReactionType
 from star.repeat import NeedState, Outcome
-from star.times import DAY_MS
 
 log = structlog.get_logger()
 
 
-class OutboxEntry(Protocol):
-    """One reaction on its way to one target. tries: how often it failed; error: how it failed last. partition: where it was
-    decided."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def need(self) -> str: ...
-    @property
-    def target(self) -> str: ...
-    @property
-    def reaction(self) -> Reaction: ...
-    @property
-    def tries(self) -> int: ...
-    @property
-    def error(self) -> str | None: ...
-
-
 class Outbox(Protocol):
-    """The store's outbox. Every call is one short transaction, durable on return; they are made in worker threads."""
+    """The store's outbox. Each call is one short transaction, durable on return; calls are made in worker threads."""
 
-    def due(self, now_ms: int, limit: int, partitions: Collection[int] | None = None) -> Sequence[OutboxEntry]:
-        """Rows whose time has come, longest due first: of each line (need, target) only the first that is not at its end.
+    def due(self, now_ms: int, limit: int, partitions: Collection[int] | None = None) -> Sequence[OutboxRow]:
+        """Rows that are due, longest due first; of each line (need, target) only the first that is not finished.
 
-        partitions: only what was decided there; None: all.
+        partitions: only rows decided there; None: all.
         """
         ...
 
     def mark_sent(self, row: int, now_ms: int) -> None:
-        """The other side has it."""
+        """The other side has it: the row is finished."""
         ...
 
     def mark_failed(self, row: int, error: str, *, next_try_ms: int | None) -> None:
-        """A try failed: counts it. next_try_ms None: no more tries, the row's end is `given_up` and a person sees `error`."""
+        """Counts a failed attempt. next_try_ms None: the row is finished as given up, and a person sees `error`."""
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryLimits:
-    """Limits of sending. Waits between tries double from wait_first_s to wait_max_s, each 20 % more or less by its id."""
+class Router(Protocol):
+    """Sends a reaction to a target of routes.py: reactor/delivery/channel_router.py, or a test's."""
 
-    attempts_max: int = 20
-    age_max_ms: int = 3 * DAY_MS
-    contact_age_max_ms: int = DAY_MS
-    backoff_first_s: float = 5.0
-    backoff_max_s: float = 6 * 3600.0
-    in_flight_max: int = 32
-    in_flight_per_target_max: int = 8
-    due_rows_max: int = 1_000
-    circuit_failures: int = 3
-    circuit_open_s: float = 10.0
-    poll_s: float = 1.0
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> DeliveryLimits:
-        """The limits that this installation is set to."""
-        return cls(
-            attempts_max=settings.send_attempts_max,
-            backoff_first_s=settings.send_backoff_s,
-            backoff_max_s=settings.send_backoff_max_s,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Channels:
-    """The ways out: to the reactions topic, to suppliers, to customers."""
-
-    mqtt: Channel
-    suppliers: Channel
-    customers: Channel
-
-    def for_target(self, target: str) -> Channel:
-        """The way to a target of reactor/delivery/routes.py."""
-        if supplier_of_target(target) is not None:
-            return self.suppliers
-        return self.mqtt if customer_of_target(target) is None else self.customers
+    async def send(self, reaction: Reaction, target: str) -> None:
+        """One attempt. Raises Unavailable where a retry may succeed, InputError where it can't."""
+        ...
 
 
 class DeliveryObserver(Protocol):
-    """Is told of every attempt to deliver, after it. Times in nanoseconds since the epoch; error: why it failed, or None."""
+    """Called after every attempt. Times in nanoseconds since the epoch; error: why it failed, or None."""
 
     def __call__(
         self, reaction: Reaction, target: str, *, tries: int, start_ns: int, end_ns: int, error: str | None
     ) -> None: ...
 
 
-@dataclass(slots=True)
-class _CircuitBreaker:
-    """How a target has answered lately: failures in a row, and until when it is left alone."""
-
-    failures: int = 0
-    open_until_ms: int = 0
-    error: str = ""
-
-
 class OutboxDispatcher:
-    """Carries the outbox's rows. One a process; `run` it as a task, `nudge` it when rows were added or partitions came.
+    """Sends the outbox's rows. One for each process; `run` it as a task, `wake` it when rows or partitions were added.
 
-    report: appends an outcome to the input log and returns when it is on disk. catalogue: the fleet as it is now.
-    need_state: the state of a need by its id, None where it is not known. partitions: those that this process owns now; None:
-    it is alone and carries all.
+    report: appends an outcome to the input log and returns when it is on disk. catalogue: the fleet in force. need_state: the
+    state of a need by its id, None for an unknown one. partitions: those that this process owns now; None: all. observer:
+    is called after each attempt.
     """
 
     def __init__(
         self,
         outbox: Outbox,
-        channels: Channels,
+        router: Router,
         *,
         catalogue: Callable[[], Catalogue],
         report: Callable[[Outcome], Awaitable[None]],
@@ -157,27 +95,26 @@ class OutboxDispatcher:
     ) -> None:
         self._observer = observer
         self._outbox = outbox
-        self._channels = channels
+        self._router = router
         self._catalogue = catalogue
         self._report = report
         self._need_state = need_state
         self._clock = clock
         self._limits = limits or DeliveryLimits()
         self._partitions = partitions
-        self._sent_unmarked: dict[
-            int, int
-        ] = {}  # rows the other side has without the store's knowing, and their partitions
+        self._sent_unmarked: dict[int, int] = {}
+        """Partitions of rows that were sent and could not be marked yet, by row id."""
         self._ordering_keys: set[tuple[str, str]] = set()
         self._in_flight_by_target: Counter[str] = Counter()
-        self._due_entries: list[OutboxEntry] = []
+        self._due_rows: list[OutboxRow] = []
         self._reload_due = True
-        self._circuits: dict[str, _CircuitBreaker] = {}
+        self._circuits = CircuitBreakers(self._limits)
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
         """Sends until it is cancelled. Rows in flight at that moment are sent again after the next start.
 
-        While the store is away it asks again every poll_s. Raises StoreDamaged.
+        While the store is away it retries every poll_s. Raises StoreDamaged.
         """
         async with asyncio.TaskGroup() as group:
             while True:
@@ -190,13 +127,13 @@ class OutboxDispatcher:
                     self._reload_due = True
 
     async def run_once(self) -> int:
-        """One pass: tries what is due now, waits for the answers, and gives the number of rows tried."""
+        """One pass: attempts what is due now and waits for the results. Returns the number of rows attempted."""
         self._reload_due = True
         async with asyncio.TaskGroup() as group:
             return await self._dispatch(group)
 
     def wake(self) -> None:
-        """Says that rows may be due: the next pass starts at once."""
+        """Starts the next pass at once, as rows may be due."""
         self._reload_due = True
         self._wake.set()
 
@@ -211,18 +148,18 @@ class OutboxDispatcher:
             self._reload_due = True
 
     async def _dispatch(self, group: asyncio.TaskGroup) -> int:
-        """Starts a task for each due row whose target has room; gives their number. What found no room stays ready."""
+        """Starts a task for each due row within the limits and returns their number. The others stay ready."""
         owned = None if self._partitions is None else frozenset(self._partitions())
-        if self._reload_due or not self._due_entries:
-            # A row that is sent while the store is being asked may still come back as due: its line was busy before.
+        if self._reload_due or not self._due_rows:
+            # A row that is sent during the query may still be returned as due: its line was busy before.
             busy = set(self._ordering_keys)
             self._reload_due = False
-            self._due_entries = [row for row in await self._load_due(owned) if (row.need, row.target) not in busy]
+            self._due_rows = [row for row in await self._load_due(owned) if (row.need, row.target) not in busy]
         if owned is not None:
-            self._due_entries = [row for row in self._due_entries if row.partition in owned]
+            self._due_rows = [row for row in self._due_rows if row.partition in owned]
             self._sent_unmarked = {id_: number for id_, number in self._sent_unmarked.items() if number in owned}
         started, waiting = 0, []
-        for row in self._due_entries:
+        for row in self._due_rows:
             if not self._has_capacity(row):
                 waiting.append(row)
                 continue
@@ -230,15 +167,15 @@ class OutboxDispatcher:
             self._in_flight_by_target[row.target] += 1
             group.create_task(self._deliver(row))
             started += 1
-        self._due_entries = waiting
+        self._due_rows = waiting
         return started
 
-    async def _load_due(self, owned: frozenset[int] | None) -> Sequence[OutboxEntry]:
+    async def _load_due(self, owned: frozenset[int] | None) -> Sequence[OutboxRow]:
         if owned is not None and not owned:
             return []
         return await asyncio.to_thread(self._outbox.due, self._clock.now_ms(), self._limits.due_rows_max, owned)
 
-    def _has_capacity(self, row: OutboxEntry) -> bool:
+    def _has_capacity(self, row: OutboxRow) -> bool:
         limits = self._limits
         return (
             len(self._ordering_keys) < limits.in_flight_max
@@ -246,14 +183,14 @@ class OutboxDispatcher:
             and (row.need, row.target) not in self._ordering_keys
         )
 
-    async def _deliver(self, row: OutboxEntry) -> None:
+    async def _deliver(self, row: OutboxRow) -> None:
         try:
             await self._attempt(row)
         except StoreDamaged:
             raise
         except StoreError as error:
             log.warning("put_off_delivery", reaction=row.reaction.id, target=row.target, error=str(error))
-            await asyncio.sleep(self._limits.poll_s)  # The line stays busy: what the store forgot is not tried at once.
+            await asyncio.sleep(self._limits.poll_s)  # The line stays busy meanwhile: no immediate second attempt.
         finally:
             self._ordering_keys.discard((row.need, row.target))
             self._in_flight_by_target[row.target] -= 1
@@ -261,7 +198,7 @@ class OutboxDispatcher:
                 del self._in_flight_by_target[row.target]
             self._wake.set()
 
-    async def _attempt(self, row: OutboxEntry) -> None:
+    async def _attempt(self, row: OutboxRow) -> None:
         now_ms = self._clock.now_ms()
         if row.id in self._sent_unmarked:
             await self._mark_sent(row)
@@ -271,39 +208,39 @@ class OutboxDispatcher:
             return
         if customer_of_target(row.target) is not None and not await self._passes_presend_check(row, now_ms):
             return
-        health = self._circuits.get(row.target)
-        if health is not None and health.open_until_ms > now_ms:
-            await self._reschedule(row, Unavailable(health.error))
+        resting = self._circuits.error_while_open(row.target, now_ms)
+        if resting is not None:
+            await self._reschedule(row, Unavailable(resting))
             return
         started_ns = time.time_ns()
         try:
-            await self._channels.for_target(row.target).send(row.reaction)
+            await self._router.send(row.reaction, row.target)
         except Unavailable as error:
             self._notify_observer(row, started_ns, str(error))
-            self._record_failure(row.target, str(error))
+            self._circuits.record_failure(row.target, str(error), self._clock.now_ms())
             await self._reschedule(row, error)
         except InputError as error:
             self._notify_observer(row, started_ns, str(error))
             await self._give_up(row, str(error))
         else:
             self._notify_observer(row, started_ns, None)
-            self._circuits.pop(row.target, None)
+            self._circuits.record_success(row.target)
             self._sent_unmarked[row.id] = row.partition
             await self._mark_sent(row)
 
-    def _notify_observer(self, row: OutboxEntry, started_ns: int, error: str | None) -> None:
+    def _notify_observer(self, row: OutboxRow, started_ns: int, error: str | None) -> None:
         if self._observer is not None:
             self._observer(
                 row.reaction, row.target, tries=row.tries, start_ns=started_ns, end_ns=time.time_ns(), error=error
             )
 
-    async def _mark_sent(self, row: OutboxEntry) -> None:
-        """Where the store is away the row comes back as due, and is marked then: the other side is not asked twice."""
+    async def _mark_sent(self, row: OutboxRow) -> None:
+        """Marks the row; where the store is away it is due again later and marked then, without a second attempt."""
         await asyncio.to_thread(self._outbox.mark_sent, row.id, self._clock.now_ms())
         self._sent_unmarked.pop(row.id, None)
 
-    async def _passes_presend_check(self, row: OutboxEntry, now_ms: int) -> bool:
-        """The last look before a contact; puts it off, or ends it, where this is not the moment."""
+    async def _passes_presend_check(self, row: OutboxRow, now_ms: int) -> bool:
+        """The pre-send check of a contact; postpones or discards it where the check says so."""
         need = await asyncio.to_thread(self._need_state, row.need)
         found = check_before_send(row.reaction, self._catalogue(), need, now_ms)
         if found is not None:
@@ -311,22 +248,22 @@ class OutboxDispatcher:
             await asyncio.to_thread(self._outbox.mark_failed, row.id, found.reason, next_try_ms=until_ms)
         return found is None
 
-    def _is_exhausted(self, row: OutboxEntry, now_ms: int) -> bool:
-        """Whether trying has an end here: by number, or by age. A contact is worth little after a day."""
+    def _is_exhausted(self, row: OutboxRow, now_ms: int) -> bool:
+        """Whether the row has reached its limit of attempts or age."""
         to_person = customer_of_target(row.target) is not None
         age_max_ms = self._limits.contact_age_max_ms if to_person else self._limits.age_max_ms
         return row.tries >= self._limits.attempts_max or now_ms - row.reaction.at_ms >= age_max_ms
 
-    async def _reschedule(self, row: OutboxEntry, error: Unavailable) -> None:
-        """Puts the row off. After the last try it is due at once, and given up on sight: its end survives a kill."""
+    async def _reschedule(self, row: OutboxRow, error: Unavailable) -> None:
+        """Schedules the next attempt. After the last one the row is due at once and is given up then: a kill loses nothing."""
         tries, now_ms = row.tries + 1, self._clock.now_ms()
         last = tries >= self._limits.attempts_max
         wait_s = 0.0 if last else max(backoff_s(row, tries, self._limits), error.retry_after_s or 0.0)
         next_try_ms = now_ms + round(wait_s * 1000)
         await asyncio.to_thread(self._outbox.mark_failed, row.id, str(error), next_try_ms=next_try_ms)
 
-    async def _give_up(self, row: OutboxEntry, error: str) -> None:
-        """Ends a row. The outcome is in the log first: a kill in between reports it again, under the same id."""
+    async def _give_up(self, row: OutboxRow, error: str) -> None:
+        """Finishes a row as given up. The outcome is logged first: a kill in between reports it again under the same id."""
         reaction = row.reaction
         orders = reaction.type in (ReactionType.ORDER_REQUESTED, ReactionType.MAINTENANCE_BOOKED)
         if orders and is_supplier_route(row.target, reaction, self._catalogue()):
@@ -334,24 +271,9 @@ class OutboxDispatcher:
         await asyncio.to_thread(self._outbox.mark_failed, row.id, error, next_try_ms=None)
         log.warning("gave_up_delivery", reaction=reaction.id, target=row.target, tries=row.tries, error=error)
 
-    def _record_failure(self, target: str, error: str) -> None:
-        """After some failures in a row a target rests: its other rows are put off without asking it again."""
-        health = self._circuits.setdefault(target, _CircuitBreaker())
-        health.failures += 1
-        health.error = error
-        if health.failures >= self._limits.circuit_failures:
-            health.open_until_ms = self._clock.now_ms() + round(self._limits.circuit_open_s * 1000)
-
 
 def failed_delivery_outcome(reaction: Reaction, now_ms: int) -> Outcome:
-    """The outcome of an order that could not be brought to its supplier. Its id derives from the order's: it counts once."""
+    """The outcome of an order that could not be delivered to its supplier. Its id derives from the order's: it counts once."""
     return Outcome(
         at_ms=now_ms, arrived_ms=now_ms, id=f"undelivered/{reaction.id}", result="failed", reaction=reaction.id
     )
-
-
-def backoff_s(row: OutboxEntry, tries: int, limits: DeliveryLimits) -> float:
-    """Seconds before the next try, after `tries` failures: doubling, and spread by the row's names, the same on every run."""
-    wait_s = min(limits.backoff_first_s * 2.0 ** (tries - 1), limits.backoff_max_s)
-    digest = hashlib.sha256(f"{row.reaction.id}>{row.target}>{tries}".encode()).digest()
-    return wait_s * (0.8 + 0.4 * int.from_bytes(digest[:4], "big") / 2**32)

@@ -1,8 +1,8 @@
-"""A last look before a contact is pushed: is it still wanted, and is this a moment for it?
+"""Pre-send check of a contact: consent, the customer's answer, quiet hours.
 
-A contact was decided in good order; but a channel that was down, or a service that was stopped, can bring its delivery
-into quiet hours, past a withdrawn consent or behind the customer's answer. Only contacts are looked at here: orders and
-cancellations are the reactor's word and go out as they are.
+The rules were checked when the contact was decided; a channel that was down or a service that was stopped can delay its
+delivery into quiet hours, past a withdrawn consent or an answer. Orders and cancellations are not checked: they are sent as
+decided.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ANSWERED_STATES = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Postpone:
-    """Not now: from `until_ms` on."""
+    """The contact is sent at `until_ms` at the earliest."""
 
     until_ms: int
     reason: str
@@ -32,7 +32,7 @@ class Postpone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discard:
-    """Not any more."""
+    """The contact is not sent any more."""
 
     reason: str
 
@@ -40,7 +40,7 @@ class Discard:
 def check_before_send(
     contact: Reaction, catalogue: Catalogue, need: NeedState | None, now_ms: int
 ) -> Postpone | Discard | None:
-    """None: push it. need: the state of the contact's need now, None where it is not known."""
+    """None where the contact may be sent now. need: the current state of its need, None for an unknown one."""
     customer = catalogue.customers.get(contact.customer)
     if customer is None:
         return Discard(reason=f"customer {contact.customer} is not in the fleet any more")

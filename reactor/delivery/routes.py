@@ -1,8 +1,7 @@
-"""Where a reaction goes: the targets of its outbox rows, as a pure function of the reaction and the catalogue.
+"""Routes: the targets of a reaction's outbox rows, as a pure function of the reaction and the catalogue.
 
-A target names who is to get it, never how: addresses, secrets and channels are looked up when it is sent, so that a
-corrected endpoint or a changed choice of the customer is in force at once, also for what is still waiting. Carrying it
-there is reactor/delivery/outbox_dispatcher.py's; `mqtt` stands for the reactions topic of the device, which gets every reaction.
+A target names the receiver only. Addresses, secrets and channels are looked up when it is sent (channel_router.py), so that a
+corrected endpoint or a changed choice of the customer applies at once, also to what is waiting.
 """
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ from config.fleet import Customer, Supplier
 from star.react import Reaction, ReactionType
 
 MQTT = "mqtt"
-"""The target of every reaction: the device's reactions topic. Also a supplier's endpoint and a customer's channel."""
+"""Target of every reaction: the reactions topic of its device. Also an endpoint of suppliers and a channel of customers."""
 RECORD_ONLY = "log"
-"""The endpoint of a supplier for whom a reaction is only recorded: nothing is sent."""
+"""Endpoint of suppliers to whom nothing is sent: the reaction is recorded."""
 
 _SUPPLIER = "supplier:"
 _CUSTOMER = "customer:"
@@ -22,7 +21,7 @@ _CUSTOMER = "customer:"
 SUPPLIER_REACTIONS = frozenset(
     {ReactionType.ORDER_REQUESTED, ReactionType.ORDER_CANCELLED, ReactionType.MAINTENANCE_BOOKED}
 )
-"""Types that the supplier named in the reaction acts on."""
+"""Types that are sent to the supplier named in the reaction."""
 PUSHED_CONTACTS = frozenset(
     {
         ReactionType.OFFER_MADE,
@@ -31,15 +30,13 @@ PUSHED_CONTACTS = frozenset(
         ReactionType.MAINTENANCE_BOOKED,
     }
 )
-"""Types that are pushed at the customer. A ready request is not: it waits until the customer looks."""
+"""Types that are pushed to the customer. A ready request is not: it waits until the customer looks."""
 
 
 def targets_of(reaction: Reaction, catalogue: Catalogue) -> list[str]:
-    """The reaction's targets: "mqtt", then "supplier:ID" (by webhook) and "customer:ID" (by the customer's own
-    channels).
+    """The reaction's targets: "mqtt", then "supplier:ID" and "customer:ID" where it is sent to them by other channels.
 
-    A supplier whose endpoint is "mqtt" is reached by the reactions topic, one whose endpoint is "log" by the record
-    alone.
+    A supplier with endpoint "mqtt" reads the reactions topic; to one with endpoint "log" nothing is sent.
     """
     targets = [MQTT]
     supplier = _supplier(reaction, catalogue)
@@ -52,22 +49,22 @@ def targets_of(reaction: Reaction, catalogue: Catalogue) -> list[str]:
 
 
 def pushed_channels(customer: Customer) -> tuple[str, ...]:
-    """The customer's channels other than the reactions topic, best first: Apprise URLs."""
+    """The customer's channels other than the reactions topic, best first."""
     return tuple(channel for channel in customer.channels if channel != MQTT)
 
 
 def supplier_of_target(target: str) -> str | None:
-    """The supplier's id of a target "supplier:ID", else None."""
+    """The id in a target "supplier:ID"; None for another target."""
     return target[len(_SUPPLIER) :] if target.startswith(_SUPPLIER) else None
 
 
 def customer_of_target(target: str) -> str | None:
-    """The customer's id of a target "customer:ID", else None."""
+    """The id in a target "customer:ID"; None for another target."""
     return target[len(_CUSTOMER) :] if target.startswith(_CUSTOMER) else None
 
 
 def is_supplier_route(target: str, reaction: Reaction, catalogue: Catalogue) -> bool:
-    """Whether the reaction reaches its supplier by this target: if it can't be brought there, it has failed."""
+    """Whether the target is the one that reaches the reaction's supplier: an order that can't be delivered there has failed."""
     if reaction.type not in SUPPLIER_REACTIONS or reaction.supplier is None:
         return False
     supplier = _supplier(reaction, catalogue)

@@ -1,7 +1,7 @@
-"""What the customer asked for or accepted is carried out, whatever the experience.
+"""Authorized orders: what the customer asked for or accepted, whatever the experience.
 
-Accepted at a stated price, it is ordered over price and budget too: the acceptance is the mandate, and it covers a replacement
-that costs no more. Asked for without a stated price, it is ordered within price and budget, else a request is made ready that
+Accepted at a stated price, it is ordered over the price limit and the budget too: the acceptance authorizes it, and covers a
+replacement that costs no more. Asked for without a stated price, it is ordered within both, else a request is made ready that
 states the price. Absence puts either off to the first safe moment.
 """
 
@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from config.catalogue import PartItem, SlotItem
-from reactor import commands
+from config.catalogue import SlotItem
+from reactor.commands import Commands, WithdrawAuthorization
 from reactor.decision.decision_context import DecisionContext
-from reactor.decision.quotes import Quote, option_of, quotes_for
-from reactor.experiences import contact_policy, service
+from reactor.decision.quotes import Quote, option_of
+from reactor.experiences import contact_policy
+from reactor.experiences.command_factory import hold_decision, place_order, prompt_customer
 from reactor.rules.absence import check_absence
 from reactor.rules.budget import check_budget
 from reactor.rules.consent import check_consent
@@ -22,55 +23,41 @@ from reactor.state import Authorization, TimerKind
 from star.react import ReactionType, RuleVerdict
 
 ACCEPTED = "accepted"
+"""The reason of an authorization at a stated price."""
 
 
-def execute(context: DecisionContext[SlotItem] | DecisionContext[PartItem], authorization: Authorization) -> None:
-    """Orders or books what the mandate says, as soon as nothing stands against it."""
-    if isinstance(context.item, PartItem):
-        service.execute(context, authorization)
-    else:
-        _order_authorized(context, authorization)
-
-
-def _order_authorized(context: DecisionContext[SlotItem], authorization: Authorization) -> None:
+def execute(context: DecisionContext[SlotItem], authorization: Authorization) -> Commands:
+    """Orders what is authorized, as soon as no rule forbids it."""
     refusal = contact_policy.blocking_verdict(context)
     if refusal is not None:
-        commands.hold_decision(context, refusal, (refusal,), kind=TimerKind.REEVALUATE)
-        return
+        return (hold_decision(context, refusal, (refusal,), timer=TimerKind.REEVALUATE),)
     quotes = _authorized_quotes(context, authorization)
     rules: tuple[RuleVerdict, ...] = (check_consent(context.customer, context.kind),)
     if not quotes:
-        _make_ready(context, authorization, rules)
-        return
+        return _make_ready(context, authorization, rules)
     open_now = tuple(
         q for q in quotes if check_absence(context.customer, context.at_ms, q.arrival_window_days()).allowed
     )
     quote = (open_now or quotes)[0] if authorization.reason == ACCEPTED else _first_untried(context, open_now or quotes)
     absent = check_absence(context.customer, context.at_ms, quote.arrival_window_days())
-    said = RuleVerdict(rule="mandate", allowed=True, reason=context.translate("mandate_yes"))
+    authorized = RuleVerdict(rule="mandate", allowed=True, reason=context.translate("mandate_yes"))
     if not absent.allowed:
-        commands.hold_decision(context, absent, (*rules, said, absent), kind=TimerKind.HOLD)
-        return
+        return (hold_decision(context, absent, (*rules, authorized, absent), timer=TimerKind.HOLD),)
     again = context.need is not None and context.need.failures > 0
     key = "order_again" if again else f"order_{authorization.reason}"
-    commands.place_order(
-        context,
-        quote,
-        context.translate(key, **context.message_fields(quote)),
-        rules=(*rules, said, absent),
-        cancellable=True,
-    )
+    because = context.translate(key, **context.message_fields(quote))
+    return (place_order(context, quote, because, rules=(*rules, authorized, absent)),)
 
 
 def _first_untried(context: DecisionContext[SlotItem], quotes: tuple[Quote, ...]) -> Quote:
-    """The customer's first choice among those that this need has not tried in vain."""
+    """The customer's first choice among those that have not failed this need."""
     tried = () if context.need is None else context.need.tried
     return next((quote for quote in quotes if quote.supplier not in tried), quotes[0])
 
 
 def _authorized_quotes(context: DecisionContext[SlotItem], authorization: Authorization) -> tuple[Quote, ...]:
-    """What carries the mandate out: what was accepted first, then what is no dearer; asked for: what the rules allow."""
-    offered = quotes_for(context.item, authorization.quantity, context.unit.catalogue, context.unit.state)
+    """The orders that are authorized. Accepted: that one first, then what costs no more. Asked for: what the rules allow."""
+    offered = context.view.quotes_for(context.item, authorization.quantity)
     if authorization.reason != ACCEPTED:
         spent = context.spent_this_month()
         return tuple(
@@ -91,16 +78,17 @@ def _authorized_quotes(context: DecisionContext[SlotItem], authorization: Author
 
 def _make_ready(
     context: DecisionContext[SlotItem], authorization: Authorization, rules: tuple[RuleVerdict, ...]
-) -> None:
-    """Nothing carries the mandate out: the customer is shown what there is, as a ready request, which is no contact."""
-    need = replace(context.ensure_need(), mandate=None, contacts=0, contacted_ms=None, readied_ms=None)
-    context.unit.upsert(need)
-    context.need = need
-    offered = quotes_for(context.item, authorization.quantity, context.unit.catalogue, context.unit.state)
+) -> Commands:
+    """Nothing can be ordered on the authorization: the customer is shown what there is, as a ready request."""
+    assert context.need is not None
+    offered = context.view.quotes_for(context.item, authorization.quantity)
     quote = offered[0] if offered else None
     if quote is not None:
         price = check_price_limit(context.customer, context.item, quote)
         rules = (*rules, price, check_budget(context.customer, context.spent_this_month(), quote.price, context.at_ms))
     because = context.translate("ready" if quote else "ready_only", **context.message_fields(quote))
     options = () if quote is None else (option_of(quote, context.language),)
-    commands.prompt_customer(context, ReactionType.REQUEST_READY, because, options, rules=rules)
+    return (
+        WithdrawAuthorization(need=context.need.id, forget_contacts=True),
+        prompt_customer(context, ReactionType.REQUEST_READY, because, options, rules=rules),
+    )

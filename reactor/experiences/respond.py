@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from config.catalogue import SlotItem
+from reactor.commands import Commands
 from reactor.decision.decision_context import DecisionContext, evaluate_slot
 from reactor.decision.quotes import option_of
 from reactor.experiences import contact_policy
@@ -11,20 +12,19 @@ from reactor.rules.experience import check_experience
 from star.react import ReactionType
 
 
-def decide(context: DecisionContext[SlotItem]) -> None:
-    """Makes a request ready when ordering should be thought of."""
-    quotes = context.unit.quotes(context.item)
-    quote = quotes[0] if quotes else None
+def decide(context: DecisionContext[SlotItem]) -> Commands:
+    """Makes a request ready when it is time to think of ordering."""
     kind = ReactionType.REQUEST_READY
-    if not contact_policy.may_prompt(context.need, kind, context.at_ms, imminent=True) or contact_policy.is_on_hold(
-        context
-    ):
-        return
+    if not contact_policy.may_prompt(context.need, kind, context.at_ms, imminent=True):
+        return ()
+    if contact_policy.is_on_hold(context):
+        return ()
+    quotes = context.view.quotes(context.item)
+    quote = quotes[0] if quotes else None
     timing = evaluate_slot(context, quote, contact_policy.UNNOTIFIED_RESPONSE_DAYS)
     if not timing.act:
-        contact_policy.close_if_resolved(context)
-        return
-    contact_policy.prompt_or_hold(
+        return contact_policy.close_if_resolved(context)
+    return contact_policy.prompt_or_hold(
         context,
         kind,
         lambda _: context.translate("ready" if quote else "ready_only", **context.message_fields(quote)),

@@ -1,6 +1,6 @@
-"""Care of parts: a service is made ready, offered, reminded of, or booked, as the experience allows.
+"""Services of parts: made ready, offered, reminded of, or booked, as the experience allows.
 
-A booking takes of the budget like an order. Made unasked it waits for the end of quiet hours, as somebody has to be told.
+A booking counts towards the budget like an order. Made unasked it waits for the end of quiet hours, as someone has to be notified.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from dataclasses import replace
 
 from config.catalogue import PartItem
 from config.fleet import Experience
-from reactor import commands
+from reactor.commands import Commands, WithdrawAuthorization
 from reactor.decision.decision_context import DecisionContext, evaluate_part
 from reactor.decision.quotes import LEAD_DAYS_DEFAULT, stated_lead_days
 from reactor.decision.reorder_policy import Timing
 from reactor.experiences import contact_policy
+from reactor.experiences.command_factory import book_service, hold_decision, prompt_customer
 from reactor.rules.absence import check_absence
 from reactor.rules.budget import check_budget
 from reactor.rules.consent import check_consent
@@ -37,29 +38,27 @@ _MESSAGE_KEYS = {
 }
 
 
-def decide(context: DecisionContext[PartItem]) -> None:
+def decide(context: DecisionContext[PartItem]) -> Commands:
     """Books or proposes the service when waiting would cost more."""
     kind = PROPOSAL_TYPE[context.item.experience]
     if contact_policy.is_on_hold(context):
-        return
+        return ()
     automatic = context.item.experience is Experience.AUTO and not contact_policy.has_declined(
         context.need, context.at_ms
     )
     if not automatic and not contact_policy.may_prompt(context.need, kind, context.at_ms, imminent=True):
-        return
+        return ()
     answer_days = (
         contact_policy.UNNOTIFIED_RESPONSE_DAYS if kind is ReactionType.REQUEST_READY else contact_policy.RESPONSE_DAYS
     )
     timing = evaluate_part(context, service_lead_days(context), answer_days)
     if not timing.act:
-        contact_policy.close_if_resolved(context)
-        return
+        return contact_policy.close_if_resolved(context)
     money = check_budget(context.customer, context.spent_this_month(), context.item.service_cost, context.at_ms)
     rules: tuple[RuleVerdict, ...] = (check_consent(context.customer, context.kind), money)
     if automatic and money.allowed:
-        _book(context, timing, rules)
-        return
-    contact_policy.prompt_or_hold(
+        return _book(context, timing, rules)
+    return contact_policy.prompt_or_hold(
         context,
         kind,
         lambda way: context.translate(_MESSAGE_KEYS[way], **context.message_fields(price=context.item.service_cost)),
@@ -70,11 +69,10 @@ def decide(context: DecisionContext[PartItem]) -> None:
     )
 
 
-def _book(context: DecisionContext[PartItem], timing: Timing, rules: tuple[RuleVerdict, ...]) -> None:
+def _book(context: DecisionContext[PartItem], timing: Timing, rules: tuple[RuleVerdict, ...]) -> Commands:
     refusal = contact_policy.blocking_verdict(context)
     if refusal is not None:
-        commands.hold_decision(context, refusal, (*rules, refusal), kind=TimerKind.REEVALUATE)
-        return
+        return (hold_decision(context, refusal, (*rules, refusal), timer=TimerKind.REEVALUATE),)
     quiet = check_quiet_hours(context.customer, context.at_ms)
     absent = check_absence(context.customer, context.at_ms, service_lead_days(context))
     rules = (
@@ -85,49 +83,43 @@ def _book(context: DecisionContext[PartItem], timing: Timing, rules: tuple[RuleV
     )
     for rule in (absent, quiet):
         if not rule.allowed:
-            commands.hold_decision(context, rule, rules, kind=TimerKind.HOLD)
-            return
-    commands.book_service(
-        context,
-        context.translate("book", **context.message_fields(price=context.item.service_cost)),
-        service_option(context),
-        rules=rules,
-        timing=timing,
-    )
+            return (hold_decision(context, rule, rules, timer=TimerKind.HOLD),)
+    because = context.translate("book", **context.message_fields(price=context.item.service_cost))
+    return (book_service(context, because, service_option(context), rules=rules, timing=timing),)
 
 
-def execute(context: DecisionContext[PartItem], authorization: Authorization) -> None:
+def execute(context: DecisionContext[PartItem], authorization: Authorization) -> Commands:
     """Books what was accepted, or asked for within the budget; else a booking is made ready that states its price."""
     refusal = contact_policy.blocking_verdict(context)
     if refusal is not None:
-        commands.hold_decision(context, refusal, (refusal,), kind=TimerKind.REEVALUATE)
-        return
+        return (hold_decision(context, refusal, (refusal,), timer=TimerKind.REEVALUATE),)
     price = context.item.service_cost if authorization.price is None else authorization.price
     money = check_budget(context.customer, context.spent_this_month(), price, context.at_ms)
     absent = check_absence(context.customer, context.at_ms, service_lead_days(context))
     rules: tuple[RuleVerdict, ...] = (check_consent(context.customer, context.kind), money, absent)
     if not absent.allowed:
-        commands.hold_decision(context, absent, rules, kind=TimerKind.HOLD)
-        return
+        return (hold_decision(context, absent, rules, timer=TimerKind.HOLD),)
     if authorization.price is None and not money.allowed:
-        _make_ready(context, rules)
-        return
-    said = RuleVerdict(rule="mandate", allowed=True, reason=context.translate("mandate_yes"))
+        return _make_ready(context, rules)
+    authorized = RuleVerdict(rule="mandate", allowed=True, reason=context.translate("mandate_yes"))
     because = context.translate(f"book_{authorization.reason}", **context.message_fields(price=price))
-    commands.book_service(context, because, replace(service_option(context), price=price), rules=(*rules, said))
+    option = replace(service_option(context), price=price)
+    return (book_service(context, because, option, rules=(*rules, authorized)),)
 
 
-def _make_ready(context: DecisionContext[PartItem], rules: tuple[RuleVerdict, ...]) -> None:
-    need = replace(context.ensure_need(), mandate=None)
-    context.unit.upsert(need)
-    context.need = need
+def _make_ready(context: DecisionContext[PartItem], rules: tuple[RuleVerdict, ...]) -> Commands:
+    """The booking asked for is over the budget: the customer is shown its price, as a ready request."""
+    assert context.need is not None
     because = context.translate("ready_service", **context.message_fields(price=context.item.service_cost))
-    commands.prompt_customer(context, ReactionType.REQUEST_READY, because, (service_option(context),), rules=rules)
+    return (
+        WithdrawAuthorization(need=context.need.id),
+        prompt_customer(context, ReactionType.REQUEST_READY, because, (service_option(context),), rules=rules),
+    )
 
 
 def service_option(context: DecisionContext[PartItem]) -> Option:
     """The service, by the customer's first supplier where one is named."""
-    supplier = next((name for name in context.item.suppliers if name in context.unit.catalogue.suppliers), "")
+    supplier = next((name for name in context.item.suppliers if name in context.view.catalogue.suppliers), "")
     return Option(
         sku=SERVICE_SKU,
         supplier=supplier,
@@ -139,7 +131,7 @@ def service_option(context: DecisionContext[PartItem]) -> Option:
 
 def service_lead_days(context: DecisionContext[PartItem]) -> tuple[float, float]:
     """When somebody could come, 10 % and 90 %."""
-    supplier = context.unit.catalogue.suppliers.get(service_option(context).supplier)
+    supplier = context.view.catalogue.suppliers.get(service_option(context).supplier)
     if supplier is None:
         return LEAD_DAYS_DEFAULT
-    return stated_lead_days(supplier, context.unit.state.suppliers.get(supplier.id))
+    return stated_lead_days(supplier, context.view.supplier_record(supplier.id))

@@ -1,4 +1,4 @@
-"""Rules: what the customer's choices say about one reaction. Each is a pure function that gives a RuleVerdict with a reason.
+"""Rules: whether the customer's choices allow one reaction. Each is a pure function to a RuleVerdict with its reason.
 
-None of them acts, and none knows the others; the experiences ask them and obey.
+No rule acts or knows another one; the experiences check them and keep to their verdicts.
 """

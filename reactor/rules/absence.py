@@ -1,4 +1,4 @@
-"""Away: nothing is ordered that could arrive on a day of absence, between the 10 % and 90 % lead times in force."""
+"""Absence: nothing is ordered that could arrive on a day of absence, between its 10 % and 90 % lead times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Span = tuple[int, int]
 
 
 def blocked_spans(customer: Customer, at_ms: int, lead_days: tuple[float, float]) -> tuple[Span, ...]:
-    """Spans [from, to) in ms, not yet over at at_ms, in which an order could arrive on a day of absence; apart, in order."""
+    """Spans [from, to) in ms, not over at at_ms, in which an order could arrive on a day of absence; disjoint, in order."""
     spans: list[Span] = []
     for first, last in customer.away:
         start = day_start(date.fromisoformat(first), customer) - round(lead_days[1] * DAY_MS)
@@ -31,7 +31,7 @@ def blocked_spans(customer: Customer, at_ms: int, lead_days: tuple[float, float]
 
 
 def blocked_days(customer: Customer, at_ms: int, lead_days: tuple[float, float]) -> tuple[tuple[float, float], ...]:
-    """The same in days from at_ms."""
+    """The spans of `blocked_spans`, in days from at_ms."""
     if not customer.away:
         return ()
     spans = blocked_spans(customer, at_ms, lead_days)
@@ -39,7 +39,7 @@ def blocked_days(customer: Customer, at_ms: int, lead_days: tuple[float, float])
 
 
 def check_absence(customer: Customer, at_ms: int, lead_days: tuple[float, float]) -> RuleVerdict:
-    """The rule, for an order at at_ms. until_ms: the first safe moment after."""
+    """The verdict about an order at at_ms. until_ms: the first moment after it at which an order is safe."""
     if customer.away:
         for start, end in blocked_spans(customer, at_ms, lead_days):
             if start <= at_ms < end:

@@ -1,4 +1,4 @@
-"""The budget: what is ordered in a calendar month of the customer's, released when an order is cancelled or fails."""
+"""The budget: the prices of what is ordered in the customer's calendar month, less orders that were cancelled or failed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from star.react import RuleVerdict
 
 
 def spent_in_month(customer: Customer, orders: Iterable[Order], at_ms: int) -> float:
-    """What the customer's orders of the month of at_ms take, whole prices; exact whatever their order."""
+    """The sum of the prices of the customer's orders in the month of at_ms; exact, whatever order they come in."""
     month = month_of(at_ms, customer)
     return math.fsum(
         order.price
@@ -23,7 +23,7 @@ def spent_in_month(customer: Customer, orders: Iterable[Order], at_ms: int) -> f
 
 
 def check_budget(customer: Customer, spent: float, price: float, at_ms: int) -> RuleVerdict:
-    """The rule, for an order of `price` when `spent` is taken already. until_ms: the next month."""
+    """The verdict about an order of `price` after orders of `spent`. until_ms: the start of the next month."""
     most = customer.budget_per_month
     if most is None:
         return RuleVerdict(rule="budget", allowed=True, reason=translate(customer.language, "budget_any"))

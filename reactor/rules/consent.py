@@ -1,4 +1,4 @@
-"""Consent: what is not named among the customer's purposes is not done."""
+"""Consent: nothing is done for a purpose that the customer has not agreed to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from star.analyse import NeedKind
 from star.react import RuleVerdict
 
 PURPOSES = {NeedKind.RUN_OUT: "replenishment", NeedKind.SERVICE_DUE: "maintenance"}
-"""The purpose that a kind of need serves, reminders of it included."""
+"""The purpose that each kind of need serves, its reminders included."""
 
 
 def has_consent(customer: Customer, kind: NeedKind) -> bool:
@@ -17,7 +17,7 @@ def has_consent(customer: Customer, kind: NeedKind) -> bool:
 
 
 def check_consent(customer: Customer, kind: NeedKind) -> RuleVerdict:
-    """The rule."""
+    """The verdict about anything done for this kind of need."""
     allowed = has_consent(customer, kind)
     purpose = translate(customer.language, PURPOSES[kind])
     reason = translate(customer.language, "consent_yes" if allowed else "consent_no", purpose=purpose)

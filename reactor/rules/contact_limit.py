@@ -1,4 +1,4 @@
-"""The contact limit: so many contacts in any seven days, all items and channels together."""
+"""The contact limit: contacts in any seven days, of all items and channels together."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from star.react import RuleVerdict
 from star.times import DAY_MS
 
 WINDOW_MS = 7 * DAY_MS
+"""The span that the customer's `contacts_per_week_max` counts in."""
 
 
 def check_contact_limit(customer: Customer, contacts: ContactHistory | None, at_ms: int) -> RuleVerdict:
-    """The rule. Contacts at most seven days before at_ms count; until_ms: when the oldest that is too many does not."""
+    """The verdict about a contact at at_ms. Contacts within WINDOW_MS before it count; until_ms: when one more is allowed."""
     most = customer.contacts_per_week_max
     recent = [] if contacts is None else [moment for moment in contacts.at_ms if moment >= at_ms - WINDOW_MS]
     figures = {"count": str(len(recent)), "most": str(most)}
@@ -26,7 +27,7 @@ def check_contact_limit(customer: Customer, contacts: ContactHistory | None, at_
 
 
 def add_contact(contacts: ContactHistory | None, customer: str, at_ms: int) -> ContactHistory:
-    """After a contact at at_ms; those that can count no more are forgotten."""
+    """The history after a contact at at_ms, without contacts that can no longer count."""
     before = () if contacts is None else contacts.at_ms
     kept = sorted((*(moment for moment in before if moment >= at_ms - 2 * WINDOW_MS), at_ms))
     return ContactHistory(customer=customer, at_ms=tuple(kept))

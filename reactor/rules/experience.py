@@ -1,4 +1,4 @@
-"""The experience: what the customer lets happen unasked. Each may do what those before it do."""
+"""The experience: what may be done unasked. Each allows what those of lower rank do."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ LEAST_EXPERIENCE: dict[ReactionType, Experience] = {
     ReactionType.ORDER_REQUESTED: Experience.AUTO,
     ReactionType.MAINTENANCE_BOOKED: Experience.AUTO,
 }
-"""The least experience that allows a reaction that nobody asked for or accepted."""
+"""The lowest experience that allows a reaction without a request or an acceptance."""
 
 
 def check_experience(customer: Customer, allowed: Experience, reaction: ReactionType) -> RuleVerdict:
-    """The rule, for an unasked reaction."""
+    """The verdict about an unasked reaction."""
     reason = translate(customer.language, "experience_yes", experience=str(allowed))
     return RuleVerdict(rule="experience", allowed=allowed.rank >= LEAST_EXPERIENCE[reaction].rank, reason=reason)

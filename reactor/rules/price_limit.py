@@ -1,4 +1,4 @@
-"""The price mandate: no order above the price that the customer set for one pack."""
+"""The price limit: no order above the highest price that the customer set for one pack."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def within_price(item: SlotItem, quote: Quote) -> bool:
 
 
 def check_price_limit(customer: Customer, item: SlotItem, quote: Quote) -> RuleVerdict:
-    """The rule."""
+    """The verdict about an order like `quote`."""
     if item.price_max is None:
         return RuleVerdict(rule="price", allowed=True, reason=translate(customer.language, "price_any"))
     allowed = within_price(item, quote)

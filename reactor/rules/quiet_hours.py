@@ -1,4 +1,4 @@
-"""Quiet hours: nobody is contacted in them. Orders disturb nobody and are not held."""
+"""Quiet hours: the customer is not contacted in them. Orders contact nobody, and are not held."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from star.react import RuleVerdict
 
 
 def quiet_hours_end(customer: Customer, at_ms: int) -> int | None:
-    """When the quiet hours that at_ms lies in are over, in ms, or None outside them. Their end is not in them."""
+    """The end, in ms, of the quiet hours that at_ms lies in; None outside of them. The end itself is outside."""
     if customer.quiet_hours is None:
         return None
     start, end = (time.fromisoformat(clock) for clock in customer.quiet_hours)
@@ -31,7 +31,7 @@ def quiet_hours_end(customer: Customer, at_ms: int) -> int | None:
 
 
 def check_quiet_hours(customer: Customer, at_ms: int) -> RuleVerdict:
-    """The rule."""
+    """The verdict about a contact at at_ms. until_ms: the end of the quiet hours."""
     until_ms = quiet_hours_end(customer, at_ms)
     if until_ms is None:
         return RuleVerdict(rule="quiet_hours", allowed=True, reason=translate(customer.language, "quiet_yes"))

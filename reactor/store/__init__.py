@@ -1,6 +1,6 @@
-"""The store: what the reactor remembers, decided and has to send, in one transaction a step.
+"""The store: the reactor's state, its receipts and its outbox, written in one transaction for each step.
 
-sql.py keeps it in SQLite or PostgreSQL, memory.py in memory with the same calls. The reactor's core does not import this.
+sql.py keeps it in SQLite or PostgreSQL; memory.py has the same calls in memory, for simulations and tests.
 """
 
 from reactor.store.memory import MemoryStore

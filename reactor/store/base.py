@@ -1,4 +1,4 @@
-"""One database behind all of the store's calls: its transactions, and the driver's errors as the store's."""
+"""Transactions on the store's database, with the driver's errors translated to the store's."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from reactor.store.database import open_database, snapshot_engine, write_engine
 from reactor.store.error_translation import redacted_url, translate_error
 
 TransactionFactory = Callable[[], AbstractContextManager[Connection]]
-"""Begins a transaction, or a read, that ends with its block."""
+"""A context manager for one transaction, or one read."""
 
 
 class Database:
     """Connections to one database, shared by threads. Raises StoreError and StoreDamaged, never the driver's errors.
 
-    Each use takes a connection of its own from the pool. One that the server has closed meanwhile is replaced; where there is no
-    server the call raises StoreError, and a later call tries again. SQLite has one writer: in a process its writers wait in turn
-    here, between processes by the file's lock.
+    Each use takes a connection from the pool. One that the server has closed is replaced; while there is no server, calls raise
+    StoreError and later ones try again. SQLite has one writer: those of a process queue at a lock here, those of several
+    processes at the file's.
     """
 
     def __init__(self, url: str) -> None:
@@ -35,7 +35,7 @@ class Database:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        """A write, whole or not at all; on disk when the block has ended. PostgreSQL: READ COMMITTED."""
+        """A write transaction, durable when the block has ended. PostgreSQL: READ COMMITTED."""
         try:
             with self._write_lock, self._write_engine.begin() as connection:
                 yield connection
@@ -44,7 +44,7 @@ class Database:
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
-        """Reads; each statement of what is committed when it begins."""
+        """A read; each statement sees what is committed when it begins."""
         try:
             with self._engine.connect() as connection:
                 yield connection
@@ -53,7 +53,7 @@ class Database:
 
     @contextmanager
     def _snapshot_read(self) -> Iterator[Connection]:
-        """Reads; all statements of the same moment (PostgreSQL: REPEATABLE READ; SQLite: a read of its WAL)."""
+        """A read whose statements all see one snapshot. PostgreSQL: REPEATABLE READ; SQLite: a transaction on its WAL."""
         try:
             with self._snapshot_engine.connect() as connection:
                 yield connection

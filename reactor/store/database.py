@@ -1,8 +1,8 @@
-"""Opening a database: its settings, its state of health, its migrations. Statements that differ by dialect are here alone.
+"""Opening the store's database: connection settings, integrity check, migrations. All SQL that differs by dialect is here.
 
-SQLite: WAL, so that readers do not wait; a transaction that writes takes the file's one write lock when it begins, so that what it
-reads before it writes still holds then. PostgreSQL: READ COMMITTED; what must not change between a look and a write is taken by
-a statement that is both, or stands behind an advisory lock (`only_one`), which ends with the transaction however that ends.
+SQLite runs in WAL mode, so that readers do not wait; a write transaction takes the file's write lock when it begins, so that
+what it reads before it writes can't change meanwhile. PostgreSQL runs at READ COMMITTED; a read and a write that must not be
+separated are one statement, or stand behind an advisory lock (`advisory_lock`), which ends with its transaction.
 """
 
 from __future__ import annotations
@@ -22,34 +22,36 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from sqlalchemy.pool import StaticPool
 
 from reactor.store.error_translation import RESTORE, one_line, redact_unparsed, redacted_url, translate_error
-from star.errors import ConfigError, Problem, StoreDamaged, StoreError
+from star.errors import ConfigError, NewerFormat, Problem, StoreDamaged, StoreError
 
 QUICK_CHECK_BYTES_MAX = 256 * 1024 * 1024
-"""A larger file is not read through when it is opened; damage shows when it is met."""
+"""Largest SQLite file that is checked in full when it is opened, in bytes; the check reads all of it before the start."""
 LOCK_TIMEOUT_MS = 10_000
-"""How long a statement waits for another process to let go: of SQLite's file, of a row or lock in PostgreSQL."""
+"""How long a statement waits for a lock of another process, in milliseconds: SQLite's file, a row or lock in PostgreSQL."""
 MIGRATION_LOCK_TIMEOUT_S = 300
-"""How long a start waits for another process that brings the tables up to date."""
+"""How long a start waits for another process that migrates the tables, in seconds."""
 CONNECT_TIMEOUT_S = 5
-"""How long a connection to PostgreSQL may take."""
+"""Time limit of connecting to PostgreSQL, in seconds."""
 TCP_USER_TIMEOUT_MS = 15_000
-"""A PostgreSQL that has not even confirmed what it was sent for so long is taken for gone."""
+"""Time without an acknowledgement of sent data after which a connection to PostgreSQL is closed, in milliseconds."""
 POOL_SIZE, POOL_OVERFLOW_MAX = 8, 8
-"""Connections that one process keeps open to PostgreSQL, and how many more it opens for a moment."""
+"""Connections to PostgreSQL that a process keeps open, and how many more it may open under load."""
 ROWS_MAX = 1_000
-"""Rows in one statement."""
+"""Most rows in one statement."""
+BOUND_VALUES_MAX = 500
+"""Most values of an IN clause. SQLite allowed 999 parameters in a statement before 3.32."""
 COPY_ROWS_MIN = 1_000
-"""From so many rows on they go to PostgreSQL as a stream."""
+"""Number of rows from which COPY is used on PostgreSQL instead of INSERT."""
 POSTGRES_VERSION_MIN = 14
-"""The oldest PostgreSQL that is served; tested on 15."""
+"""Oldest major version of PostgreSQL that is accepted; tested on 15."""
 WRITE_OPTION = "starloop_writes"
-"""The option of a connection whose transaction is going to write."""
+"""Execution option of connections whose transaction writes."""
 ADVISORY_LOCK_NAMESPACE = 0x57A7
-"""Starloop's among the advisory locks of a database."""
+"""First key of Starloop's advisory locks; the second is an AdvisoryLock."""
 
 
 class AdvisoryLock(IntEnum):
-    """What only one process of all may do at a time."""
+    """Actions that one process at a time may do."""
 
     MIGRATE = 1
     NAMES = 2
@@ -57,11 +59,11 @@ class AdvisoryLock(IntEnum):
 
 
 def parse_url(url: str) -> URL:
-    """The URL read; psycopg is the driver where none is named. Raises ConfigError."""
+    """The parsed URL, with psycopg as PostgreSQL's default driver. Raises ConfigError."""
     try:
         address = make_url(url)
     except (ArgumentError, ValueError):
-        # The library's words may hold a piece of the password.
+        # The library's message may contain a piece of the password.
         raise _url_error(redact_unparsed(url), "it can't be read") from None
     if address.drivername in ("postgres", "postgresql"):
         address = address.set(drivername="postgresql+psycopg")
@@ -69,7 +71,7 @@ def parse_url(url: str) -> URL:
 
 
 def make_engine(address: URL) -> Engine:
-    """Connections to the database, none of which is open yet. Raises ConfigError."""
+    """An engine for the database; nothing is connected yet. Raises ConfigError."""
     try:
         return _sqlite(address) if address.get_backend_name() == "sqlite" else _postgres(address)
     except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
@@ -77,7 +79,7 @@ def make_engine(address: URL) -> Engine:
 
 
 def open_database(url: str) -> Engine:
-    """The database, whole and with today's tables. Raises ConfigError, StoreDamaged, StoreError."""
+    """The database, checked and migrated. Raises ConfigError, NewerFormat, StoreDamaged, StoreError."""
     address = parse_url(url)
     engine = make_engine(address)
     try:
@@ -93,7 +95,7 @@ def open_database(url: str) -> Engine:
     except StoreDamaged as error:
         engine.dispose()
         raise StoreDamaged(f"{redacted_url(address)}: {error}") from None
-    except StoreError:
+    except (NewerFormat, StoreError):
         engine.dispose()
         raise
     return engine
@@ -109,28 +111,25 @@ def check_version(version: tuple[int | str, ...], place: str) -> None:
 
 
 def write_engine(engine: Engine) -> Engine:
-    """The same connections, for transactions that write."""
+    """The same connections, for write transactions."""
     return engine.execution_options(**{WRITE_OPTION: True})
 
 
 def snapshot_engine(engine: Engine) -> Engine:
-    """The same connections, for reads of one moment, however many statements they are."""
+    """The same connections, for reads of one snapshot across statements."""
     if engine.dialect.name == "sqlite":
         return engine
     return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
 def advisory_lock(connection: Connection, lock: AdvisoryLock) -> None:
-    """From here to the end of this transaction, no other process is past this line with the same lock.
-
-    SQLite: a writing transaction is alone anyway.
-    """
+    """Takes a lock that other processes wait for until this transaction ends. SQLite: its write lock does the same already."""
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(ADVISORY_LOCK_NAMESPACE, int(lock))))
 
 
 def upsert(connection: Connection, table: Table, key: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
-    """Inserts the rows, or puts them in the place of those with their key."""
+    """Inserts the rows, or replaces those with their keys."""
     if not rows:
         return
     statement = _insert(connection, table)
@@ -141,13 +140,13 @@ def upsert(connection: Connection, table: Table, key: Sequence[str], rows: Seque
 
 
 def insert_if_absent(connection: Connection, table: Table, key: Sequence[str], row: dict[str, Any]) -> bool:
-    """Inserts the row; False, and nothing is changed, where there is one with its key."""
+    """Inserts the row; returns False and changes nothing where its key exists."""
     statement = _insert(connection, table).values(**row).on_conflict_do_nothing(index_elements=list(key))
     return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount > 0
 
 
 def insert_many(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Inserts rows of the same columns; a million of them within seconds."""
+    """Inserts rows of the same columns; by COPY on PostgreSQL where there are many."""
     if connection.dialect.name != "postgresql" or len(rows) < COPY_ROWS_MIN:
         if rows:
             connection.execute(insert(table), list(rows))
@@ -175,9 +174,9 @@ def _url_error(place: str, why: str) -> ConfigError:
 
 
 def _postgres(address: URL) -> Engine:
-    """A pool that tries a connection before it lends it, so that a server's restart costs nothing but the outage.
+    """A pool that tests a connection before it hands it out, so that a restart of the server costs no failed call.
 
-    A process that has vanished with a lock in its hand is noticed by the server within a minute (the tcp_keepalives).
+    Locks of a process that vanished are released within a minute, by the server's tcp_keepalives.
     """
     if address.get_backend_name() != "postgresql":
         raise ArgumentError(f"{address.get_backend_name()} is not a kind of store")
@@ -222,9 +221,9 @@ def _sqlite(address: URL) -> Engine:
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:
-    """WAL, so that readers do not wait; a full flush, so that what was committed survives a power cut.
+    """WAL mode, so that readers do not wait; full synchronous flushes, so that commits survive a power cut.
 
-    Transactions begin when we say so: the driver's own habit would leave changes of tables outside them.
+    Transactions are begun explicitly, as the driver would leave changes of tables outside them.
     """
     connection.isolation_level = None
     cursor = connection.cursor()
@@ -247,9 +246,9 @@ def _check_file(engine: Engine, path: str | None) -> None:
 
 
 def _migrate(engine: Engine) -> None:
-    """Brings the tables to today's version, in one transaction, one process at a time. Raises StoreError for a newer one.
+    """Migrates the tables to the newest revision, in one transaction. Raises NewerFormat for a revision unknown to this build.
 
-    Processes that start at once wait for the first of them and find its work done.
+    Of processes that start together the first migrates, and the others wait for it.
     """
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
@@ -267,9 +266,9 @@ def _migrate(engine: Engine) -> None:
             return
         known = {script.revision for script in scripts.walk_revisions()}
         if version is not None and version not in known:
-            raise StoreError(
-                f"{redacted_url(engine.url)}: has tables of version {version}: expected at most {head}: it was used by a newer"
-                " Starloop; install that one, or restore the backup made before it"
+            raise NewerFormat(
+                f"{redacted_url(engine.url)}: its tables are of revision {version}, written by a newer Starloop: this one knows"
+                f" revisions up to {head}. Run that version or a later one, or restore a backup made before it was used"
             )
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -1,7 +1,7 @@
-"""What is kept of one customer, found and taken out of the store, in one transaction.
+"""Erasure of one customer's data from the store, in one transaction.
 
-What is theirs is the caller's to say. Names of their metrics stay numbered, as the log speaks of numbers, but are no names any more.
-No process may work on their partition meanwhile: it would write again what it remembers.
+The caller decides what is the customer's. Their metrics keep their numbers, as the log refers to them, and lose their names.
+No process may work on their partition meanwhile: it would write again what it holds in memory.
 """
 
 from __future__ import annotations
@@ -15,33 +15,34 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Select, delete, select, text, update
 from sqlalchemy.engine import Row
 
+from reactor.state import ENTITY_TABLES, FleetOverride
 from reactor.store import schema
 from reactor.store.base import Database
+from reactor.store.database import BOUND_VALUES_MAX
 from star.errors import StoreError
 
-IDS_MAX = 500
-"""Ids in one statement; databases limit them."""
-_ERASED = "erased-{number}/{number}"
+_ERASED_NAME = "erased-{number}/{number}"
+"""Name of a metric after erasure: still `device/name`, and unique."""
 
 
 class CustomerDataMatcher(Protocol):
-    """Says what is theirs."""
+    """Decides what is the customer's."""
 
     def mentions(self, value: Any, key: str = "") -> bool:
-        """Whether a JSON value speaks of them."""
+        """Whether a JSON value refers to the customer."""
         ...
 
     def owns_name(self, name: str | None) -> bool:
-        """Whether an item, id or topic is theirs."""
+        """Whether an item, id or topic is the customer's."""
         ...
 
     def redact_tables(self, tables: Mapping[str, Any]) -> dict[str, Any]:
-        """Tables of a fleet without their rows."""
+        """Tables of a fleet without the customer's rows."""
         ...
 
 
 class CustomerErasure(Database):
-    """Two calls that look at every row: slow on a large store, and rare."""
+    """Erasure, and queries for export. Both scan every row: slow on a large store, and rare."""
 
     def rows(self, query: Select[Any]) -> list[Row[Any]]:
         """The rows of a query."""
@@ -49,7 +50,7 @@ class CustomerErasure(Database):
             return list(connection.execute(query))
 
     def erase(self, matcher: CustomerDataMatcher) -> dict[str, int]:
-        """Takes out all that is theirs; how many rows of each table."""
+        """Erases all that is the customer's; returns the number of rows by table."""
         with self._transaction() as connection:
             if connection.dialect.name == "sqlite":
                 connection.execute(text("PRAGMA secure_delete = ON"))
@@ -65,7 +66,7 @@ class CustomerErasure(Database):
             }
 
     def vacuum(self) -> None:
-        """SQLite: writes the file anew, without what was deleted. PostgreSQL does it by itself."""
+        """Rewrites an SQLite file without its deleted rows, outside any transaction. PostgreSQL's autovacuum does it there."""
         if self._engine.dialect.name != "sqlite" or self._engine.url.database is None:
             return
         self._engine.dispose()
@@ -90,31 +91,31 @@ def _erase_by_column(connection: Connection, table: Any, column: str, matcher: C
 
 
 def _delete_ids(connection: Connection, table: Any, key: str, ids: list[Any]) -> int:
-    for start in range(0, len(ids), IDS_MAX):
-        connection.execute(delete(table).where(table.c[key].in_(ids[start : start + IDS_MAX])))
+    for start in range(0, len(ids), BOUND_VALUES_MAX):
+        connection.execute(delete(table).where(table.c[key].in_(ids[start : start + BOUND_VALUES_MAX])))
     return len(ids)
 
 
 def _erase_entities(connection: Connection, matcher: CustomerDataMatcher) -> int:
-    """Timers, orders, questions, contacts, what is known of items, settings that were said."""
+    """Erases timers, orders, prompts, contacts, item records and fleet overrides."""
     table = schema.memory
     count = 0
     for kind, key, partition, body in list(
         connection.execute(select(table.c.kind, table.c.key, table.c.partition, table.c.body))
     ):
         whole = json.loads(body)
-        setting = kind == "settings" and _is_customer_row(matcher, key, whole)
-        if setting or matcher.mentions(whole) or matcher.owns_name(key):
+        override = kind == ENTITY_TABLES[FleetOverride] and _is_customer_row(matcher, key, whole)
+        if override or matcher.mentions(whole) or matcher.owns_name(key):
             where = (table.c.kind == kind) & (table.c.key == key) & (table.c.partition == partition)
             connection.execute(delete(table).where(where))
             count += 1
     return count
 
 
-def _is_customer_row(matcher: CustomerDataMatcher, key: str, setting: Mapping[str, Any]) -> bool:
-    """A setting "customers/maria" with its row as JSON text."""
+def _is_customer_row(matcher: CustomerDataMatcher, key: str, override: Mapping[str, Any]) -> bool:
+    """Whether a fleet override, with a key such as "customers/maria" and its row as JSON text, is the customer's."""
     table, _, _ = key.partition("/")
-    return not matcher.redact_tables({table: [json.loads(setting["row"])]})[table]
+    return not matcher.redact_tables({table: [json.loads(override["row"])]})[table]
 
 
 def _anonymize_names(connection: Connection, matcher: CustomerDataMatcher) -> int:
@@ -123,7 +124,9 @@ def _anonymize_names(connection: Connection, matcher: CustomerDataMatcher) -> in
         number for number, name in connection.execute(select(table.c.number, table.c.name)) if matcher.owns_name(name)
     ]
     for number in numbers:
-        connection.execute(update(table).where(table.c.number == number).values(name=_ERASED.format(number=number)))
+        connection.execute(
+            update(table).where(table.c.number == number).values(name=_ERASED_NAME.format(number=number))
+        )
     return len(numbers)
 
 

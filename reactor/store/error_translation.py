@@ -1,4 +1,4 @@
-"""What went wrong with the database, as one line a person can act on: where, what, and the remedy. No password is in it."""
+"""Database errors as one line that a person can act on: where, what, and the remedy. Passwords are removed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from star.errors import StoreDamaged, StoreError
 
 MESSAGE_LENGTH_MAX = 400
-"""Characters of the database's own words that are shown."""
+"""Most characters of the database's own message that are shown."""
 SECRETS = ("password", "passwd", "sslpassword")
-"""Options of an address that are never shown."""
+"""Query options of a URL that are never shown."""
 RESTORE = "stop the service and restore it from a backup, together with the log of the same moment"
 _DAMAGED = re.compile(r"malformed|not a database|invalid page in block|could not read block", re.IGNORECASE)
 _DAMAGED_STATES = frozenset({"XX001", "XX002"})
@@ -21,15 +21,15 @@ _DAMAGED_STATES = frozenset({"XX001", "XX002"})
 
 @dataclass(frozen=True, slots=True)
 class _Cause:
-    """A cause, told by the server's SQLSTATE or, where a connection fails and there is none, by its words."""
+    """A cause with its remedy, recognized by SQLSTATE or, where a failed connection has none, by the message's text."""
 
     sqlstates: frozenset[str]
     pattern: str
     remedy: str
 
 
-def _cause(states: str, words: str, remedy: str) -> _Cause:
-    return _Cause(frozenset(states.split()), words, remedy)
+def _cause(sqlstates: str, pattern: str, remedy: str) -> _Cause:
+    return _Cause(frozenset(sqlstates.split()), pattern, remedy)
 
 
 _CAUSES = (
@@ -73,12 +73,12 @@ _CAUSES = (
 
 
 def redacted_url(url: URL) -> str:
-    """The address as people may see it: without a password, wherever it stands."""
+    """The URL without passwords, wherever they stand in it."""
     return url.difference_update_query(SECRETS).render_as_string(hide_password=True)
 
 
 def redact_unparsed(text: str) -> str:
-    """A text that was meant to be an address and is none, without what may be a password in it."""
+    """A text that is no URL, without what may be a password in it."""
     account, at, place = text.rpartition("@")
     scheme, slashes, _ = account.partition("//")
     start = f"{scheme}{slashes}***@" if slashes else "***@"
@@ -86,22 +86,22 @@ def redact_unparsed(text: str) -> str:
 
 
 def translate_error(url: URL, error: SQLAlchemyError, action: str = "") -> StoreError:
-    """The error to raise for one of the driver's: StoreDamaged for damage alone. doing: what failed, such as "can't be opened"."""
+    """The store's error for one of the driver's: StoreDamaged for damage only. action: what failed, such as "can't be opened"."""
     original = error.orig if isinstance(error, DBAPIError) else error
     state = getattr(original, "sqlstate", None)
-    said = one_line(original)
+    message = one_line(original)
     if url.password:
-        said = said.replace(str(url.password), "***")
+        message = message.replace(str(url.password), "***")
     start = f"{redacted_url(url)}: {action}: " if action else f"{redacted_url(url)}: "
-    if state in _DAMAGED_STATES or _DAMAGED.search(said):
-        return StoreDamaged(f"{redacted_url(url)}: damaged ({said}): {RESTORE}")
+    if state in _DAMAGED_STATES or _DAMAGED.search(message):
+        return StoreDamaged(f"{redacted_url(url)}: damaged ({message}): {RESTORE}")
     for cause in _CAUSES:
-        if state in cause.sqlstates or (state is None and re.search(cause.pattern, said, re.IGNORECASE)):
-            return StoreError(f"{start}{said}: {cause.remedy.format(database=url.database, user=url.username)}")
-    return StoreError(f"{start}{said}")
+        if state in cause.sqlstates or (state is None and re.search(cause.pattern, message, re.IGNORECASE)):
+            return StoreError(f"{start}{message}: {cause.remedy.format(database=url.database, user=url.username)}")
+    return StoreError(f"{start}{message}")
 
 
-def one_line(found: object) -> str:
-    """The words of an error on one line, not too long."""
-    words = " ".join(str(found).split())
-    return words if len(words) <= MESSAGE_LENGTH_MAX else words[: MESSAGE_LENGTH_MAX - 1] + "…"
+def one_line(error: object) -> str:
+    """The message of an error on one line, at most MESSAGE_LENGTH_MAX characters."""
+    message = " ".join(str(error).split())
+    return message if len(message) <= MESSAGE_LENGTH_MAX else message[: MESSAGE_LENGTH_MAX - 1] + "…"

@@ -1,7 +1,11 @@
-"""The fleet that several processes share: a base and the changes since, in one order, in the store.
+"""The fleet of a cluster in the store: a base and the changes since, numbered in one sequence.
 
-Who runs alone keeps this in its data folder; processes of a cluster have no folder in common. Version 0 is the whole base, every
-later version a change, as JSON tables {"customers": […], "devices": […], "suppliers": […]}. What they mean is not known here.
+A service in one process keeps its fleet in the data directory; processes of a cluster share no directory. Version 0 is the
+base, each later version a change, both as JSON tables {"customers": […], "devices": […], "suppliers": […]}. Their content is
+not interpreted here.
+
+The lock on SQLite is a second database file, opened with sqlite3 rather than the engine: a lock on the store's own file would
+keep the store from being written meanwhile.
 """
 
 from __future__ import annotations
@@ -23,11 +27,11 @@ from reactor.store.error_translation import redacted_url, translate_error
 from star.errors import StoreDamaged, StoreError
 
 BASE_VERSION = 0
-"""The version of the base."""
+"""Version of the base."""
 
 
 class FleetRepository:
-    """The versions, in order. Safe for several threads and processes; a change is made under `lock`."""
+    """The fleet's versions. Safe for several threads and processes; changes are made under `lock`."""
 
     def __init__(self, engine: Engine, transaction: TransactionFactory, reading: TransactionFactory) -> None:
         self._engine = engine
@@ -36,7 +40,7 @@ class FleetRepository:
         self._thread_lock = threading.Lock()
 
     def base(self) -> dict[str, Any] | None:
-        """The whole fleet at the beginning; None where none was put yet. Raises StoreDamaged where it can't be read."""
+        """The base; None where there is none yet. Raises StoreDamaged where it is not JSON."""
         table = schema.fleet
         with self._read() as connection:
             text = connection.execute(select(table.c.tables).where(table.c.version == BASE_VERSION)).scalar()
@@ -51,27 +55,27 @@ class FleetRepository:
         return found
 
     def changes(self, after_version: int = BASE_VERSION) -> list[tuple[int, str]]:
-        """The changes of later versions, in order: (version, tables as JSON)."""
+        """Changes after a version, in order: (version, tables as JSON)."""
         table = schema.fleet
         query = select(table.c.version, table.c.tables).where(table.c.version > max(after_version, BASE_VERSION))
         with self._read() as connection:
             return [(version, text) for version, text in connection.execute(query.order_by(table.c.version))]
 
     def latest_version(self) -> int | None:
-        """The newest version; None where there is no base."""
+        """Number of the newest version; None where there is no base."""
         with self._read() as connection:
             return connection.execute(select(func.max(schema.fleet.c.version))).scalar()
 
     def insert_base(self, tables: dict[str, Any], at_ms: int) -> bool:
-        """Keeps the base; False, and nothing is changed, where there is one."""
+        """Stores the base; returns False and changes nothing where there is one."""
         row = {"version": BASE_VERSION, "at_ms": at_ms, "tables": json.dumps(tables, ensure_ascii=False)}
         with self._transaction() as connection:
             return insert_if_absent(connection, schema.fleet, ["version"], row)
 
     def append_change(self, tables: str, at_ms: int) -> int:
-        """Keeps a change as the next version, and gives its number. Under `lock` it is the one after the last that was read.
+        """Stores a change as the next version and returns its number.
 
-        Raises StoreError where there is no base, or where somebody without the lock was quicker.
+        Raises StoreError where there is no base, or where a writer without the lock stored that version first.
         """
         table = schema.fleet
         with self._transaction() as connection:
@@ -86,10 +90,10 @@ class FleetRepository:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """In the block, no other process or thread is in this block: who changes the fleet reads, checks and adds here.
+        """Excludes other processes and threads from changing the fleet: read, check and append inside the block.
 
-        Raises StoreError where another one does not leave it within BUSY_MS. It ends with the process, however that ends. The
-        store's other calls, and other processes', go on meanwhile. Not to be entered twice by one thread.
+        Raises StoreError where it is not free within LOCK_TIMEOUT_MS. It is released when the process ends, however that
+        happens. The store's other calls are not affected. Not reentrant.
         """
         if not self._thread_lock.acquire(timeout=LOCK_TIMEOUT_MS / 1000):
             raise self._lock_timeout_error("a thread of this process")
@@ -101,9 +105,9 @@ class FleetRepository:
 
     @contextmanager
     def _postgres_lock(self) -> Iterator[None]:
-        """An advisory lock of a connection that does nothing else, and is closed rather than lent on with the lock in hand.
+        """An advisory lock on a connection of its own, which is closed afterwards instead of returned to the pool.
 
-        A restart of the server ends it early; then of two who add a change under one number, one is refused.
+        A restart of the server releases it early; then, of two changes under one number, the second is refused.
         """
         try:
             connection = self._engine.execution_options(isolation_level="AUTOCOMMIT").connect()
@@ -128,7 +132,7 @@ class FleetRepository:
 
     @contextmanager
     def _sqlite_lock(self) -> Iterator[None]:
-        """The write lock of an empty database beside the store's: the store itself goes on meanwhile."""
+        """The write lock of an empty database beside the store's, so that the store can be written meanwhile."""
         path = self._engine.url.database
         if not path or path == ":memory:":
             yield
@@ -142,8 +146,8 @@ class FleetRepository:
                 raise self._lock_timeout_error(str(error)) from error
             yield
 
-    def _lock_timeout_error(self, who: str) -> StoreError:
+    def _lock_timeout_error(self, holder: str) -> StoreError:
         return StoreError(
-            f"{redacted_url(self._engine.url)}: the fleet is being changed by another ({who})"
+            f"{redacted_url(self._engine.url)}: the fleet is being changed by another ({holder})"
             f" for longer than {LOCK_TIMEOUT_MS} ms: try again"
         )

@@ -1,6 +1,7 @@
-"""The store in memory: the same calls, for worlds and tests. A kill is forgetting the engine and loading again from here.
+"""The store in memory, with the same calls as SqlStore, for simulations and tests.
 
-What is kept are frozen facts, so a commit copies references and nothing that a step still holds can change under it.
+A kill of the service is simulated by dropping the engine and loading its state again from here. Entities are frozen, so a
+commit keeps references.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from config.catalogue import Catalogue
 from reactor.delivery.routes import targets_of
 from reactor.state import ENTITY_TABLES, Entity, LeadTimeSample, Need, State, SupplierRecord, Watermark
 from reactor.store.rows import DeliveryState, DeliveryStatus, OutboxRow, QuarantineRow, ReactionRow
+from reactor.store.step_writer import unmatched_source
 from reactor.unit_of_work import StepResult
 from star.errors import StoreAhead
 from star.react import Decision
@@ -28,32 +30,32 @@ class _OutboxEntry:
 
 
 class MemoryMetricRegistry:
-    """The registry in memory."""
+    """The metric registry in memory."""
 
     def __init__(self) -> None:
         self._names: list[str] = []
         self._numbers: dict[str, int] = {}
 
     def number(self, name: str) -> int:
-        """The number of `name`, given at the first asking."""
+        """The number of `name`; a new name gets the next one."""
         if name not in self._numbers:
             self._numbers[name] = len(self._names)
             self._names.append(name)
         return self._numbers[name]
 
     def refresh(self) -> list[str]:
-        """Nobody else adds names here."""
+        """Names that other processes have added: none."""
         return []
 
     def name(self, number: int) -> str:
-        """The name behind a number. Raises KeyError."""
+        """The name of a number. Raises KeyError."""
         if not 0 <= number < len(self._names):
             raise KeyError(number)
         return self._names[number]
 
 
 class MemoryStore:
-    """See SqlStore for what each call means."""
+    """See SqlStore for the calls."""
 
     def __init__(self) -> None:
         self.names = MemoryMetricRegistry()
@@ -66,7 +68,7 @@ class MemoryStore:
         self._quarantine: dict[tuple[str, int, int], QuarantineRow] = {}
 
     def load(self, partition: int = 0, *, log_end: int | None = None) -> State:
-        """All that is remembered of a partition. Raises StoreAhead."""
+        """The state of a partition. Raises StoreAhead."""
         offset, at_ms = self._consumed.get(partition, (-1, 0))
         if log_end is not None and offset >= log_end:
             raise StoreAhead(
@@ -75,7 +77,7 @@ class MemoryStore:
         return State(self._entities.get(partition, {}).values(), offset=offset, at_ms=at_ms)
 
     def commit(self, step: StepResult, catalogue: Catalogue, partition: int = 0) -> None:
-        """Keeps a step whole."""
+        """Stores a step."""
         self._consumed[partition] = (step.offset, step.at_ms)
         entities = self._entities.setdefault(partition, {})
         for key, entity in step.changed.items():
@@ -97,11 +99,11 @@ class MemoryStore:
             if id_ in self._reactions:
                 self._reactions[id_] = self._reactions[id_].with_outcome(outcome)
         for number, reason in enumerate(step.unmatched):
-            source = "facts" if partition == 0 else f"facts/{partition}"
+            source = unmatched_source(partition)
             self._insert_quarantined((source, step.offset, number), step.at_ms, reason, None, b"")
 
     def lead_time_samples(self, day: int, *, except_partition: int, partitions: int) -> list[LeadTimeSample] | None:
-        """The lessons of days up to `day` of all partitions but one; None while one of these may still add to them."""
+        """Lead time samples of the other partitions up to a day; None while one of them may still add to these."""
         found: list[LeadTimeSample] = []
         for partition in range(partitions):
             if partition == except_partition:
@@ -115,17 +117,17 @@ class MemoryStore:
         return found
 
     def flush(self, partition: int | None = None) -> None:
-        """Nothing waits here."""
+        """Offsets are stored at once."""
 
     def release(self, partition: int) -> None:
-        """Nobody else is here to take it."""
+        """Nothing to release: there is no other process."""
 
     def progress(self) -> dict[int, tuple[int, int]]:
-        """How far each partition is consumed: partition -> offset, and the time of its facts."""
+        """Consumed position of each partition: partition -> (offset, time of its facts in ms)."""
         return dict(self._consumed)
 
     def supplier_records(self) -> dict[str, SupplierRecord]:
-        """What is remembered of each supplier, of the partition furthest in time."""
+        """The record of each supplier, from the partition furthest in time."""
         found: dict[str, SupplierRecord] = {}
         for partition in sorted(self._entities, key=lambda number: (self._consumed[number][1], -number)):
             entities = self._entities[partition].values()
@@ -133,10 +135,10 @@ class MemoryStore:
         return found
 
     def close(self) -> None:
-        """Nothing is held here."""
+        """Nothing to close."""
 
     def due(self, now_ms: int, limit: int, partitions: Collection[int] | None = None) -> list[OutboxRow]:
-        """Rows whose time has come, of each line the first."""
+        """Rows that are due, the first of each line (need, target)."""
         heads: dict[tuple[str, str], _OutboxEntry] = {}
         for sending in self._outbox:
             if sending.state == "waiting" and (partitions is None or sending.row.partition in partitions):
@@ -145,11 +147,11 @@ class MemoryStore:
         return [sending.row for sending in sorted(due, key=lambda sending: (sending.due_ms, sending.row.id))][:limit]
 
     def mark_sent(self, row: int, now_ms: int) -> None:
-        """The other side has it."""
+        """Finishes a row as sent."""
         self._outbox[row].state, self._outbox[row].due_ms = "sent", now_ms
 
     def mark_failed(self, row: int, error: str, *, next_try_ms: int | None) -> None:
-        """A try failed."""
+        """Counts a failed attempt, and finishes the row where there is no next one."""
         sending = self._outbox[row]
         if sending.state != "waiting":
             return
@@ -160,7 +162,7 @@ class MemoryStore:
             sending.due_ms = next_try_ms
 
     def deliveries(self, reaction: str) -> list[DeliveryStatus]:
-        """How far the sending of a reaction has come."""
+        """State of a reaction's deliveries."""
         found = [sending for sending in self._outbox if sending.row.reaction.id == reaction]
         return [
             DeliveryStatus(target=s.row.target, state=s.state, tries=s.row.tries, error=s.row.error or "")
@@ -168,11 +170,11 @@ class MemoryStore:
         ]
 
     def waiting_count(self) -> int:
-        """How many rows wait to be sent."""
+        """Number of rows that wait to be sent."""
         return self.outbox_backlog()[0]
 
     def outbox_backlog(self, partitions: Collection[int] | None = None) -> tuple[int, int | None, int]:
-        """How many rows wait, since when the longest waiting of them is due, how many were given up."""
+        """(rows waiting, due time in ms of the longest due one or None, rows given up)."""
         found = [sending for sending in self._outbox if partitions is None or sending.row.partition in partitions]
         due_ms = [sending.due_ms for sending in found if sending.state == "waiting"]
         return len(due_ms), min(due_ms, default=None), sum(sending.state == "given-up" for sending in found)
@@ -232,16 +234,16 @@ class MemoryStore:
         return self._reactions.get(id_)
 
     def decisions(self, id_: str, limit: int = 50) -> list[Decision]:
-        """Receipts, newest first: of a need, a reaction, or the one with this id."""
+        """Receipts, newest first, of a need, a reaction or a decision."""
         return [d for d in reversed(self._decisions) if id_ in (d.id, d.need, d.reaction)][:limit]
 
     def record_quarantined(self, rows: Sequence[tuple[int, Quarantined]]) -> None:
-        """Shows what the log's quarantine holds."""
+        """Stores what the log's quarantine holds, for display."""
         for offset, row in rows:
             self._insert_quarantined(("input", offset, 0), row.at_ms, row.reason, row.topic, row.payload)
 
     def quarantine(self, *, before: int | None = None, limit: int = 50) -> list[QuarantineRow]:
-        """What could not be read or placed, newest first."""
+        """Rows of the quarantine, newest first."""
         rows = [row for row in self._quarantine.values() if before is None or row.id < before]
         return sorted(rows, key=lambda row: -row.id)[:limit]
 

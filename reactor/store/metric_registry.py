@@ -1,4 +1,4 @@
-"""The registry of metrics in the store: a name's number, once given, never changes meaning. See star.ports.Names."""
+"""The metric registry in the store: a number never changes its name. Implements star.ports.MetricRegistry."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from reactor.store.database import AdvisoryLock, advisory_lock, insert_many
 
 
 class SqlMetricRegistry:
-    """Names and numbers, all in memory; a new one is on disk before its number is given. Safe for several threads and processes.
+    """Names and numbers, cached in memory; a new name is committed before its number is returned. Safe for threads and processes.
 
-    Numbers are dense and in the order of adding, whoever adds: one process adds at a time (an advisory lock, SQLite's write lock),
-    and it first reads what others have added since. Each number is committed after all smaller ones, so `refresh` has only to
-    look beyond the last one known.
+    Numbers are dense, in the order of addition by any process: one process adds at a time (advisory lock, or SQLite's write
+    lock) and first reads what others have added. As each number is committed after all smaller ones, `refresh` reads only
+    beyond the last known one.
     """
 
     def __init__(self, transaction: TransactionFactory, reading: TransactionFactory) -> None:
@@ -32,12 +32,12 @@ class SqlMetricRegistry:
         return len(self._names)
 
     def number(self, name: str) -> int:
-        """The number of `name`; a new name is given one, durably."""
+        """The number of `name`; a new name gets the next one, durably."""
         number = self._numbers.get(name)
         return self.add((name,))[0] if number is None else number
 
     def add(self, names: Iterable[str]) -> list[int]:
-        """The numbers of `names`; the new ones among them are given theirs in one transaction, in this order."""
+        """The numbers of `names`; new names get theirs in one transaction, in this order."""
         names = tuple(names)
         if any(name not in self._numbers for name in names):
             with self._add_lock:
@@ -52,18 +52,18 @@ class SqlMetricRegistry:
         return [self._numbers[name] for name in names]
 
     def refresh(self) -> list[str]:
-        """Reads the names that other processes have added since, and gives them, in order of their numbers."""
+        """Reads names that other processes have added, and returns them in the order of their numbers."""
         with self._add_lock, self._read() as connection:
             return self._read_new(connection)
 
     def name(self, number: int) -> str:
-        """The name behind a number. Raises KeyError for one that was never given, or by others since the last `refresh`."""
+        """The name of a number. Raises KeyError for one not assigned, or assigned by others since the last `refresh`."""
         if not 0 <= number < len(self._names):
             raise KeyError(number)
         return self._names[number]
 
     def all(self) -> tuple[str, ...]:
-        """Every name, in order of its number."""
+        """All names, in the order of their numbers."""
         return tuple(self._names)
 
     def _read_new(self, connection: Connection) -> list[str]:

@@ -1,4 +1,4 @@
-"""The store's outbox: what is decided and still to be brought to its targets, by reactor/delivery/outbox_dispatcher.py."""
+"""The outbox: reactions that are decided and have to be sent, read by reactor/delivery/outbox_dispatcher.py."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from star.react import Reaction
 
 
 class OutboxRepository(Database):
-    """The calls about it. A row is marked only by those who sent it: of two that send it, the later mark stands."""
+    """Calls of the outbox. Where two processes send one row, the later mark of a success stands."""
 
     def due(self, now_ms: int, limit: int, partitions: Collection[int] | None = None) -> list[OutboxRow]:
-        """Rows whose time has come, longest due first: of each line (need, target) only the first that is not at its end.
+        """Rows that are due, longest due first; of each line (need, target) only the first that is not finished.
 
-        partitions: only what was decided there; None: all.
+        partitions: only rows decided there; None: all.
         """
         box = schema.outbox
         before = box.alias("before")
@@ -53,14 +53,14 @@ class OutboxRepository(Database):
             ]
 
     def mark_sent(self, row: int, now_ms: int) -> None:
-        """The other side has it."""
+        """Finishes a row as sent."""
         with self._transaction() as connection:
             connection.execute(
                 update(schema.outbox).where(schema.outbox.c.id == row).values(state="sent", due_ms=now_ms, error=None)
             )
 
     def mark_failed(self, row: int, error: str, *, next_try_ms: int | None) -> None:
-        """A try failed: counts it. next_try_ms None: no more tries. What another process has brought meanwhile stays brought."""
+        """Counts a failed attempt. next_try_ms None: finishes the row. A row that another process has sent stays sent."""
         box = schema.outbox
         values: dict[str, Any] = {"tries": box.c.tries + 1, "error": storable_text(error)}
         values |= {"state": "given-up"} if next_try_ms is None else {"due_ms": next_try_ms}
@@ -68,7 +68,7 @@ class OutboxRepository(Database):
             connection.execute(update(box).where(box.c.id == row, box.c.state == "waiting").values(**values))
 
     def deliveries(self, reaction: str) -> list[DeliveryStatus]:
-        """How far the sending of a reaction has come, by target."""
+        """State of a reaction's deliveries, by target."""
         box = schema.outbox
         with self._read() as connection:
             rows = connection.execute(select(box).where(box.c.reaction == reaction).order_by(box.c.id))
@@ -78,13 +78,13 @@ class OutboxRepository(Database):
             ]
 
     def waiting_count(self) -> int:
-        """How many rows wait to be sent."""
+        """Number of rows that wait to be sent."""
         box = schema.outbox
         with self._read() as connection:
             return connection.execute(select(func.count()).where(box.c.state == "waiting")).scalar_one()
 
     def outbox_backlog(self, partitions: Collection[int] | None = None) -> tuple[int, int | None, int]:
-        """How many rows wait, when the longest waiting of them was or is due (None: none waits), how many were given up."""
+        """(rows waiting, due time in ms of the longest due one or None, rows given up)."""
         box = schema.outbox
         query = select(box.c.state, func.count(), func.min(box.c.due_ms)).where(
             box.c.state.in_(("waiting", "given-up"))

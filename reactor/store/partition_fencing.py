@@ -1,15 +1,15 @@
-"""Which partitions this instance consumes, and the fence around each: of two who think so, one is refused.
+"""Partition fencing: of two instances that believe they own a partition, the one that is behind is refused.
 
-Every write of a consumed offset names the offset that is expected in the database: the one that this instance read (`hold`) or
-wrote last. `UPDATE … WHERE input_offset = expected` is look and write in one statement, first in the step's transaction. It takes
-the partition's row, so that a second writer waits for the first one's end and then finds another offset: nothing of the second is
-written. This holds by itself in READ COMMITTED on PostgreSQL and under SQLite's one write lock. No clock and no lease takes part:
-who was taken for dead and goes on is refused at its next step.
+Every write of a consumed offset is a compare-and-set on the offset that this instance read (`claim`) or wrote last:
+`UPDATE … WHERE input_offset = expected`, the first statement of the step's transaction. It locks the partition's row, so that
+a second writer waits for the first one's commit and then finds another offset: nothing of its step is written. This holds at
+READ COMMITTED on PostgreSQL and under SQLite's write lock. There is no clock and no lease: an instance that was taken for dead
+and continues is refused at its next step.
 
-A commit may break off so that nobody knows whether it was kept (the server goes away while it answers). The row names its
-writer, so that a second try of the same step finds its own work done, and is not refused by itself.
+A commit may be in doubt, where the server goes away before it answers. The row names its writer, so that a retry of the same
+step recognizes its own work.
 
-Offsets of steps in which nothing happened wait here, and are written together.
+Offsets of empty steps are held back here and written together.
 """
 
 from __future__ import annotations
@@ -30,8 +30,11 @@ from star.errors import StoreError, StoreFenced
 
 @dataclass(slots=True)
 class _PartitionClaim:
-    """A partition that is consumed here. expected: the offset in the database, None: no row. pending: (offset, at_ms) to be
-    written. unsure: an offset whose commit broke off, and whether a whole step was in it."""
+    """A partition that this instance consumes.
+
+    expected_offset: in the database; None: no row. pending_offset: (offset, at_ms) still to be written. in_doubt: an offset
+    whose commit was not confirmed, and whether it came with a step. fenced: another instance has taken the partition.
+    """
 
     lock: threading.RLock = field(default_factory=threading.RLock)
     expected_offset: int | None = None
@@ -41,7 +44,7 @@ class _PartitionClaim:
 
 
 class PartitionFence:
-    """The partitions of one instance of the store. Safe for several threads: one at a time in a partition."""
+    """Claims of one instance of the store. Safe for threads: one at a time in each partition."""
 
     def __init__(
         self, transaction: TransactionFactory, place: str, monotonic: Callable[[], float], flush_interval_s: float
@@ -56,7 +59,7 @@ class PartitionFence:
 
     @contextmanager
     def claim(self, partition: int) -> Iterator[Callable[[int | None], None]]:
-        """Begins to consume a partition. The block reads it from the database, and says which offset it found."""
+        """Claims a partition. The block reads it from the database and passes the offset that it found to the yielded function."""
         claim = self._claim_of(partition)
         with claim.lock:
 
@@ -66,19 +69,19 @@ class PartitionFence:
             yield found
 
     def release(self, partition: int) -> None:
-        """Ends the consuming of a partition here; an offset that waits is lost."""
+        """Drops the claim, with a pending offset."""
         self._partitions.pop(partition, None)
 
     @contextmanager
     def step_transaction(self, partition: int, offset: int, at_ms: int) -> Iterator[Connection | None]:
-        """A transaction that keeps a step with its offset; None where a try before has kept it. Raises StoreFenced."""
+        """A transaction for a step with its offset; yields None where an earlier attempt stored it. Raises StoreFenced."""
         claim = self._claim_of(partition)
         with claim.lock:
             self._raise_if_fenced(partition, claim)
             try:
                 with self._transaction() as connection:
-                    kept = self._write_offset(connection, partition, claim, offset, at_ms)
-                    yield None if kept else connection
+                    stored = self._write_offset(connection, partition, claim, offset, at_ms)
+                    yield None if stored else connection
             except StoreFenced:
                 claim.fenced, claim.pending_offset = True, None
                 raise
@@ -88,7 +91,7 @@ class PartitionFence:
             claim.expected_offset, claim.pending_offset, claim.in_doubt = offset, None, None
 
     def defer_offset(self, partition: int, offset: int, at_ms: int) -> None:
-        """An offset behind which nothing happened: it is written with the next step, or by `flush`. Raises StoreFenced."""
+        """Holds back the offset of an empty step until the next step or `flush`. Raises StoreFenced."""
         claim = self._claim_of(partition)
         with claim.lock:
             self._raise_if_fenced(partition, claim)
@@ -98,14 +101,14 @@ class PartitionFence:
 
     @property
     def is_flush_due(self) -> bool:
-        """Whether an offset has waited long enough."""
+        """Whether a pending offset is as old as the flush interval."""
         since_s = self._pending_since_s
         return since_s is not None and self._monotonic() - since_s >= self._flush_interval_s
 
     def flush(self, partitions: Collection[int] | None = None) -> None:
-        """Writes the offsets that wait, of these partitions or all; a partition in the midst of a step is left to it.
+        """Writes pending offsets, of these partitions or all; without a list, a partition in the middle of a step is skipped.
 
-        Raises StoreFenced for those that others have consumed meanwhile, after the rest is written.
+        Raises StoreFenced for partitions that others have taken, after the rest is written.
         """
         wanted = sorted(self._partitions.copy() if partitions is None else partitions)
         if partitions is None:
@@ -116,7 +119,7 @@ class PartitionFence:
                 claim = self._partitions.get(partition)
                 if claim is not None and claim.lock.acquire(blocking=partitions is not None):
                     stack.callback(claim.lock.release)
-                    # After a step that broke off, its next try brings the offset: this one may be older than what is kept.
+                    # A step in doubt is retried with its own offset: the pending one may be older than what is stored.
                     if claim.pending_offset is not None and not (claim.in_doubt is not None and claim.in_doubt[1]):
                         ready.append((partition, claim, *claim.pending_offset))
             fenced = self._flush(ready) if ready else frozenset()
@@ -146,7 +149,7 @@ class PartitionFence:
         return frozenset(fenced)
 
     def pending_offsets(self) -> dict[int, tuple[int, int]]:
-        """Offsets that wait: partition -> offset, at_ms."""
+        """Pending offsets: partition -> (offset, at_ms)."""
         return {
             number: claim.pending_offset
             for number, claim in self._partitions.copy().items()
@@ -159,18 +162,18 @@ class PartitionFence:
     def _write_offset(
         self, connection: Connection, partition: int, claim: _PartitionClaim, offset: int, at_ms: int
     ) -> bool:
-        """Writes the offset; True where a whole step of this instance with this offset is there already."""
+        """Writes the offset; returns True where this instance has stored a step with it already. Raises StoreFenced."""
         table = schema.consumed
         row = {"partition": partition, "input_offset": offset, "at_ms": at_ms, "writer": self._writer}
         if claim.expected_offset is None and insert_if_absent(connection, table, ["partition"], row):
             return False
         if claim.expected_offset is not None and self._compare_and_set(connection, claim.expected_offset, row):
             return False
-        there = connection.execute(select(table).where(table.c.partition == partition)).first()
+        row_found = connection.execute(select(table).where(table.c.partition == partition)).first()
         if (
             claim.in_doubt is None
-            or there is None
-            or (there.input_offset, there.writer) != (claim.in_doubt[0], self._writer)
+            or row_found is None
+            or (row_found.input_offset, row_found.writer) != (claim.in_doubt[0], self._writer)
         ):
             raise self._fenced_error(frozenset({partition}))
         if claim.in_doubt == (offset, True):
@@ -190,5 +193,5 @@ class PartitionFence:
 
     def _fenced_error(self, partitions: frozenset[int]) -> StoreFenced:
         which = ", ".join(str(partition) for partition in sorted(partitions))
-        said = f"{self._place}: another process has consumed partition {which} since this one last did"
-        return StoreFenced(f"{said}: nothing was written; load it again", partitions=partitions)
+        message = f"{self._place}: another process has consumed partition {which} since this one last did"
+        return StoreFenced(f"{message}: nothing was written; load it again", partitions=partitions)

@@ -1,4 +1,4 @@
-"""What people ask the store: needs, reactions, receipts, and what could not be read."""
+"""Queries for people: needs, reactions, receipts, quarantine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from star.repeat import NeedState
 
 
 class HistoryQueries(Database):
-    """The questions, none of which changes anything, and the one list that is kept for being looked at alone."""
+    """Queries, and the quarantine, which is stored for display only."""
 
     def needs(
         self,
@@ -82,7 +82,7 @@ class HistoryQueries(Database):
         return None if row is None else _reaction_row(row)
 
     def decisions(self, id_: str, limit: int = 50) -> list[Decision]:
-        """Receipts, newest first: of a need, a reaction, or the one with this id."""
+        """Receipts, newest first, of a need, a reaction or a decision."""
         table = schema.decisions
         query = (
             select(table.c.body)
@@ -94,7 +94,7 @@ class HistoryQueries(Database):
             return [from_json(Decision, body) for (body,) in connection.execute(query)]
 
     def record_quarantined(self, rows: Sequence[tuple[int, Quarantined]]) -> None:
-        """Shows what the log's quarantine holds: (offset there, what). The same offset twice counts once."""
+        """Stores what the log's quarantine holds, for display: (offset there, row). An offset is stored once."""
         if not rows:
             return
         with self._transaction() as connection:
@@ -103,7 +103,7 @@ class HistoryQueries(Database):
                 insert_quarantined(connection, "input", offset, 0, values)
 
     def quarantine(self, *, before: int | None = None, limit: int = 50) -> list[QuarantineRow]:
-        """What could not be read or placed, newest first; before: only rows of a smaller id."""
+        """Rows of the quarantine, newest first; before: only those with a smaller id."""
         table = schema.quarantine
         query = select(table).order_by(table.c.id.desc()).limit(limit)
         if before is not None:

@@ -1,4 +1,4 @@
-"""What the store gives back, and the wire form of what it keeps: JSON by msgspec, exact for every float."""
+"""Rows that the store returns, and the JSON form of what it keeps (msgspec, exact for every float)."""
 
 from __future__ import annotations
 
@@ -7,19 +7,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from reactor.state import (
-    ContactHistory,
-    Entity,
-    FleetOverride,
-    ItemRecord,
-    LeadTimeSample,
-    Need,
-    Order,
-    PendingPrompt,
-    SupplierRecord,
-    Timer,
-    Watermark,
-)
+from reactor.state import ENTITY_TABLES, Entity, Need
 from star.errors import StoreDamaged
 from star.react import Decision, Reaction
 from star.repeat import Outcome, Result
@@ -27,24 +15,13 @@ from star.repeat import Outcome, Result
 TimingFeedback = Literal["early", "right", "late"]
 DeliveryState = Literal["waiting", "sent", "given-up"]
 
-ENTITY_TYPES: dict[str, type[Entity]] = {
-    "needs": Need,
-    "orders": Order,
-    "questions": PendingPrompt,
-    "contacts": ContactHistory,
-    "items": ItemRecord,
-    "suppliers": SupplierRecord,
-    "lessons": LeadTimeSample,
-    "reached": Watermark,
-    "settings": FleetOverride,
-    "timers": Timer,
-}
-"""The kind of entity of each table."""
+ENTITY_TYPES: dict[str, type[Entity]] = {table: kind for kind, table in ENTITY_TABLES.items()}
+"""Each table with the type of its entities."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReactionRow:
-    """A reaction and the last that was said of it. timing: what the customer said of the moment it came at."""
+    """A reaction with the result of its latest outcome. timing: the customer's feedback on when it came."""
 
     reaction: Reaction
     result: Result | None = None
@@ -52,7 +29,7 @@ class ReactionRow:
     timing: TimingFeedback | None = None
 
     def with_outcome(self, outcome: Outcome) -> ReactionRow:
-        """After an outcome."""
+        """The row after an outcome."""
         return ReactionRow(
             reaction=self.reaction,
             result=outcome.result,
@@ -63,7 +40,7 @@ class ReactionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxRow:
-    """One reaction on its way to one target. tries: how often it failed; error: how it failed last. partition: where it was decided."""
+    """One reaction to be sent to one target. tries: failed attempts; error: of the last one; partition: where it was decided."""
 
     id: int
     need: str
@@ -76,7 +53,7 @@ class OutboxRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryStatus:
-    """How far the sending of a reaction to one target has come."""
+    """State of the delivery of a reaction to one target."""
 
     target: str
     state: DeliveryState
@@ -86,7 +63,10 @@ class DeliveryStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuarantineRow:
-    """What could not be read or placed. id: its order. topic, payload: of a message; a notice has neither."""
+    """A message that could not be decoded, or an event that matches nothing known. id: ascending in time.
+
+    topic, payload: of a message; None and empty for an event.
+    """
 
     id: int
     at_ms: int
@@ -97,24 +77,24 @@ class QuarantineRow:
 
 _T = TypeVar("_T")
 _encoder = msgspec.json.Encoder()
-# All are made here, in one thread: made when they are first needed, by several threads at once, they crash the process.
+# All are created on import, in one thread: created on first use by several threads at once they crash the process.
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {
     kind: msgspec.json.Decoder(kind) for kind in (*ENTITY_TYPES.values(), Need, Reaction, Decision)
 }
 
 
-def storable_text(said: str) -> str:
-    """A text of others as a column can hold it: PostgreSQL keeps no NUL, and no database half a surrogate pair."""
-    return said.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+def storable_text(received: str) -> str:
+    """A received text as a column can hold it: PostgreSQL stores no NUL, and no database a lone surrogate."""
+    return received.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def to_json(value: object) -> str:
-    """The value as JSON text."""
+    """JSON text of the value."""
     return _encoder.encode(value).decode()
 
 
 def from_json(kind: type[_T], text: str) -> _T:
-    """The value of `write`'s text. Raises StoreDamaged where it is not one."""
+    """The value of a text of `to_json`. Raises StoreDamaged where it is none."""
     try:
         found: _T = _decoders[kind].decode(text)
     except msgspec.DecodeError as error:

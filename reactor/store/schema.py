@@ -1,7 +1,7 @@
-"""The store's tables. They change by migrations (migrations/), run when a store is opened.
+"""The store's tables. They are changed by migrations (migrations/), which run when a store is opened.
 
-Columns are what is looked for; the whole of a fact is its `body`, JSON. `partition` keeps customers of different partitions of
-the log apart, so that each is consumed by itself; `writer` is the instance that consumed it last (partition_fencing.py).
+Columns hold what is queried; the whole entity is its `body`, in JSON. `partition` is the log's partition of the customer, each
+consumed by one process at a time; `writer` is the instance that consumed it last (partition_fencing.py).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData
 
 metadata = MetaData()
 
-# SQLite numbers rows by itself only in a column of type INTEGER.
+# SQLite assigns row numbers only to a column of type INTEGER.
 _Serial = BigInteger().with_variant(Integer, "sqlite")
 
 consumed = Table(

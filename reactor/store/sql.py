@@ -1,10 +1,11 @@
 """The store in a database: SQLite in one file, or PostgreSQL, by the same statements.
 
-One transaction a step: the offset consumed, what is remembered, needs, receipts, reactions and what is to be sent. SQLite runs
-in WAL mode with a full flush, so a commit that has returned survives a power cut, and PostgreSQL as its server is set up. Calls
-block: live, they run in a thread. A step in which nothing happened is not committed by itself; its offset goes with the next
-one, or after OFFSET_WAIT_S. Several processes may use one database: partition_fencing.py says how a step stays one process's, names.py how
-names stay one numbering, fleet_repository.py how they agree on the fleet.
+A step is one transaction: the consumed offset, entities, needs, receipts, reactions and outbox rows. On SQLite a commit that
+has returned survives a power cut; on PostgreSQL that depends on the server's settings. Calls block, so the live service makes
+them in threads. The offset of a step in which nothing happened is written with the next one, or after OFFSET_FLUSH_S.
+
+Several processes may share a database: partition_fencing.py keeps two from writing one partition, metric_registry.py keeps one
+numbering of metrics, fleet_repository.py one fleet.
 """
 
 from __future__ import annotations
@@ -38,15 +39,15 @@ from star.repeat import NeedState
 from star.times import DAY_MS
 
 OFFSET_FLUSH_S = 1.0
-"""An offset behind which nothing happened is written at latest with the first call after so long."""
+"""Longest time in seconds that the offset of an empty step is held back. It is read again after a kill: no data is lost."""
 
 
 class SqlStore(OutboxRepository, HistoryQueries, CustomerErasure):
     """The store behind a URL, such as `sqlite:////data/store.db` or `postgresql+psycopg://starloop@db.example/starloop`.
 
-    Migrations are run when it is opened. Safe to use from several threads: reads side by side, one step of a partition at a time,
-    with SQLite one write at a time. Raises StoreDamaged where the database is not whole, StoreFenced where another process has
-    taken a partition over, StoreError where it can't be used otherwise: after that one, the same call may work later.
+    Opening it migrates the tables; raises NewerFormat where a newer build has. Safe for several threads: reads are concurrent,
+    steps of a partition and, with SQLite, all writes are serial. Calls raise StoreDamaged for a damaged database, StoreFenced
+    where another process has taken a partition over, and StoreError for anything else, after which a retry may succeed.
     """
 
     def __init__(self, url: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -62,20 +63,20 @@ class SqlStore(OutboxRepository, HistoryQueries, CustomerErasure):
         self.close()
 
     def close(self) -> None:
-        """Writes the offsets that wait, and lets the database go. What was taken over by others is theirs."""
+        """Writes pending offsets, except of partitions that others have taken over, and closes the connections."""
         try:
             self._flush_ignoring_fenced()
         finally:
             self._engine.dispose()
 
-    # What the reactor remembers.
+    # The reactor's state.
 
     def load(self, partition: int = 0, *, log_end: int | None = None) -> State:
-        """All that is remembered of a partition at one moment, its `offset` the last one consumed (-1: none).
+        """The state of a partition from one snapshot; its `offset` is the last one consumed (-1: none).
 
-        From here on this instance consumes the partition: its next step is kept if nobody else has kept one meanwhile.
-        log_end: the offset that the input log's next record will get. Raises StoreAhead where the store has consumed more
-        than that: one of the two was restored from an older backup.
+        This instance claims the partition: its next step is accepted if no other process has stored one meanwhile. log_end:
+        offset of the input log's next record. Raises StoreAhead where the store has consumed more than the log holds, as one
+        of the two was restored from an older backup.
         """
         with self._fence.claim(partition) as found, self._snapshot_read() as connection:
             at = connection.execute(select(schema.consumed).where(schema.consumed.c.partition == partition)).first()
@@ -90,12 +91,12 @@ class SqlStore(OutboxRepository, HistoryQueries, CustomerErasure):
         return State(entities, offset=offset, at_ms=at_ms)
 
     def commit(self, step: StepResult, catalogue: Catalogue, partition: int = 0) -> None:
-        """Keeps a step whole, with its offset, or nothing of it. catalogue: says where its reactions go.
+        """Stores a step with its offset, all or nothing. catalogue: decides the targets of its reactions.
 
-        On return it is on disk, unless the step is empty: then nothing is lost with its offset but the time to take its facts
-        again. After a StoreError the same step may be given again, also where nobody knows whether it was kept: it is kept once.
-        Raises StoreFenced where another process has consumed the partition since this one loaded it or last kept a step of it;
-        a partition that was never loaded here is expected to be new.
+        Durable on return, except for the offset of an empty step. After a StoreError the same step may be passed again, also
+        where it is unknown whether the commit succeeded: it is stored once. Raises StoreFenced where another process has
+        consumed the partition since this one loaded it or stored its last step; a partition that was never loaded here has
+        to be new.
         """
         if step.is_empty:
             self._fence.defer_offset(partition, step.offset, step.at_ms)
@@ -112,15 +113,15 @@ class SqlStore(OutboxRepository, HistoryQueries, CustomerErasure):
         if self._fence.is_flush_due:
             try:
                 self._flush_ignoring_fenced()
-            except StoreError:  # The step is kept; these offsets wait for the next time.
+            except StoreError:  # The step is stored; the other partitions' offsets are written with a later one.
                 return
 
     def flush(self, partition: int | None = None) -> None:
-        """Writes the offsets of empty steps that wait, of one partition or of all. Raises StoreFenced, naming which."""
+        """Writes pending offsets of empty steps, of one partition or all. Raises StoreFenced, naming the partitions."""
         self._fence.flush(None if partition is None else (partition,))
 
     def release(self, partition: int) -> None:
-        """The partition goes to another process: writes the offset that waits, and forgets what is expected of it."""
+        """Gives a partition up for another process: writes its pending offset and drops the claim."""
         try:
             self._fence.flush((partition,))
         except StoreFenced:
@@ -129,7 +130,7 @@ class SqlStore(OutboxRepository, HistoryQueries, CustomerErasure):
             self._fence.release(partition)
 
     def _flush_ignoring_fenced(self) -> None:
-        """Writes what waits. Who was fenced off is told at its own next step."""
+        """Writes pending offsets. A fenced partition raises at its own next step."""
         try:
             self._fence.flush()
         except StoreFenced:
@@ -142,10 +143,10 @@ class SqlStore(OutboxRepository, HistoryQueries, CustomerErasure):
             if partition in error.partitions:
                 raise
 
-    # What partitions know of each other.
+    # What partitions share.
 
     def progress(self) -> dict[int, tuple[int, int]]:
-        """How far each partition is consumed, by all processes: partition -> offset, and the time of its facts."""
+        """Consumed position of each partition, by any process: partition -> (offset, time of its facts in ms)."""
         table = schema.consumed
         with self._read() as connection:
             rows = connection.execute(select(table.c.partition, table.c.input_offset, table.c.at_ms))
@@ -153,10 +154,10 @@ class SqlStore(OutboxRepository, HistoryQueries, CustomerErasure):
         return written | self._fence.pending_offsets()
 
     def lead_time_samples(self, day: int, *, except_partition: int, partitions: int) -> list[LeadTimeSample] | None:
-        """The lessons of days up to `day` of all partitions but one; None while one of these may still add to them.
+        """Lead time samples of the other partitions up to a day; None while one of them may still add to these.
 
-        day: UTC, counted from 1970. A partition is past it when it has consumed facts of the day after, or says that it has
-        reached that day. Offsets that wait here are written first, for the others, who may wait for them in the same way.
+        day: UTC day, counted from 1970. A partition is past it when it has consumed facts of a later day, or has a watermark
+        of one. Pending offsets are written first, as the other partitions may be waiting for them.
         """
         self._flush_ignoring_fenced()
         memory, consumed = schema.memory, schema.consumed
@@ -175,7 +176,7 @@ class SqlStore(OutboxRepository, HistoryQueries, CustomerErasure):
         return [sample for sample in found if sample.day <= day]
 
     def supplier_records(self) -> dict[str, SupplierRecord]:
-        """What is remembered of each supplier: the partitions agree but for their pace, so of the one furthest in time."""
+        """The record of each supplier, from the partition furthest in time: the others will arrive at the same."""
         memory, consumed = schema.memory, schema.consumed
         query = (
             select(memory.c.key, memory.c.body)
@@ -189,11 +190,11 @@ class SqlStore(OutboxRepository, HistoryQueries, CustomerErasure):
 
 
 def _load_entities(connection: Connection, partition: int) -> list[Entity]:
-    """Living needs and all other entities of a partition."""
+    """Open needs and all other entities of a partition."""
     needs, memory = schema.needs, schema.memory
-    living = and_(needs.c.partition == partition, needs.c.state != NeedState.CLOSED)
+    is_open = and_(needs.c.partition == partition, needs.c.state != NeedState.CLOSED)
     entities: list[Entity] = [
-        from_json(Need, body) for (body,) in connection.execute(select(needs.c.body).where(living))
+        from_json(Need, body) for (body,) in connection.execute(select(needs.c.body).where(is_open))
     ]
     found = connection.execute(select(memory.c.kind, memory.c.body).where(memory.c.partition == partition))
     return entities + [from_json(ENTITY_TYPES[kind], body) for kind, body in found]

@@ -1,4 +1,4 @@
-"""What a step writes into the store's tables, inside the transaction that the store has begun."""
+"""Writes of one step, inside the store's transaction."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ from config.catalogue import Catalogue
 from reactor.delivery.routes import targets_of
 from reactor.state import Need, entity_key
 from reactor.store import schema
-from reactor.store.database import insert_if_absent, insert_many, upsert
+from reactor.store.database import BOUND_VALUES_MAX, insert_if_absent, insert_many, upsert
 from reactor.store.rows import storable_text, to_json
 from reactor.unit_of_work import Changes, StepResult
 from star.react import Decision
 from star.repeat import Outcome
 
 REACTIONS_PER_STEP_MAX = 1_000_000
-"""Reactions of one step are at most so many; their order in time is by step, then by place in it."""
-BOUND_VALUES_MAX = 500
-"""Values in one statement; databases limit them."""
+"""Most reactions of one step. A reaction's `place`, which orders reactions of equal time, is step × this + position."""
 
 
 def write_entities(connection: Connection, partition: int, changed: Changes) -> None:
-    """Entities as they are now; None: gone."""
+    """Upserts changed entities and deletes those that are None."""
     kept: list[dict[str, Any]] = []
     needs: list[dict[str, Any]] = []
     gone: dict[str, list[str]] = {}
@@ -57,7 +55,7 @@ def _need_values(need: Need, partition: int) -> dict[str, Any]:
 
 
 def insert_decisions(connection: Connection, decisions: Sequence[Decision]) -> None:
-    """The receipts."""
+    """Inserts receipts."""
     rows = [
         {
             "id": decision.id,
@@ -73,7 +71,7 @@ def insert_decisions(connection: Connection, decisions: Sequence[Decision]) -> N
 
 
 def insert_reactions(connection: Connection, partition: int, step: StepResult, catalogue: Catalogue) -> None:
-    """The step's reactions, and for each a row of the outbox by target."""
+    """Inserts the step's reactions, and an outbox row for each of their targets."""
     rows, targets = [], []
     for place, reaction in enumerate(step.reactions):
         item = f"{reaction.device}/{reaction.item}"
@@ -104,10 +102,10 @@ def insert_reactions(connection: Connection, partition: int, step: StepResult, c
     insert_many(connection, schema.outbox, targets)
 
 
-def record_outcomes(connection: Connection, said: Sequence[tuple[str, Outcome]]) -> None:
-    """What was said of reactions: the last word counts."""
+def record_outcomes(connection: Connection, outcomes: Sequence[tuple[str, Outcome]]) -> None:
+    """Stores outcomes with the reactions that they are about; the last one stands."""
     table = schema.reactions
-    for reaction, outcome in said:
+    for reaction, outcome in outcomes:
         values: dict[str, Any] = {"result": outcome.result, "result_ms": outcome.at_ms}
         if outcome.timing is not None:
             values["timing"] = outcome.timing
@@ -115,15 +113,20 @@ def record_outcomes(connection: Connection, said: Sequence[tuple[str, Outcome]])
 
 
 def insert_unmatched(connection: Connection, partition: int, step: StepResult) -> None:
-    """What the step could not place, shown beside the quarantine."""
-    source = "facts" if partition == 0 else f"facts/{partition}"
+    """Inserts the step's unmatched events, which are shown with the quarantine."""
+    source = unmatched_source(partition)
     for number, reason in enumerate(step.unmatched):
         values = {"at_ms": step.at_ms, "topic": None, "payload": b"", "reason": reason}
         insert_quarantined(connection, source, step.offset, number, values)
 
 
+def unmatched_source(partition: int) -> str:
+    """The `source` in the quarantine of unmatched events of a partition."""
+    return "facts" if partition == 0 else f"facts/{partition}"
+
+
 def insert_quarantined(connection: Connection, source: str, offset: int, number: int, values: dict[str, Any]) -> None:
-    """A row of the quarantine; the same place twice counts once."""
+    """Inserts a row of the quarantine, once for each place (source, offset, number)."""
     place = {"source": source, "log_offset": offset, "number": number}
     texts = {name: storable_text(value) if isinstance(value, str) else value for name, value in values.items()}
     insert_if_absent(connection, schema.quarantine, list(place), {**place, **texts})

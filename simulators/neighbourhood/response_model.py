@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from star.quantiles import Z_EXACT
 from star.times import DAY_MS, HOUR_MS, MINUTE_MS
 
 SHIPPED_LEAD_TIME_SHARE = 0.6
 """Share of the lead time after which a parcel has left the supplier and its order can no longer be cancelled. An assumption of
 the simulations: the rest of the lead time is transport."""
-_NORMAL_90 = 1.2815515655446004
+_NORMAL_90 = Z_EXACT[0.90]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

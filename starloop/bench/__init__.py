@@ -1,1 +1,5 @@
-"""Benchmarks: what `starloop bench` measures, each in processes of its own, told with machine, load, median and spread."""
+"""Benchmarks of `starloop bench`, reported with machine, load, median and range.
+
+Every run and every load generator is a process of its own, so that the load does not compete with what is measured inside one
+interpreter, and a run starts without the caches of the previous one.
+"""

@@ -1,8 +1,8 @@
-"""What the detector of run-outs costs with its model: CPU time a reading, in batches of 1,000, looks included.
+"""Benchmark of the run-out detector with its model: CPU time per reading, in batches of 1,000, evaluations included.
 
-No transport, no log and no reactor: the analysis is given batches as columns and a tick after each, as a live service ticks while
-readings come. Two loads, as the cost of looks depends on how often an item reports: tanks that report each quarter of an hour, and
-ten times as many that report every two seconds, which is 10,000 readings a second.
+There is no transport, log or reactor: the analysis gets batches of columns, each followed by a tick, as in a live service under
+load. The cost of evaluations depends on how often an item reports, so there are two loads: tanks that report every 15 minutes, and ten
+times as many that report every two seconds (10,000 readings per second).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from star.records import Tick
 from star.sense import NO_BOOT, NO_SEQ, Readings
 from starloop.bench.measurements import Measurement
 from stream.analysis import Analysis
+from stream.detectors.slots.run_out import RunOutDetector
 
 Float64 = NDArray[np.float64]
 
@@ -35,7 +36,7 @@ _DAY_S = 86_400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorLoad:
-    """items report a level every `every_s` seconds, in turn. warm_up: readings before those that are measured."""
+    """Load: each of `items` reports a level every `every_s` seconds. warm_up: readings before the measurement."""
 
     name: str
     items: int
@@ -49,7 +50,7 @@ EVERY_2_S = DetectorLoad(name="a level each 2 seconds", items=20_000, every_s=2.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Microseconds of CPU a reading: to take it in, and for the looks of the ticks; looks: of items, a reading."""
+    """CPU microseconds per reading for ingest and for evaluations at ticks; evaluations: item evaluations per reading."""
 
     ingest_us: float
     evaluation_us: float
@@ -57,7 +58,7 @@ class Cost:
 
 
 def run(readings: int, runs: int) -> list[Measurement]:
-    """The figures of both loads, each run in a process of its own."""
+    """Measurements of both loads."""
     figures = []
     for load in (EVERY_15_MIN, EVERY_2_S):
         costs = []
@@ -66,44 +67,49 @@ def run(readings: int, runs: int) -> list[Measurement]:
                 costs.append(process.submit(measure, load, readings, number).result())
         figures += [
             Measurement(
-                name=f"detector, {load.name}, in all",
+                name=f"detector, {load.name}, total",
                 unit="µs/reading",
                 runs=tuple(one.ingest_us + one.evaluation_us for one in costs),
             ),
-            Measurement(name="  readings taken in", unit="µs/reading", runs=tuple(one.ingest_us for one in costs)),
+            Measurement(name="  ingest", unit="µs/reading", runs=tuple(one.ingest_us for one in costs)),
             Measurement(
-                name="  looks, model included", unit="µs/reading", runs=tuple(one.evaluation_us for one in costs)
+                name="  evaluations, model included", unit="µs/reading", runs=tuple(one.evaluation_us for one in costs)
             ),
-            Measurement(name="  looks at items", unit="1/reading", runs=tuple(one.evaluations for one in costs)),
+            Measurement(name="  evaluations of items", unit="1/reading", runs=tuple(one.evaluations for one in costs)),
         ]
     return figures
 
 
 def measure(load: DetectorLoad, readings: int, seed: int) -> Cost:
-    """One run: so many readings after the warm-up."""
+    """One run, with this number of readings after the warm-up."""
     catalogue, names = _catalogue(load.items), MemoryMetricRegistry()
     analysis = Analysis(catalogue, names, load_scorer("run-out"))
+    run_out = analysis.detector(RunOutDetector)
     metrics = np.array([names.number(f"tank-{item}/oil") for item in range(load.items)], dtype=np.int32)
     tanks = _Tanks(load, seed)
-    offset = taken = looks = 0
-    take_s = look_s = 0.0
-    while taken < load.warm_up + readings:
+    offset = ingested = evaluations = 0
+    ingest_s = evaluation_s = 0.0
+    while ingested < load.warm_up + readings:
         batch, at_ms = tanks.batch(metrics)
-        begun_s = time.process_time()
+        start_s = time.process_time()
         analysis.ingest(offset + 1, batch)
-        took_s = time.process_time()
+        ingested_s = time.process_time()
         analysis.ingest(offset + 2, Tick(at_ms=at_ms))
         offset += 2
-        if taken >= load.warm_up:
-            take_s += took_s - begun_s
-            look_s += time.process_time() - took_s
-            looks += 0 if analysis.run_out.last_forecasts is None else analysis.run_out.last_forecasts.rows.size
-        taken += BATCH
-    return Cost(ingest_us=take_s / readings * 1e6, evaluation_us=look_s / readings * 1e6, evaluations=looks / readings)
+        if ingested >= load.warm_up:
+            ingest_s += ingested_s - start_s
+            evaluation_s += time.process_time() - ingested_s
+            evaluations += 0 if run_out.last_forecasts is None else run_out.last_forecasts.rows.size
+        ingested += BATCH
+    return Cost(
+        ingest_us=ingest_s / readings * 1e6,
+        evaluation_us=evaluation_s / readings * 1e6,
+        evaluations=evaluations / readings,
+    )
 
 
 class _Tanks:
-    """Tanks that last two to six weeks from pack to pack, read with a little noise, filled when they are low."""
+    """Simulated tanks with two to six weeks between deliveries and sensor noise, refilled when low."""
 
     def __init__(self, load: DetectorLoad, seed: int) -> None:
         self._load = load
@@ -113,7 +119,7 @@ class _Tanks:
         self._next = 0
 
     def batch(self, metrics: NDArray[np.int32]) -> tuple[Readings, int]:
-        """The next readings, of as many tanks in turn, and when the last one came."""
+        """The next readings, one per tank in turn, and the time of the last one."""
         load = self._load
         numbers = np.arange(self._next, self._next + BATCH)
         self._next += BATCH

@@ -1,7 +1,6 @@
-"""How fast the InfluxDB sink brings raw readings from the log to a real server: the sink alone, in a process of its own.
+"""Benchmark of the InfluxDB sink: throughput of raw readings from the log to a real server, with the sink alone.
 
-The log is filled before. Each run writes into a bucket made for it, which is deleted afterwards, so that no run writes over
-another's points and nothing of the benchmark stays.
+The log is filled before. Each run writes to a temporary bucket, so that runs do not overwrite each other's points and nothing is left.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ _POLL_S = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkRun:
-    """One run: points that InfluxDB took, seconds from the first look at the log to its commit, and the sink's own CPU."""
+    """One run: points written, seconds from the first read of the log to the last commit, CPU seconds of the sink."""
 
     points: int
     wall_s: float
@@ -52,7 +51,7 @@ class SinkRun:
 
 
 class _Names:
-    """Number N is the metric of device N."""
+    """Metric registry in which metric N belongs to device N."""
 
     def number(self, name: str) -> int:
         return int(name.partition("/")[0].rpartition("-")[2])
@@ -62,22 +61,24 @@ class _Names:
 
 
 def run(folder: Path, options: InfluxOptions, readings: int, runs: int) -> list[Measurement]:
-    """The figures of `runs` runs. Raises StarloopError where the server does not take what is written."""
-    done: list[SinkRun] = []
+    """Measurements of `runs` runs. Raises StarloopError if the server rejects the points."""
+    results: list[SinkRun] = []
     spawning = multiprocessing.get_context("spawn")
     for number in range(runs):
         with (
             _bucket(options, f"starloop-bench-{time.time_ns()}") as bucket,
             ProcessPoolExecutor(1, mp_context=spawning) as process,
         ):
-            mine = replace(options, bucket=bucket, readings=RawReadingsMode.ALL)
-            done.append(process.submit(_run_once, folder / str(number), mine, readings).result())
+            run_options = replace(options, bucket=bucket, readings=RawReadingsMode.ALL)
+            results.append(process.submit(_run_once, folder / str(number), run_options, readings).result())
     return [
-        Measurement(name="influx, points a second", unit="1/s", runs=tuple(one.points / one.wall_s for one in done)),
         Measurement(
-            name="influx, points a CPU-second of the sink",
+            name="influx, points per second", unit="1/s", runs=tuple(one.points / one.wall_s for one in results)
+        ),
+        Measurement(
+            name="influx, points per CPU second of the sink",
             unit="1/s",
-            runs=tuple(one.points / one.cpu_s for one in done),
+            runs=tuple(one.points / one.cpu_s for one in results),
         ),
     ]
 
@@ -90,7 +91,7 @@ def _bucket(options: InfluxOptions, name: str) -> Iterator[str]:
             made = buckets.create_bucket(bucket_name=name, org=options.org)
         except (ApiException, HTTPError) as error:
             said = str(error).splitlines()[0]
-            raise StarloopError(f"no bucket can be made at {options.url} for the benchmark: {said}") from error
+            raise StarloopError(f"can't create a bucket at {options.url} for the benchmark: {said}") from error
         try:
             yield name
         finally:
@@ -116,7 +117,7 @@ async def _timed(client: EmbeddedClient, sink: InfluxSink, readings: int) -> Sin
         async with asyncio.timeout(RUN_S_MAX):
             while not task.done() and any((await client.lag(GROUP, TOPICS)).values()):
                 if sink.status().reachable is False:
-                    raise StarloopError(f"the server does not take points: {sink.status().last_error}")
+                    raise StarloopError(f"the server rejects points: {sink.status().last_error}")
                 await asyncio.sleep(_POLL_S)
         wall_s, cpu_s = time.perf_counter() - begun_s, time.process_time() - cpu_s
     finally:
@@ -129,7 +130,7 @@ async def _timed(client: EmbeddedClient, sink: InfluxSink, readings: int) -> Sin
 
 
 def _record(first: int, count: int) -> Readings:
-    """Levels that fall, each device's turn after the other's."""
+    """Falling levels, of the devices in turn."""
     number = np.arange(first, first + count, dtype=np.int64)
     turn, device = number // DEVICES, number % DEVICES
     at_ms = FIRST_MS + turn * STEP_MS + device * 17

@@ -1,7 +1,7 @@
-"""How fast the service takes readings over MQTT, and how soon a decision follows: `starloop up` and a load, two processes.
+"""Benchmark of the service over MQTT: throughput and decision latency of `starloop up` under a load from another process.
 
-Readings come one a message. They count when the analysis has told the facts of a tick behind them; how long that took is
-read off the log afterwards: from each reading's arrival to the append of those facts.
+There is one reading per message. A reading counts when the facts of a later tick are in the log; its latency is the time from its
+arrival to the append of these facts, which is read from the log afterwards.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from stream.topics import FACTS, INPUT
 from stream.transports.embedded_log.sqlite_log import LogRecord, SqliteLog
 
 WARM_UP_ROUNDS = 10
-"""Readings of each device before those that count: every item has been seen, and its first look is behind it."""
+"""Readings per device before the measurement, so that the first evaluation of every item is done."""
 _FIRST_S = 1_764_000_000
 START_S_MAX = 30.0
 DRAIN_S_MAX = 120.0
 STEP_S = 900
-"""Measured time between two readings of a device: a tank that lasts some hundred days."""
+"""Event time between two readings of a device, in seconds: a tank then lasts some hundred days."""
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MqttLoad:
-    """What is sent. rate_per_s None: as fast as it is taken."""
+    """Load. rate_per_s: messages per second; None: as fast as the service acknowledges."""
 
     messages: int
     qos: int
@@ -55,7 +55,7 @@ class MqttLoad:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestRun:
-    """One run. cpu_s: of the service. latency_ms: one for each reading, from its arrival to the facts behind it."""
+    """One run. cpu_s: of the service. latency_ms: median and 99 % quantile, from arrival of a reading to its facts."""
 
     readings: int
     wall_s: float
@@ -64,17 +64,17 @@ class IngestRun:
 
 
 def run(folder: Path, load: MqttLoad, runs: int, name: str) -> list[Measurement]:
-    """The figures of `runs` runs, each with a fresh service."""
+    """Measurements of `runs` runs, each with a new service. Raises StarloopError if readings were lost."""
     done = [_run_once(folder / f"{name}-{number}", load) for number in range(runs)]
     lost = [load.messages - one.readings for one in done]
     if any(lost):
-        raise StarloopError(f"{name}: the service took fewer readings than were sent, by run: {lost}")
+        raise StarloopError(f"{name}: readings lost, by run: {lost}")
     return [
         Measurement(
-            name=f"{name}, readings a second", unit="1/s", runs=tuple(one.readings / one.wall_s for one in done)
+            name=f"{name}, readings per second", unit="1/s", runs=tuple(one.readings / one.wall_s for one in done)
         ),
         Measurement(
-            name=f"{name}, readings a CPU-second", unit="1/s", runs=tuple(one.readings / one.cpu_s for one in done)
+            name=f"{name}, readings per CPU second", unit="1/s", runs=tuple(one.readings / one.cpu_s for one in done)
         ),
         Measurement(
             name=f"{name}, arrival to decision, median", unit="ms", runs=tuple(one.latency_ms[0] for one in done)
@@ -97,8 +97,8 @@ def _run_once(folder: Path, load: MqttLoad) -> IngestRun:
         _send(load, port, WARM_UP_ROUNDS)
         _wait_drained(log, begin, load.messages)
         cpu_s = _cpu_s(process.pid) - cpu_before
-        taken, wall_s, latency_ms = _latencies(log, begin)
-    return IngestRun(readings=taken, wall_s=wall_s, cpu_s=cpu_s, latency_ms=latency_ms)
+        readings, wall_s, latency_ms = _latencies(log, begin)
+    return IngestRun(readings=readings, wall_s=wall_s, cpu_s=cpu_s, latency_ms=latency_ms)
 
 
 @contextmanager
@@ -131,16 +131,16 @@ def _send(load: MqttLoad, port: int, rounds_before: int) -> None:
 
 
 def _wait_drained(log: SqliteLog, begin: int, readings: int) -> None:
-    """Waits until the input holds so many readings from `begin` on, and the facts are behind them all."""
-    until_s, taken, place = time.monotonic() + DRAIN_S_MAX, 0, begin
+    """Waits until the input has this number of readings from offset `begin`, and the facts of all of them."""
+    until_s, count, offset = time.monotonic() + DRAIN_S_MAX, 0, begin
     while time.monotonic() < until_s:
-        for record in _records(log, INPUT, place):
-            taken += _count(record)
-            place = record.offset + 1
-        if taken >= readings and facts_end_in_log(log) >= place:
+        for record in _records(log, INPUT, offset):
+            count += _count(record)
+            offset = record.offset + 1
+        if count >= readings and facts_end_in_log(log) >= offset:
             return
         time.sleep(0.2)
-    raise StarloopError(f"the analysis did not catch up with the input: {taken} of {readings} readings are there")
+    raise StarloopError(f"the analysis did not catch up with the input: {count} of {readings} readings are in the log")
 
 
 def _count(record: LogRecord) -> int:
@@ -149,25 +149,24 @@ def _count(record: LogRecord) -> int:
 
 
 def _latencies(log: SqliteLog, begin: int) -> tuple[int, float, tuple[float, float]]:
-    """Readings in the input from offset `begin` on; seconds from the first one's arrival to the facts behind the last; and
-    the median and 99 % of the time from a reading's arrival to the facts behind it, in milliseconds."""
-    offsets, told_ms = [], []
+    """Number of readings from offset `begin`; seconds from the first arrival to the last facts; latencies of IngestRun."""
+    offsets, facts_ms = [], []
     for record in _records(log, FACTS):
         offsets.append(Facts.unpack(record.value or b"").offset)
-        told_ms.append(record.at_ms)
-    taken, parts, first_ms, last_ms = 0, [], math.inf, 0.0
+        facts_ms.append(record.at_ms)
+    count, parts, first_ms, last_ms = 0, [], math.inf, 0.0
     for record in _records(log, INPUT, begin):
         if (record.value or b"")[:1] != b"R":
             continue
         readings = decode(record.value or b"")
         if isinstance(readings, Readings):
-            taken += len(readings)
-            place = bisect.bisect_left(offsets, record.offset)
-            if place < len(told_ms):
-                parts.append(told_ms[place] - readings.arrived_ms)
-                first_ms, last_ms = min(first_ms, float(readings.arrived_ms[0])), told_ms[place]
-    waits = np.concatenate(parts)
-    return taken, (last_ms - first_ms) / 1000, (float(np.median(waits)), float(np.percentile(waits, 99)))
+            count += len(readings)
+            index = bisect.bisect_left(offsets, record.offset)
+            if index < len(facts_ms):
+                parts.append(facts_ms[index] - readings.arrived_ms)
+                first_ms, last_ms = min(first_ms, float(readings.arrived_ms[0])), facts_ms[index]
+    latencies_ms = np.concatenate(parts)
+    return count, (last_ms - first_ms) / 1000, (float(np.median(latencies_ms)), float(np.percentile(latencies_ms, 99)))
 
 
 def _records(log: SqliteLog, topic: str, start: int = 0) -> Iterator[LogRecord]:

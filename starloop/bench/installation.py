@@ -1,6 +1,6 @@
-"""An installation for one benchmark: topics, groups and a database of its own on the Kafka and PostgreSQL of the settings.
+"""Temporary installation for a benchmark: topics, consumer groups and a database on the configured Kafka and PostgreSQL.
 
-Roles run on it as processes of their own. All of it goes afterwards; nothing of the user's own installation is touched.
+Roles run on it in processes of their own. Everything is deleted afterwards, and the user's own installation is not touched.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from stream.transports.kafka_log.options import kafka_options
 READY_S_MAX = 120.0
 STOP_S_MAX = 40.0
 POLL_S = 0.02
-"""Between looks at a process or at the log."""
+"""Polling interval of processes and of the log, in seconds: resolution of the measured times."""
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _log = structlog.get_logger("bench")
 
 
 @dataclass(slots=True, kw_only=True)
 class WorkerProcess:
-    """A role's process. started_s: by the monotonic clock."""
+    """Process of a role. started_s: monotonic; ready_s: from start to its ready line."""
 
     process: asyncio.subprocess.Process
     log: Path
@@ -43,21 +43,21 @@ class WorkerProcess:
     ready_s: float = 0.0
 
     def cpu_s(self) -> float:
-        """The CPU time that it has used so far, in user and system mode."""
+        """CPU time used so far, user and system, in seconds."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
 
     def kill(self) -> None:
-        """kill -9."""
+        """Sends SIGKILL."""
         self.process.send_signal(signal.SIGKILL)
 
     def raise_if_ended(self) -> None:
-        """Raises StarloopError where the process has ended."""
+        """Raises StarloopError if the process has ended."""
         if self.process.returncode is not None:
-            raise StarloopError(f"a worker ended, status {self.process.returncode}: {self.log.read_text()[-500:]}")
+            raise StarloopError(f"a worker ended with status {self.process.returncode}: {self.log.read_text()[-500:]}")
 
     async def stop(self) -> None:
-        """SIGTERM, and its end."""
+        """Sends SIGTERM and waits, then kills."""
         if self.process.returncode is None:
             self.process.terminate()
         try:
@@ -69,7 +69,7 @@ class WorkerProcess:
 
 @dataclass(slots=True, kw_only=True)
 class Installation:
-    """Where roles of this benchmark find their log and store. variables: of their environment."""
+    """Log and store of a benchmark. variables: environment of its roles."""
 
     folder: Path
     settings: Settings
@@ -77,15 +77,15 @@ class Installation:
     workers: list[WorkerProcess] = field(default_factory=list)
 
     async def run(self, role: str) -> WorkerProcess:
-        """Starts a role; returns when it says that it is ready."""
+        """Starts a role, and returns when it is ready. Raises StarloopError if it does not start."""
         name = f"{role}-{len(self.workers)}"
         log = self.folder / f"{name}.log"
-        with log.open("wb") as said:
+        with log.open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "starloop", "run", role, "--data", str(self.folder / name)),
                 env={**os.environ, **self.variables, "STARLOOP_INSTANCE": name},
                 stdout=asyncio.subprocess.PIPE,
-                stderr=said,
+                stderr=stderr,
             )
         worker = WorkerProcess(process=process, log=log, started_s=time.monotonic())
         self.workers.append(worker)
@@ -94,7 +94,7 @@ class Installation:
             async with asyncio.timeout(READY_S_MAX):
                 ready = await process.stdout.readline()
         except TimeoutError:
-            raise StarloopError(f"{role} was not ready in {READY_S_MAX:g} s: {log.read_text()[-500:]}") from None
+            raise StarloopError(f"{role} was not ready within {READY_S_MAX:g} s: {log.read_text()[-500:]}") from None
         if not ready:
             raise StarloopError(f"{role} did not start: {log.read_text()[-500:]}")
         worker.ready_s = time.monotonic() - worker.started_s
@@ -103,8 +103,10 @@ class Installation:
 
 @asynccontextmanager
 async def temporary_installation(folder: Path, settings: Settings, **variables: str) -> AsyncIterator[Installation]:
-    """An installation while the block runs. Raises InputError where the settings name no Kafka or no PostgreSQL, StarloopError
-    where one of them does not let us."""
+    """A temporary installation while the block runs.
+
+    Raises InputError unless the settings name Kafka and PostgreSQL, and StarloopError if one of them denies access.
+    """
     if settings.log == "embedded" or not settings.store.startswith("postgresql"):
         raise InputError(
             "expected STARLOOP_LOG=kafka://host:port and STARLOOP_STORE=postgresql+psycopg://user@host/name"
@@ -119,7 +121,7 @@ async def temporary_installation(folder: Path, settings: Settings, **variables: 
         "partitions": settings.partitions or 32,
         "data_dir": folder / "bench",
     }
-    mine = settings.model_copy(update=own)
+    temporary = settings.model_copy(update=own)
     environment = {f"STARLOOP_{key.upper()}": str(value) for key, value in own.items() if key != "data_dir"}
     environment |= {
         "STARLOOP_LOG": settings.log,
@@ -127,18 +129,18 @@ async def temporary_installation(folder: Path, settings: Settings, **variables: 
         "STARLOOP_LOG_LEVEL": "info",
         **variables,
     }
-    found = Installation(folder=folder, settings=mine, variables=environment)
+    installation = Installation(folder=folder, settings=temporary, variables=environment)
     try:
-        yield found
+        yield installation
     finally:
-        for worker in found.workers:
+        for worker in installation.workers:
             await worker.stop()
-        await _delete_topics(mine)
+        await _delete_topics(temporary)
         _administer(settings.store, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 async def _delete_topics(settings: Settings) -> None:
-    """Deletes the topics."""
+    """Deletes the topics with the prefix of the installation."""
     async with kafka_options(settings).admin() as admin:
         topics = [name for name in await admin.list_topics() if name.startswith(settings.log_prefix)]
         try:
@@ -154,7 +156,7 @@ def _administer(store: str, statement: str) -> None:
             connection.execute(text(statement))
     except SQLAlchemyError as error:
         raise StarloopError(
-            f"{statement}: {str(error).splitlines()[0]}: the benchmark needs a user who may make databases"
+            f"{statement}: {str(error).splitlines()[0]}: the benchmark needs a user who can create databases"
         ) from error
     finally:
         engine.dispose()

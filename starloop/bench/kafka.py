@@ -1,8 +1,8 @@
-"""How fast one stream worker on Kafka handles readings, and how soon: `starloop run stream` as a process of its own.
+"""Benchmark of one stream worker on Kafka: throughput and latency of `starloop run stream`.
 
-Catch-up: the input lies in the topics before the worker starts; measured is from its first facts to its last, so the start
-of the process is told apart. Live: a load, also a process of its own, writes into the topics as a gate does, at a given rate;
-what counts is the time from a reading's arrival to the facts of the tick behind it, both as the log says.
+Catch-up: the input is in the topics before the worker starts; throughput is measured from its first to its last facts, and the start
+of the process separately. Live: a load process writes to the topics like a gate, at a given rate; the latency is the time from the
+arrival of a reading to the facts of the next tick, by the timestamps of the log.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from stream.transports.log_client import FetchedRecord
 
 CATCH_UP_S_MAX = 600.0
 WARM_UP_S = 5.0
-"""Of a live run, before readings count: every item has been seen, and its first look is behind it."""
+"""Start of a live run that is not measured, in seconds, so that the first evaluation of every item is done."""
 DRAIN_S_MAX = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaLoad:
-    """What is offered. rate_per_s: readings a second of event time; in a live run, of the clock."""
+    """Load. rate_per_s: readings per second of event time, or of real time in a live run."""
 
     devices: int = 20_000
     readings: int = 4_000_000
@@ -46,7 +46,7 @@ class KafkaLoad:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatchUp:
-    """One run. start_s: from the start of the process to its first facts."""
+    """One catch-up run. start_s: from the start of the process to its first facts."""
 
     readings: int
     wall_s: float
@@ -56,7 +56,7 @@ class CatchUp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Live:
-    """One run. behind_s: from the last reading's arrival to the facts behind it."""
+    """One live run. behind_s: from the arrival of the last reading to its facts."""
 
     readings: int
     cpu_s: float
@@ -66,12 +66,14 @@ class Live:
 
 
 def run(folder: Path, settings: Settings, load: KafkaLoad, runs: int) -> list[Measurement]:
-    """Catch-up: the figures of `runs` runs, each on topics of its own. Raises StarloopError."""
+    """Measurements of catch-up, each run on topics of its own. Raises StarloopError."""
     done = [asyncio.run(_catch_up(folder / str(number), settings, load)) for number in range(runs)]
     return [
-        Measurement(name="kafka, readings a second", unit="1/s", runs=tuple(one.readings / one.wall_s for one in done)),
         Measurement(
-            name="kafka, readings a CPU-second", unit="1/s", runs=tuple(one.readings / one.cpu_s for one in done)
+            name="kafka, readings per second", unit="1/s", runs=tuple(one.readings / one.wall_s for one in done)
+        ),
+        Measurement(
+            name="kafka, readings per CPU second", unit="1/s", runs=tuple(one.readings / one.cpu_s for one in done)
         ),
         Measurement(
             name="kafka, start of the process to first facts", unit="s", runs=tuple(one.start_s for one in done)
@@ -80,15 +82,19 @@ def run(folder: Path, settings: Settings, load: KafkaLoad, runs: int) -> list[Me
 
 
 def run_live(folder: Path, settings: Settings, load: KafkaLoad, seconds: int, runs: int) -> list[Measurement]:
-    """Live at a rate: the figures of `runs` runs. Raises StarloopError."""
+    """Measurements of live runs at a rate. Raises StarloopError."""
     name = f"kafka at {load.rate_per_s:,}/s"
     done = [
         asyncio.run(_live(folder / f"live-{load.rate_per_s}-{number}", settings, load, seconds))
         for number in range(runs)
     ]
     return [
-        Measurement(name=f"{name}, taken a second", unit="1/s", runs=tuple(one.readings / one.wall_s for one in done)),
-        Measurement(name=f"{name}, CPU-seconds a second", unit="", runs=tuple(one.cpu_s / one.wall_s for one in done)),
+        Measurement(
+            name=f"{name}, readings per second", unit="1/s", runs=tuple(one.readings / one.wall_s for one in done)
+        ),
+        Measurement(
+            name=f"{name}, CPU seconds per second", unit="", runs=tuple(one.cpu_s / one.wall_s for one in done)
+        ),
         Measurement(name=f"{name}, arrival to facts, median", unit="ms", runs=tuple(one.latency_ms[0] for one in done)),
         Measurement(name=f"{name}, arrival to facts, 99 %", unit="ms", runs=tuple(one.latency_ms[1] for one in done)),
         Measurement(name=f"{name}, behind at the end", unit="s", runs=tuple(one.behind_s for one in done)),
@@ -106,18 +112,18 @@ async def _catch_up(folder: Path, settings: Settings, load: KafkaLoad) -> CatchU
         cpu_s, begun_s = worker.cpu_s(), time.monotonic()
         await _wait_for_facts(context, worker, ticks * context.log.partitions)
         cpu_s, wall_s = worker.cpu_s() - cpu_s, time.monotonic() - begun_s
-    # What was handled before the first look is as much as these facts stand for.
+    # Readings handled before the first poll are not counted: their share is that of the facts found then.
     counted = round(load.readings * (1.0 - first / (ticks * context.log.partitions)))
     return CatchUp(readings=counted, wall_s=wall_s, cpu_s=cpu_s, start_s=begun_s - worker.started_s)
 
 
 async def _wait_for_facts(context: RoleContext, worker: WorkerProcess, count: int) -> int:
-    """Waits until the facts of `count` ticks are in the log; how many are."""
+    """Waits until the facts of `count` ticks are in the log, and returns their number."""
     until_s = time.monotonic() + CATCH_UP_S_MAX
     while (found := sum((await context.log.end_offsets(FACTS)).values())) < count:
         worker.raise_if_ended()
         if time.monotonic() > until_s:
-            raise StarloopError(f"facts of {found} of {count} ticks came in {CATCH_UP_S_MAX:g} s")
+            raise StarloopError(f"facts of {found} of {count} ticks within {CATCH_UP_S_MAX:g} s")
         await asyncio.sleep(POLL_S)
     return found
 
@@ -142,20 +148,20 @@ async def _live(folder: Path, settings: Settings, load: KafkaLoad, seconds: int)
 
 
 async def _read_when_drained(context: RoleContext) -> list[FetchedRecord]:
-    """The whole input and all facts, once the facts are behind the last reading of every partition."""
+    """All input and facts, once every partition has the facts of its last reading."""
     ends = await context.log.end_offsets(INPUT)
     follower = context.log.subscribe([INPUT, FACTS])
     await follower.start()
     rows: list[FetchedRecord] = []
     wanted = dict.fromkeys(ends, -1)
-    told = dict.fromkeys(ends, -1)
+    facts_offsets = dict.fromkeys(ends, -1)
     unread = {partition for partition, end in ends.items() if end}
     until_s = time.monotonic() + DRAIN_S_MAX
     try:
         while True:
             for row in await follower.fetch(10_000, wait_s=0.5):
                 if row.topic == FACTS:
-                    told[row.partition] = orjson.loads(row.value)["offset"]
+                    facts_offsets[row.partition] = orjson.loads(row.value)["offset"]
                     rows.append(row)
                     continue
                 if row.value[:1] == b"R":
@@ -163,17 +169,17 @@ async def _read_when_drained(context: RoleContext) -> list[FetchedRecord]:
                     rows.append(row)
                 if row.offset >= ends[row.partition] - 1:
                     unread.discard(row.partition)
-            if not unread and all(told[partition] >= offset for partition, offset in wanted.items()):
+            if not unread and all(facts_offsets[partition] >= offset for partition, offset in wanted.items()):
                 return rows
             if time.monotonic() > until_s:
-                raise StarloopError(f"the worker did not catch up with the load in {DRAIN_S_MAX:g} s")
+                raise StarloopError(f"the worker did not catch up with the load within {DRAIN_S_MAX:g} s")
     finally:
         await follower.close()
 
 
 def _latencies(rows: list[FetchedRecord], first_ms: int) -> tuple[int, float, tuple[float, float], float]:
-    """Of readings that arrived from `first_ms` on: how many, over how many seconds they came, median and 99 % of the time to
-    the facts behind them in ms, and the same of the last one in s."""
+    """Of readings that arrived from `first_ms`: number, seconds from first to last arrival, median and 99 % latency in ms, and the
+    latency of the last one in s."""
     facts: dict[int, tuple[list[int], list[int]]] = {}
     for row in rows:
         if row.topic == FACTS:
@@ -187,12 +193,12 @@ def _latencies(rows: list[FetchedRecord], first_ms: int) -> tuple[int, float, tu
         readings = decode(row.value)
         assert isinstance(readings, Readings)
         offsets, at_ms = facts[row.partition]
-        told_ms = at_ms[bisect.bisect_left(offsets, row.offset)]
+        facts_ms = at_ms[bisect.bisect_left(offsets, row.offset)]
         arrived_ms = readings.arrived_ms[readings.arrived_ms >= first_ms]
         if arrived_ms.size:
             arrivals.append(arrived_ms)
-            waits.append(told_ms - arrived_ms)
-            last = max(last, (int(arrived_ms[-1]), told_ms))
+            waits.append(facts_ms - arrived_ms)
+            last = max(last, (int(arrived_ms[-1]), facts_ms))
     all_ms, arrived_ms = np.concatenate(waits), np.concatenate(arrivals)
     span_s = (arrived_ms.max() - arrived_ms.min()) / 1000
     p50_ms, p99_ms = np.percentile(all_ms, (50, 99))
@@ -200,7 +206,7 @@ def _latencies(rows: list[FetchedRecord], first_ms: int) -> tuple[int, float, tu
 
 
 def write_fleet_file(folder: Path, devices: int) -> Path:
-    """A fleet of so many tanks, each of a customer of its own."""
+    """Writes a fleet file of tanks, each with its own customer."""
     file = folder / "fleet.toml"
     file.write_text(fleet_toml(devices))
     return file

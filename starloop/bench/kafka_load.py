@@ -1,6 +1,6 @@
-"""The load of the Kafka benchmarks: levels of many tanks, packed and sorted into partitions as a gate does it.
+"""Load of the Kafka benchmarks: levels of many tanks, batched and partitioned as by a gate.
 
-Either a history with ticks, written beforehand, or readings at a steady rate as they arrive, by a process of its own.
+It is either a history with ticks that is written beforehand, or readings at a constant rate from a process of its own.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from starloop.roles.context import RoleContext, open_context
 from stream.partition.partitioner import Partitioner
 
 STEP_MS = 100
-"""Between ticks of the history, in each partition: as often as a worker ticks while readings arrive."""
+"""Interval between ticks of the history in milliseconds: that of a worker under load."""
 FIRST_MS = 1_764_000_000_000
 READINGS_A_RECORD_MAX = 2_000
 BATCH_S = 0.003
-"""How long a gate gathers readings before it writes them."""
+"""Time for which a gate collects readings before it writes them, in seconds."""
 
 
 class TankReadings:
-    """Levels that fall, with a sensor's noise: reading k is of tank k modulo their number. Numbers its metrics at the store."""
+    """Falling levels with sensor noise; reading k belongs to tank k modulo `devices`. Registers its metrics in the store."""
 
     def __init__(self, devices: int, context: RoleContext) -> None:
         self.devices = devices
@@ -46,7 +46,7 @@ class TankReadings:
         self._use_per_ms = (2.0 + number % 29) / DAY_MS
 
     def readings(self, first: int, at_ms: NDArray[np.int64], since_ms: int) -> Readings:
-        """Readings number `first` and on, measured and arrived at these times; the tanks were full at `since_ms`."""
+        """Readings from number `first`, measured and arrived at `at_ms`; the tanks were full at `since_ms`."""
         number = first + np.arange(at_ms.size)
         turn, device = np.divmod(number, self.devices)
         noise = (number * 7919 % 101 - 50) / 50.0
@@ -61,12 +61,12 @@ class TankReadings:
         )
 
     async def append(self, records: list[Record]) -> None:
-        """Into the log; durable on return."""
+        """Appends to the log, durable on return."""
         await self._context.log.append(self._partitioner.entries(records))
 
 
 async def write_history(context: RoleContext, tanks: TankReadings, readings: int, rate_per_s: int) -> int:
-    """Writes a history of so many readings, evenly `rate_per_s` a second of its time; how many ticks each partition has."""
+    """Writes a history with `rate_per_s` readings per second of event time; returns the number of ticks per partition."""
     each = max(1, rate_per_s * STEP_MS // 1000)
     steps = -(-readings // each)
     for step in range(steps):
@@ -74,7 +74,7 @@ async def write_history(context: RoleContext, tanks: TankReadings, readings: int
         start_ms = FIRST_MS + step * STEP_MS
         at_ms = start_ms + np.arange(count, dtype=np.int64) * STEP_MS // each
         batch = tanks.readings(step * each, at_ms, FIRST_MS)
-        # A batch is sorted as a whole, so each partition's share of it must fit into a record.
+        # A batch is partitioned as a whole, so that the share of each partition must fit in one record.
         pieces = max(1, count // (READINGS_A_RECORD_MAX * context.log.partitions // 2))
         places = np.array_split(np.arange(count), pieces)
         await tanks.append([*(batch.select(rows) for rows in places), Tick(at_ms=start_ms + STEP_MS)])
@@ -85,7 +85,7 @@ async def write_history(context: RoleContext, tanks: TankReadings, readings: int
 async def run_load(
     installation: Installation, devices: int, rate_per_s: int, seconds: float
 ) -> AsyncIterator[LoadProcess]:
-    """The load as a process of its own, which has begun when the block starts and ends with it. Raises StarloopError."""
+    """A load process, which is running when the block starts and ends with it. Raises StarloopError."""
     numbers = (str(devices), str(rate_per_s), str(seconds))
     settings = installation.settings.model_dump_json(include={"log", "log_prefix", "store", "partitions"})
     process = await asyncio.create_subprocess_exec(
@@ -107,19 +107,19 @@ async def run_load(
 
 @dataclass(frozen=True, slots=True)
 class LoadProcess:
-    """A load that runs."""
+    """A running load process."""
 
     process: asyncio.subprocess.Process
 
     async def wait(self) -> None:
-        """Waits until it has written all. Raises StarloopError where it could not."""
-        _, said = await self.process.communicate()
+        """Waits until it has written everything. Raises StarloopError if it failed."""
+        _, stderr = await self.process.communicate()
         if self.process.returncode != 0:
-            raise StarloopError(f"the load failed: {said.decode()[-500:]}")
+            raise StarloopError(f"the load failed: {stderr.decode()[-500:]}")
 
 
 async def _load(settings: Settings, devices: int, rate_per_s: int, seconds: float) -> None:
-    """At the rate until the time is over: what fell due since the last append goes with the next one."""
+    """Appends at the rate for `seconds`: readings due since the last append are written with the next one."""
     async with open_context(settings, WallClock(), "load") as context:
         tanks = TankReadings(devices, context)
         loop = asyncio.get_running_loop()

@@ -1,18 +1,17 @@
-"""Figures of several runs, and the machine they were taken on."""
+"""Measurements over several runs, and a description of the machine."""
 
 from __future__ import annotations
 
 import os
 import platform
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One figure over several runs, in their order."""
+    """One quantity over several runs, in order."""
 
     name: str
     unit: str
@@ -20,11 +19,11 @@ class Measurement:
 
     @property
     def median(self) -> float:
-        """The middle of the runs."""
+        """Median of the runs."""
         return statistics.median(self.runs)
 
     def format_line(self) -> str:
-        """For people: median, and from least to most."""
+        """One line for people: median, minimum and maximum."""
         spread = f"({_shown(min(self.runs))} to {_shown(max(self.runs))}, {len(self.runs)} runs)"
         return f"{self.name:<42} {_shown(self.median):>12} {self.unit}  {spread}"
 
@@ -34,7 +33,7 @@ def _shown(value: float) -> str:
 
 
 def machine_description() -> str:
-    """The processor, its cores, Python and the system, in one line."""
+    """One line with processor, cores, Python and operating system."""
     info = Path("/proc/cpuinfo")
     models = (
         [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
@@ -44,9 +43,3 @@ def machine_description() -> str:
     processor = models[0] if models else platform.machine()
     system = f"{platform.system()} {platform.release()}"
     return f"{os.cpu_count()} x {processor}, Python {platform.python_version()}, {system}"
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value that `share` of the values do not exceed."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

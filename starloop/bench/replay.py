@@ -1,4 +1,4 @@
-"""How fast replay goes: the command itself on a generated readings file, as a process of its own."""
+"""Benchmark of `starloop replay`: throughput of the command on a generated readings file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _START_S = 1_767_225_600
 
 
 def run(folder: Path, readings: int, runs: int) -> list[Measurement]:
-    """Readings a second of `starloop replay`, start of the process included, over `runs` runs.
+    """Readings per second of `starloop replay`, including the start of the process.
 
-    The load: 2,000 tanks, one level a line each quarter of an hour, a tick every six hours of theirs.
+    Load: 2,000 tanks, one level per line every 15 minutes, a tick every six hours of event time.
     """
     fleet, lines = folder / "fleet.toml", folder / "readings.jsonl"
     fleet.write_text(fleet_toml(DEVICES))
@@ -38,13 +38,13 @@ def run(folder: Path, readings: int, runs: int) -> list[Measurement]:
         used_s = after.children_user + after.children_system - before.children_user - before.children_system
         cpus.append(readings / used_s)
     return [
-        Measurement(name="replay, readings a second", unit="1/s", runs=tuple(walls)),
-        Measurement(name="replay, readings a CPU-second", unit="1/s", runs=tuple(cpus)),
+        Measurement(name="replay, readings per second", unit="1/s", runs=tuple(walls)),
+        Measurement(name="replay, readings per CPU second", unit="1/s", runs=tuple(cpus)),
     ]
 
 
 def fleet_toml(devices: int, supplier_days: tuple[float, float] = (2.0, 5.0)) -> str:
-    """A fleet file with `devices` tanks of as many customers."""
+    """Fleet file with `devices` tanks, each with its own customer."""
     head = f'[[suppliers]]\nid = "acme"\nlead_time_days = [{supplier_days[0]}, {supplier_days[1]}]\nprice = 100.0\n'
     return head + "".join(
         f'[[customers]]\nid = "c{n}"\nexperience = "auto"\nconsents = ["replenishment"]\n'
@@ -55,7 +55,7 @@ def fleet_toml(devices: int, supplier_days: tuple[float, float] = (2.0, 5.0)) ->
 
 
 def _write(path: Path, readings: int) -> None:
-    """One level a line: each tank falls a little faster than the one before, and is full again when it is low."""
+    """Writes one level per line; usage differs between tanks, and a low tank is refilled."""
     levels = [1000.0 - n % 700 for n in range(DEVICES)]
     with path.open("w") as file:
         for number in range(readings):

@@ -1,7 +1,7 @@
-"""How soon the partitions of a killed worker go on: two workers share them under a steady load, and one is killed (kill -9).
+"""Benchmark of failover: time until all partitions resume after kill -9 of one of two workers under a constant load.
 
-Stream: until every partition has facts of a tick that was made after the kill. Reactor: until the store holds every partition's
-progress beyond it. A fresh worker takes the place of the killed one before the next kill.
+Stream: until every partition has facts of a tick after the kill. Reactor: until the store has progress of every partition after the
+kill. A new worker replaces the killed one before the next kill.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import orjson
@@ -28,18 +27,15 @@ DEVICES = 2_000
 RATE_PER_S = 5_000
 TAKEOVER_S_MAX = 60.0
 SETTLE_S = 6.0
-"""Of undisturbed work before a kill, and up to so much more."""
+"""Minimum time between takeover and the next kill, in seconds; a random time up to the same is added."""
 POLL_S = 0.1
-
-Reached = Callable[[], Awaitable[dict[int, int]]]
-"""Of each partition, of what event time its newest result is, in ms."""
 
 
 def run(folder: Path, settings: Settings, role: str, kills: int, standbys: int = 0) -> list[Measurement]:
-    """The times of so many kills of a worker of the role. Raises StarloopError."""
+    """Takeover times of `kills` kills of a worker of the role. Raises StarloopError."""
     shown = f"{role}, standbys: {standbys}" if role == "stream" else role
     times = asyncio.run(_run(folder / f"{role}-{standbys}", settings, role, kills, standbys))
-    return [Measurement(name=f"killed, all partitions go on ({shown})", unit="s", runs=tuple(times))]
+    return [Measurement(name=f"kill to all partitions resumed ({shown})", unit="s", runs=tuple(times))]
 
 
 async def _run(folder: Path, settings: Settings, role: str, kills: int, standbys: int) -> list[float]:
@@ -50,11 +46,11 @@ async def _run(folder: Path, settings: Settings, role: str, kills: int, standbys
         workers = [await installation.run(role), await installation.run(role)]
         if role != "stream":
             await installation.run("stream")
-        reached = _FactsWatermark(context) if role == "stream" else _StoreWatermark(context)
-        watching = asyncio.create_task(reached.run())
+        watermark = _FactsWatermark(context) if role == "stream" else _StoreWatermark(context)
+        watching = asyncio.create_task(watermark.run())
         try:
             async with run_load(installation, DEVICES, RATE_PER_S, TAKEOVER_S_MAX * (kills + 2)):
-                return await _time_kills(installation, context, role, workers, reached, kills)
+                return await _time_kills(installation, context, role, workers, watermark, kills)
         finally:
             watching.cancel()
             await asyncio.wait([watching])
@@ -65,36 +61,36 @@ async def _time_kills(
     context: RoleContext,
     role: str,
     workers: list[WorkerProcess],
-    reached: _FactsWatermark | _StoreWatermark,
+    watermark: _FactsWatermark | _StoreWatermark,
     kills: int,
 ) -> list[float]:
     choice = random.Random(kills)
     times = []
-    await _wait_until_past(context, reached, context.clock.now_ms())
+    await _wait_until_past(context, watermark, context.clock.now_ms())
     for _ in range(kills):
         await asyncio.sleep(SETTLE_S * (1.0 + choice.random()))
-        await _wait_until_past(context, reached, context.clock.now_ms())
+        await _wait_until_past(context, watermark, context.clock.now_ms())
         killed = workers.pop(choice.randrange(2))
         killed_ms, killed_s = context.clock.now_ms(), time.monotonic()
         killed.kill()
-        await _wait_until_past(context, reached, killed_ms)
+        await _wait_until_past(context, watermark, killed_ms)
         times.append(time.monotonic() - killed_s)
         workers.append(await installation.run(role))
     return times
 
 
-async def _wait_until_past(context: RoleContext, reached: _FactsWatermark | _StoreWatermark, at_ms: int) -> None:
-    """Waits until every partition has come beyond that moment."""
+async def _wait_until_past(context: RoleContext, watermark: _FactsWatermark | _StoreWatermark, at_ms: int) -> None:
+    """Waits until every partition has passed `at_ms`. Raises StarloopError on timeout."""
     until_s = time.monotonic() + TAKEOVER_S_MAX
-    while len(reached.at_ms) < context.log.partitions or min(reached.at_ms.values()) <= at_ms:
+    while len(watermark.at_ms) < context.log.partitions or min(watermark.at_ms.values()) <= at_ms:
         if time.monotonic() > until_s:
-            behind = sorted(p for p in range(context.log.partitions) if reached.at_ms.get(p, 0) <= at_ms)
-            raise StarloopError(f"partitions {behind} did not go on within {TAKEOVER_S_MAX:g} s")
+            behind = sorted(p for p in range(context.log.partitions) if watermark.at_ms.get(p, 0) <= at_ms)
+            raise StarloopError(f"partitions {behind} did not resume within {TAKEOVER_S_MAX:g} s")
         await asyncio.sleep(POLL_S / 10)
 
 
 class _FactsWatermark:
-    """The time of each partition's newest facts, as the log has them."""
+    """Event time of the latest facts per partition, from the log."""
 
     def __init__(self, context: RoleContext) -> None:
         self._context = context
@@ -113,14 +109,14 @@ class _FactsWatermark:
 
 
 class _StoreWatermark:
-    """The time up to which each partition is decided, as the store has it."""
+    """Event time of the latest decided tick per partition, from the store."""
 
     def __init__(self, context: RoleContext) -> None:
         self._context = context
         self.at_ms: dict[int, int] = {}
 
     async def run(self) -> None:
-        """Asks until cancelled."""
+        """Polls until cancelled."""
         while True:
             found = await asyncio.to_thread(self._context.store.progress)
             self.at_ms = {partition: at_ms for partition, (_, at_ms) in found.items()}

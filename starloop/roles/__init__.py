@@ -1,6 +1,7 @@
-"""The roles of the service, each a part that runs by itself or beside the others in one process.
+"""Roles of the service: each runs in a process of its own (single_role.py), or beside the others (starloop/service.py).
 
-base.py: what every role stands on. door.py: how anything gets into the log. gate.py and broker.py: MQTT, our own endpoint or
-somebody's broker. stream.py: the analysis. reactor.py: decisions and their way out. console.py: pages and API. influx.py:
-InfluxDB. health.py: is it alive, can it work, what does it count. They know the log and the store, never each other.
+Roles share the log and the store and never call each other, so that any of them can stop, move or run several times. context.py:
+settings, log, store, fleet, metrics. ingest_gateway.py: writes to the log. gate.py, broker_bridge.py: MQTT, with our own broker or an
+external one. reaction_publisher.py: reactions to MQTT. stream.py: analysis. reactor.py: decisions and deliveries. console.py: pages
+and API. influx.py: InfluxDB. retry.py: back-off during outages.
 """

@@ -1,8 +1,8 @@
-"""Somebody's MQTT broker as the way in and out: heard in a session that it keeps, acknowledged when the log has it.
+"""Bridge to an external MQTT broker: messages into the log from a persistent session, and reactions back to the broker.
 
-What the broker loses before it hands over is its own; what it handed over is not lost. Several of these may share the work of one
-broker: a shared subscription hands each message to one of them, the log each reaction. Not by default, since Mosquitto 2.0 forgets
-shared subscriptions when it restarts, until a member is back: what is published meanwhile it acknowledges and drops.
+Messages are acknowledged when they are in the log, so that none is lost after the broker delivered it. Several bridges can share
+one broker: a shared subscription distributes the messages, and a consumer group the reactions. This is off by default, because
+Mosquitto 2.0 forgets shared subscriptions on restart: until a member reconnects, it acknowledges and drops new messages.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from starloop.roles.ingest_gateway import IngestGateway
 from starloop.roles.reaction_publisher import ReactionPublisher
 
 TOPIC_FILTERS = tuple(f"starloop/v1/+/{kind}" for kind in ("telemetry", "status", "requests", "outcomes"))
-"""What is heard unless told otherwise."""
-_say = edge_event_logger("broker")
+"""Default topic filters."""
+_log_event = edge_event_logger("broker")
 
 
 class BrokerBridge:
-    """The ways in and out of a broker. share: the name of the shared subscription; None hears alone."""
+    """Subscriber and publisher at a broker. share: name of the shared subscription; None: a subscription of its own."""
 
     def __init__(
         self,
@@ -42,31 +42,31 @@ class BrokerBridge:
             url,
             shared,
             gateway.ingest,
-            _say,
+            _log_event,
             client_id=f"{name}-in",
             may_accept=context.settings.may_accept,
             tls=tls,
         )
-        self._publisher = Publisher(url, _say, client_id=f"{name}-out", tls=tls)
+        self._publisher = Publisher(url, _log_event, client_id=f"{name}-out", tls=tls)
         self.reaction_publisher = ReactionPublisher(context.log, context.group_name("broker"), self._publisher.publish)
         context.checks["broker"] = lambda: self._problem(url)
         context.checks["reactions"] = lambda: self.reaction_publisher.last_error
 
     def _problem(self, url: BrokerUrl) -> str | None:
-        """Why nothing comes in from the broker or goes out there; None: both do."""
+        """Why messages are not received or reactions not published; None if both work."""
         if not self._publisher.connected():
             return f"{url.shown()}: not connected"
         return None if self._subscriber.is_subscribed() else f"{url.shown()}: not subscribed"
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        """Hears and publishes while the block runs."""
+        """Subscribes and publishes while the block runs."""
         self._subscriber.start()
         self._publisher.start()
-        announcing = self._context.group.create_task(self.reaction_publisher.run(), name="announcer")
+        publishing = self._context.group.create_task(self.reaction_publisher.run(), name="announcer")
         try:
             yield
         finally:
-            announcing.cancel()
+            publishing.cancel()
             await self._subscriber.stop()
             await self._publisher.stop()

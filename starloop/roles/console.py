@@ -1,4 +1,4 @@
-"""The console: the pages and the HTTP API over what the log tells and the store knows."""
+"""Console role: web pages and HTTP API over the read model (from the log) and the store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from starloop.roles.ingest_gateway import IngestGateway
 
 
 class ConsoleRole:
-    """The console over a door; `serving` opens it."""
+    """The console; `serve` opens its port."""
 
     def __init__(self, context: RoleContext, gateway: IngestGateway) -> None:
         self._context = context
@@ -27,13 +27,13 @@ class ConsoleRole:
         context.fleet.on_change(lambda _: self.console.notifier.notify_all())
 
     def notify_changed(self, items: set[str]) -> None:
-        """Tells the pages which items have news."""
+        """Notifies open pages of changed items."""
         known = self._context.fleet.current
         found = ((known.slots.get(item) or known.parts.get(item), item) for item in items)
         self.console.notifier.notify_items((one.customer, item) for one, item in found if one is not None)
 
     def app(self) -> FastAPI:
-        """The application, with /metrics."""
+        """The web application, with /metrics."""
         settings = self._context.settings
         app = create_app(self.console, body_bytes_max=settings.payload_bytes_max)
         add_metrics(app, self._context.meters, read_metrics_token(settings.metrics_token_file))
@@ -41,7 +41,7 @@ class ConsoleRole:
 
     @asynccontextmanager
     async def serve(self, free_ports: bool = False) -> AsyncIterator[tuple[int, str]]:
-        """Serves while the block runs; gives the port and a link that signs its holder in, once."""
+        """Serves while the block runs, and yields the port and a one-time sign-in link."""
         settings = self._context.settings
         following = self._context.group.create_task(
             self.projection.follow(self._context.log, self.notify_changed), name="projection"

@@ -1,4 +1,4 @@
-"""What every role stands on: settings, the log, the store, the fleet in force, instruments. Opened here, and closed."""
+"""Role context: settings, log, store, current fleet and metrics, which every role opens and closes the same way."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ from operations.observability.probes import watch_embedded_log, watch_log
 from reactor.store.sql import SqlStore
 from runtime.data_dir import LOG_FILE, create_data_dir, instance_name, store_url
 from runtime.fleet_state import FileFleetState, FleetState, StoreFleetState
-from star.errors import InputError, LogDamaged, LogError, StoreDamaged, StoreError
+from star.errors import InputError, LogDamaged, LogError, StarloopError, StoreDamaged, StoreError
 from star.ports import Clock
 from star.times import DAY_MS
-from stream.app import SWITCH_INTERVAL_S
+from starloop.data_dir_checks import EMBEDDED
+from starloop.roles.retry import Retry
 from stream.topics import CHANGELOG, SERVICE, Retention, topic_specs
 from stream.transports.embedded_log.client import EmbeddedClient
 from stream.transports.embedded_log.log_writer import PENDING_BYTES_MAX
 from stream.transports.embedded_log.sqlite_log import SqliteLog
+from stream.transports.faust_overrides.stream_app import SWITCH_INTERVAL_S
 from stream.transports.kafka_log.client import KafkaClient
 from stream.transports.kafka_log.options import kafka_options
 from stream.transports.log_client import Entry, LogClient
 
-EMBEDDED = "embedded"
 CONNECT_RETRY_S = 1.0
-"""Between tries to reach the log or the store at the start of a role."""
+"""Interval between attempts to reach the log or store at start, in seconds."""
 _log = structlog.get_logger("service")
 T = TypeVar("T")
 
 
 @dataclass(kw_only=True)
 class RoleContext:
-    """See the module. embedded: the log where it is in the data folder. checks: why a part is not ready, by name."""
+    """Shared resources of a role. embedded: the log, if it is in the data directory. checks: readiness checks by name."""
 
     role: str
     instance: str
@@ -58,25 +59,25 @@ class RoleContext:
     group: asyncio.TaskGroup
     checks: dict[str, HealthCheck] = field(default_factory=dict)
     last_log_error: str | None = None
-    """Why the log can't be written now."""
+    """Why the log is not writable now; None if it is."""
 
     reactor_problem: Callable[[], str | None] = lambda: None
-    """Why nothing can be decided now; the reactor's, where it is in this process."""
+    """Why the reactor can't decide now, if it is in this process."""
 
     def problem(self) -> str | None:
-        """Why this process can't do its work now. InfluxDB is not part of it: nothing waits for that."""
+        """Why this process is not ready. InfluxDB is left out, because nothing waits for it."""
         return self.last_log_error or self.reactor_problem()
 
     def log_problem(self) -> str | None:
-        """Why the log can't be written now."""
+        """Why the log is not writable now."""
         return self.last_log_error
 
     def group_name(self, name: str) -> str:
-        """A consumer group of this installation."""
+        """Name of a consumer group of this installation."""
         return f"{self.settings.log_prefix}{name}"
 
     async def append(self, entries: list[Entry]) -> None:
-        """Appends to the log, and notes how that went. Raises LogError."""
+        """Appends to the log, and records a failure for the readiness check. Raises LogError."""
         try:
             await self.log.append(entries)
         except LogError as error:
@@ -86,7 +87,7 @@ class RoleContext:
 
 
 def topic_retention(settings: Settings) -> Retention:
-    """How long topics are kept, from the settings."""
+    """Topic retention from the settings."""
     return Retention(
         input_ms=round(settings.log_keep_days * DAY_MS), quarantine_ms=round(settings.quarantine_keep_days * DAY_MS)
     )
@@ -96,9 +97,9 @@ def topic_retention(settings: Settings) -> Retention:
 async def open_context(
     settings: Settings, clock: Clock, role: str, fleet_file: Path | None = None
 ) -> AsyncIterator[RoleContext]:
-    """The base of a role, while the block runs; tasks started in its group end with it.
+    """Opens the context of a role while the block runs; tasks in its group end with the block.
 
-    fleet_file: of a service in one process on its own log. On Kafka the fleet is in the store (`starloop fleet apply`).
+    fleet_file: fleet of a service on the embedded log. With Kafka the fleet is in the store (`starloop fleet apply`).
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     instance = instance_name(settings)
@@ -110,9 +111,8 @@ async def open_context(
         if settings.log == EMBEDDED:
             embedded = SqliteLog(folder / LOG_FILE)
             if settings.influx_url is None:
-                embedded.forget_consumer(
-                    f"{settings.log_prefix}influx"
-                )  # or what it once followed would be kept for it for ever
+                # Without this, retention would keep records for a consumer that never returns.
+                embedded.forget_consumer(f"{settings.log_prefix}influx")
             stack.callback(embedded.close)
             log = EmbeddedClient(embedded, specs)
             store = SqlStore(store_url(settings))
@@ -172,7 +172,7 @@ async def _open_fleet(
 ) -> FleetState:
     if embedded is not None:
         if fleet_file is None:
-            raise InputError("on the embedded log one process does all: expected `starloop up --fleet FILE`")
+            raise InputError("the embedded log belongs to one process: expected `starloop up --fleet FILE`")
         return FileFleetState(folder, fleet_file, settings.profile_dirs, embedded)
     if fleet_file is not None:
         await retry_until_available(
@@ -184,16 +184,18 @@ async def _open_fleet(
     )
 
 
-async def retry_until_available(act: Callable[[], Awaitable[T]], what: str) -> T:
-    """What `act` gives, tried again while the log or the store is away: roles start in any order."""
-    told = ""
-    while True:
-        try:
-            return await act()
-        except (LogDamaged, StoreDamaged):
-            raise
-        except (LogError, StoreError) as error:
-            if str(error) != told:
-                told = str(error)
-                _log.warning("waiting_for", what=what, error=told)
-            await asyncio.sleep(CONNECT_RETRY_S)
+async def retry_until_available(connect: Callable[[], Awaitable[T]], what: str) -> T:
+    """Result of `connect`, retried while the log or store is unavailable: roles start in any order."""
+
+    def warn(error: StarloopError, _retry_s: float, previous: str | None) -> None:
+        if str(error) != previous:
+            _log.warning("waiting_for", what=what, error=str(error))
+
+    retry = Retry(
+        retryable=(LogError, StoreError),
+        fatal=(LogDamaged, StoreDamaged),
+        min_s=CONNECT_RETRY_S,
+        max_s=CONNECT_RETRY_S,
+        on_error=warn,
+    )
+    return await retry.run(connect)

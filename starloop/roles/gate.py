@@ -1,9 +1,8 @@
-"""The gate: our own MQTT endpoint. Devices' messages into the log, reactions out of it."""
+"""Gate role: our own MQTT broker, with messages of devices into the log and reactions out of it."""
 
 from __future__ import annotations
 
 import errno
-import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,27 +19,29 @@ from edge.mqtt_broker.session_store import SqliteSessionStore
 from operations.observability.logging import edge_event_logger
 from operations.observability.probes import watch_gate
 from star.errors import InputError
+from starloop.endpoint_security import server_tls_context
 from starloop.roles.context import RoleContext
 from starloop.roles.ingest_gateway import IngestGateway
 from starloop.roles.reaction_publisher import ReactionPublisher
 
 PORTS_TRIED_MAX = 50
+"""Ports tried above the configured one, if any free port will do."""
 _log = structlog.get_logger("gate")
-_say = edge_event_logger("gate")
+_log_event = edge_event_logger("gate")
 
 
 class GateRole:
-    """The endpoint over a door; `serving` opens it."""
+    """The MQTT endpoint; `serve` opens its port."""
 
     def __init__(self, context: RoleContext, gateway: IngestGateway) -> None:
         self._context = context
         settings = context.settings
-        self.sessions = SqliteSessionStore(context.folder / "gate.db", _say)
-        hub = Broker(time.time, self.sessions)
-        hub.restore(*self.sessions.load(time.time()))
-        hub.ingest = gateway.ingest
-        self.server = BrokerServer(hub, self._access(), _say, broker_limits(settings))
-        # Each gate follows the reactions by itself: it knows only the devices that come to it.
+        self.sessions = SqliteSessionStore(context.folder / "gate.db", _log_event)
+        broker = Broker(time.time, self.sessions)
+        broker.restore(*self.sessions.load(time.time()))
+        broker.ingest = gateway.ingest
+        self.server = BrokerServer(broker, self._access(), _log_event, broker_limits(settings))
+        # Each gate consumes all reactions: it knows only the devices that connect to it.
         group = context.group_name("gate" if context.embedded is not None else f"gate-{context.instance}")
         self.reaction_publisher = ReactionPublisher(context.log, group, self.publish)
         context.fleet.on_change(lambda _: self.server.reauthorize_all())
@@ -55,19 +56,19 @@ class GateRole:
         context.checks["reactions"] = lambda: self.reaction_publisher.last_error
 
     async def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
-        """Publishes to the clients of this endpoint; on disk for those with a session when it returns."""
+        """Publishes to the clients of this endpoint; stored for persistent sessions on return."""
         await self.server.publish(topic, payload, qos=qos, retain=retain)
 
     @asynccontextmanager
     async def serve(self, free_ports: bool = False) -> AsyncIterator[int]:
-        """Listens while the block runs; gives the port."""
+        """Listens while the block runs, and yields the port."""
         try:
             port = await listen(self.server, self._context.settings, free_ports)
-            announcing = self._context.group.create_task(self.reaction_publisher.run(), name="announcer")
+            publishing = self._context.group.create_task(self.reaction_publisher.run(), name="announcer")
             try:
                 yield port
             finally:
-                announcing.cancel()
+                publishing.cancel()
         finally:
             await self.server.stop()
             await self.sessions.close()
@@ -84,7 +85,7 @@ class GateRole:
 
 
 def broker_limits(settings: Settings) -> GateLimits:
-    """The endpoint's limits that this installation is set to."""
+    """Limits of the endpoint, from the settings."""
     return GateLimits(
         packet_bytes_max=settings.packet_bytes_max,
         connections_max=settings.connections_max,
@@ -98,20 +99,16 @@ def broker_limits(settings: Settings) -> GateLimits:
 
 
 async def listen(gate: BrokerServer, settings: Settings, free_ports: bool) -> int:
-    """Opens the port; gives its number. free_ports: the next free one where it is taken. Raises InputError."""
-    context = None
-    if settings.tls_cert is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    """Opens the port and returns its number. free_ports: use the next free port if it is in use. Raises InputError."""
+    tls = server_tls_context(settings.tls_cert, settings.tls_key)
     first = settings.mqtt_port
     for port in range(first, first + (PORTS_TRIED_MAX if free_ports and first else 1)):
         try:
-            return await gate.start(settings.mqtt_host, port, context)
+            return await gate.start(settings.mqtt_host, port, tls)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise InputError(f"mqtt port {port} at {settings.mqtt_host}: {error.strerror}") from error
             _log.warning("found_port_taken", port=port, host=settings.mqtt_host)
     raise InputError(
-        f"mqtt port {first} at {settings.mqtt_host} is taken: stop what uses it, or choose another with --mqtt-port"
+        f"mqtt port {first} at {settings.mqtt_host} is in use: stop the other program, or choose another port with --mqtt-port"
     )

@@ -1,4 +1,4 @@
-"""The role that writes to InfluxDB what the log tells, beside the loop."""
+"""InfluxDB role: writes records of the log to InfluxDB; analysis and decisions do not depend on it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stream.sinks.options import InfluxOptions
 
 
 def build_sink(context: RoleContext) -> InfluxSink:
-    """The sink that the settings tell of. Raises InputError where they name no server."""
+    """The sink for the configured InfluxDB. Raises InputError if none is configured."""
     settings = context.settings
     if settings.influx_url is None:
         raise InputError(
@@ -37,6 +37,6 @@ def build_sink(context: RoleContext) -> InfluxSink:
 
 
 def sink_problem(sink: InfluxSink) -> str | None:
-    """Why the sink does not write now."""
+    """Why the sink can't write now; None if it can."""
     status = sink.status()
-    return None if status.reachable is not False else status.last_error or "InfluxDB can't be reached"
+    return None if status.reachable is not False else status.last_error or "InfluxDB is unreachable"

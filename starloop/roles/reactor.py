@@ -1,7 +1,7 @@
-"""The reactor: facts in, one transaction a step, and what is to be sent on its way out of the store's outbox.
+"""Reactor role: consumes facts, commits one transaction per step, and delivers from the outbox of the store.
 
-An engine a partition, loaded when its first facts come and dropped when the partition goes. Of two reactors that think they
-have a partition the store refuses one; that one starts over from what the store says.
+There is one engine per partition, loaded with its first facts and dropped when the partition is revoked. If two reactors hold the
+same partition, the store fences one of them, which then reloads its state from the store.
 """
 
 from __future__ import annotations
@@ -17,64 +17,73 @@ from config.fleet import Customer, Supplier
 from operations.observability.probes import OutboxFigures, watch_outbox, watch_reactor
 from operations.observability.step_observer import StepObserver
 from operations.observability.tracing import StepTimings
-from reactor.channels.log import LogChannel
-from reactor.channels.notify import NotifyChannel
-from reactor.channels.signing_secret import installation_secret
-from reactor.channels.webhook import WebhookChannel
-from reactor.delivery.outbox_dispatcher import Channels, OutboxDispatcher
-from reactor.delivery.outbox_dispatcher import DeliveryLimits as SendLimits
+from reactor.channels.base import ChannelEnvironment
+from reactor.delivery.channel_router import ChannelRouter
+from reactor.delivery.limits import DeliveryLimits
+from reactor.delivery.outbox_dispatcher import OutboxDispatcher
 from reactor.engine import Engine
 from reactor.learning_sync import EFFECT_DELAY_DAYS
 from reactor.state import Need
 from reactor.unit_of_work import StepResult
 from runtime.clock import WallClock
 from star.analyse import Facts
-from star.errors import LogDamaged, LogError, StoreAhead, StoreDamaged, StoreError, StoreFenced
-from star.react import item_from_reaction_id
+from star.errors import LogDamaged, LogError, StarloopError, StoreAhead, StoreDamaged, StoreError, StoreFenced
+from star.ids import item_of_reaction
 from star.repeat import Outcome
 from starloop.roles.context import RoleContext
+from starloop.roles.retry import Retry
 from stream.analysis_consumer import AnalysisConsumer
 from stream.partition.partitioner import Partitioner
 from stream.topics import DECISIONS, FACTS, INPUT
 from stream.transports.log_client import Entry
 
 RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
-"""Between tries to commit a step while the store can't take it (a full disk, a database that is away)."""
+"""Back-off of a commit while the store is unavailable (full disk, database down), in seconds."""
 LEARNING_POLL_S = 0.1
-"""Between looks whether the other partitions have come far enough."""
+"""Polling interval for the watermarks of other partitions, in seconds: the first step of a day waits for them."""
 _log = structlog.get_logger("reactor")
 
 
 class ReactorRole:
-    """Engines and sender. `start` begins their tasks; `stopped` ends the channels."""
+    """Engines by partition, the consumer of facts (`loop`) and the outbox dispatcher (`sender`)."""
 
     def __init__(self, context: RoleContext) -> None:
         self._context = context
         self._engines: dict[int, Engine] = {}
         self._release_tasks: set[asyncio.Task[None]] = set()
         self._partitioner = Partitioner(context.log.partitions, context.store.names, lambda: context.fleet.current)
-        self.last_error: str | None = None
-        """Why steps can't be committed now."""
+        self._retry = Retry(
+            retryable=(StoreError, LogError),
+            fatal=(StoreAhead, StoreDamaged, StoreFenced, LogDamaged),
+            min_s=RETRY_MIN_S,
+            max_s=RETRY_MAX_S,
+            on_error=_log_new_error,
+        )
         self.loop = AnalysisConsumer(
             context.log, self.handle, group=context.group_name("reactor"), on_revoked=self._partition_lost
         )
-        stepped = watch_reactor(context.meters, lag=lambda: context.log.lag(context.group_name("reactor"), [FACTS]))
-        self._observer = StepObserver(context.meters, stepped, context.tracer)
-        self.webhook = WebhookChannel(
-            self._supplier,
-            default_secret=installation_secret(context.folder),
-            clock=WallClock(),  # receivers judge a signature's age by the world's time, also in a demo
-            timeout_s=context.settings.send_timeout_s,
+        count_step = watch_reactor(context.meters, lag=lambda: context.log.lag(context.group_name("reactor"), [FACTS]))
+        self._observer = StepObserver(context.meters, count_step, context.tracer)
+        self.router = ChannelRouter.open(
+            ChannelEnvironment(
+                log=context.log,
+                clock=WallClock(),  # receivers check the age of a signature by real time, also in a demo
+                data_dir=context.folder,
+                supplier_of=self._supplier,
+                customer_of=self._customer,
+                label_of=self._label,
+                send_timeout_s=context.settings.send_timeout_s,
+                console_url=context.settings.public_url,
+            )
         )
-        notify = NotifyChannel(self._customer, self._label, console_url=context.settings.public_url)
         self.sender = OutboxDispatcher(
             context.store,
-            Channels(mqtt=LogChannel(context.log), suppliers=self.webhook, customers=notify),
+            self.router,
             catalogue=lambda: context.fleet.current,
             report=self._report,
             need_state=context.store.need_state,
             clock=context.clock,
-            limits=SendLimits.from_settings(context.settings),
+            limits=DeliveryLimits.from_settings(context.settings),
             partitions=self.loop.partitions,
             observer=self._observer.on_delivery,
         )
@@ -82,18 +91,23 @@ class ReactorRole:
         context.checks["store"] = lambda: self.last_error
         context.reactor_problem = lambda: self.last_error
 
+    @property
+    def last_error(self) -> str | None:
+        """Why steps can't be committed now; None if they can."""
+        return self._retry.last_error
+
     def decided_until_ms(self) -> dict[int, int]:
-        """The time of the last tick decided upon, of each partition that is here."""
+        """Time of the last decided tick of each partition held."""
         return {partition: engine.state.at_ms for partition, engine in self._engines.items()}
 
     async def close(self) -> None:
-        """Ends the channels."""
+        """Closes the channels, after pending releases."""
         if self._release_tasks:
             await asyncio.wait(self._release_tasks)
-        await self.webhook.close()
+        await self.router.close()
 
     async def handle(self, partition: int, facts: Facts, written_ms: int) -> None:
-        """Decides on a tick's facts of a partition, which the log took at written_ms; what that gives is on disk on return."""
+        """Decides on the facts of a tick; the step is on disk on return. written_ms: append time of the facts."""
         read_ms = _now_ms()
         while True:
             try:
@@ -108,37 +122,37 @@ class ReactorRole:
                 _log.info("left_partition", partition=partition, error=str(error))
                 await asyncio.sleep(RETRY_MIN_S)
                 if partition not in self.loop.partitions():
-                    return  # it is another's by now
+                    return  # another reactor holds it now
                 continue
             break
         if not step.is_empty:
             await self._notify_observers(partition, step, facts, written_ms, read_ms)
 
     async def _load_engine(self, partition: int) -> Engine:
-        ends = await self._retry(lambda: self._context.log.end_offsets(INPUT))
-        state = await self._retry(
+        ends = await self._retry.run(lambda: self._context.log.end_offsets(INPUT))
+        state = await self._retry.run(
             lambda: asyncio.to_thread(self._context.store.load, partition, log_end=ends[partition])
         )
-        alone = self._context.log.partitions == 1
-        engine = self._engines[partition] = Engine(self._context.fleet.initial, state, standalone=alone)
+        standalone = self._context.log.partitions == 1
+        engine = self._engines[partition] = Engine(self._context.fleet.initial, state, standalone=standalone)
         _log.info("took_partition", partition=partition, offset=state.offset)
         return engine
 
     async def _sync_learning(self, partition: int, engine: Engine, facts: Facts) -> None:
-        """Before a day's first facts: what the deliveries of all partitions taught until the day before yesterday."""
+        """Before the first facts of a day, provides lead time samples of all partitions up to the day before yesterday."""
         day = engine.samples_due(facts.at_ms)
         if day is None:
             return
         await self._commit(partition, engine, engine.record_watermark(day))
         store, partitions = self._context.store, self._context.log.partitions
         while True:
-            lessons = await self._retry(
+            samples = await self._retry.run(
                 lambda: asyncio.to_thread(
                     store.lead_time_samples, day - EFFECT_DELAY_DAYS, except_partition=partition, partitions=partitions
                 )
             )
-            if lessons is not None:
-                engine.provide_samples(day, lessons)
+            if samples is not None:
+                engine.provide_samples(day, samples)
                 return
             await asyncio.sleep(LEARNING_POLL_S)
 
@@ -147,36 +161,20 @@ class ReactorRole:
         with self._context.meters.commit_seconds.time():
             if step.is_empty and self._context.embedded is not None:
                 try:
-                    store.commit(step, engine.catalogue, partition)  # as a rule it writes nothing: not worth a thread
+                    store.commit(
+                        step, engine.catalogue, partition
+                    )  # usually writes nothing, so a thread would cost more
                     return
                 except (StoreFenced, StoreDamaged):
                     raise
                 except StoreError as error:
                     _log.debug("put_off_offset", error=str(error))
-            await self._retry(lambda: asyncio.to_thread(store.commit, step, engine.catalogue, partition))
-
-    async def _retry(self, act: Any) -> Any:
-        """What `act` gives, tried again while the store or the log is away."""
-        retry_s = RETRY_MIN_S
-        while True:
-            try:
-                found = await act()
-            except (StoreAhead, StoreDamaged, StoreFenced, LogDamaged):
-                raise
-            except (StoreError, LogError) as error:
-                if str(error) != self.last_error:
-                    _log.error("put_off_commit", error=str(error), retry_s=retry_s)
-                self.last_error = str(error)
-                await asyncio.sleep(retry_s)
-                retry_s = min(retry_s * 2, RETRY_MAX_S)
-            else:
-                self.last_error = None
-                return found
+            await self._retry.run(lambda: asyncio.to_thread(store.commit, step, engine.catalogue, partition))
 
     async def _notify_observers(
         self, partition: int, step: StepResult, facts: Facts, written_ms: int, read_ms: int
     ) -> None:
-        """Tells those who watch; nothing rests on it."""
+        """Metrics, traces and topic `decisions`; best effort, no decision depends on it."""
         committed_ms = _now_ms()
         self._observer.on_step(
             step,
@@ -200,13 +198,13 @@ class ReactorRole:
 
     def _partition_lost(self, partition: int) -> None:
         self._engines.pop(partition, None)
-        # Not in the group, which may be ending: what is not released is written when the store is closed.
+        # Not in the task group, which may be ending. Offsets not released here are written when the store is closed.
         releasing = asyncio.get_running_loop().create_task(self._release(partition), name=f"release-{partition}")
         self._release_tasks.add(releasing)
         releasing.add_done_callback(self._release_tasks.discard)
 
     async def _release(self, partition: int) -> None:
-        """Writes the offsets that wait, so that who takes over begins there."""
+        """Writes pending offsets, so that the next holder of the partition resumes there."""
         try:
             await asyncio.to_thread(self._context.store.release, partition)
         except StoreError as error:
@@ -237,7 +235,7 @@ class ReactorRole:
 
 
 def decisions_record(step: StepResult) -> dict[str, Any]:
-    """A record of topic `decisions`: what the step decided, and the outcomes it heard."""
+    """The record of a step for topic `decisions`: its decisions and outcomes."""
     customers = {reaction.id: reaction.customer for reaction in step.reactions}
     needs = {need.id: need for need in step.changed.values() if isinstance(need, Need)}
     rows = []
@@ -255,10 +253,10 @@ def decisions_record(step: StepResult) -> dict[str, Any]:
                 "kind": str(need.kind) if need is not None else None,
             }
         )
-    heard = [
+    outcomes = [
         {
             "id": outcome.id,
-            "item": outcome.item or item_from_reaction_id(reaction),
+            "item": outcome.item or item_of_reaction(reaction),
             "reaction": outcome.reaction,
             "result": outcome.result,
             "at_ms": outcome.at_ms,
@@ -267,7 +265,12 @@ def decisions_record(step: StepResult) -> dict[str, Any]:
         }
         for reaction, outcome in step.outcomes
     ]
-    return {"at_ms": step.at_ms, "decisions": rows, "outcomes": heard}
+    return {"at_ms": step.at_ms, "decisions": rows, "outcomes": outcomes}
+
+
+def _log_new_error(error: StarloopError, retry_s: float, previous: str | None) -> None:
+    if str(error) != previous:
+        _log.error("put_off_commit", error=str(error), retry_s=retry_s)
 
 
 def _now_ms() -> int:

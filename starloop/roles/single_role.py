@@ -1,4 +1,4 @@
-"""A role as a process of its own: its part over a base, and an endpoint that says how it is."""
+"""Role in a process of its own: the part of the role, and its health endpoint."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from operations.observability.health import health_app, read_metrics_token, serv
 from runtime.clock import WallClock
 from runtime.data_dir import remove_service_file, write_service_file
 from star.errors import InputError
+from starloop.data_dir_checks import EMBEDDED
+from starloop.endpoint_security import check_exposure
 from starloop.roles.broker_bridge import BrokerBridge
 from starloop.roles.console import ConsoleRole
-from starloop.roles.context import EMBEDDED, RoleContext, open_context
+from starloop.roles.context import RoleContext, open_context
 from starloop.roles.gate import GateRole
 from starloop.roles.influx import build_sink, sink_problem
 from starloop.roles.ingest_gateway import IngestGateway
 from starloop.roles.reactor import ReactorRole
 from starloop.roles.stream import StreamRole, follow_calibration
-from starloop.service import check_exposure, drain_ingest
+from starloop.service import drain_ingest
 
 RunRole = Callable[[RoleContext], AbstractAsyncContextManager[str]]
-"""Makes a role's part and runs it while the block runs; gives where it is reached, for people."""
+"""Runs the part of a role while the block runs, and yields a description of its endpoint for people."""
 
 
 @asynccontextmanager
 async def run_single_role(settings: Settings, role: str, run_role: RunRole) -> AsyncIterator[str]:
-    """Runs one role while the block runs; gives the line that says that it is ready."""
+    """Runs one role while the block runs, and yields the line to print when it is ready. Raises InputError."""
     if settings.log == EMBEDDED:
         raise InputError(
-            "STARLOOP_LOG is embedded, which belongs to one process: expected kafka://host:port, or `starloop up` for all roles"
+            "STARLOOP_LOG is embedded, which only one process can use: expected kafka://host:port, or `starloop up` for all roles"
         )
     async with open_context(settings, WallClock(), role) as context, AsyncExitStack() as stack:
         where = await stack.enter_async_context(run_role(context))
@@ -44,7 +46,7 @@ async def run_single_role(settings: Settings, role: str, run_role: RunRole) -> A
 
 @asynccontextmanager
 async def run_ingest(context: RoleContext) -> AsyncIterator[IngestGateway]:
-    """A door that takes in while the block runs, and writes all that it took before it ends."""
+    """An ingest gateway while the block runs, which writes all queued messages before it ends."""
     gateway = IngestGateway(context)
     ingest_task = context.group.create_task(gateway.ingest.run(), name="inlet")
     try:
@@ -56,14 +58,14 @@ async def run_ingest(context: RoleContext) -> AsyncIterator[IngestGateway]:
 
 @asynccontextmanager
 async def gate(context: RoleContext) -> AsyncIterator[str]:
-    """Our own MQTT endpoint."""
+    """Our own MQTT broker."""
     check_exposure(context.settings, http=False)
     async with run_ingest(context) as gateway, GateRole(context, gateway).serve() as port:
         yield f"mqtt {context.settings.mqtt_host}:{port}"
 
 
 def broker_bridge(make_bridge: Callable[[RoleContext, IngestGateway], BrokerBridge], shown: str) -> RunRole:
-    """Somebody's broker."""
+    """Bridge to an external MQTT broker. shown: its address for people."""
 
     @asynccontextmanager
     async def run(context: RoleContext) -> AsyncIterator[str]:
@@ -75,7 +77,7 @@ def broker_bridge(make_bridge: Callable[[RoleContext, IngestGateway], BrokerBrid
 
 @asynccontextmanager
 async def stream(context: RoleContext) -> AsyncIterator[str]:
-    """The analysis."""
+    """The analysis of a share of the partitions."""
     part = StreamRole(context)
     await part.app.start()
     tasks = [
@@ -92,7 +94,7 @@ async def stream(context: RoleContext) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def reactor(context: RoleContext) -> AsyncIterator[str]:
-    """Decisions, and their way out."""
+    """Decisions and deliveries."""
     part = ReactorRole(context)
     tasks = [
         context.group.create_task(part.loop.run(), name="reactor"),
@@ -109,7 +111,7 @@ async def reactor(context: RoleContext) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def console(context: RoleContext) -> AsyncIterator[str]:
-    """The pages and the API."""
+    """Web pages and HTTP API."""
     check_exposure(context.settings, mqtt=False)
     async with run_ingest(context) as gateway:
         part = ConsoleRole(context, gateway)
@@ -123,7 +125,7 @@ async def console(context: RoleContext) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def influx_from_start(context: RoleContext) -> AsyncIterator[str]:
-    """As `influx`, from the oldest record that the log has: points that are there are written again as they are."""
+    """Like `influx`, but from the oldest record of the log. Points that exist are overwritten with the same values."""
     await build_sink(context).rewind()
     async with influx(context) as where:
         yield where
@@ -131,7 +133,7 @@ async def influx_from_start(context: RoleContext) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def influx(context: RoleContext) -> AsyncIterator[str]:
-    """What the log tells, to InfluxDB."""
+    """Writer of log records to InfluxDB."""
     sink = build_sink(context)
     context.checks["influx"] = lambda: sink_problem(sink)
     task = context.group.create_task(sink.run(), name="influx")

@@ -1,4 +1,4 @@
-"""The stream: the analysis of this process's partitions, and the ticks that make it look."""
+"""Stream role: the analysis of the partitions of this process, and the ticks that trigger its evaluations."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ from operations.observability.probes import watch_stream
 from star.errors import StoreDamaged, StoreError
 from starloop.roles.context import RoleContext
 from stream.analysis import Analysis
-from stream.app import StreamApp, StreamHooks, StreamOptions, build_app
+from stream.app import StreamHooks, StreamOptions, build_app
 from stream.log_backend import EmbeddedLogBackend, KafkaLogBackend, LogBackend
 from stream.partition.partition_hash import partition_of
 from stream.partition.ticker import PartitionTickSchedule
 from stream.state.checkpoint import CheckpointPolicy
 from stream.topics import CALIBRATION, INPUT
+from stream.transports.faust_overrides.stream_app import StreamApp
 from stream.transports.kafka_log.client import KafkaClient
 from stream.transports.log_client import LogClient
 
 NAMES_RETRY_S = 0.5
+"""Interval between reads of the metric registry while a metric is unknown, in seconds."""
 _HEAD = struct.Struct("<BI")
 _log = structlog.get_logger("stream")
 
 
 class StreamRole:
-    """The Faust application over the base's log, and what is told of it."""
+    """The Faust application over the log, with its metrics."""
 
     def __init__(self, context: RoleContext) -> None:
         self._context = context
@@ -39,16 +41,16 @@ class StreamRole:
         self._oldest_ms: dict[int, int] = {}
         self._checkpoint_s: dict[int, float] = {}
         settings = context.settings
-        rhythm = None
+        tick_schedule = None
         if context.embedded is None and settings.ticks == "service":
-            rhythm = PartitionTickSchedule(settings.tick_busy_ms / 1000, settings.tick_idle_ms / 1000)
+            tick_schedule = PartitionTickSchedule(settings.tick_busy_ms / 1000, settings.tick_idle_ms / 1000)
         self.app: StreamApp = build_app(
             log_backend_of(context),
             context.log,
             self._analysis,
             StreamOptions(
                 checkpoint=CheckpointPolicy(every_s=settings.checkpoint_s),
-                tick_schedule=rhythm,
+                tick_schedule=tick_schedule,
                 clock=context.clock,
             ),
             StreamHooks(
@@ -69,11 +71,17 @@ class StreamRole:
         context = self._context
         partitions = context.log.partitions
         self._checkpoint_s[partition] = time.monotonic()
-        mine = None if partitions == 1 else lambda customer: partition_of(customer, partitions) == partition
-        return Analysis(context.fleet.initial, context.store.names, self._scorer, owns_customer=mine)
+        owns_customer = None if partitions == 1 else lambda customer: partition_of(customer, partitions) == partition
+        return Analysis(
+            context.fleet.initial,
+            context.store.names,
+            self._scorer,
+            owns_customer=owns_customer,
+            forget_detectors=frozenset(context.settings.forget_detectors),
+        )
 
     def _names_known(self, wire: bytes) -> bool:
-        """Whether every metric of a record of readings has a name here: another process may have numbered it just now."""
+        """Whether all metrics of a record are known; another process may have registered one just now."""
         if wire[:1] != b"R":
             return True
         return _metrics_end(wire) <= len(self._context.store.names)
@@ -96,7 +104,7 @@ class StreamRole:
             self._oldest_ms[partition] = _first_arrival_ms(wire)
 
     def _facts_written(self, partition: int, wire: bytes) -> None:
-        """A tick's facts are in the log."""
+        """Observes the decision latency when the facts of a tick are in the log."""
         oldest_ms = self._oldest_ms.pop(partition, None)
         if oldest_ms is not None:
             self._context.meters.decision_seconds.observe(max(0, self._context.clock.now_ms() - oldest_ms) / 1000)
@@ -110,7 +118,7 @@ class StreamRole:
 
 
 def log_backend_of(context: RoleContext) -> LogBackend:
-    """The base's log as Faust sees it."""
+    """The Faust backend for the log. Raises TypeError for an unknown log."""
     if context.embedded is not None:
         return EmbeddedLogBackend(context.embedded)
     if not isinstance(context.log, KafkaClient):
@@ -119,7 +127,7 @@ def log_backend_of(context: RoleContext) -> LogBackend:
 
 
 async def follow_calibration(log: LogClient, context: RoleContext) -> None:
-    """Follows what became of forecasts, for the figures of their honesty; until cancelled."""
+    """Follows forecast calibration records for the metrics, until cancelled."""
     follower = log.subscribe(
         [CALIBRATION], start_offsets={(CALIBRATION, p): end for p, end in (await log.end_offsets(CALIBRATION)).items()}
     )

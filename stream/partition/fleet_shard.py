@@ -1,7 +1,7 @@
-"""The fleet as one partition sees it: its own customers and devices, and how changes in its log altered them.
+"""The fleet of one partition: its own customers, devices and items, with the changes that its log holds.
 
-The fleet at the beginning of the log is given; every change since is kept with its offset in a block of the checkpoint, so
-that a partition knows its fleet wherever it moves.
+The fleet at the beginning of the log is given. Every change since is kept with its offset in a shard of the checkpoint, so that
+a partition has its fleet on whichever worker it is.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from config.catalogue import Catalogue
 from config.fleet_change import change_catalogue, parse_change
 
 FLEET_SHARD_KEY = "fleet"
-"""The key of the block that holds the changes."""
+"""Key of the shard that holds the changes."""
 CATALOGUES_MAX = 8
-"""Catalogues remembered, so that the partitions of a process that take the same change work it out once."""
+"""Catalogues remembered, so that the partitions of a process resolve a change once for all."""
 
 
 class FleetShard:
-    """The fleet at the beginning (`base`), the changes since, and the part that is `mine` (by customer; None: all)."""
+    """The catalogue in force for a partition. base: at the beginning of the log; owns_customer: whose it is; None: all."""
 
     def __init__(self, base: Catalogue, owns_customer: Callable[[str], bool] | None) -> None:
         self._base = base
@@ -32,25 +32,25 @@ class FleetShard:
 
     @property
     def catalogue(self) -> Catalogue:
-        """What is in force for this partition."""
+        """The catalogue in force for this partition."""
         return catalogue_shard(self._whole.catalogue, self._owns_customer)
 
     def apply_change(self, offset: int, tables: str) -> Catalogue:
-        """The part after the change at `offset`, which was checked before it was appended."""
+        """The catalogue after the change at `offset`, which was validated before it was appended."""
         self._whole = _apply_change(self._whole, tables)
         self._changes.append((offset, tables))
         self._dirty = True
         return self.catalogue
 
     def drain_dirty(self) -> bytes | None:
-        """The block, where a change came since the last call."""
+        """The shard's bytes where there was a change since the last call, else None."""
         if not self._dirty:
             return None
         self._dirty = False
         return json.dumps(self._changes, ensure_ascii=False).encode()
 
     def restore(self, shard: bytes | None, included: int) -> Catalogue:
-        """The part after the changes of `block` up to offset `included`; later ones come again from the log."""
+        """The catalogue after the changes of a shard up to offset `included`; later ones come again from the log."""
         kept = [(int(offset), str(tables)) for offset, tables in (json.loads(shard) if shard else [])]
         self._whole = _CatalogueIdentity(self._base)
         self._changes = []
@@ -62,7 +62,7 @@ class FleetShard:
 
 
 class _CatalogueIdentity:
-    """A catalogue that is compared by being the same object, which makes remembering cheap."""
+    """A catalogue that is hashed and compared by identity, which makes it a cheap cache key."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
@@ -81,7 +81,7 @@ def _apply_change(known: _CatalogueIdentity, tables: str) -> _CatalogueIdentity:
 
 
 def catalogue_shard(catalogue: Catalogue, owns_customer: Callable[[str], bool] | None) -> Catalogue:
-    """The catalogue with only the customers for whom `mine` holds, their devices and items."""
+    """The catalogue of the customers for whom `owns_customer` holds, with their devices and items; None: all of it."""
     if owns_customer is None:
         return catalogue
     customers = {key: row for key, row in catalogue.customers.items() if owns_customer(key)}

@@ -1,12 +1,12 @@
-"""The worker of a partition: what handling each record of the input and of the facts leads to, without doing it.
+"""The processor of a partition: the effects of each input record, without performing them.
 
-Synchronous and without I/O: `take` returns effects in the order in which they must happen, and a shell performs them -
-the Faust agents of app.py in the service, `LogShell` where one thread drives everything (tests, the simulated world).
+Synchronous and without I/O: `process` returns effects in the order in which they have to happen, and its caller performs them:
+the Faust agent of stream/app.py in the service, SynchronousRunner in tests and simulations.
 
-Why nothing is lost or counted twice: facts are durable before the blocks that include their tick, blocks before the
-offset is committed. After a kill the blocks may be ahead of the committed offset, so records come again; a block skips
-those that it includes, and facts that were written already are not written again - the first ones written for an
-offset are the true ones, since later ones may come from blocks that are ahead.
+Nothing is lost or counted twice, as facts are durable before the shards that include their tick, and shards before the offset
+is committed. After a crash shards may be ahead of the committed offset, and records come again: devices skip those that their
+shard includes, and facts that are in the log are not written again. The first facts of an offset are the right ones, as later
+ones may be computed from shards that are ahead.
 """
 
 from __future__ import annotations
@@ -26,50 +26,50 @@ from stream.state.checkpoint import CheckpointPolicy, CheckpointSchedule, shard_
 from stream.topics import FACTS, INPUT
 
 READ_RECORDS = 256
-"""Records that LogShell reads at once."""
+"""Records that SynchronousRunner reads at once."""
 BATCHED_READINGS = 2_048
-"""Readings that are analysed together. What a gate writes within a few milliseconds is sorted into many partitions, so that
-records are small, and most of what a small batch costs does not depend on its size."""
+"""Readings that are analysed together, at most about so many. The gateway divides what arrives within a few ms among many
+partitions, so records are small, and most of the cost of a small batch does not depend on its size."""
 
 _GOLDEN_RATIO = 0.618034
-"""Multiples of it, without their whole parts, lie evenly between 0 and 1, however many there are."""
+"""The fractional parts of its multiples are spread evenly over 0 to 1, however many there are."""
 
 
 class PartitionAnalysis(Protocol):
-    """What a worker asks of stream.analysis.Analysis."""
+    """What a processor needs of stream.analysis.Analysis."""
 
     def ingest(self, offset: int, record: Record) -> Facts | None:
-        """Handles the record; facts exactly at a Tick."""
+        """Takes the record; facts exactly at a Tick."""
         ...
 
     def telemetry(self) -> Mapping[str, Sequence[Any]]:
-        """What the last tick has for those who watch: rows (facts of star.analyse) by topic."""
+        """What the last tick has for observers: rows by topic."""
         ...
 
     def dirty_shards(self) -> dict[str, bytes]:
-        """Blocks changed since the last call, each with the offset that it includes."""
+        """Shards changed since the last call, by key; each holds the offset that it includes."""
         ...
 
     def load_shards(self, shards: Mapping[str, bytes]) -> None:
-        """Takes up the state of blocks written before."""
+        """Starts from shards that were written before."""
         ...
 
     @property
     def included_offset(self) -> int:
-        """The offset up to which all blocks that were loaded include every record; -1 where none were."""
+        """The offset up to which the loaded shards include every record; -1 where none were loaded."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class AppendFacts:
-    """Append to the facts; in order, durable before anything that follows a Flush."""
+    """Append to the facts, in order; durable before anything that follows a Flush."""
 
     value: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class AppendTelemetry:
-    """Append to a topic of those who watch; nothing rests on it."""
+    """Append to a topic for observers; it may be lost."""
 
     topic: str
     value: bytes
@@ -77,7 +77,7 @@ class AppendTelemetry:
 
 @dataclass(frozen=True, slots=True)
 class UpsertShard:
-    """Set a key of the table of blocks."""
+    """Set a key of the table of shards."""
 
     key: bytes
     value: bytes
@@ -85,12 +85,12 @@ class UpsertShard:
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """Go on only when everything before is durable."""
+    """Wait until everything before is durable."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommitOffset:
-    """The input before `offset` need not be read again."""
+    """Commit: the input before `offset` need not be read again."""
 
     offset: int
 
@@ -99,12 +99,12 @@ Effect = AppendFacts | AppendTelemetry | UpsertShard | Flush | CommitOffset
 
 
 class PartitionProcessor:
-    """Analyses one partition's input.
+    """Analyses the input of one partition.
 
-    blocks: those of the partition's earlier checkpoints. facts_end: facts of ticks before this input offset are written already.
+    shards: of the partition's checkpoint. facts_end: the facts of ticks before this input offset are in the log already.
 
-    Readings of several records wait for each other, never beyond a tick or an event, and a checkpoint comes only at a tick: so no
-    block includes a part of what was joined.
+    Readings of consecutive records are analysed together, up to the next tick or event. A checkpoint comes only at a tick, so no
+    shard includes a part of such a batch.
     """
 
     def __init__(
@@ -121,20 +121,20 @@ class PartitionProcessor:
         if shards:
             analysis.load_shards(shards)
         self._facts_end = facts_end
-        # Partitions of one process take turns: each has its checkpoint at a time of its own.
+        # The checkpoints of the partitions of one process are spread over the interval.
         self._schedule = CheckpointSchedule(policy, (partition * _GOLDEN_RATIO) % 1.0)
         self._next: int | None = None
         self._batched: list[memoryview] = []
         self._batched_readings = 0
 
     def process(self, offset: int, wire: bytes) -> Iterator[Effect]:
-        """The effects of the input record at `offset`, in the order to perform them; none where it was taken before.
+        """The effects of the input record at `offset`, in the order to perform them; none where it was processed before.
 
-        Every effect must be performed before the next record is taken. Raises LogDamaged where the record can't be read or
-        records before it are missing.
+        Every effect has to be performed before the next record is processed. Raises LogDamaged where the record can't be
+        decoded or records before it are missing.
         """
         if self._next is not None and offset < self._next:
-            return  # a transport delivers again what it had fetched before it was set back to the committed offset
+            return  # a transport delivers twice what it had fetched before it was reset to the committed offset
         expected = self.analysis.included_offset + 1 if self._next is None else self._next
         if offset > expected and (self._next is not None or self.analysis.included_offset >= 0):
             raise LogDamaged(
@@ -164,7 +164,7 @@ class PartitionProcessor:
             self._flush_batch(offset)
 
     def _flush_batch(self, offset: int) -> None:
-        """Those that wait, the last of them at `offset`."""
+        """Analyses the collected readings, the last of them at `offset`."""
         if self._batched:
             self.analysis.ingest(offset, Readings.unpack_all(self._batched))
             self._batched.clear()
@@ -173,20 +173,20 @@ class PartitionProcessor:
     def checkpoint(self, offset: int) -> Iterator[Effect]:
         """The effects of a checkpoint right after the tick at `offset`."""
         yield Flush()
-        for name, block in sorted(self.analysis.dirty_shards().items()):
-            yield UpsertShard(shard_key(name, self._partition), with_offset(block, offset))
+        for name, shard in sorted(self.analysis.dirty_shards().items()):
+            yield UpsertShard(shard_key(name, self._partition), with_offset(shard, offset))
         yield Flush()
         yield CommitOffset(offset + 1)
 
 
 class FactsDeduplicator:
-    """Reads the facts in order, each input offset once: the first that was written for it."""
+    """Reads facts in order and gives those of each input offset once: the first that were written."""
 
     def __init__(self) -> None:
         self._last_offset = -1
 
     def unpack_new(self, wire: bytes) -> Facts | None:
-        """The facts, or None where those of this offset were read already."""
+        """The facts, or None where those of this offset were read before."""
         facts = Facts.unpack(wire)
         if facts.offset <= self._last_offset:
             return None
@@ -207,38 +207,40 @@ def facts_end_after(last: bytes | None) -> int:
 
 
 class CheckpointStore(Protocol):
-    """Where LogShell keeps blocks and the committed offset: the rest of what a shell needs beside the log."""
+    """Where SynchronousRunner keeps shards and the committed offset."""
 
     def load(self) -> dict[bytes, bytes]:
-        """Every block by key."""
+        """Every shard by key."""
         ...
 
     def upsert(self, key: bytes, value: bytes) -> None:
-        """Keeps a block."""
+        """Stores a shard."""
         ...
 
     def committed(self) -> int:
-        """The offset from which to read the input."""
+        """The offset to read the input from."""
         ...
 
     def commit(self, offset: int) -> None:
-        """Keeps the offset."""
+        """Stores the offset."""
         ...
 
 
 class SynchronousRunner:
-    """Drives a worker over a log in the caller's thread, one effect at a time: abandon it anywhere and make another one
-    on the same log and store, and nothing is lost or counted twice."""
+    """Runs a processor over a log in the caller's thread, one effect at a time.
+
+    It can be abandoned after any effect: another one on the same log and store goes on without loss or repetition.
+    """
 
     def __init__(self, log: Log, store: CheckpointStore, analysis: PartitionAnalysis, policy: CheckpointPolicy) -> None:
         self._log = log
         self._store = store
         self._next = store.committed()
-        blocks = shards_of_partition(store.load().items())
-        self.processor = PartitionProcessor(analysis, shards=blocks, facts_end=facts_end_in_log(log), policy=policy)
+        shards = shards_of_partition(store.load().items())
+        self.processor = PartitionProcessor(analysis, shards=shards, facts_end=facts_end_in_log(log), policy=policy)
 
     def steps(self) -> Iterator[Effect]:
-        """Handles everything that the input holds now; yields each effect when it has been performed."""
+        """Processes everything that the input holds now; yields each effect after performing it."""
         while self._next < self._log.end(INPUT):
             for offset, wire in self._log.read(INPUT, self._next, READ_RECORDS):
                 for effect in self.processor.process(offset, wire):
@@ -247,7 +249,7 @@ class SynchronousRunner:
                 self._next = offset + 1
 
     def run(self) -> None:
-        """Handles everything that the input holds now."""
+        """Processes everything that the input holds now."""
         for _ in self.steps():
             pass
 

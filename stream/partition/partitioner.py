@@ -1,7 +1,7 @@
-"""The door to the input log: how records, and what was quarantined among them, become its entries, each in its partition.
+"""The partitioner: makes log entries of records and of quarantined payloads, each in the partition of its customer.
 
-Times of arrival in the log never go back: the edge's inlet stamps everything with one clock that starts at what
-`last_arrival_ms` finds. Not here: reading payloads (edge/), and ticking (ticker.py).
+Times of arrival in the log never go back: the ingest service stamps records with one clock that starts at `last_arrival_ms`.
+Payloads are decoded in edge/, ticks are made in ticker.py.
 """
 
 from __future__ import annotations
@@ -15,32 +15,27 @@ from numpy.typing import NDArray
 
 from config.catalogue import Catalogue
 from star.errors import LogDamaged
+from star.ids import item_of_reaction
 from star.ports import Log, MetricRegistry
-from star.react import item_from_reaction_id
 from star.records import Quarantined, Record, Request, decode, encode
 from star.repeat import Outcome
 from star.sense import Readings
+from stream.arrival import arrival_ms
 from stream.partition.partition_hash import partition_of
+from stream.state.state_table import device_of
 from stream.topics import INPUT, QUARANTINE
 from stream.transports.log_client import Entry
 
 
-def arrival_ms(record: Record | Quarantined) -> int:
-    """When the record arrived; of readings, the last one."""
-    if isinstance(record, Readings):
-        return int(record.arrived_ms[-1]) if len(record) else 0
-    return record.arrived_ms if isinstance(record, Outcome) else record.at_ms
-
-
 def last_arrival_ms(log: Log) -> int:
-    """The time of arrival of the input's last record, for the clock of arrival to start from; 0 where there is none."""
+    """When the last record of the input arrived, ms since the epoch; 0 where there is none."""
     end = log.end(INPUT)
     last = log.read(INPUT, end - 1, 1) if end else []
     return arrival_ms(decode(last[0][1])) if last else 0
 
 
 def single_partition_entries(records: Iterable[Record | Quarantined]) -> list[tuple[str, bytes | None, bytes | None]]:
-    """The entries (topic, key, value) of what an intake drained, in its order, for a log of one partition."""
+    """The entries (topic, key, value) of what a decoder drained, in its order, for a log of one partition."""
     return [
         (QUARANTINE, None, encode_quarantined(record))
         if isinstance(record, Quarantined)
@@ -50,9 +45,9 @@ def single_partition_entries(records: Iterable[Record | Quarantined]) -> list[tu
 
 
 class Partitioner:
-    """Sorts records into the partitions of their customers. names: of metrics, by number; catalogue: the fleet in force.
+    """Assigns records to the partitions of their customers. names: of metrics, by number; catalogue: the fleet in force.
 
-    What concerns all - a supplier's terms, a change of the fleet, a tick - goes to every partition.
+    Records that concern all customers (a supplier's terms, a change of the fleet, a tick) go to every partition.
     """
 
     def __init__(self, partitions: int, names: MetricRegistry, catalogue: Callable[[], Catalogue]) -> None:
@@ -87,7 +82,7 @@ class Partitioner:
         unknown = where < 0
         if unknown.any():
             for number in np.unique(readings.metric[unknown]).tolist():
-                self._partition_of_metric[number] = self._device_partition(self._names.name(number).split("/", 1)[0])
+                self._partition_of_metric[number] = self._device_partition(device_of(self._names.name(number)))
             where = self._partition_of_metric[readings.metric]
         order = np.argsort(where, kind="stable")
         starts = np.flatnonzero(np.append(True, np.diff(where[order]) != 0)) if order.size else order
@@ -95,7 +90,7 @@ class Partitioner:
         return [Entry(INPUT, int(where[rows[0]]), None, encode(readings.select(rows))) for rows in parts]
 
     def _metric_partitions(self, size: int) -> NDArray[np.int32]:
-        """The partition by metric number; -1 where it is not known."""
+        """The partition by metric number; -1 where it is not resolved yet."""
         catalogue = self._catalogue()
         if catalogue is not self._resolved_for:
             self._resolved_for = catalogue
@@ -110,17 +105,17 @@ class Partitioner:
     def _event_partition(self, event: Outcome | Request) -> int:
         item = event.item
         if isinstance(event, Outcome) and item is None and event.reaction is not None:
-            item = item_from_reaction_id(event.reaction)
-        return 0 if item is None else self._device_partition(item.split("/", 1)[0])
+            item = item_of_reaction(event.reaction)
+        return 0 if item is None else self._device_partition(device_of(item))
 
     def _device_partition(self, name: str) -> int:
-        """The partition of the device's customer. One that is not of the fleet has one too: what is said of it is told there."""
+        """The partition of the device's customer; of an unknown device one by its name, where its records are reported."""
         device = self._catalogue().devices.get(name)
         return partition_of(name if device is None else device.customer, self._partitions)
 
 
 def encode_quarantined(quarantined: Quarantined) -> bytes:
-    """Its bytes in the log: JSON, the payload in base64."""
+    """The bytes of a quarantined payload in the log: JSON, the payload in base64."""
     body = {
         "at_ms": quarantined.at_ms,
         "topic": quarantined.topic,
@@ -131,7 +126,7 @@ def encode_quarantined(quarantined: Quarantined) -> bytes:
 
 
 def decode_quarantined(wire: bytes) -> Quarantined:
-    """What was quarantined. Raises LogDamaged where the bytes are not `encode_quarantined`'s."""
+    """The quarantined payload of `encode_quarantined`'s bytes. Raises LogDamaged where they are not such."""
     try:
         body = json.loads(wire)
         return Quarantined(**{**body, "payload": base64.b64decode(body["payload"], validate=True)})

@@ -1,8 +1,7 @@
-"""The ticker: puts a Tick into the input while time passes, so that decisions are made soon after readings, and also for
-devices that are silent.
+"""Ticks: records of passing time in the input, at which decisions are made, soon after readings and for silent devices too.
 
-Decisions are made at ticks and nowhere else. While something arrives there is a tick every `busy_s`, else every `idle_s`.
-On start there is one at once: it stands for all that fell due while the machine was off.
+While something arrives there is a tick every `busy_s`, else every `idle_s`. The first one comes at once, for what fell due while
+nothing ran.
 """
 
 from __future__ import annotations
@@ -16,17 +15,15 @@ from star.ports import Clock
 from star.records import Record, Tick
 
 BUSY_S = 0.1
-"""Between ticks while readings or events arrive."""
+"""Between ticks while readings or events arrive: adds to the time from a reading to a decision; each tick costs an evaluation."""
 IDLE_S = 5.0
-"""Between ticks while nothing arrives."""
+"""Between ticks while nothing arrives: how late a timer may be."""
 
 
 class Ticker:
-    """Ticks through `put`, which takes a record into the order of arrival at once (`edge.ingest_service.Inlet.put`).
+    """Ticks of a service in one process. `run` ticks until it is cancelled; call `notify_arrival` for whatever arrives.
 
-    clock: the time of arrival, which never goes back (the same inlet's).
-
-    Call `arrived` whenever something came in. `run` ticks until it is cancelled.
+    append: puts a record into the order of arrival. clock: of arrival, which never goes back.
     """
 
     def __init__(
@@ -44,7 +41,7 @@ class Ticker:
         self._arrived = asyncio.Event()
 
     def notify_arrival(self) -> None:
-        """Something came in: a tick follows within `busy_s`."""
+        """Something arrived: a tick follows within `busy_s`."""
         self._arrived.set()
 
     def tick(self) -> None:
@@ -58,7 +55,7 @@ class Ticker:
             self.tick()
             try:
                 async with asyncio.timeout(self._idle_s):
-                    # Not before busy_s have passed, so that a flood gives ten ticks a second and not ten thousand.
+                    # Not before busy_s have passed, so that many arrivals give ten ticks a second and not thousands.
                     await asyncio.sleep(min(self._busy_s, self._idle_s))
                     await self._arrived.wait()
             except TimeoutError:
@@ -66,8 +63,10 @@ class Ticker:
 
 
 class PartitionTickSchedule:
-    """When each partition of a worker is due for a tick: within `busy_s` where something came since the last one, else
-    every `idle_s`. monotonic_s: a clock that only says how much time passed."""
+    """The partitions of a worker that are due for a tick: after arrivals at once, else every `idle_s`.
+
+    busy_s: how often the worker asks. monotonic_s: a clock of passing time, in s.
+    """
 
     def __init__(self, busy_s: float, idle_s: float, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self.busy_s = busy_s
@@ -77,15 +76,15 @@ class PartitionTickSchedule:
         self._with_arrivals: set[int] = set()
 
     def assign(self, partition: int) -> None:
-        """The partition came to this worker: it is due at once, for all that fell due while nobody had it."""
+        """The partition was assigned to this worker: it is due at once, for what fell due while no worker had it."""
         self._last_s.pop(partition, None)
 
     def notify_arrival(self, partition: int) -> None:
-        """Something came in there."""
+        """Something arrived in the partition."""
         self._with_arrivals.add(partition)
 
     def due(self, partitions: Iterable[int]) -> list[int]:
-        """Those of `partitions` that are due; they count as ticked."""
+        """Those of `partitions` that are due; they count as ticked now."""
         now_s = self._monotonic_s()
         due = [
             partition

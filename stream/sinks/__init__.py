@@ -1,1 +1,1 @@
-"""Where what the log holds is told to systems of others; nothing rests on it, and nothing here is in the way of the loop."""
+"""Sinks: write the log's records to other systems, one-way. Nothing depends on a sink, and a sink never delays the service."""

@@ -1,11 +1,11 @@
-"""The InfluxDB sink: follows the log, writes what it says as points, and commits only what InfluxDB has.
+"""The InfluxDB sink: a consumer group that writes the log's records as points, and commits only what InfluxDB has stored.
 
-So the log is the spool: while the server is away nothing is held here but two batches, the group's offsets stand still, and
-what is behind them waits on the log's disk. When the server is back it is read from there, in order. A second spool could
-only hold the same records once more, and would have to be kept right over kills of its own. A kill between write and commit
-writes the same points again, with the same tags and times, which changes nothing.
+The log is the buffer: while the server is away, at most two batches are in memory, the group's offsets stay where they are,
+and the records behind them wait on the log's disk. A second buffer would hold the same records again and would need crash
+safety of its own. A crash between write and commit writes the same points again, with the same tags and times, which changes
+nothing in InfluxDB.
 
-Nothing rests on this sink and the loop never waits for it.
+Nothing depends on this sink, and it never delays the service.
 """
 
 from __future__ import annotations
@@ -34,33 +34,47 @@ from stream.sinks.retrying_writer import BatchResult, RetryingWriter
 from stream.topics import CALIBRATION, DECISIONS, FORECASTS, INPUT, QUARANTINE, REACTIONS, SCORES, SERVICE
 from stream.transports.embedded_log.sqlite_log import wall_clock_ms
 from stream.transports.log_client import Entry, FetchedRecord, LogClient, LogConsumer, PartitionRef
+from stream.transports.retries import retry_every
 
 TOPICS = (INPUT, FORECASTS, SCORES, CALIBRATION, DECISIONS, REACTIONS, SERVICE)
-"""What is followed."""
+"""The topics that the sink consumes."""
 FETCH_RECORDS = 500
-"""Records fetched at once; they are turned into lines one after the other, as far as a batch has room."""
+"""Records of one fetch; they become lines one by one, as long as the batch has room."""
 FETCH_PAUSE_S = 0.2
-"""Wait before the next fetch where one gave few records, so that a slow stream is not fetched record by record."""
+"""Pause after a fetch of few records, so that a slow stream is not fetched record by record."""
 YIELD_EVERY_S = 0.005
-"""Others in the event loop have their turn at least so often while there is much to catch up with."""
+"""Longest time that conversion holds the event loop while the sink catches up."""
 LOG_RETRY_S = 1.0
-"""Wait before the log is asked again when it is away."""
+"""Pause before the next try while the log is away."""
 LAG_EVERY_S = 10.0
+"""Time between queries of the group's lag."""
 LOG_POLL_S = 30.0
-"""While a batch waits for the server the log is asked at least so often, since Kafka takes a silent member for a dead one."""
+"""While a batch waits for the server, time between fetches: Kafka removes a member that stays silent."""
 NAME_TRIES_MAX = 30
+"""Reads of the registry for a metric without a name before its readings are quarantined. A name is durable before the metric's
+first reading, so a missing one means that the registry is late."""
 NAME_RETRY_S = 1.0
-"""A metric's name is durable before its first reading, so a number without one is a registry that is late: it is asked
-again so often, and then the readings are set aside."""
+"""Pause between reads of the registry."""
 REWIND_S = 60.0
-"""How long `rewind` waits to be the group's only member."""
+"""How long `rewind` waits to become the group's only member."""
 
 _log = structlog.get_logger("influx")
 
 
+def _is_log_away(error: Exception) -> bool:
+    """Whether the call should be tried again, which is logged."""
+    if isinstance(error, LogDamaged) or not isinstance(error, LogError):
+        return False
+    _log.warning("influx_log_away", reason=str(error))
+    return True
+
+
+_retry_while_log_away = retry_every(LOG_RETRY_S, _is_log_away)
+
+
 @dataclass(slots=True)
 class _Batch:
-    """Records on their way: their lines, what of them can't be told, and where the log goes on behind them."""
+    """Records to write: their lines, what of them cannot be written with the reason, and the offsets after them."""
 
     lines: list[bytes] = field(default_factory=list)
     points: int = 0
@@ -70,9 +84,10 @@ class _Batch:
 
 
 class InfluxSink:
-    """Writes to one bucket as a member of the group; run one in a process, and as many processes as there are partitions.
+    """Writes to one bucket as a member of the group: one per process, and at most as many processes as there are partitions.
 
-    names: where it has a method `refresh`, that is called for numbers not known. catalogue: gives the fleet in force.
+    names: its method `refresh`, where it has one, is called for unknown metrics. catalogue: gives the fleet in force.
+    jitter: gives 0 to 1, for the pauses between tries.
     """
 
     def __init__(
@@ -101,16 +116,16 @@ class InfluxSink:
         self._probed_at_s = 0.0
 
     def status(self) -> InfluxStatus:
-        """How it is doing, as of the last request and the last look at the log."""
+        """The state as of the last request and the last query of the log."""
         return self._status
 
     async def run(self) -> None:
-        """Follows and writes until it is cancelled. Raises InputError for a log that does not fit, nothing that passes."""
+        """Consumes and writes until cancelled. Raises LogDamaged; waits while the log or InfluxDB is away."""
         consumer = self._client.subscribe(TOPICS, group=self._options.group)
         consumer.on_revoked(self._on_revoked)
         writing: asyncio.Task[None] | None = None
         try:
-            await self._start_consumer(consumer)
+            await _retry_while_log_away(consumer.start)
             await self._probe()
             while True:
                 batch = await self._collect_batch(consumer)
@@ -130,9 +145,9 @@ class InfluxSink:
             await consumer.close()
 
     async def rewind(self) -> None:
-        """Sets the group back to the oldest records kept, so that the next `run` writes everything again, over what is there.
+        """Commits the oldest offsets for the group, so that the next `run` writes every kept record again, over what is stored.
 
-        Raises UsageError where another process of the group runs, LogError where the log is away.
+        Raises UsageError where another member of the group runs, LogError while the log is away.
         """
         begins = {
             (topic, n): begin for topic in TOPICS for n, begin in (await self._client.beginning_offsets(topic)).items()
@@ -144,7 +159,7 @@ class InfluxSink:
             while consumer.assignment() != begins.keys():
                 if self._now_s() > until_s:
                     raise UsageError(
-                        f"{len(begins.keys() - consumer.assignment())} of {len(begins)} partitions are another process's: "
+                        f"{len(begins.keys() - consumer.assignment())} of {len(begins)} partitions belong to another process: "
                         "stop every other one that writes to InfluxDB, then rewind"
                     )
                 await consumer.fetch(1, 0.2)
@@ -153,24 +168,14 @@ class InfluxSink:
             await consumer.close()
         _log.info("influx_rewound", partitions=len(begins))
 
-    # From the log to lines.
-
-    async def _start_consumer(self, consumer: LogConsumer) -> None:
-        while True:
-            try:
-                return await consumer.start()
-            except LogDamaged:
-                raise
-            except LogError as error:
-                _log.warning("influx_log_away", reason=str(error))
-                await asyncio.sleep(LOG_RETRY_S)
+    # From the log to lines
 
     def _on_revoked(self, revoked: frozenset[PartitionRef]) -> None:
-        """What was fetched of them and not yet taken is another member's now."""
+        """Drops the partitions' fetched records that are in no batch yet: another member has them now."""
         self._fetched = deque(one for one in self._fetched if (one.topic, one.partition) not in revoked)
 
     async def _collect_batch(self, consumer: LogConsumer) -> _Batch:
-        """What comes within `gather_s`, as much of it as a batch holds."""
+        """The records that arrive within `flush_interval_s`, as many as a batch holds."""
         batch = _Batch()
         until_s = self._now_s() + self._options.flush_interval_s
         await self._update_lag()
@@ -214,10 +219,10 @@ class InfluxSink:
                     readings = await self._resolve_names(batch, readings, catalogue)
                     _add(batch, *self._readings.lines(readings))
         except (BadPayload, LogDamaged) as error:
-            batch.rejected.append((record.value, f"not told to InfluxDB: {error}"))
+            batch.rejected.append((record.value, f"not written to InfluxDB: {error}"))
 
     async def _resolve_names(self, batch: _Batch, readings: Readings, catalogue: Catalogue) -> Readings:
-        """The readings whose metrics have names; the others are set aside after a while."""
+        """The readings whose metrics have names; after a while the others are quarantined."""
         tries = 0
         while missing := self._readings.learn_metrics(readings, catalogue):
             if tries == NAME_TRIES_MAX or self._unnamed_metrics.issuperset(missing):
@@ -230,12 +235,12 @@ class InfluxSink:
         self._unnamed_metrics.update(missing)
         lost = np.isin(readings.metric, list(self._unnamed_metrics))
         left_out = readings.select(lost)
-        reason = f"not told to InfluxDB: the registry has no name for the metrics {missing[:10]}"
+        reason = f"not written to InfluxDB: the registry has no name for the metrics {missing[:10]}"
         batch.rejected.append((encode(left_out), reason))
         return readings.select(~lost)
 
     async def _refresh_names(self) -> bool:
-        """Reads the registry again; False where it is away, and will be asked again."""
+        """Reads the registry again; False where it is away."""
         try:
             if self._refresh_registry is not None:
                 await asyncio.to_thread(self._refresh_registry)
@@ -245,10 +250,10 @@ class InfluxSink:
             return False
         return True
 
-    # From lines to InfluxDB.
+    # From lines to InfluxDB
 
     async def _write_and_commit(self, consumer: LogConsumer, batch: _Batch) -> None:
-        """Writes the batch, sets aside what can't be written, and only then commits."""
+        """Writes the batch, quarantines what was rejected, and only then commits."""
         result = await self._retrying_writer.write(b"\n".join(batch.lines))
         await self._quarantine_rejected(batch, result)
         self._status = replace(
@@ -262,11 +267,11 @@ class InfluxSink:
         except LogDamaged:
             raise
         except LogError as error:
-            # The next commit says as much, or these records come again: writing them twice changes nothing.
+            # The next commit covers these records, or they are delivered again: writing them twice changes nothing.
             _log.warning("influx_not_committed", reason=str(error))
 
     async def _quarantine_rejected(self, batch: _Batch, result: BatchResult) -> None:
-        rejected = batch.rejected + [(one.lines, f"InfluxDB refused it: {one.reason}") for one in result.rejected]
+        rejected = batch.rejected + [(one.lines, f"InfluxDB rejected it: {one.reason}") for one in result.rejected]
         if not rejected:
             return
         now_ms = self._now_ms()
@@ -276,21 +281,13 @@ class InfluxSink:
             )
             for what, why in rejected
         ]
-        while True:
-            try:
-                await self._client.append(entries)
-                break
-            except LogDamaged:
-                raise
-            except LogError as error:
-                _log.warning("influx_log_away", reason=str(error))
-                await asyncio.sleep(LOG_RETRY_S)
+        await _retry_while_log_away(self._client.append, entries)
         points = len(batch.rejected) + sum(one.lines.count(b"\n") + 1 for one in result.rejected)
         self._status = replace(self._status, rejected_points=self._status.rejected_points + points)
         _log.warning("influx_set_aside", points=points, reason=rejected[0][1], where=QUARANTINE)
 
     async def _wait_for_write(self, consumer: LogConsumer, writing: asyncio.Task[None]) -> None:
-        """Waits for the batch on its way. Meanwhile nothing more is fetched, but the log hears from us."""
+        """Waits until the batch is written. Meanwhile the partitions are paused, and fetches only keep the membership alive."""
         while True:
             await asyncio.wait({writing}, timeout=LOG_POLL_S)
             if writing.done():
@@ -299,12 +296,12 @@ class InfluxSink:
             held = consumer.assignment()
             consumer.pause(held)
             try:
-                # Partitions that came to us just now are not paused yet and may give something.
+                # Partitions assigned just now are not paused yet and may return records.
                 self._fetched += await self._fetch(consumer, 1, 0.0)
             finally:
                 consumer.resume(held & consumer.assignment())
 
-    # What is told of it.
+    # Status
 
     def _on_response(self, response: WriteResponse) -> None:
         reachable = response.status not in (WriteStatus.UNAVAILABLE, WriteStatus.MISCONFIGURED)

@@ -1,9 +1,10 @@
-"""One request to InfluxDB, through its own client, and what the server's answer means. Deciding what to do next is
-retrying_writer.py's. The token is never part of what is said.
+"""One write request to InfluxDB, through its own client, and the classification of the response.
 
-InfluxDB 2.7, tried: a line that can't be read refuses the whole request (400); a field of another type, or a point older than
-the bucket keeps, refuses that point and takes the others (422); a wrong token is 401, one that may not write 403, a bucket
-or organisation that is not there 404. All of it is answered to an empty request too, so asking costs nothing.
+What follows from a response is decided in retrying_writer.py. The token is never part of a message.
+
+Responses of InfluxDB 2.7, as tried: an unparsable line rejects the whole request (400); a field of another type, or a point
+older than the bucket's retention, is dropped and the other points are written (422); 401 is a wrong token, 403 one without
+write permission, 404 a missing bucket or organisation. An empty request gets the same responses, so a probe costs nothing.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from star.errors import Unavailable
 from stream.sinks.options import InfluxOptions
 
 GZIP_LEVEL = 1
-"""Lines shrink to a sixth at level 1 already; level 9, which the client would use, takes twelve times as long for a seventh."""
+"""Level 1 compresses lines to a sixth; level 9, the client's own, takes twelve times as long for a seventh (measured)."""
 MESSAGE_CHARS_MAX = 300
-"""Characters of the server's own words that are passed on."""
+"""Characters of the server's message that are passed on."""
 RETRY_AFTER_S_MAX = 600.0
+"""Longest pause that a server's Retry-After header can ask for."""
 
 _TOO_OLD = re.compile(
     r"dropped (\d+) points? (?:outside|beyond) retention policy|beyond retention policy dropped=(\d+)"
@@ -36,19 +38,19 @@ _PERMANENT = ("unable to parse", "partial write", "line protocol", "field type c
 
 
 class WriteStatus(Enum):
-    """What an answer means for the lines that were sent."""
+    """What a response means for the lines that were sent."""
 
     WRITTEN = "written"
-    TOO_OLD = "too old"  # written, but for points that the bucket no longer keeps
-    REJECTED = "refused"  # at least one line is bad
+    TOO_OLD = "too old"  # written, except for points older than the bucket's retention
+    REJECTED = "refused"  # at least one line is invalid
     TOO_LARGE = "too large"
-    UNAVAILABLE = "away"  # another try is worth it soon
-    MISCONFIGURED = "set up"  # a person must change something; another try is worth it then
+    UNAVAILABLE = "away"  # retryable
+    MISCONFIGURED = "set up"  # retryable once a person has changed the configuration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteResponse:
-    """What came of a request. said: what is wrong and what to do. dropped: points too old. retry_after_s: as it asked."""
+    """A classified response. message: what is wrong and what to do. dropped_points: too old. retry_after_s: as requested."""
 
     status: WriteStatus
     message: str = ""
@@ -64,7 +66,7 @@ class InfluxWriter:
         self._client: InfluxDBClient | None = None
 
     def write(self, lines: bytes) -> WriteResponse:
-        """Sends lines, b"" to ask only whether they would be taken; waits for the server, at most `timeout_s`."""
+        """Sends lines, or b"" as a probe; blocks for at most `timeout_s`."""
         options = self._options
         try:
             if self._client is None:
@@ -87,7 +89,7 @@ class InfluxWriter:
         except Unavailable as error:
             response = WriteResponse(status=WriteStatus.MISCONFIGURED, message=str(error))
         except (HTTPError, OSError, ValueError) as error:
-            # ValueError: a URL or a token that no request can be made of.
+            # ValueError: a URL or a token that cannot be part of a request.
             why = _without_token(str(error), self._client)[:MESSAGE_CHARS_MAX]
             message = f"InfluxDB at {options.url} (STARLOOP_INFLUX_URL) can't be reached: {why}"
             response = WriteResponse(status=WriteStatus.UNAVAILABLE, message=message)
@@ -98,7 +100,7 @@ class InfluxWriter:
         return response
 
     def close(self) -> None:
-        """Ends the connection; the next write makes another, with the token read again."""
+        """Closes the connection; the next write makes a new one and reads the token again."""
         if self._client is not None:
             self._client.close()  # type: ignore[no-untyped-call]
             self._client = None
@@ -107,7 +109,7 @@ class InfluxWriter:
 def parse_response(
     status: int, body: bytes | str | None, headers: Mapping[str, str], options: InfluxOptions
 ) -> WriteResponse:
-    """What an answer that is no success means."""
+    """Classifies a response that is not a success."""
     message, is_influx = _error_message(body)
     if status == 413:
         return WriteResponse(
@@ -132,7 +134,7 @@ def parse_response(
 
 
 def _remedy(status: int, message: str, is_influx: bool, options: InfluxOptions) -> str | None:
-    """What a person must change; None where waiting is enough."""
+    """What a person must change; None where retrying is enough."""
     where = f"bucket {options.bucket!r} of organisation {options.org!r}"
     if status == 401:
         return (
@@ -158,7 +160,7 @@ def _remedy(status: int, message: str, is_influx: bool, options: InfluxOptions) 
 
 
 def _error_message(body: bytes | str | None) -> tuple[str, bool]:
-    """The server's own words, and whether it is InfluxDB that speaks and not something before it."""
+    """The server's message, and whether it comes from InfluxDB and not from a proxy before it."""
     raw = body.decode("utf-8", "replace") if isinstance(body, bytes) else body or ""
     try:
         found = json.loads(raw)
@@ -170,7 +172,7 @@ def _error_message(body: bytes | str | None) -> tuple[str, bool]:
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asked to wait; None where it did not, or named a date."""
+    """The pause in seconds that the server asked for; None where it did not, or gave a date."""
     found = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
     return min(float(found), RETRY_AFTER_S_MAX) if found.isdigit() else None
 

@@ -1,7 +1,7 @@
-"""InfluxDB's line protocol as bytes: what must be escaped, and a point's line. Tags come sorted, as the server likes them.
+"""InfluxDB's line protocol: escaping, and the line of one point, as bytes.
 
-InfluxDB can keep no line break in a tag, nor an empty one: a break is written as the two characters `\\n`, an empty tag is left
-out, and a backslash at the end is followed by a blank, since it would escape the comma behind it. Tried against InfluxDB 2.7.
+A tag can contain no line break and cannot be empty: a line break is written as the two characters `\\n`, an empty tag is left
+out, and a backslash at the end is followed by a space, since it would escape the comma after it. Tried against InfluxDB 2.7.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ Field = tuple[str, bytes | None]
 
 
 def tag(value: str) -> bytes:
-    """A tag's key or value, or a field's key."""
+    """Escapes a tag's key or value, or a field's key."""
     escaped = value.translate(_TAG)
     return (escaped + "\\ " if escaped.endswith("\\") else escaped).encode("utf-8", "replace")
 
 
 def tags(pairs: Iterable[Tag]) -> bytes:
-    """`,key=value` of each pair that has a value, in the order given: sort by key."""
+    """`,key=value` of each pair with a value, in the order given, which should be by key, as InfluxDB recommends."""
     return b"".join(b"," + tag(key) + b"=" + tag(value) for key, value in pairs if value)
 
 
 def text(value: str) -> bytes:
-    """A field's value that is text."""
+    """A field's text value."""
     return b'"' + value.translate(_TEXT).encode("utf-8", "replace") + b'"'
 
 
 def number(value: float | None) -> bytes | None:
-    """A field's value that is a float, also where it is whole; None where there is none, or none that can be written."""
+    """A field's float value, also of a whole number; None for None and for what InfluxDB cannot store (NaN, infinity)."""
     return None if value is None or not math.isfinite(value) else repr(float(value)).encode()
 
 
 def integer(value: int) -> bytes:
-    """A field's value that is an integer."""
+    """A field's integer value."""
     return b"%di" % value
 
 
 def line(measurement: bytes, tag_set: bytes, fields: Iterable[Field], at_ms: int) -> bytes | None:
-    """A point's line, without its end; None where no field has a value. tagged: from `tags`."""
+    """A point's line, without its line break; None where no field has a value. tag_set: from `tags`."""
     given = b",".join(tag(key) + b"=" + value for key, value in fields if value is not None)
     return b"%b%b %b %d" % (measurement, tag_set, given, at_ms) if given else None

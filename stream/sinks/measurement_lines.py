@@ -1,7 +1,7 @@
-"""What the topics for those who watch hold, as lines: forecasts, scores, honesty, decisions, outcomes, reactions, figures.
+"""Lines of the telemetry topics and the reactions: forecasts, scores, calibration, decisions, outcomes, reactions, service.
 
-docs/reference/influx.md is the schema. A record gives the same lines whenever it is read, with the fleet as it is: the
-customer of an item that a record does not name is looked up.
+docs/reference/influx.md is the schema. For one fleet a record always gives the same lines; where a record does not name its
+customer, the fleet's catalogue does.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from stream.sinks.line_protocol import Field, integer, line, number, tags, text
 from stream.topics import CALIBRATION, DECISIONS, FORECASTS, REACTIONS, SCORES, SERVICE
 
 NO_RULE = "none"
-"""The tag `rule` of a decision that no rule refused."""
+"""Value of the tag `rule` for a decision that no rule refused."""
 ITEMS_MAX = 200_000
-"""Items whose tags are remembered; then they are made anew."""
+"""Items whose tag sets are cached; with more, the cache starts again: it bounds memory."""
 _SHOWN = tuple((f"q{round(level * 100):02d}", QUANTILES.index(level)) for level in PUBLISHED_QUANTILES)
 
 Row = Mapping[str, Any]
 
 
 class MeasurementLines:
-    """Makes lines of the records of every topic but the input."""
+    """Converts the records of every topic but the input."""
 
     def __init__(self) -> None:
         self._catalogue: Catalogue | None = None
@@ -43,14 +43,14 @@ class MeasurementLines:
         }
 
     def lines(self, topic: str, value: bytes, catalogue: Catalogue) -> list[bytes]:
-        """The lines of one record. Raises BadPayload where it is not what the topic holds."""
+        """The lines of one record. Raises BadPayload where it does not have the topic's schema."""
         if catalogue is not self._catalogue or len(self._tag_sets) > ITEMS_MAX:
             self._catalogue = catalogue
             self._tag_sets.clear()
         try:
             return [one for one in self._encoders[topic](orjson.loads(value)) if one is not None]
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-            raise BadPayload(f"a record of {topic!r} can't be told to InfluxDB: {error!r}") from error
+            raise BadPayload(f"a record of {topic!r} can't be converted for InfluxDB: {error!r}") from error
 
     def _item_tags(self, item: str, customer: str | None = None) -> bytes:
         """The tags customer, device and item."""

@@ -1,4 +1,4 @@
-"""What the InfluxDB sink is told, and what it tells: its options with every limit named, and its state."""
+"""The InfluxDB sink's options, with every limit, and its status."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from config.profile_schema import RawReadingsMode
 from star.errors import Unavailable
 
 GROUP = "starloop-influx"
-"""The consumer group whose commits say what InfluxDB has, by default."""
+"""The default consumer group: its committed offsets are what InfluxDB has stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InfluxOptions:
-    """Where to write, as whom, and how much at once.
+    """Where to write, with which token, and how much at once.
 
-    token_file goes before token, and is read again whenever the server does not take the token, so that a new one needs no
-    restart. readings: for all devices alike; None: as each one's profile says. group: its whole name, with the prefix that
-    topics have on Kafka where that is another. gather_s: how long lines are gathered before
-    they are written together. batch_points: written together at most (one reading record may go beyond it); batch_bytes_max:
-    a request's body before it is packed with gzip. connect_s, timeout_s: of one request. backoff_s doubles with each further try up to
-    backoff_max_s; setup_retry_s: between tries where the server is there and will not have us. refused_max: bad lines looked
-    for one by one in a batch; what is refused beyond them is set aside in larger pieces.
+    token_file takes precedence over token, and is read again whenever the server rejects the token, so that a new one needs no
+    restart. readings: which readings are written, of all devices; None: as each device's profile says. group: the full name,
+    with the topics' prefix on Kafka where it is another one. flush_interval_s: how long lines are collected for one request.
+    batch_points: lines of one request (one record of readings may exceed it); batch_bytes_max: size of its body before
+    compression. gzip: None compresses unless the server is on this machine. connect_s, timeout_s: of one request. backoff_s
+    doubles with each retry up to backoff_max_s. setup_retry_s: between tries while the server refuses the configuration.
+    probe_s: between probes while there is nothing to write. refused_max: rejected lines that are isolated one by one in a
+    batch; beyond that, larger pieces are quarantined.
     """
 
     url: str
@@ -47,13 +48,13 @@ class InfluxOptions:
 
     @property
     def compress(self) -> bool:
-        """Whether bodies are packed: unless told, not on the way to this very machine, where it only costs time."""
+        """Whether bodies are compressed; by default not for a server on this machine, where it only costs time."""
         if self.gzip is not None:
             return self.gzip
         return urlsplit(self.url).hostname not in ("127.0.0.1", "localhost", "::1")
 
     def read_token(self) -> str:
-        """The token as it is now. Raises Unavailable, naming the setting, where there is none."""
+        """The current token. Raises Unavailable with the setting's name where there is none."""
         if self.token_file is None:
             if not self.token.strip():
                 raise Unavailable("no token: set STARLOOP_INFLUX_TOKEN_FILE to a file with one that may write")
@@ -71,11 +72,11 @@ class InfluxOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InfluxStatus:
-    """How the sink is doing. reachable: the server took what it was last sent, or would have (None: not tried yet).
+    """The sink's status.
 
-    behind_records: of the log, which the group has yet to commit. last_error: what is or was last wrong, with what to do.
-    last_written_ms: when points were last taken. rejected_points: set aside in the quarantine; too_old_points: not kept by the
-    bucket's own retention.
+    reachable: the server accepted the last request (None: none was sent yet). behind_records: the group's lag. last_error: the
+    latest problem, with what to do. last_written_ms: when points were last written. rejected_points: in quarantine.
+    too_old_points: dropped by the bucket's own retention.
     """
 
     reachable: bool | None = None

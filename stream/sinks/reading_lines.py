@@ -1,9 +1,9 @@
-"""Readings as lines, a batch at once: columns in, bytes out, and no object for a reading.
+"""Lines of readings, a batch at a time: columns in, bytes out, without an object per reading.
 
-Which readings go is the profile's to say (or one setting's for all): all, none, or sampled: of each metric the first reading
-in each span of measured time, spans counted from the epoch. "First" is in the order of the log, and a reading counts as the
-first when it falls in another span than the reading of its metric before it; so late readings of a device that was away are
-sampled like any. The state is one number a metric, in memory: after a restart each metric may get one true reading more.
+The device's profile, or one setting for all devices, selects the readings: all, none, or sampled. Sampling keeps each metric's
+first reading in each window of event time; windows are counted from the epoch. "First" is in log order: a reading is kept
+where its window differs from that of the metric's previous reading, so late readings of a device that was offline are sampled
+alike. The state is one number per metric, in memory: after a restart each metric may get one extra reading.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from star.times import SECOND_MS
 from stream.sinks.line_protocol import tags
 
 NEVER = -(1 << 62)
-"""The span of a metric not seen yet."""
+"""The window before a metric's first reading."""
 _UNKNOWN, _OFF, _ALL = -2, -1, 0
+"""Values of `_interval_ms` that are no interval."""
 _SAMPLED_BY_DEFAULT = Profile.model_fields["readings"].default
 _EVERY_S_BY_DEFAULT = Profile.model_fields["readings_every_s"].default
 
 
 class ReadingLines:
-    """Makes lines of readings. override: how all devices' readings are kept; None: as their profiles say."""
+    """Converts readings. override: the mode of all devices; None: as their profiles say."""
 
     def __init__(self, names: MetricRegistry, override: RawReadingsMode | None = None) -> None:
         self._names = names
@@ -38,9 +39,9 @@ class ReadingLines:
         self._last_window = np.empty(0, dtype=np.int64)
 
     def learn_metrics(self, readings: Readings, catalogue: Catalogue) -> list[int]:
-        """Learns the metrics of `readings`; gives the numbers that the registry does not know, each once.
+        """Caches the prefix and interval of the metrics of `readings`; gives the numbers unknown to the registry, each once.
 
-        To be called before `lines`; a new catalogue means that every metric is learned again.
+        To be called before `lines`. A new catalogue invalidates the cache.
         """
         if catalogue is not self._catalogue:
             self._catalogue = catalogue
@@ -57,14 +58,14 @@ class ReadingLines:
         return missing
 
     def lines(self, readings: Readings) -> tuple[bytes, int]:
-        """The lines of the readings that go, each but the last with its end, and how many they are."""
+        """The lines of the selected readings, separated by line breaks, and their number."""
         kept = self._sample_mask(readings)
         if kept is not None:
             readings = readings.select(kept)
         points = len(readings)
         if points == 0:
             return b"", 0
-        # A line is head, value and time; a head begins with the end of the line before it.
+        # A line is prefix, value and time; a prefix begins with the line break of the line before it.
         pieces: list[bytes] = [b""] * (3 * points)
         pieces[0::3] = self._line_prefixes[readings.metric].tolist()
         pieces[1::3] = _texts(readings.value)
@@ -83,7 +84,7 @@ class ReadingLines:
         self._interval_ms[number] = {RawReadingsMode.ALL: _ALL, RawReadingsMode.OFF: _OFF}.get(kept, sampled_ms)
 
     def _sample_mask(self, readings: Readings) -> NDArray[np.bool_] | None:
-        """Which readings go; None for all."""
+        """The mask of the selected readings; None selects all."""
         interval_ms = self._interval_ms[readings.metric]
         if (interval_ms == _ALL).all():
             return None
@@ -96,7 +97,7 @@ class ReadingLines:
         return kept
 
     def _first_in_window(self, metric: NDArray[np.int32], window: Int64) -> NDArray[np.bool_]:
-        """Which readings fall in another span than the one before of their metric; remembers each metric's last."""
+        """The mask of readings in another window than their metric's previous reading; keeps each metric's last window."""
         order = np.argsort(metric, kind="stable")
         metric, window = metric[order], window[order]
         starts = np.append(True, metric[1:] != metric[:-1])
@@ -116,7 +117,7 @@ class ReadingLines:
 
 
 def _texts(column: NDArray[np.generic], before: bytes = b"") -> list[bytes]:
-    """Each number as the shortest text that reads back the same, `before` in front."""
+    """Each number as the shortest text that reads back as the same number, with `before` in front."""
     native = np.ascontiguousarray(column, dtype=column.dtype.newbyteorder("="))
     joined = orjson.dumps(native, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
     return (before + joined.replace(b",", b"," + before)).split(b",")

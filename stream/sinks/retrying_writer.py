@@ -1,8 +1,10 @@
-"""Brings lines to InfluxDB, whatever it answers, and gives them up only one by one and with the reason.
+"""Writes lines to InfluxDB until each is written or rejected for good.
 
-Away, overloaded, not set up: the same lines again, later, for as long as it takes. A bad line among them: the lines are
-halved until it stands alone, and the others are written; writing some of them twice changes nothing. Where that would take
-too long (`refused_max` in a batch), what is refused is set aside in larger pieces: a stray type must not stop the flow.
+While the server is away, overloaded or not set up, the same lines are sent again, for as long as it takes. Where a line is
+invalid, the request is bisected until that line is alone, and the others are written; writing some of them twice changes
+nothing. After `refused_max` rejected lines in a batch, larger pieces are rejected, so that one wrong type cannot stop the sink.
+
+The retry loop is written out: it classifies responses, not exceptions, and each status has its own pause.
 """
 
 from __future__ import annotations
@@ -15,12 +17,12 @@ from stream.sinks.influx_writer import InfluxWriter, WriteResponse, WriteStatus
 from stream.sinks.options import InfluxOptions
 
 REJECTED_BYTES_MAX = 256 << 10
-"""A piece of refused lines larger than this is halved further: it must fit into a record of any log."""
+"""Rejected pieces larger than this are bisected further: each must fit into one record of either log."""
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedLines:
-    """Lines that the server does not take, and why."""
+    """Lines that the server rejects, and its reason."""
 
     lines: bytes
     reason: str
@@ -28,7 +30,7 @@ class RejectedLines:
 
 @dataclass(slots=True)
 class BatchResult:
-    """What came of a batch. written: points that the server has; too_old: points that the bucket does not keep."""
+    """The result of a batch. written: points stored. too_old: points dropped by the bucket's retention."""
 
     written: int = 0
     too_old: int = 0
@@ -36,10 +38,7 @@ class BatchResult:
 
 
 class RetryingWriter:
-    """One way to a server. told: is called with every answer.
-
-    chance: gives 0 to 1, for the jitter of waiting.
-    """
+    """Writes by `writer`. on_response: called with every response. jitter: gives 0 to 1, to spread the pauses."""
 
     def __init__(
         self,
@@ -55,7 +54,7 @@ class RetryingWriter:
         self._jitter = jitter
 
     async def write(self, lines: bytes) -> BatchResult:
-        """Returns when every line is written, or refused for good. Lines are written in their order."""
+        """Writes lines in their order; returns when each is written or rejected for good."""
         result = BatchResult()
         parts = [lines] if lines else []
         while parts:
@@ -77,13 +76,13 @@ class RetryingWriter:
         return result
 
     async def probe(self) -> WriteResponse:
-        """Whether lines would be taken now; once, without waiting for it to become so."""
+        """Sends one empty request, without retries, to learn whether lines would be accepted."""
         response = await asyncio.to_thread(self._writer.write, b"")
         self._on_response(response)
         return response
 
     async def _write_with_retries(self, lines: bytes) -> WriteResponse:
-        """The answer to `lines` by a server that is there and will have us."""
+        """Sends `lines` until the server is available and configured; gives its response."""
         tries = 0
         while True:
             response = await asyncio.to_thread(self._writer.write, lines)
@@ -94,7 +93,7 @@ class RetryingWriter:
             tries += 1
 
     def _wait_s(self, response: WriteResponse, tries: int) -> float:
-        """How long to wait: as the server asks, or longer with each try, each time a little different."""
+        """The pause before the next try: as the server asked, or doubling with each try; with jitter."""
         options = self._options
         if response.retry_after_s is not None:
             return response.retry_after_s + self._jitter()
@@ -105,12 +104,12 @@ class RetryingWriter:
 
 
 def count_points(lines: bytes) -> int:
-    """How many lines there are."""
+    """The number of lines."""
     return lines.count(b"\n") + 1 if lines else 0
 
 
 def _halves(lines: bytes) -> tuple[bytes, bytes] | tuple[()]:
-    """The lines in two parts; none where there is one line."""
+    """The lines in two halves; () where there is one line."""
     middle = lines.find(b"\n", len(lines) // 2)
     if middle < 0:
         middle = lines.rfind(b"\n")

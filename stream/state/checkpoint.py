@@ -1,8 +1,8 @@
-"""Checkpoints: when the analysis' blocks are written, and how they come back.
+"""Checkpoints: when the state shards of a partition are written, and how the table of shards stores them.
 
-A checkpoint is taken only at a tick, when the analysis holds nothing half done. When one is due depends on the records
-alone (their number, and the time that ticks tell), never on a clock, so that every run over the same log does the same.
-The order that makes it safe is in partition_processor.py: facts, then blocks, then a flush, then the offset.
+A checkpoint is taken only at a tick, when nothing is half done. Whether one is due depends on the records alone (their number,
+and the times of ticks) and on no clock, so that every run over the same log takes the same ones. The order of writes that makes
+it safe is in stream/partition/partition_processor.py: facts, shards, flush, offset.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ from dataclasses import dataclass
 
 _STAMP = struct.Struct(">q")
 CHECKPOINT_S = 10.0
+"""Between checkpoints: trades the writing of shards against the records that are read again after a restart."""
 CHECKPOINT_RECORDS = 2_000
+"""Records after which a checkpoint is due earlier, so that a restart under load reads no more than these again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointPolicy:
-    """A checkpoint is due at the first tick `every_s` after the last one, or once `records` were handled since."""
+    """A checkpoint is due at the first tick `every_s` after the last one, or with `records` records since."""
 
     every_s: float = CHECKPOINT_S
     records: int = CHECKPOINT_RECORDS
 
 
 class CheckpointSchedule:
-    """Says at which ticks a checkpoint is due. ahead: by what share of the interval the first one comes sooner."""
+    """The ticks at which a checkpoint is due. first_ahead_share: share of the interval by which the first one comes sooner."""
 
     def __init__(self, policy: CheckpointPolicy, first_ahead_share: float = 0.0) -> None:
         self._policy = policy
@@ -34,11 +36,11 @@ class CheckpointSchedule:
         self._last_ms: int | None = None
 
     def count_record(self) -> None:
-        """One more record was handled."""
+        """Counts a record."""
         self._records += 1
 
     def due(self, tick_ms: int) -> bool:
-        """Whether a checkpoint is due at this tick; if so, it counts as taken."""
+        """Whether a checkpoint is due at this tick; it then counts as taken."""
         if self._last_ms is None:
             self._last_ms = tick_ms - self._ahead_ms
         passed_s = (tick_ms - self._last_ms) / 1000
@@ -49,23 +51,26 @@ class CheckpointSchedule:
 
 
 def shard_key(name: str, partition: int = 0) -> bytes:
-    """A block's key in the table: a worker's table holds the blocks of all its partitions."""
+    """A shard's key in the table, which holds the shards of all partitions of a worker."""
     return f"{partition}/{name}".encode()
 
 
 def with_offset(shard: bytes, offset: int) -> bytes:
-    """A block as the table holds it: behind the offset of the last record it includes."""
+    """A shard as the table stores it: after the offset of the last record that it includes."""
     return _STAMP.pack(offset) + shard
 
 
 def is_stale(held: bytes, incoming: bytes) -> bool:
-    """Whether a value of the table is older than the one that is held. A worker that was frozen may still send what it had
-    in hand when it wakes, after another has taken over: of a block the newest counts, not the last."""
+    """Whether a shard that arrives is older than the one that is held, both as the table stores them.
+
+    A worker that was suspended may write shards when it resumes, after another one has taken over its partition: of several
+    the one with the highest offset counts, not the last one written.
+    """
     (held_offset,), (come_offset,) = _STAMP.unpack_from(held), _STAMP.unpack_from(incoming)
     return int(come_offset) < int(held_offset)
 
 
 def shards_of_partition(rows: Iterable[tuple[bytes, bytes]], partition: int = 0) -> dict[str, bytes]:
-    """The blocks of a partition among a table's (key, value) rows, for `load_blocks`."""
+    """The shards of a partition by key, from a table's (key, value) rows."""
     prefix = shard_key("", partition)
     return {key[len(prefix) :].decode(): value[_STAMP.size :] for key, value in rows if key.startswith(prefix)}

@@ -1,7 +1,7 @@
-"""Which devices lie in which block, which blocks changed, and what offset each of them includes.
+"""State shards: which devices lie in which, which of them changed, and the offset that each includes.
 
-All that is known of a device lies in one block, so that a block is right by itself. Devices keep their block over restarts,
-as the blocks that were loaded say.
+Everything that is known of a device lies in one shard, so that each shard is consistent by itself. Devices keep their shard
+over restarts, as the loaded ones say.
 """
 
 from __future__ import annotations
@@ -9,26 +9,29 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.state.state_table import SHARD_ITEMS, Rows
+from stream.state.state_table import Rows
 
+SHARD_ITEMS = 256
+"""Items of a shard: devices are added until it holds so many. Smaller shards mean less to write for a change, larger ones
+fewer records in the changelog."""
 META_SHARD = "meta"
-"""The key of the block that holds what belongs to no device."""
+"""Key of the shard with what belongs to no device."""
 NO_OFFSET = -1
-"""The offset of a device that no loaded block speaks of."""
+"""Offset of a device that is in no loaded shard."""
 
 
 class StateShards:
-    """Membership by device row."""
+    """Membership and included offset by device row; changed shards by number."""
 
     def __init__(self) -> None:
-        self.shard_of_device = np.empty(0, dtype=np.intp)  # device row -> block
-        self.included_offset = np.empty(0, dtype=np.int64)  # device row -> offset that its loaded block includes
+        self.shard_of_device = np.empty(0, dtype=np.intp)  # device row -> shard
+        self.included_offset = np.empty(0, dtype=np.int64)  # device row -> offset that its loaded shard includes
         self._dirty = np.empty(0, dtype=np.bool_)
-        self._items: list[int] = []  # items in each block
+        self._items: list[int] = []  # items in each shard
         self.included_offset_max = NO_OFFSET
 
     def add(self, device: int, items: int, shard: int | None = None, included_offset: int = NO_OFFSET) -> None:
-        """A new device, of so many items, in `block` or in the first that has room (only the last one is tried)."""
+        """Adds a device with so many items to `shard`, or to the last one; to a new one where that has no room."""
         if shard is None:
             shard = len(self._items) - 1 if self._items and self._items[-1] + items <= SHARD_ITEMS else len(self._items)
         while len(self._items) <= shard:
@@ -44,15 +47,15 @@ class StateShards:
         self.included_offset_max = max(self.included_offset_max, included_offset)
 
     def mark_dirty(self, devices: Rows) -> None:
-        """Something of these devices changed."""
+        """The state of these devices changed."""
         self._dirty[self.shard_of_device[devices]] = True
 
     def mask_included(self, devices: Rows, offset: int) -> NDArray[np.bool_] | None:
-        """Which of `devices` include the record at `offset` already; None: none can."""
+        """Mask of the devices whose loaded state includes the record at `offset` already; None where no device's can."""
         return None if offset > self.included_offset_max else self.included_offset[devices] >= offset
 
     def devices_ahead(self, offset: int) -> frozenset[int]:
-        """The devices that include the record at `offset` already."""
+        """The rows of devices whose loaded state includes the record at `offset` already."""
         return (
             frozenset()
             if offset > self.included_offset_max
@@ -60,7 +63,7 @@ class StateShards:
         )
 
     def drain_dirty(self) -> list[int]:
-        """The blocks that changed since the last call."""
+        """The numbers of the shards that changed since the last call."""
         dirty: list[int] = np.nonzero(self._dirty)[0].tolist()
         self._dirty[:] = False
         return dirty

@@ -1,2 +1,5 @@
-"""The logs that the stream runs on, for Faust and for others: a SQLite file of one process (embedded*.py, log*.py), and Kafka
-(kafka*.py). What both correct in Faust: base.py; what the log is to all that is not Faust: client.py."""
+"""The two logs that the stream runs on, and Faust on each of them.
+
+log_client.py is what a log is to everything but Faust; embedded_log/ implements it on a SQLite file of one process, kafka_log/
+on Kafka; faust_overrides/ is Faust on both.
+"""

@@ -1,7 +1,8 @@
-"""What the log is to all that is not Faust: records appended, and followed by partition. client.py has it on the
-embedded log, client.py on Kafka; tests/stream/transports/test_log_client_contract.py holds both to the same promises.
+"""The log's interface for everything but Faust: appending records, and consuming them by partition.
 
-Names of topics are plain here; how Kafka calls them is the client's business. Deleted keys are never delivered.
+embedded_log/client.py implements it on SQLite, kafka_log/client.py on Kafka; both pass the same contract,
+tests/stream/transports/test_log_client_contract.py. Topics have their plain names here, without Kafka's prefix. Deleted keys
+are never delivered.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from typing import NamedTuple, Protocol
 PartitionRef = tuple[str, int]
 """(topic, partition)."""
 RevokedCallback = Callable[[frozenset[PartitionRef]], None]
-"""Is told of partitions that went to another member of the group."""
+"""Called with partitions that went to another member of the group."""
+RECORD_BYTES_MAX = 32 << 20
+"""Largest record of either log: the largest payload of a device, quarantined whole, and a state shard fit."""
 
 
 class Entry(NamedTuple):
-    """A record to append. key: what compaction goes by. value None deletes the key."""
+    """A record to append. key: of a compacted topic, whose latest record of a key is kept. value: None deletes the key."""
 
     topic: str
     partition: int
@@ -26,7 +29,7 @@ class Entry(NamedTuple):
 
 
 class FetchedRecord(NamedTuple):
-    """A record as it was appended. at_ms: when the log took it."""
+    """A record as it was appended. at_ms: its arrival time at the log."""
 
     topic: str
     partition: int
@@ -38,8 +41,11 @@ class FetchedRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicSpec:
-    """A topic as it should be. per_customer: it has all partitions; else it has one. compacted: the latest of each key is
-    kept, for ever. retain_ms, retain_bytes: how long and how much, of all partitions together, is kept; None keeps all."""
+    """A topic's configuration.
+
+    per_customer: partitioned by customer; else it has one partition. compacted: the latest record of each key is kept, for
+    ever. retain_ms, retain_bytes: how long records are kept, and how many bytes of all partitions together; None: all.
+    """
 
     name: str
     per_customer: bool
@@ -49,60 +55,63 @@ class TopicSpec:
 
 
 class LogConsumer(Protocol):
-    """Reads topics from where its group committed, or from where it was told, and then as records come."""
+    """Reads topics from its group's committed offsets, or from given ones, and then as records arrive."""
 
     async def start(self) -> None:
-        """Joins. Raises LogError where the log is away: try again."""
+        """Joins the group. Raises LogError while the log is away; trying again is safe."""
         ...
 
     async def close(self) -> None:
-        """Leaves; what was not committed comes again. May be called twice."""
+        """Leaves the group; uncommitted records are delivered again. May be called twice."""
         ...
 
     async def fetch(self, records_max: int = 1000, wait_s: float = 1.0) -> list[FetchedRecord]:
-        """Records, in order within a partition; [] after wait_s without news. Raises LogError while the log is away: call
-        again."""
+        """Records, in order within a partition; [] where none arrives within `wait_s`. Raises LogError while the log is away."""
         ...
 
     async def commit(self, positions: Mapping[PartitionRef, int] | None = None) -> None:
-        """Keeps, for the group, the offset of the next record to handle; None: all that was fetched is handled. Places that
-        went to another member meanwhile are left out. Raises LogError while the log is away, or without a group."""
+        """Commits, for the group, the offset of each partition's next record to handle; None: of all that was fetched.
+
+        Partitions that went to another member are left out. Raises LogError while the log is away, or without a group.
+        """
         ...
 
     def assignment(self) -> frozenset[PartitionRef]:
-        """The partitions that are fetched from now."""
+        """The partitions fetched from at present."""
         ...
 
     def on_revoked(self, callback: RevokedCallback) -> None:
-        """From now on `lost` is told, in the event loop, of partitions taken away, before anybody else gets them."""
+        """Calls `callback`, in the event loop, with partitions that this member lost."""
         ...
 
     def pause(self, partitions: Collection[PartitionRef]) -> None:
-        """Fetch no more from these until `resume`."""
+        """Stops fetching from these until `resume`."""
         ...
 
     def resume(self, partitions: Collection[PartitionRef]) -> None:
-        """Fetch from these again, from the record after the last one fetched."""
+        """Resumes fetching from these, after the last record fetched."""
         ...
 
 
 class LogClient(Protocol):
-    """A log. partitions: of the topics kept apart by customer; known after `start`."""
+    """A log. partitions: of the topics partitioned by customer; known after `start`."""
 
     partitions: int
 
     async def start(self) -> None:
-        """Makes topics that are missing. Raises InputError where those that are there don't fit, LogError where the log is
-        away: try again."""
+        """Creates missing topics. Raises InputError where existing ones don't fit, LogError while the log is away."""
         ...
 
     async def stop(self) -> None:
-        """What is on its way is written; followers must be closed before."""
+        """Completes appends in flight; consumers must be closed before."""
         ...
 
     async def append(self, entries: Sequence[Entry]) -> None:
-        """Appends; on return every record is durable, in order within its partition. Raises LogError where that is not
-        sure: appending again is right, since who reads tells twins apart. LogDamaged where trying again does not help."""
+        """Appends; on return every record is durable, in order within its partition.
+
+        Raises LogError where that is not certain: appending again is safe, since readers recognise duplicates. Raises
+        LogDamaged where trying again does not help.
+        """
         ...
 
     def subscribe(
@@ -113,22 +122,25 @@ class LogClient(Protocol):
         start_offsets: Mapping[PartitionRef, int] | None = None,
         only_partitions: Collection[int] | None = None,
     ) -> LogConsumer:
-        """A follower, not started. group: commits are kept, and members share partitions; None: all partitions, or `only`.
-        start: where to begin in places without a commit; else it is the oldest record kept."""
+        """A consumer, not started.
+
+        group: its offsets are kept, and its members share the partitions; None: all partitions, or `only_partitions`.
+        start_offsets: where to begin in partitions without a committed offset; the default is the oldest record.
+        """
         ...
 
     async def end_offsets(self, topic: str) -> dict[int, int]:
-        """Of each partition the offset that the next record will get."""
+        """The offset that each partition's next record will get."""
         ...
 
     async def beginning_offsets(self, topic: str) -> dict[int, int]:
-        """Of each partition the offset of the oldest record kept; the end where there is none."""
+        """The offset of each partition's oldest record; the end offset of an empty partition."""
         ...
 
     async def lag(self, group: str, topics: Sequence[str]) -> dict[PartitionRef, int]:
-        """How many records the group has yet to commit, of each place."""
+        """The number of records that the group has yet to commit, by partition."""
         ...
 
     async def last_records(self, topic: str, partitions: Collection[int]) -> dict[int, FetchedRecord]:
-        """The last record of each of these partitions that has one."""
+        """The last record of each of these partitions; partitions without records are left out."""
         ...

@@ -45,7 +45,7 @@ EXPECTED = {
     "no-toml": ("spare_packs", "is not TOML: Invalid value"),
     "key-twice": ("price_max", "is there twice"),
     "no-such-part": ("devices.tank-8.parts.burner", "is not a part of profile"),
-    "unknown-kind": ("suppliers.acme.kind", "expected one of producer, retailer"),
+    "unknown-kind": ("suppliers.acme.kind", "expected one of crowd, market-maker, peer, producer, retailer"),
     "unsafe-endpoint": ("suppliers.acme.endpoint", "expected https"),
     "lead-time-reversed": ("suppliers.acme.lead_time_days", "expected the 10 % quantile first"),
     "bad-secret": ("suppliers.acme.secret", "expected `whsec_`"),
@@ -119,13 +119,13 @@ def test_an_operator_never_sees_a_secret_or_password_in_a_report(tmp_path: Path)
         ("[[suppliers]]\nid = 's'\nlead_time_days = [1, 2, 3]\n", 3, "expected 2 values"),
     ],
 )  # fmt: skip
-def test_an_operator_is_told_what_is_wrong_with_a_file(text: str, line: int, message: str, tmp_path: Path) -> None:
+def test_a_mistake_of_a_file_is_reported_with_its_reason(text: str, line: int, message: str, tmp_path: Path) -> None:
     """One mistake gives one problem, at its line."""
     problems = problems_of(text, tmp_path)
     assert [(one.line, message in one.message) for one in problems] == [(line, True)], problems
 
 
-def test_an_operator_is_told_of_a_file_that_is_not_there_or_a_folder(tmp_path: Path) -> None:
+def test_a_missing_file_or_a_folder_is_reported(tmp_path: Path) -> None:
     """No file and a folder are each said in one line."""
     for path, message in ((tmp_path / "none.toml", "is not there"), (tmp_path, "is a folder")):
         with pytest.raises(ConfigError, match=message):

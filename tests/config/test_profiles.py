@@ -100,7 +100,7 @@ def test_every_mistake_of_every_profile_is_named_at_once(tmp_path: Path) -> None
     assert {Path(one.file).name for one in caught.value.problems} == {"one.toml", "two.toml"}
 
 
-def test_a_profile_says_which_raw_readings_are_kept(tmp_path: Path) -> None:
+def test_a_profile_chooses_which_raw_readings_are_written(tmp_path: Path) -> None:
     """Samples unless said otherwise; a word or a span that does not fit is named with its line."""
     assert {(one.readings, one.readings_every_s) for one in load_profiles().values()} == {
         (RawReadingsMode.SAMPLED, 900.0)

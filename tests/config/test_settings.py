@@ -27,7 +27,7 @@ def test_a_setting_has_a_name_a_default_a_unit_and_a_help() -> None:
                 assert unit == ending.lower(), name
 
 
-def test_the_environment_sets_and_an_option_goes_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_option_overrides_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """STARLOOP_MQTT_PORT counts, unless the command says a port; an option not given does not."""
     monkeypatch.setenv("STARLOOP_MQTT_PORT", "2883")
     assert Settings.read().mqtt_port == 2883
@@ -60,7 +60,7 @@ def test_a_token_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "s3cret" not in repr(Settings.read())
 
 
-def test_an_operator_is_told_of_variables_that_are_no_settings() -> None:
+def test_variables_that_are_no_settings_are_reported() -> None:
     """A misspelt variable is found, with what may have been meant."""
     given = {"STARLOOP_MQTT_PROT": "1", "STARLOOP_DATA": "/x", "STARLOOP_HTTP_PORT": "1", "PATH": "/bin"}
     assert unknown_variables(given) == ['STARLOOP_MQTT_PROT (did you mean "STARLOOP_MQTT_PORT"?)']

@@ -79,7 +79,7 @@ def paths(value: Any, path: TomlPath = ()) -> Iterator[TomlPath]:
         yield from paths(below, (*path, part))
 
 
-def test_an_operator_finds_every_key_at_the_line_that_is_said() -> None:
+def test_an_operator_finds_every_key_at_its_reported_line() -> None:
     """Tables, arrays of tables, dotted and quoted keys, inline tables, strings and arrays over many lines."""
     lines = LineIndex(TEXT)
     assert {path: lines.line(path) for path in EXPECTED} == EXPECTED
@@ -95,7 +95,7 @@ VALUES = st.recursive(
 
 
 @given(st.lists(st.tuples(KEYS, VALUES, st.sampled_from(["", " # ]", "\n\n"])), unique_by=lambda row: row[0]))
-def test_lines_hold_whatever_stands_before(rows: list[tuple[str, str, str]]) -> None:
+def test_lines_are_right_whatever_is_before_them(rows: list[tuple[str, str, str]]) -> None:
     """A key is on the line where its text begins, whatever the values before it look like."""
     text, expected = "", {}
     for key, value, after in rows:

@@ -47,7 +47,7 @@ def is_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     return body
 
 
-async def test_telemetry_is_taken_as_over_mqtt(service: httpx.AsyncClient, world: FakeBackend) -> None:
+async def test_telemetry_over_http_is_ingested_like_mqtt(service: httpx.AsyncClient, world: FakeBackend) -> None:
     """202 after it is on disk, the payload handed on byte for byte, CBOR too."""
     payload = b'{"at": 1764000000.0, "seq": 17, "boot": 3, "values": {"oil": 812.5}}'
     answer = await service.post("devices/tank-7/telemetry", content=payload)
@@ -76,7 +76,7 @@ async def test_telemetry_is_taken_as_over_mqtt(service: httpx.AsyncClient, world
         ),
     ],
 )
-async def test_what_cant_be_taken_is_refused_with_the_exact_reason(
+async def test_what_cant_be_ingested_is_refused_with_the_reason(
     service: httpx.AsyncClient, world: FakeBackend, path: str, body: bytes, status: int, reason: str
 ) -> None:
     """As problem details; nothing of it is taken."""
@@ -103,7 +103,7 @@ async def test_requests_and_outcomes_name_the_item_as_on_the_device(
     ]
 
 
-async def test_accepting_takes_the_customers_own_token(
+async def test_accepting_needs_the_customers_own_token(
     app: FastAPI, marias: httpx.AsyncClient, world: FakeBackend
 ) -> None:
     """An operator's does not spend Maria's money; hers does, and a list with one acceptance in it is refused whole."""
@@ -116,7 +116,7 @@ async def test_accepting_takes_the_customers_own_token(
 
 
 @pytest.mark.parametrize("token", [None, "wrong", ""])
-async def test_without_a_known_token_nothing_is_told(app: FastAPI, token: str | None) -> None:
+async def test_without_a_known_token_nothing_is_revealed(app: FastAPI, token: str | None) -> None:
     """401, with how to do it right; a browser's session is not a token."""
     async with caller(app, token) as client:
         for path in ("items", "needs", "reactions", "quarantine", "customers"):
@@ -163,7 +163,7 @@ async def test_needs_reactions_and_receipts_can_be_read(service: httpx.AsyncClie
     is_problem(await service.get("why/no/such/thing"), 404)
 
 
-async def test_quarantine_is_given_whole_to_operators(service: httpx.AsyncClient, marias: httpx.AsyncClient) -> None:
+async def test_operators_get_quarantined_payloads_whole(service: httpx.AsyncClient, marias: httpx.AsyncClient) -> None:
     """With the raw bytes; to customers it does not exist."""
     rows = (await service.get("quarantine")).json()["quarantine"]
     assert rows[0]["topic"] is None
@@ -196,9 +196,7 @@ async def test_a_customers_token_opens_their_own_things_only(marias: httpx.Async
     assert world.submissions == []
 
 
-async def test_a_patch_changes_what_it_names_and_null_takes_it_back(
-    marias: httpx.AsyncClient, world: FakeBackend
-) -> None:
+async def test_a_patch_changes_named_fields_and_null_resets_them(marias: httpx.AsyncClient, world: FakeBackend) -> None:
     """In force when answered; what it does not name stays."""
     answer = await marias.patch("customers/maria", json={"experience": "offer", "budget_per_month": None})
     assert answer.status_code == 200

@@ -145,10 +145,10 @@ def test_a_customer_follows_the_link_and_orders_and_reads_why(site: Site, contex
     expect(page.get_by_role("heading", level=1)).to_contain_text("You accepted it")
     page.get_by_role("link", name="Preferences").click()
     page.get_by_role("link", name="Maria Duval").click()
-    page.get_by_text("It is delivered before you ask").click()
+    page.get_by_text("Orders go out automatically").click()
     page.get_by_label("Contacts a week, at most").fill("5")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_role("status").filter(has_text="in force")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="in effect")).to_be_visible()
     assert site.world.catalogue().customers["maria"].contacts_per_week_max == 5
     page.get_by_role("button", name="FR: Français").click()
     expect(page.get_by_role("heading", name="Préférences")).to_be_visible()
@@ -259,7 +259,7 @@ def test_every_page_can_be_used_by_everyone(
     context.close()
 
 
-def test_axe_and_the_policy_would_be_heard(site: Site, context: BrowserContext) -> None:
+def test_violations_of_axe_and_of_the_policy_would_be_reported(site: Site, context: BrowserContext) -> None:
     """The two checks above can fail: an image without a text is found, an inline script is refused and complained of."""
     page, seen = context.new_page(), Seen()
     seen.watch(page)

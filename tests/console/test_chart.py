@@ -48,12 +48,12 @@ def test_a_chart_shows_the_past_the_fan_and_the_order_point() -> None:
         Mark(at_ms=NOW_MS - 6 * DAY_MS, kind="delivery", label="Delivered"),
         Mark(at_ms=NOW_MS - 300 * DAY_MS, kind="order", label="too long ago"),
     ]
-    chart = drawn(PAST, OIL, order_point=165.0, marks=marks)
+    chart = drawn(PAST, OIL, reorder_point=165.0, marks=marks)
     assert [len(paths(chart, css)) for css in ("measured", "band", "band-wide", "median", "order-line")] == [1] * 5
     assert [one.attrib["class"] for one in chart.iter("g")] == ["mark mark-order", "mark mark-delivery"]
 
 
-def test_a_chart_is_read_aloud_by_its_title_and_description() -> None:
+def test_a_chart_has_a_title_and_description_for_screen_readers() -> None:
     """role=img with labels that exist, and markup in names is text."""
     chart = drawn(PAST, OIL, name="x")
     assert chart.attrib["role"] == "img"
@@ -70,7 +70,7 @@ def test_the_fan_opens_at_now_and_the_wide_band_holds_the_narrow_one() -> None:
 
 
 @pytest.mark.parametrize(("history", "forecast"), [([], OIL), (PAST, None), ([], None), (PAST[-1:], OIL)])
-def test_a_chart_draws_what_there_is(history: list[LevelPoint], forecast: Forecast | None) -> None:
+def test_a_chart_draws_without_history_or_forecast(history: list[LevelPoint], forecast: Forecast | None) -> None:
     """Without a past only the fan, without a forecast only the past, and nothing breaks with neither."""
     chart = drawn(history, forecast)
     assert bool(paths(chart, "measured")) == bool(history)
@@ -99,7 +99,7 @@ def test_no_reading_however_odd_breaks_the_chart(
 ) -> None:
     """Any level and any quantiles give well-formed markup whose every coordinate is on the canvas."""
     history = [LevelPoint(at_ms=at, level=value) for at, value in sorted(past)]
-    chart = drawn(history, replace(OIL, level=level, days=tuple(days)), order_point=165.0)
+    chart = drawn(history, replace(OIL, level=level, days=tuple(days)), reorder_point=165.0)
     for one in chart.iter("path"):
         assert "nan" not in one.attrib["d"]
         assert all(0 <= float(number) <= 980 for number in re.findall(r"-?[\d.]+", one.attrib["d"].split("h10")[0]))

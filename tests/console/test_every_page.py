@@ -15,7 +15,7 @@ from tests.support.console.fake_backend import FakeBackend
 FIRST_PAGES_BYTES_MAX = 40_000
 
 
-async def test_a_page_can_be_had_in_part_for_the_script(owner: httpx.AsyncClient) -> None:
+async def test_a_script_can_request_a_part_of_a_page(owner: httpx.AsyncClient) -> None:
     """The same page's live part, without head and menus, with the same authorisation."""
     part = (await owner.get("/items/tank-7/oil?part=live")).text
     assert "<html" not in part
@@ -23,7 +23,7 @@ async def test_a_page_can_be_had_in_part_for_the_script(owner: httpx.AsyncClient
     assert part.strip().splitlines()[0] in (await owner.get("/items/tank-7/oil")).text
 
 
-async def test_a_script_whose_session_ended_is_told_so(anyone: httpx.AsyncClient) -> None:
+async def test_a_script_without_a_session_gets_401(anyone: httpx.AsyncClient) -> None:
     """401, not a sign-in page put into the middle of another."""
     assert (await anyone.get("/?part=live")).status_code == 401
     assert (await anyone.get("/live")).status_code == 401
@@ -88,7 +88,7 @@ async def test_an_error_is_a_page_that_leads_back(maria: httpx.AsyncClient, worl
     assert "secret detail" not in answer.text
 
 
-async def test_a_store_that_is_away_is_said_to_be(owner: httpx.AsyncClient, world: FakeBackend) -> None:
+async def test_an_unavailable_store_is_reported_as_503(owner: httpx.AsyncClient, world: FakeBackend) -> None:
     """503, with what the store says."""
 
     def away() -> None:
@@ -100,7 +100,7 @@ async def test_a_store_that_is_away_is_said_to_be(owner: httpx.AsyncClient, worl
     assert "be reached" in answer.text
 
 
-async def test_health_is_open_and_readiness_says_why_not(anyone: httpx.AsyncClient, world: FakeBackend) -> None:
+async def test_health_is_public_and_readiness_has_the_reason(anyone: httpx.AsyncClient, world: FakeBackend) -> None:
     """For probes: no sign-in; not ready is 503 with the reason."""
     assert (await anyone.get("/healthz")).text == "ok\n"
     assert (await anyone.get("/readyz")).text == "ready\n"

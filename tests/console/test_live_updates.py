@@ -27,7 +27,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("console.live_updates.HEARTBEAT_S", 0.2)
 
 
-async def test_a_stream_tells_keys_of_what_its_account_may_see() -> None:
+async def test_a_stream_has_keys_of_what_its_account_may_see() -> None:
     """Maria hears of her tank, not of the office's printer; an operator hears of both, gathered into one message."""
     hub = ChangeNotifier()
     hers, all_of_it = hub.stream(MARIA, lambda: True), hub.stream(OWNER, lambda: True)
@@ -40,7 +40,7 @@ async def test_a_stream_tells_keys_of_what_its_account_may_see() -> None:
     assert not hub._streams
 
 
-async def test_a_slow_browser_is_told_everything_changed_instead_of_a_long_list() -> None:
+async def test_a_slow_browser_gets_all_instead_of_a_long_list() -> None:
     """Its queue is bounded: beyond KEYS_MAX keys it holds one."""
     hub = ChangeNotifier()
     stream = hub.stream(OWNER, lambda: True)
@@ -74,7 +74,7 @@ async def test_there_are_only_so_many_streams(monkeypatch: pytest.MonkeyPatch) -
     assert not hub.full
 
 
-async def test_a_browser_hears_of_a_change_over_http(console: Console, world: FakeBackend) -> None:
+async def test_a_browser_is_notified_of_a_change_over_http(console: Console, world: FakeBackend) -> None:
     """Through a real server: sign in by link, listen, and a change of preferences elsewhere is told."""
     async with (
         serving(create_app(console), "127.0.0.1", 0) as port,
@@ -120,7 +120,7 @@ def test_a_taken_port_is_named_and_on_demand_the_next_is_used() -> None:
         other.close()
 
 
-def test_an_address_that_is_not_ours_is_said_to_be() -> None:
+def test_an_address_of_another_host_is_reported() -> None:
     """Not a stack trace."""
     with pytest.raises(InputError, match=r"can't listen on 203\.0\.113\.7"):
         open_listener("203.0.113.7", 8080)
@@ -140,7 +140,7 @@ def test_a_printed_link_can_be_opened(host: str, given: dict[str, object], expec
     assert sign_in_link(host, 8080, "t", **given) == expected  # type: ignore[arg-type]
 
 
-async def test_signals_stay_the_processs_own(console: Console, tmp_path: Path) -> None:
+async def test_the_process_keeps_its_signal_handlers(console: Console, tmp_path: Path) -> None:
     """Serving changes no signal handler."""
     import signal
 

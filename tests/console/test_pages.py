@@ -55,7 +55,7 @@ async def test_a_long_fleet_comes_in_pages(owner: httpx.AsyncClient, monkeypatch
     assert last.count('class="title"') == 2
 
 
-async def test_an_item_page_says_what_will_happen_and_how_sure_that_is(owner: httpx.AsyncClient) -> None:
+async def test_an_item_page_shows_the_forecast_and_its_trust(owner: httpx.AsyncClient) -> None:
     """Figures, a chart with its table beside it, orders and deliveries as marks, and what happened with its why."""
     page = (await owner.get("/items/tank-7/oil?days=90")).text
     assert page.count('<svg class="chart"') == 2
@@ -66,7 +66,7 @@ async def test_an_item_page_says_what_will_happen_and_how_sure_that_is(owner: ht
     assert 'value="early"' in page
 
 
-async def test_a_device_that_never_spoke_has_a_page_too(owner: httpx.AsyncClient) -> None:
+async def test_a_device_without_readings_has_a_page_too(owner: httpx.AsyncClient) -> None:
     """No forecast is said, not made up."""
     page = await owner.get("/items/inkjet-3/yellow")
     assert page.status_code == 200
@@ -147,7 +147,7 @@ async def test_only_options_that_an_acceptance_can_name_are_offered(owner: httpx
     assert answer.status_code == 400
 
 
-async def test_a_booked_service_can_be_said_done_or_cancelled(maria: httpx.AsyncClient, world: FakeBackend) -> None:
+async def test_a_booked_service_can_be_marked_done_or_cancelled(maria: httpx.AsyncClient, world: FakeBackend) -> None:
     """It is shown as under way until then."""
     page = (await maria.get("/items/tank-7/burner")).text
     assert texts("fr")("item.booked") in page
@@ -156,7 +156,7 @@ async def test_a_booked_service_can_be_said_done_or_cancelled(maria: httpx.Async
 
 
 @pytest.mark.parametrize("timing", ["early", "right", "late"])
-async def test_a_customer_says_that_an_order_came_too_early_or_too_late(
+async def test_a_customer_reports_an_order_as_too_early_or_too_late(
     maria: httpx.AsyncClient, world: FakeBackend, timing: str
 ) -> None:
     """Said of the last delivered order, and shown as said."""
@@ -179,7 +179,7 @@ async def test_a_customer_says_that_an_order_came_too_early_or_too_late(
     assert f'value="{timing}" aria-pressed="true"' in (await maria.get("/items/tank-7/oil")).text
 
 
-async def test_what_people_tell_and_ask_goes_to_the_log(owner: httpx.AsyncClient, world: FakeBackend) -> None:
+async def test_declarations_and_requests_go_to_the_log(owner: httpx.AsyncClient, world: FakeBackend) -> None:
     """A refill with a quantity as people write it, a service done, and a request."""
     await owner.post("/items/tank-7/oil/say", data={"what": "refilled", "quantity": "1 200,5", "once": "a"})
     await owner.post("/items/brew-1/descaling/say", data={"what": "serviced", "once": "b"})
@@ -215,14 +215,14 @@ async def test_a_form_that_makes_no_sense_is_refused(
     assert world.submissions == []
 
 
-async def test_after_a_form_the_next_page_says_what_was_done_once(owner: httpx.AsyncClient) -> None:
+async def test_after_a_form_the_next_page_confirms_it_once(owner: httpx.AsyncClient) -> None:
     """And not again on the page after that."""
     await owner.post("/items/tank-7/oil/say", data={"what": "refilled", "once": "a"})
     assert texts("en")("flash.refilled") in (await owner.get("/items/tank-7/oil")).text
     assert texts("en")("flash.refilled") not in (await owner.get("/items/tank-7/oil")).text
 
 
-async def test_a_receipt_says_the_sentence_first_and_then_all_of_it(owner: httpx.AsyncClient) -> None:
+async def test_a_decision_page_shows_the_reason_first_and_then_the_figures(owner: httpx.AsyncClient) -> None:
     """The forecast, the model and its hash, the rules that spoke, the alternative refused, the figures, the sending."""
     page = (await owner.get("/why/filter-2/filter/1/order/1")).text
     body = page[page.index("<h1") :]
@@ -234,7 +234,7 @@ async def test_a_receipt_says_the_sentence_first_and_then_all_of_it(owner: httpx
             "run-out@1.0.0:9f2c41d07ab3",
             "replenishment is among the consents",
             "Waiting six more hours",
-            "Chance of a run-out before delivery",
+            "Probability of a stock-out before delivery",
         )
     ]
     assert order == sorted(order)
@@ -242,7 +242,7 @@ async def test_a_receipt_says_the_sentence_first_and_then_all_of_it(owner: httpx
     assert "acme.example answers 503" in body
 
 
-async def test_a_needs_page_tells_of_decisions_that_did_nothing(owner: httpx.AsyncClient) -> None:
+async def test_a_needs_page_lists_decisions_without_reactions(owner: httpx.AsyncClient) -> None:
     """Waiting is a decision with a reason."""
     page = (await owner.get("/why/rack-007/paper_towels/1")).text
     assert "Waited" in page
@@ -276,7 +276,7 @@ async def test_reactions_come_in_pages(owner: httpx.AsyncClient, monkeypatch: py
     assert (await owner.get(older[1])).text.count('class="event"') >= 1
 
 
-async def test_empty_rooms_say_what_will_be_in_them(owner: httpx.AsyncClient, world: FakeBackend) -> None:
+async def test_empty_pages_explain_what_will_be_there(owner: httpx.AsyncClient, world: FakeBackend) -> None:
     """No items, no reactions, no quarantine: a sentence each instead of an empty table."""
     world.reactions_by_id.clear()
     world.quarantined.clear()

@@ -93,7 +93,7 @@ async def test_an_item_may_be_allowed_less(maria: httpx.AsyncClient, world: Fake
     assert world.catalogue().devices["tank-7"].slots["oil"].experience is None
 
 
-async def test_letting_go_less_takes_items_along(maria: httpx.AsyncClient, world: FakeBackend) -> None:
+async def test_delegating_less_lowers_the_items_too(maria: httpx.AsyncClient, world: FakeBackend) -> None:
     """An item that was allowed more than the new choice follows it, and the page says which."""
     await sent(maria, "maria", **{"item_tank-7__oil": "coach"})
     answer = await sent(maria, "maria", experience="respond")
@@ -117,7 +117,7 @@ async def test_letting_go_less_takes_items_along(maria: httpx.AsyncClient, world
         ({"channels": "no such channel"}, "channels"),
     ],
 )
-async def test_a_mistake_is_said_and_changes_nothing(
+async def test_a_mistake_is_shown_and_changes_nothing(
     maria: httpx.AsyncClient, world: FakeBackend, changes: dict[str, object], said: str
 ) -> None:
     """The form comes back with what was typed and one sentence a mistake."""

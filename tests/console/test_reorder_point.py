@@ -27,7 +27,7 @@ def at_level(forecast: Forecast, level: float) -> Forecast:
 
 
 @pytest.mark.parametrize("key", SLOTS)
-def test_an_order_goes_out_below_the_mark_and_not_above_it(key: str) -> None:
+def test_an_order_goes_out_below_the_reorder_point_and_not_above_it(key: str) -> None:
     """By the reactor's own comparison, a tenth of the capacity to either side, as far as that is within the slot."""
     slot = replace(CATALOGUE.slots[key], experience=Experience.AUTO)
     forecast = forecast_of(CATALOGUE, key)
@@ -46,7 +46,7 @@ def test_an_order_goes_out_below_the_mark_and_not_above_it(key: str) -> None:
         assert not acts(point + slot.capacity / 10)
 
 
-def test_the_mark_moves_with_what_is_at_stake() -> None:
+def test_the_reorder_point_moves_with_the_costs() -> None:
     """Up with a longer lead time, a dearer run-out and an answer to wait for; down with a dearer shelf."""
     slot = replace(CATALOGUE.slots["tank-7/oil"], experience=Experience.AUTO)
     forecast = forecast_of(CATALOGUE, "tank-7/oil")
@@ -69,7 +69,7 @@ def test_a_pack_that_does_not_fit_is_not_ordered_though_its_price_is_not_known()
     assert point < slot.capacity / 4
 
 
-def test_without_a_forecast_the_mark_is_use_times_lead_time() -> None:
+def test_without_a_forecast_the_reorder_point_is_use_times_lead_time() -> None:
     """And unknown where nobody delivers, and never above what the slot holds."""
     slot = CATALOGUE.slots["tank-7/oil"]
     assert reorder_point(slot, None, LEAD) == pytest.approx(slot.rate_per_day * 5)
@@ -79,7 +79,7 @@ def test_without_a_forecast_the_mark_is_use_times_lead_time() -> None:
     assert reorder_point(slot, empty, LEAD) == pytest.approx(empty.rate_per_day * 5)
 
 
-def test_a_mark_is_found_once_and_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reorder_point_is_computed_once_and_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same use at another level is not searched again, and what is remembered is bounded."""
     monkeypatch.setattr(module, "_cache", {})
     monkeypatch.setattr(module, "CACHE_MAX", 3)

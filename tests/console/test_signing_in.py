@@ -53,7 +53,7 @@ async def test_looking_at_a_link_without_opening_it_does_not_use_it(
     assert (await anyone.get(f"/login?token={token}")).status_code == 303
 
 
-async def test_signing_out_ends_the_session_on_our_side(owner: httpx.AsyncClient, console: Console) -> None:
+async def test_signing_out_ends_the_session_on_the_server(owner: httpx.AsyncClient, console: Console) -> None:
     """A stolen cookie is worth nothing after the sign-out."""
     stolen = owner.cookies[console.sessions.cookie]
     await owner.post("/logout")
@@ -69,13 +69,13 @@ async def test_a_customer_signs_in_with_a_password_and_lands_where_they_wanted(a
     wrong = await anyone.post("/login", data=form)
     nobody = await anyone.post("/login", data={**form, "name": "nobody"})
     assert (wrong.status_code, nobody.status_code) == (403, 403)
-    assert "Name or password is wrong" in wrong.text
+    assert "Wrong name or password" in wrong.text
     answer = await anyone.post("/login", data={**form, "password": PASSWORD})
     assert (answer.status_code, answer.headers["location"]) == (303, "/items/tank-7/oil")
     assert (await anyone.get("/items/tank-7/oil")).status_code == 200
 
 
-async def test_guessing_is_stopped_after_ten_attempts(anyone: httpx.AsyncClient, console: Console) -> None:
+async def test_sign_in_is_blocked_after_ten_attempts(anyone: httpx.AsyncClient, console: Console) -> None:
     """Links and passwords count together, and the answer says when to come back; the right password waits too."""
     for _ in range(ATTEMPTS_MAX):
         assert (await anyone.get("/login?token=guess")).status_code == 403
@@ -194,7 +194,7 @@ def test_a_password_is_kept_as_an_argon2_hash() -> None:
         ({}, 403),
     ],
 )
-async def test_a_form_counts_only_from_our_own_pages(
+async def test_a_form_is_accepted_from_the_consoles_own_pages_only(
     owner: httpx.AsyncClient, headers: dict[str, str], expected: int, world: FakeBackend
 ) -> None:
     """Known by Sec-Fetch-Site, else by Origin; with neither the form's own token is needed."""
@@ -205,7 +205,7 @@ async def test_a_form_counts_only_from_our_own_pages(
     assert bool(world.submissions) == (expected == 303)
 
 
-async def test_a_browser_that_says_no_origin_needs_the_forms_token(owner: httpx.AsyncClient, console: Console) -> None:
+async def test_a_browser_without_an_origin_needs_the_forms_token(owner: httpx.AsyncClient, console: Console) -> None:
     """The right token of this session counts; another's does not."""
     del owner.headers["Sec-Fetch-Site"]
     token = console.sessions.form_token(owner.cookies[console.sessions.cookie])
@@ -272,7 +272,7 @@ def test_a_sign_in_never_sends_anyone_to_another_host(path: str) -> None:
     assert local_path("/items/tank-7/oil?days=7") == "/items/tank-7/oil?days=7"
 
 
-async def test_an_operator_with_a_password_watches_but_does_not_spend(
+async def test_an_operator_with_a_password_monitors_but_does_not_spend(
     signed_in: Callable[[str], httpx.AsyncClient], world: FakeBackend
 ) -> None:
     """Accepting takes the customer's own credentials; the page says so instead of showing the button."""

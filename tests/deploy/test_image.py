@@ -34,8 +34,10 @@ def test_the_image_holds_every_room_and_only_locked_packages() -> None:
     copied = {one["Text"].split()[1] for one in build if one["Name"] == "COPY"}
     assert copied >= {*ROOMS, "requirements.lock", "pyproject.toml"}
     ran = " ".join(one["Text"] for one in build if one["Name"] == "RUN")
-    assert "--require-hashes -r requirements.lock" in ran
-    assert "--no-deps ." in ran
+    assert "--no-deps --require-hashes -r requirements.lock" in ran
+    assert "--no-deps --require-hashes -r requirements-build.lock" in ran
+    assert "--no-build-isolation --no-deps ." in ran
+    assert "--no-deps /wheel/*.whl" in ran
 
 
 def test_the_engine_is_sent_what_the_image_copies_and_no_more() -> None:

@@ -61,7 +61,7 @@ def decoder(catalogue: Catalogue, names: NamesInMemory) -> Decoder:
 
 
 class Peer:
-    """A client of a hub without sockets: what the gate wrote to it, as packets."""
+    """A client of a broker without sockets: the packets that the broker sent to it."""
 
     def __init__(self, world: World, version: int = V5) -> None:
         self.version = version
@@ -89,26 +89,26 @@ class Peer:
         self.pauses -= 1
 
     def send(self, *packets: Packet) -> list[Packet]:
-        """Sends packets to the gate and gives what came back."""
+        """Sends packets to the broker and returns its answers."""
         self.connection.receive(b"".join(encode(packet, self.version) for packet in packets))
         return self.got()
 
     def got(self) -> list[Packet]:
-        """What came since the last call."""
+        """The packets since the last call."""
         got, self._got = self._got, []
         return got
 
     def messages(self) -> list[Publish]:
-        """The messages among it."""
+        """The messages among them."""
         return [packet for packet in self.got() if isinstance(packet, Publish)]
 
     def vanish(self) -> None:
-        """The connection is gone, without a word."""
+        """Breaks the connection without a DISCONNECT."""
         self.connection.connection_lost()
 
 
 class World:
-    """A hub with a clock to move and everyone an operator, unless a test says otherwise."""
+    """A broker with a clock to move, where everyone is an operator unless a test says otherwise."""
 
     def __init__(self) -> None:
         self.now_s = 1_764_000_000.0
@@ -123,19 +123,19 @@ class World:
         done(self.principals.get(packet.user))
 
     def peer(self, client_id: str, version: int = V5, **fields: Any) -> Peer:
-        """A client that has connected; its CONNACK is taken away. Keyword arguments are those of Connect."""
+        """A connected client, after its CONNACK. Keyword arguments are those of Connect."""
         peer = Peer(self, version)
         peer.send(Connect(client_id, version, **fields))
         return peer
 
     def subscribed(self, client_id: str, pattern: str, qos: int = 2, version: int = V5, **fields: Any) -> Peer:
-        """A client that has subscribed; its SUBACK is taken away."""
+        """A subscribed client, after its SUBACK."""
         peer = self.peer(client_id, version, **fields)
         assert peer.send(Subscribe(1, [TopicFilter(pattern, qos)])) == [SubscribeAck(SUBACK, 1, [qos])]
         return peer
 
     def later(self, delay_s: float) -> None:
-        """Lets time pass."""
+        """Advances the clock."""
         self.now_s += delay_s
         self.broker.expire()
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.adapters import decode, installed_adapters
+from edge.adapters import decode_payload, installed_adapters
 from edge.adapters.senml import LABELS
 from edge.decoder import Decoder
 from star.errors import BadPayload
@@ -30,9 +30,9 @@ def cbor(pack: list[dict[str, Any]]) -> bytes:
 
 
 def read(payload: bytes) -> tuple[str, list[Any]]:
-    found = decode(installed_adapters(), TOPIC, payload, NOW_MS)
+    found = decode_payload(installed_adapters(), TOPIC, payload, NOW_MS)
     assert found is not None
-    return found[0].name, found[1]
+    return found
 
 
 @pytest.mark.parametrize("case", CASES, ids=range(len(CASES)))
@@ -96,14 +96,14 @@ def test_relative_times_count_from_the_arrival_and_sums_become_totals() -> None:
         (b"\x9b\x00\xff\xff\xff\xff\xff\xff\xff", "not CBOR"),
     ],
 )
-def test_a_pack_that_cannot_be_read_says_where(payload: bytes, said: str) -> None:
+def test_a_pack_that_cannot_be_read_names_the_record(payload: bytes, said: str) -> None:
     """The record and the label are named."""
     with pytest.raises(BadPayload) as caught:
         read(payload)
     assert said in str(caught.value)
 
 
-def test_a_device_may_speak_both_dialects_on_one_topic(decoder: Decoder) -> None:
+def test_a_device_may_use_both_formats_on_one_topic(decoder: Decoder) -> None:
     """A list of canonical messages is not taken for a pack, nor a pack for canonical messages."""
     decoder.ingest(TOPIC, b'[{"values": {"oil": 1, "v": 2}}]', NOW_MS)
     decoder.ingest(TOPIC, b'[{"n": "oil", "v": 3}]', NOW_MS)
@@ -139,7 +139,7 @@ def test_any_json_shaped_like_a_pack_is_read_or_refused(pack: list[Any]) -> None
             read(payload)
 
 
-def test_a_refused_pack_is_taken_not_at_all(decoder: Decoder) -> None:
+def test_a_refused_pack_adds_no_reading(decoder: Decoder) -> None:
     """One bad record spoils the pack, and the pack only."""
     decoder.ingest(TOPIC, b'[{"n": "oil", "v": 1}, {"n": "oil", "v": "x"}]', NOW_MS)
     (record,) = decoder.drain()

@@ -130,7 +130,7 @@ async def until(holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
 
 @pytest.mark.parametrize("version", [V311, V5])
 @pytest.mark.parametrize("qos", [0, 1, 2])
-async def test_paho_publishes_and_hears(gate: Gate, version: MQTTProtocolVersion, qos: int) -> None:
+async def test_paho_publishes_and_receives_messages(gate: Gate, version: MQTTProtocolVersion, qos: int) -> None:
     """A thousand messages of every quality, in order."""
     listener = await Paho(gate.port, "listener", version).subscribe("a/#", qos)
     speaker = await Paho(gate.port, "speaker", version).ready()
@@ -171,7 +171,7 @@ async def test_a_large_message_passes_whole(gate: Gate) -> None:
     await listener.close()
 
 
-async def test_subscriptions_and_undelivered_messages_survive_a_restart_of_the_gate(gate: Gate) -> None:
+async def test_subscriptions_and_queued_messages_survive_a_restart_of_the_broker(gate: Gate) -> None:
     """Also retained ones; a message that waited is delivered once and then forgotten."""
     first = await Paho(gate.port, "phone", clean=False).subscribe("reactions/#")
     await first.vanish()
@@ -197,7 +197,7 @@ async def test_subscriptions_and_undelivered_messages_survive_a_restart_of_the_g
     await last.close()
 
 
-async def test_a_client_that_goes_silent_is_let_go_and_its_will_is_said(gate: Gate) -> None:
+async def test_a_silent_client_is_disconnected_and_its_will_published(gate: Gate) -> None:
     """After one and a half times the keep-alive it promised."""
     listener = await Paho(gate.port, "listener").subscribe("will")
     reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
@@ -248,7 +248,7 @@ async def test_more_connections_than_allowed_are_refused(tmp_path: Path) -> None
     await gate.stop()
 
 
-async def test_passwords_are_checked_and_roles_kept_to(tmp_path: Path) -> None:
+async def test_passwords_are_verified_and_roles_enforced(tmp_path: Path) -> None:
     """A wrong password is refused; a device hears and speaks under its own topics; a reconnect is cheap."""
     users = {
         "ops": Credential(user="ops", password=hash_password("secret"), role="operator"),
@@ -280,7 +280,7 @@ async def test_passwords_are_checked_and_roles_kept_to(tmp_path: Path) -> None:
     await gate.stop()
 
 
-def test_a_credentials_file_is_checked_whole(tmp_path: Path) -> None:
+def test_every_mistake_of_a_credentials_file_is_reported(tmp_path: Path) -> None:
     """Every problem is named with its table and field."""
     path = tmp_path / "users.toml"
     path.write_text(
@@ -336,7 +336,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return cert, key
 
 
-async def test_a_client_talks_over_tls(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
+async def test_a_client_connects_over_tls(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
     """The same, encrypted."""
     cert, key = certificate
     server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -361,7 +361,7 @@ def _mosquitto() -> None:
 
 @pytest.mark.parametrize("version", ["311", "5"])
 @pytest.mark.parametrize("qos", ["0", "1", "2"])
-async def test_mosquittos_clients_publish_and_hear(gate: Gate, version: str, qos: str) -> None:
+async def test_mosquittos_clients_publish_and_receive_messages(gate: Gate, version: str, qos: str) -> None:
     """As the README tells a newcomer to try."""
     _mosquitto()
     common = ["-p", str(gate.port), "-V", version, "-q", qos, "-t"]
@@ -378,7 +378,7 @@ async def test_mosquittos_clients_publish_and_hear(gate: Gate, version: str, qos
     assert (speaker.returncode, listener.returncode) == (0, 0)
 
 
-async def test_a_stop_says_goodbye_and_takes_no_longer_than_it_must(gate: Gate) -> None:
+async def test_a_stop_disconnects_clients_and_is_bounded_in_time(gate: Gate) -> None:
     """Clients hear that the server stops; the port is free again."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
     writer.write(encode(Connect("c", 5), 5))

@@ -30,7 +30,7 @@ from edge.mqtt_broker.protocol.packets import (
 KEPT = {PropertyId.SESSION_EXPIRY: 100}
 
 
-def test_unsubscribing_says_whether_there_was_something(world: Any) -> None:
+def test_unsubscribing_reports_whether_there_was_a_subscription(world: Any) -> None:
     """And nothing comes any more."""
     peer = world.subscribed("sub", "a")
     assert peer.send(Unsubscribe(2, ["a", "b"])) == [SubscribeAck(p.UNSUBACK, 2, [0, ReasonCode.NO_SUBSCRIPTION])]
@@ -51,7 +51,7 @@ def test_unsubscribing_says_whether_there_was_something(world: Any) -> None:
         (Disconnect(0, {PropertyId.SESSION_EXPIRY: 5}), ReasonCode.PROTOCOL_ERROR),
     ],
 )
-def test_a_client_that_breaks_the_rules_is_told_and_let_go(world: Any, packet: Any, code: int) -> None:
+def test_a_client_that_breaks_the_rules_is_disconnected_with_a_reason(world: Any, packet: Any, code: int) -> None:
     """MQTT 5 has a reason code for it."""
     peer = world.peer("c")
     (goodbye,) = peer.send(packet)
@@ -67,7 +67,9 @@ def test_a_client_that_breaks_the_rules_is_told_and_let_go(world: Any, packet: A
         (V5, {"client_id": "c", "properties": {PropertyId.AUTH_METHOD: "x"}}, ReasonCode.BAD_AUTH_METHOD),
     ],
 )
-def test_a_client_that_may_not_connect_hears_why(world: Any, version: int, fields: dict[str, Any], code: int) -> None:
+def test_a_client_that_may_not_connect_gets_the_reason(
+    world: Any, version: int, fields: dict[str, Any], code: int
+) -> None:
     """The CONNACK of its version."""
     peer = type(world.peer("other"))(world, version)
     (connack,) = peer.send(Connect(version=version, **fields))
@@ -89,12 +91,23 @@ def test_a_first_packet_that_is_no_connect_ends_the_connection(world: Any) -> No
     assert peer.closed
 
 
+@pytest.mark.parametrize("version", [V311, V5])
+def test_a_client_need_not_wait_for_its_connack_to_publish(world: Any, version: int) -> None:
+    """MQTT 3.1.4: what arrives in one segment with the CONNECT is handled after it, a message too."""
+    subscriber = world.subscribed("sub", "a")
+    peer = type(subscriber)(world, version)
+    answers = peer.send(Connect("c", version), Publish("a", b"x", 1, packet_id=1))
+    assert [type(answer) for answer in answers] == [Connack, Ack]
+    assert [message.payload for message in subscriber.messages()] == [b"x"]
+    assert not peer.closed
+
+
 def device(name: str) -> Principal:
     return Principal(name=name, role=Role.DEVICE, owns_device=lambda device: device == name, may_accept=False)
 
 
 @pytest.mark.parametrize("version", [V311, V5])
-def test_a_device_speaks_and_hears_under_its_own_topics_only(world: Any, version: int) -> None:
+def test_a_device_publishes_and_subscribes_under_its_own_topics_only(world: Any, version: int) -> None:
     """Refused subscriptions have their code; a refused message is never acknowledged as kept."""
     world.principals["tank-7"] = device("tank-7")
     listener = world.subscribed("ops", "#")
@@ -129,7 +142,7 @@ def test_a_session_belongs_to_the_user_who_opened_it(world: Any) -> None:
     assert connack.code == ReasonCode.NOT_AUTHORIZED
 
 
-def test_a_device_that_changes_hands_is_heard_by_its_former_owner_no_more(world: Any) -> None:
+def test_a_former_owner_no_longer_receives_a_devices_messages(world: Any) -> None:
     """At once, not at the next connection."""
     hers = {"tank-7"}
     world.principals["maria"] = Principal(
@@ -168,7 +181,7 @@ class Ingest:
         return 5
 
 
-def test_a_message_is_acknowledged_only_when_it_is_kept_and_in_order(world: Any) -> None:
+def test_messages_are_acknowledged_in_order_once_they_are_stored(world: Any) -> None:
     """PUBACK and PUBREC wait for the log; so do answers to messages after them."""
     ingest = world.broker.ingest = Ingest()
     peer = world.peer("dev")
@@ -181,7 +194,7 @@ def test_a_message_is_acknowledged_only_when_it_is_kept_and_in_order(world: Any)
     assert peer.got() == [Ack(p.PUBACK, 1), Ack(p.PUBREC, 2), Ack(p.PUBACK, 3)]
 
 
-def test_a_message_of_qos_2_sent_again_is_still_acknowledged_only_when_it_is_kept(world: Any) -> None:
+def test_a_redelivered_message_of_qos_2_is_acknowledged_once_stored(world: Any) -> None:
     """Also on another connection, while the first copy is on its way to the disk."""
     ingest = world.broker.ingest = Ingest()
     message = Publish("a", b"1", 2, False, False, 1)

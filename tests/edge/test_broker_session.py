@@ -135,7 +135,7 @@ def test_a_session_of_3_1_1_is_kept_for_ever(world: Any) -> None:
 
 
 @pytest.mark.parametrize("version", [V311, V5])
-def test_a_will_is_said_when_the_client_is_gone_without_a_word(world: Any, version: int) -> None:
+def test_a_will_is_published_when_the_connection_breaks(world: Any, version: int) -> None:
     """Not after a DISCONNECT."""
     subscriber = world.subscribed("sub", "status")
     will = Will("status", b"offline", 1, True)
@@ -148,7 +148,7 @@ def test_a_will_is_said_when_the_client_is_gone_without_a_word(world: Any, versi
     assert (retained.payload, retained.retain) == (b"offline", True)
 
 
-def test_a_will_may_be_said_at_a_disconnect_and_after_a_delay(world: Any) -> None:
+def test_a_will_may_be_published_at_a_disconnect_and_after_a_delay(world: Any) -> None:
     """Reason code 4; and the delay of MQTT 5, which a reconnect cuts short without a word."""
     subscriber = world.subscribed("sub", "status")
     will = Will("status", b"x", 0, False, {PropertyId.WILL_DELAY: 10})
@@ -199,7 +199,7 @@ def test_a_retained_message_waits_for_subscribers_until_it_is_emptied(world: Any
     assert len(peer.send(Subscribe(1, [TopicFilter("+/x", 1)]))) == 1
 
 
-def test_options_of_a_subscription_are_kept_to(world: Any) -> None:
+def test_options_of_a_subscription_are_respected(world: Any) -> None:
     """No local, retain as published, and the identifiers of all that match, in one message of the highest quality."""
     peer = world.peer("sub")
     peer.send(Subscribe(1, [TopicFilter("a", 0, no_local=True)]))
@@ -252,7 +252,7 @@ def test_properties_travel_with_a_message_and_its_expiry_counts_down(world: Any)
     assert message.properties == {**travelling, PropertyId.MESSAGE_EXPIRY: 5}
 
 
-def test_a_client_is_sent_no_more_than_it_takes_at_once(world: Any) -> None:
+def test_messages_in_flight_stay_within_the_clients_receive_maximum(world: Any) -> None:
     """Receive maximum; each acknowledgement makes room for the next, in order."""
     peer = world.subscribed("sub", "a", 1, properties={PropertyId.RECEIVE_MAXIMUM: 2})
     publisher = world.peer("pub")
@@ -263,7 +263,7 @@ def test_a_client_is_sent_no_more_than_it_takes_at_once(world: Any) -> None:
     assert [m.payload for m in peer.send(Ack(p.PUBACK, first[0].packet_id))] == [b"2"]
 
 
-def test_a_client_that_sends_more_than_we_take_at_once_is_told_so(world: Any) -> None:
+def test_a_client_beyond_the_receive_maximum_is_disconnected(world: Any) -> None:
     """Messages of QoS 2 that are not completed count."""
     peer = world.peer("pub")
     sent = [Publish("a", b"", 2, False, False, number) for number in range(1, RECEIVE_MAX + 2)]
@@ -285,7 +285,7 @@ def test_topic_aliases_work_in_both_directions(world: Any) -> None:
         assert goodbye.code == code
 
 
-def test_a_client_is_not_sent_packets_larger_than_it_takes(world: Any) -> None:
+def test_packets_stay_within_the_clients_maximum_size(world: Any) -> None:
     """Such a message counts as delivered, so that it does not block the others."""
     peer = world.subscribed("sub", "a", 1, properties={PropertyId.MAXIMUM_PACKET_SIZE: 64})
     publisher = world.peer("pub")
@@ -312,7 +312,7 @@ def test_a_slow_subscriber_loses_qos_0_and_its_queue_is_bounded(world: Any) -> N
     assert [m.payload for m in messages] == [b"%d" % number for number in range(5, 15)]
 
 
-def test_a_client_is_told_what_it_gets_instead_of_what_it_asked_for(world: Any) -> None:
+def test_the_connack_has_the_limits_that_replace_requested_ones(world: Any) -> None:
     """Session expiry, keep-alive, packet size; and that there is no room for another session."""
     world.broker.limits = Limits(session_expiry_max_s=60, keep_alive_max_s=30, packet_bytes_max=1_000, sessions_max=1)
     peer = type(world.peer("a"))(world)

@@ -22,7 +22,7 @@ slots.oil = { capacity = 1500.0 }
 """
 
 
-def test_an_operator_sees_what_a_payload_says() -> None:
+def test_an_operator_sees_the_readings_of_a_payload() -> None:
     """One JSON object on standard output, exit 0."""
     payload = b'{"at": "2026-03-01T08:00:00Z", "values": {"oil": 812.5}}'
     result = CliRunner().invoke(command, ["--topic", TOPIC], input=payload)
@@ -56,7 +56,7 @@ def test_a_payload_of_several_moments_shows_the_latest_and_all() -> None:
     assert [row["at"] for row in said["readings"]] == [20.0, 10.0]
 
 
-def test_what_cannot_be_read_is_said_and_the_exit_status_is_1() -> None:
+def test_a_payload_that_cannot_be_read_gives_the_reason_and_exit_status_1() -> None:
     """The reason of the quarantine, as replay prints it."""
     result = CliRunner().invoke(command, ["--topic", TOPIC], input=b'{"values": {"oil": true}}', standalone_mode=False)
     assert result.return_value == 1
@@ -86,7 +86,7 @@ def test_a_fleet_names_units_and_knows_its_devices(tmp_path: Path) -> None:
     assert said["reason"] == 'the device is "tank-8": expected the id of a device of the fleet'
 
 
-def test_wrong_use_is_told_from_bad_input() -> None:
+def test_wrong_use_and_bad_input_have_different_exit_statuses() -> None:
     """Neither --topic nor --jsonl, or an adapter that is not there, is wrong use."""
     assert "expected one of" in str(CliRunner().invoke(command, [], input=b"1").exception)
     result = CliRunner().invoke(command, ["--topic", TOPIC, "--adapter", "morse"], input=b"1")

@@ -31,7 +31,7 @@ def reason(decoder: Decoder, payload: bytes, topic: str = TOPIC) -> str:
     return record.reason
 
 
-def test_a_device_says_two_values_and_both_are_kept_as_columns(decoder: Decoder, names: Any) -> None:
+def test_two_values_of_a_device_become_two_rows(decoder: Decoder, names: Any) -> None:
     """Every column holds what the message said; a missing boot is -1."""
     payload = b'{"at": 1764000000.25, "seq": 17, "values": {"oil": 812.5, "temperature": 11}}'
     for _ in range(2):  # the second time by the fast way
@@ -102,7 +102,7 @@ def test_what_cannot_be_read_is_quarantined_with_its_field(decoder: Decoder, pay
 
 @pytest.mark.parametrize("value", [b"-40", b"99999999", b"1e300", b"-0.0", b"5e-324", b"18446744073709551616"])
 @pytest.mark.parametrize("at", [b"0", b"-1", b"4102444800", b'"1970-01-01T00:00:00Z"', b'"2100-01-01T00:00:00+01:00"'])
-def test_what_is_merely_implausible_passes_untouched(decoder: Decoder, value: bytes, at: bytes) -> None:
+def test_implausible_readings_pass_unchanged_through_the_decoder(decoder: Decoder, value: bytes, at: bytes) -> None:
     """A negative level, one over capacity, a time in 1970 or 2100: kept as they are, by both ways."""
     for _ in range(2):
         decoder.ingest(TOPIC, b'{"at": %s, "values": {"oil": %s}}' % (at, value), NOW_MS)
@@ -175,7 +175,7 @@ def test_an_outcome_and_a_request_name_the_item_on_the_topics_device(decoder: De
     ]
 
 
-def test_accepting_takes_credentials_that_may_spend(decoder: Decoder) -> None:
+def test_accepting_needs_credentials_that_may_spend(decoder: Decoder) -> None:
     """A device's own credentials can't accept an offer; they can say that something was delivered."""
     said = {"id": "o1", "reaction": "tank-7/oil/1/offer/1", "result": "accepted"}
     decoder.ingest("starloop/v1/tank-7/outcomes", json.dumps(said).encode(), NOW_MS, may_accept=False)
@@ -214,7 +214,7 @@ def test_accepting_takes_credentials_that_may_spend(decoder: Decoder) -> None:
         ("accepted", 'an outcome is "accepted": expected an object'),
     ],
 )
-def test_an_outcome_that_cannot_be_understood_says_which_field(decoder: Decoder, said: object, expected: str) -> None:
+def test_an_invalid_outcome_names_the_field(decoder: Decoder, said: object, expected: str) -> None:
     """Parsed outcomes (replay, HTTP) raise the reason; nothing is taken."""
     with pytest.raises(BadPayload) as caught:
         decoder.ingest_outcome(said, NOW_MS)
@@ -222,7 +222,7 @@ def test_an_outcome_that_cannot_be_understood_says_which_field(decoder: Decoder,
     assert decoder.drain() == []
 
 
-def test_an_outcome_over_mqtt_speaks_of_its_own_device_only(decoder: Decoder) -> None:
+def test_an_outcome_over_mqtt_is_about_its_own_device_only(decoder: Decoder) -> None:
     """A reaction of another device is refused on this device's topic."""
     said = b'{"id": "o", "reaction": "tank-7/oil/1/order/1", "result": "delivered"}'
     assert "the topic's own device pump-1" in reason(decoder, said, "starloop/v1/pump-1/outcomes")
@@ -240,7 +240,7 @@ def test_an_outcome_over_mqtt_speaks_of_its_own_device_only(decoder: Decoder) ->
         ({"supplier": "acme", "lead_time_days": ["a", 2]}, 'lead_time_days[0] is "a"'),
     ],
 )
-def test_terms_that_cannot_be_understood_say_which_field(decoder: Decoder, said: object, expected: str) -> None:
+def test_invalid_supplier_terms_name_the_field(decoder: Decoder, said: object, expected: str) -> None:
     """A supplier's terms are checked like outcomes."""
     with pytest.raises(BadPayload) as caught:
         decoder.ingest_supplier_terms(said, NOW_MS)
@@ -256,7 +256,7 @@ def test_terms_that_cannot_be_understood_say_which_field(decoder: Decoder, said:
     st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False), st.integers(), st.text(max_size=5)),
     st.one_of(st.none(), st.integers(), st.floats(0, 9)),
 )
-def test_the_fast_way_takes_nothing_that_the_careful_way_refuses(values: Any, at: Any, seq: Any) -> None:
+def test_the_fast_path_accepts_nothing_that_the_slow_path_refuses(values: Any, at: Any, seq: Any) -> None:
     """Both ways of reading canonical telemetry agree wherever the fast one speaks (names are checked when they are new)."""
     said = {"values": values, "at": at, "seq": seq}
     try:

@@ -102,7 +102,7 @@ async def test_nothing_is_acknowledged_before_it_is_on_disk(rig: Rig) -> None:
     assert rig.log.values() == [1.0, 2.0]
 
 
-async def test_a_full_disk_loses_nothing_and_is_said(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_loses_nothing_and_is_logged(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """The batch is tried again until there is room; only then is it acknowledged, once."""
     monkeypatch.setattr(ingest_batcher, "RETRY_MIN_S", 0.001)
     rig.log.fails = [DiskFull("no room"), DiskFull("no room")]
@@ -113,7 +113,7 @@ async def test_a_full_disk_loses_nothing_and_is_said(rig: Rig, monkeypatch: pyte
     assert rig.said == ["log_not_written", "log_not_written"]
 
 
-async def test_a_damaged_log_ends_the_inlet(decoder: Decoder) -> None:
+async def test_a_damaged_log_ends_the_ingest_service(decoder: Decoder) -> None:
     """No retry mends it: a supervisor has to know."""
     rig = Rig(decoder)
     rig.log.fails = [LogDamaged("page 7")]
@@ -123,7 +123,7 @@ async def test_a_damaged_log_ends_the_inlet(decoder: Decoder) -> None:
     assert rig.acknowledged == []
 
 
-async def test_reading_stops_when_too_much_waits_and_starts_again(rig: Rig) -> None:
+async def test_reading_pauses_beyond_a_limit_and_resumes_below_it(rig: Rig) -> None:
     """Messages and bytes are both bounded."""
     rig.log.open.clear()
     big = Arrival("home/x", b"x" * (WAITING_BYTES_MAX // 4), 1, True)

@@ -68,7 +68,7 @@ def connected(port: int, client_id: str) -> tuple[mqtt.Client, list[Any], thread
     return client, got, subscribed
 
 
-def test_the_gate_says_where_it_is_and_stops_cleanly(roles: list[Role]) -> None:
+def test_the_broker_logs_its_address_and_stops_cleanly(roles: list[Role]) -> None:
     """One line on standard output; exit 0 on SIGTERM."""
     role = Role("gate", "--open", "--port", "0")
     roles.append(role)
@@ -79,7 +79,7 @@ def test_the_gate_says_where_it_is_and_stops_cleanly(roles: list[Role]) -> None:
     client.loop_stop()
 
 
-def test_what_the_gate_has_acknowledged_survives_a_kill(roles: list[Role], tmp_path: Path) -> None:
+def test_acknowledged_messages_survive_a_kill_of_the_broker(roles: list[Role], tmp_path: Path) -> None:
     """A subscription from its SUBACK on, a message for a client that is away from its PUBACK on: kill -9 each time."""
     arguments = ("gate", "--open", "--port", "0", "--data", str(tmp_path))
     role = Role(*arguments)

@@ -101,7 +101,7 @@ def publisher(port: int) -> mqtt.Client:
     return client
 
 
-async def test_what_a_foreign_broker_sends_is_acknowledged_only_when_kept(mosquitto: Mosquitto) -> None:
+async def test_messages_of_another_broker_are_acknowledged_once_stored(mosquitto: Mosquitto) -> None:
     """A client that dies before that is sent everything again; one that does not is sent nothing twice."""
     url = parse_url(f"mqtt://127.0.0.1:{mosquitto.port}")
     never, kept = Centre(), Centre()
@@ -261,7 +261,7 @@ async def test_a_full_outbox_acknowledges_nothing_until_there_is_room(
     outbox.close()
 
 
-def test_an_outbox_keeps_what_it_took_and_knows_how_much(tmp_path: Path) -> None:
+def test_an_outbox_stores_messages_and_counts_their_bytes(tmp_path: Path) -> None:
     """Over a restart; all or none of a batch; the number of refused payloads is bounded."""
     outbox = Outbox(tmp_path / "outbox.db", bytes_max=1_000)
     parcels = [UplinkMessage("t", b"x" * 100, number == 1) for number in range(5)]
@@ -288,7 +288,7 @@ def test_a_damaged_outbox_is_named(tmp_path: Path) -> None:
         Outbox(path)
 
 
-def test_what_goes_to_the_centre_is_canonical_and_dated() -> None:
+def test_the_centre_gets_canonical_messages_with_times() -> None:
     """Readings and outcomes without a time get that of their arrival at the site; what can't be read goes on as it is."""
 
     def parcel(topic: str, payload: bytes) -> tuple[str, Any]:
@@ -309,7 +309,7 @@ def test_what_goes_to_the_centre_is_canonical_and_dated() -> None:
         to_uplink_messages(installed_adapters(), Arrival("home/oil", b"1", 1, True))
 
 
-async def test_a_parcel_that_the_centre_refuses_is_put_aside(tmp_path: Path, centre: Centre) -> None:
+async def test_a_message_that_the_centre_refuses_is_rejected_once(tmp_path: Path, centre: Centre) -> None:
     """It does not stand in the way of those behind it."""
     outbox = Outbox(tmp_path / "outbox.db")
     outbox.append([UplinkMessage("$SYS/no", b"x"), UplinkMessage(TOPIC, b'{"values": {"oil": 1}}')])
@@ -331,7 +331,7 @@ def test_a_url_that_names_no_broker_is_refused(text: str) -> None:
         parse_url(text)
 
 
-def test_a_url_holds_all_there_is_to_know() -> None:
+def test_a_url_has_host_port_user_and_tls() -> None:
     """Passwords may be quoted, or come from elsewhere, and are not shown."""
     url = parse_url("mqtts://us%40er:p%3Aw@example.org")
     assert (url.host, url.port, url.tls, url.user, url.password) == ("example.org", 8883, True, "us@er", "p:w")

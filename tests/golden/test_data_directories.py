@@ -45,7 +45,7 @@ def test_receipts_of_an_earlier_build_read_as_they_did(build: str, tmp_path: Pat
     """`why` of each need, reaction and decision of the data directory, in words, as JSON and in French."""
     data = opened(build, tmp_path)
     recorded = json.loads(
-        as_worded_now(gzip.decompress((FOLDER / "data" / build / "why.json.gz").read_bytes()).decode())
+        as_worded_now(gzip.decompress((FOLDER / "data" / build / "why.json.gz").read_bytes()).decode(), stored=True)
     )
     assert len(recorded) > 100
     for arguments, text in recorded.items():

@@ -7,6 +7,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from reactor.store.memory import MemoryMetricRegistry
 from stream.analysis import Analysis
 from stream.partition.partition_processor import SynchronousRunner
 from stream.state.checkpoint import shards_of_partition
-from stream.state.state_table import unpack_shard
+from stream.state.shard_file import unpack_shard
+from stream.state.state_table import Table
 from stream.topics import FACTS, INPUT
 from tests.golden.recorded import FOLDER, agree, same_processor, unzipped
 from tests.golden.reworded import as_worded_now
@@ -80,9 +82,22 @@ def test_the_history_of_the_readme_gives_what_it_gave(tmp_path: Path) -> None:
     hold_to(folder, starloop("replay", "--fleet", str(fleet), "--readings", str(home), *emit))
 
 
-def columns_renamed(tables: dict[str, Any]) -> dict[str, Any]:
-    """The recorded tables under the names that their matrices and columns have now."""
-    return tables
+def columns_renamed(recorded: dict[str, Any], tables: Mapping[str, Table]) -> dict[str, Any]:
+    """The recorded tables under the names that they, their matrices and columns have now, by the tables' own lists of renames."""
+    renamed: dict[str, Any] = {}
+    for name, rows in recorded.items():
+        table = next(table for table in tables.values() if name in (table.name, table.former_name))
+        renamed[table.name] = {
+            row: {
+                spec.name: {
+                    spec.renamed.get(column, column): value
+                    for column, value in matrices[spec.former_name or spec.name].items()
+                }
+                for spec in table.matrices
+            }
+            for row, matrices in rows.items()
+        }
+    return renamed
 
 
 def columns_of(blocks: dict[str, bytes]) -> dict[str, Any]:
@@ -91,17 +106,14 @@ def columns_of(blocks: dict[str, bytes]) -> dict[str, Any]:
     for key, wire in blocks.items():
         if key == "meta":
             continue
-        block = unpack_shard(wire)
-        header = json.loads(wire[12 : 12 + int.from_bytes(wire[4:8], "little")])
-        for name, (rows, _, matrices) in block.rows.items():
-            names = {matrix: columns for matrix, _, columns in header["tables"][name]["matrices"]}
-            for place, row in enumerate(rows):
+        for name, stored in unpack_shard(wire).rows.items():
+            for place, row in enumerate(stored.names):
                 tables.setdefault(name, {})[row] = {
                     matrix: {
                         column: None if value != value else value
-                        for column, value in zip(names[matrix], values[place].tolist(), strict=True)
+                        for column, value in zip(columns, values[place].tolist(), strict=True)
                     }
-                    for matrix, values in matrices.items()
+                    for matrix, (columns, values) in stored.matrices.items()
                 }
     return tables
 
@@ -116,10 +128,11 @@ def test_the_analysis_of_a_world_finds_and_keeps_what_it_did() -> None:
         names.number(name)
     log, blocks = MemoryLog(), MemoryBlocks()
     log.append(INPUT, [base64.b64decode(json.loads(line)) for line in unzipped(folder / "input.jsonl.gz").splitlines()])
-    SynchronousRunner(
-        log, blocks, Analysis(load_catalogue(folder / "fleet.toml"), names, load_scorer("run-out")), CHECKPOINT_POLICY
-    ).run()
+    analysis = Analysis(load_catalogue(folder / "fleet.toml"), names, load_scorer("run-out"))
+    SynchronousRunner(log, blocks, analysis, CHECKPOINT_POLICY).run()
     facts = [hashlib.sha256(wire).hexdigest() for wire in log.topics[FACTS]]
     assert facts == (folder / "facts.sha256").read_text().split()
     recorded = json.loads(unzipped(folder / "checkpoint.json.gz"))
-    assert columns_of(shards_of_partition(blocks.blocks.items())) == columns_renamed(recorded["tables"])
+    assert columns_of(shards_of_partition(blocks.blocks.items())) == columns_renamed(
+        recorded["tables"], analysis.tables()
+    )

@@ -246,4 +246,4 @@ def test_a_mistaken_directory_or_file_is_one_clear_line(tmp_path: Path) -> None:
     done = starloop("log", "export", "--data", str(tmp_path), "--out", str(tmp_path / "no" / "lines.jsonl"))
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert "expected a file that can be written" in done.stderr
+    assert "expected a writable file" in done.stderr

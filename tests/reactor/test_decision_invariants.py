@@ -1,6 +1,6 @@
-"""The reactor's promises over any course of events: a machine makes up days, and a judge that shares no code watches.
+"""Invariants of decisions over any course of events, held by a checker that shares no code with the reactor.
 
-Promises: at most one outstanding order an item; no order against consent, price, budget, absence or experience; contacts within
+They are: at most one outstanding order an item; no order against consent, price, budget, absence or experience; contacts within
 the limit and outside quiet hours; every need that lives is acted on, refused with a reason, or will be looked at again; the
 same facts give the same steps; a kill between commits changes nothing.
 """
@@ -75,7 +75,7 @@ PROFILE: dict[str, Any] = {
 }
 
 
-class Days(RuleBasedStateMachine):
+class HouseholdHistory(RuleBasedStateMachine):
     """One home, and whatever happens to it."""
 
     @initialize(data=st.data())
@@ -83,7 +83,7 @@ class Days(RuleBasedStateMachine):
         self.catalogue = a_catalogue(data.draw)
         self.store = MemoryStore()
         self.engine = Engine(self.catalogue)
-        self.judge = InvariantChecker(self.catalogue)
+        self.checker = InvariantChecker(self.catalogue)
         self.now_ms = START_MS
         self.offset = 0
         self.said = 0
@@ -110,7 +110,7 @@ class Days(RuleBasedStateMachine):
         timing=st.sampled_from([None, "early", "late", "right"]),
     )
     def says(self, place: int, result: Any, quantity: float | None, timing: Any) -> None:
-        """Somebody speaks of one of the latest reactions, fitting or not."""
+        """An outcome of one of the latest reactions, whether it fits or not."""
         if self.reactions:
             reaction = self.reactions[-1 - place % len(self.reactions)]
             self._outcome(result, reaction=reaction.id, quantity=quantity, timing=timing)
@@ -124,7 +124,7 @@ class Days(RuleBasedStateMachine):
 
     @rule()
     def delivers(self) -> None:
-        """The latest order comes."""
+        """The latest order is delivered."""
         orders = [reaction for reaction in self.reactions if reaction.id.split("/")[3] in ("order", "booking")]
         if orders:
             self._outcome("delivered", reaction=orders[-1].id)
@@ -143,7 +143,7 @@ class Days(RuleBasedStateMachine):
     def asks(self, item: str, quantity: float | None) -> None:
         self.said += 1
         self.events.append(Request(at_ms=self.now_ms, id=f"asked-{self.said}", item=item, quantity=quantity))
-        self.judge.on_request(item)
+        self.checker.on_request(item)
 
     @rule(
         supplier=st.sampled_from(["acme", "bolt"]),
@@ -153,7 +153,7 @@ class Days(RuleBasedStateMachine):
     def changes_terms(self, supplier: str, price: float | None, lead: tuple[float, float] | None) -> None:
         self.events.append(SupplierTerms(at_ms=self.now_ms, supplier=supplier, price=price, lead_time_days=lead))
         if lead is not None:
-            self.judge.on_supplier_terms(supplier, lead)
+            self.checker.on_supplier_terms(supplier, lead)
 
     @rule(hours=st.sampled_from([0.1, 1.0, 6.0, 12.0, 24.0, 72.0, 168.0]))
     def time_passes(self, hours: float) -> None:
@@ -161,19 +161,19 @@ class Days(RuleBasedStateMachine):
         self.now_ms += round(hours * HOUR_MS)
 
     @rule(days=st.tuples(*[st.floats(0.0, 9.0)] * 3), hours=st.sampled_from([1.0, 6.0, 24.0]))
-    def a_look_goes_by(self, days: tuple[float, ...], hours: float) -> None:
+    def an_evaluation_passes(self, days: tuple[float, ...], hours: float) -> None:
         """All of it is low, and time passes."""
         for left, item in zip(days, ITEMS, strict=True):
             self.sees(left, item, 1.0)
         self.time_passes(hours)
 
     @rule(days=st.tuples(*[st.floats(0.0, 4.0)] * 3))
-    def a_week_goes_by(self, days: tuple[float, ...]) -> None:
-        """With a look each day, and whatever is ordered comes after three."""
+    def a_week_passes(self, days: tuple[float, ...]) -> None:
+        """With an evaluation each day; the latest order is delivered after three."""
         for day in range(7):
             if day == 3:
                 self.delivers()
-            self.a_look_goes_by(days, 24.0)
+            self.an_evaluation_passes(days, 24.0)
 
     @rule()
     def is_killed(self) -> None:
@@ -182,7 +182,7 @@ class Days(RuleBasedStateMachine):
 
     @rule()
     def chooses_a_language(self) -> None:
-        """A choice that changes nothing that the judge knows."""
+        """A choice that changes nothing that the checker knows."""
         tables = '{"customers": [{"id": "maria", "language": "fr"}]}'
         self.events.append(FleetChange(at_ms=self.now_ms, tables=tables))
 
@@ -193,7 +193,7 @@ class Days(RuleBasedStateMachine):
         named = outcome.reaction
         if named is not None and result == "cancelled":  # a cancellation's own "cancelled" ends its order
             named = next((r.order for r in self.reactions if r.id == named and r.order is not None), named)
-        self.judge.on_outcome({"reaction": named, "result": result})
+        self.checker.on_outcome({"reaction": named, "result": result})
 
     def _tick(self) -> None:
         self.offset += 1
@@ -207,18 +207,18 @@ class Days(RuleBasedStateMachine):
         self.events, self.refills, self.seen = [], [], {}
         twin = Engine(self.catalogue, self.store.load()).step(Facts.unpack(facts.pack()))
         step = self.engine.step(facts)
-        assert twin == step, "a step of the same facts after a kill is another one"
+        assert twin == step, "a step of the same facts after a kill has another result"
         self.store.commit(step, self.engine.catalogue)
         self.facts.append(facts)
         self.reactions += step.reactions
         for reaction in step.reactions:
-            self.judge.on_reaction(reaction.replay_line())
+            self.checker.on_reaction(reaction.replay_line())
         assert all(reaction.at_ms <= self.now_ms for reaction in step.reactions)
         assert [r.at_ms for r in step.reactions] == sorted(r.at_ms for r in step.reactions)
-        self._none_is_forgotten(facts)
+        self._no_need_is_forgotten(facts)
 
-    def _none_is_forgotten(self, facts: Facts) -> None:
-        """Every living need has an action, a refusal with its reason, or a moment at which it is looked at again."""
+    def _no_need_is_forgotten(self, facts: Facts) -> None:
+        """Every live need has a reaction, a refusal with its reason, or a moment at which it is evaluated again."""
         state = self.engine.state
         for need in state.needs.values():
             if need.state in (NeedState.ORDERED, NeedState.CANCELLING, NeedState.BOOKED):
@@ -231,12 +231,12 @@ class Days(RuleBasedStateMachine):
                 assert need.decisions > 0, need
 
     @invariant()
-    def no_promise_is_broken(self) -> None:
-        if hasattr(self, "judge"):
-            assert self.judge.violations == []
+    def no_invariant_is_violated(self) -> None:
+        if hasattr(self, "checker"):
+            assert self.checker.violations == []
 
     def teardown(self) -> None:
-        """The whole course again, from nothing, gives the same reactions."""
+        """The same facts from an empty state give the same reactions."""
         if not hasattr(self, "facts"):
             return
         engine = Engine(self.catalogue)
@@ -249,7 +249,7 @@ def _is_answered(state: State, need: Need) -> bool:
     return any(timers) or need.decisions > 0
 
 
-TestDays = Days.TestCase
-TestDays.settings = settings(
+TestHouseholdHistory = HouseholdHistory.TestCase
+TestHouseholdHistory.settings = settings(
     max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )

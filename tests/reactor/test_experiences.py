@@ -15,7 +15,7 @@ BOLT: dict[str, Any] = {"id": "bolt", "lead_time_days": [0.5, 1.0], "price": 640
 
 
 def verbs_over(home: Household, days: list[float]) -> list[str]:
-    """What happens, at looks a quarter of a day apart."""
+    """The reactions at evaluations a quarter of a day apart."""
     found: list[str] = []
     for left in days:
         home.passes(hours=6).sees(left).tick()
@@ -33,13 +33,13 @@ def verbs_over(home: Household, days: list[float]) -> list[str]:
     ],
 )
 def test_each_experience_does_its_own_once(experience: str, done: str) -> None:
-    """Far from empty nothing; near it the one thing, and not again at the next looks."""
+    """Far from empty nothing; near it one reaction, and not again at the next evaluations."""
     home = household_of(experience=experience)
     assert verbs_over(home, [90.0, 60.0, 50.0]) == []
     assert verbs_over(home, [6.0, 5.8, 5.5]) == [done]
 
 
-def test_people_are_asked_earlier_than_an_order_would_go_out() -> None:
+def test_a_customer_is_prompted_earlier_than_an_order_would_go_out() -> None:
     """An answer takes time: at some level of the tank the offer is out and the order not yet."""
     first: dict[str, float] = {}
     for experience in ("offer", "auto"):
@@ -98,7 +98,7 @@ def test_quiet_hours_hold_a_contact_until_they_end() -> None:
 
 
 def test_quiet_hours_do_not_hold_an_automatic_order() -> None:
-    """It disturbs nobody."""
+    """It contacts nobody."""
     home = household_of(quiet_hours=["22:00", "07:30"], start="2026-03-02T23:00:00Z")
     assert home.sees(6.0).tick()[0].type is ReactionType.ORDER_REQUESTED
 
@@ -138,7 +138,7 @@ def test_someone_who_allows_no_contact_finds_a_request_ready() -> None:
 
 
 def test_nothing_is_done_without_consent() -> None:
-    """Not even a need is opened on the customer's data; with the consent given, it is acted on at the next look."""
+    """Not even a need is opened on the customer's data; with the consent given, it is acted on at the next evaluation."""
     home = household_of(consents=["maintenance"])
     assert home.sees(3.0).tick() == ()
     assert home.steps[-1].is_empty
@@ -161,7 +161,7 @@ def test_over_the_price_an_offer_is_made_and_never_an_order() -> None:
     assert home.verbs() == []
 
 
-def test_over_the_budget_an_offer_is_made_and_its_acceptance_is_the_mandate() -> None:
+def test_over_the_budget_an_offer_is_made_and_its_acceptance_authorizes_it() -> None:
     """The budget is of whole orders; what is accepted is ordered over it."""
     home = household_of(budget_per_month=600.0)
     offer = home.sees(6.0).tick()[0]
@@ -215,14 +215,14 @@ def test_a_supplier_over_the_price_is_passed_over() -> None:
     assert (order.supplier, order.price) == ("bolt", 640.0)
 
 
-def test_without_a_supplier_people_are_reminded_or_find_it_said() -> None:
-    """There is nothing to order from anybody."""
+def test_without_a_supplier_the_customer_is_reminded_or_finds_a_ready_request() -> None:
+    """No supplier can be asked."""
     for experience, done in (("auto", "reminder"), ("coach", "reminder"), ("offer", "request"), ("respond", "request")):
         home = household_of(catalogue_of({"experience": experience}, {"suppliers": []}))
         assert verbs_over(home, [3.0, 2.0]) == [f"oil/1/{done}/1"]
 
 
-def test_an_unanswered_question_is_asked_again_after_days() -> None:
+def test_an_unanswered_prompt_is_repeated_after_days() -> None:
     """After three days, then weekly; sooner where the run-out is near."""
     home = household_of(experience="coach", contacts_per_week_max=7)
     home.sees(9.0).tick()
@@ -233,7 +233,7 @@ def test_an_unanswered_question_is_asked_again_after_days() -> None:
     assert [day for day in range(1, 4) if (home.passes(days=1).sees(1.0), home.tick())[1]] == [1]
 
 
-def test_a_no_is_respected_but_for_one_last_word_before_the_run_out() -> None:
+def test_a_no_is_respected_but_for_one_last_prompt_before_the_run_out() -> None:
     """After that, silence; a refill ends it."""
     home = household_of(experience="offer", contacts_per_week_max=7)
     offer = home.sees(7.0).tick()[0]
@@ -265,8 +265,8 @@ def test_what_was_held_and_is_no_longer_pressing_ends() -> None:
     assert home.engine.state.needs == {}
 
 
-def test_distrust_fires_no_order() -> None:
-    """The same early tail is acted on when it is believed, and not when the sensor is not."""
+def test_a_forecast_of_low_trust_places_no_order() -> None:
+    """The same early tail places an order at full trust, and none at low trust."""
     assert household_of().sees(20.0, trust=1.0).tick()
     assert household_of().sees(20.0, trust=0.05).tick() == ()
 
@@ -323,7 +323,7 @@ def test_a_service_is_not_booked_without_consent_over_the_budget_or_in_the_night
     assert home.passes(hours=9).sees(1.0, item=PART).tick()[0].at_ms == parse_time_ms("2026-03-03T07:30:00Z")
 
 
-def test_a_booking_nobody_reports_on_is_looked_at_again() -> None:
+def test_a_booking_without_an_outcome_is_booked_again() -> None:
     """After forty-five days, as a new attempt."""
     home = household_of(catalogue_of(device=DESCALER))
     home.sees(1.0, item=PART).tick()

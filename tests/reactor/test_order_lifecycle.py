@@ -1,4 +1,4 @@
-"""An order after it went out: delivered, cancelled, failed, lost; refills and requests beside it."""
+"""The life of an order: delivered, cancelled, failed, lost; refills and requests beside it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from reactor.state import OrderState
 from star.analyse import RefillStage
 from star.react import ReactionType
-from star.repeat import NeedState
+from star.repeat import NeedState, OrderState
 from tests.support.household import ACME, Household, catalogue_of, household_of
 
 ORDER = "tank-7/oil/1/order/1"
@@ -31,7 +30,7 @@ def state_of(home: Household) -> NeedState | None:
 
 
 def test_a_delivery_ends_the_need_and_the_next_one_has_the_next_number() -> None:
-    """The same delivery said twice counts once."""
+    """The same delivery reported twice counts once."""
     home = ordered()
     home.passes(days=3).says(ORDER, "delivered").tick()
     assert state_of(home) is None
@@ -61,8 +60,8 @@ def test_an_order_long_overdue_is_given_up_as_lost_and_replaced() -> None:
     assert sum(lesson.lost for lesson in home.engine.state.lead_time_samples.values()) == 1
 
 
-def test_a_rise_that_is_taken_for_the_delivery_teaches_how_long_it_took() -> None:
-    """Once, also when the delivery is said later."""
+def test_a_refill_presumed_to_be_the_delivery_teaches_its_lead_time() -> None:
+    """Once, also when the delivery is reported later."""
     home = ordered()
     home.passes(days=3).rises(480.0).tick()
     home.passes(days=1).says(ORDER, "delivered").tick()
@@ -90,15 +89,15 @@ def test_a_lost_order_is_replaced_from_another_supplier_where_there_is_one() -> 
     assert home.steps[-1].reactions[-1].supplier == "bolt"
 
 
-def test_a_lost_orders_money_stays_taken() -> None:
-    """It may yet come and be charged: what the budget does not hold is offered instead."""
+def test_a_lost_order_still_counts_towards_the_budget() -> None:
+    """It may yet arrive and be charged: an order over the budget is offered instead."""
     home = ordered(budget_per_month=700.0)
     home.passes(days=10.1).sees(0.1).tick()
     assert [r.type for r in home.steps[-1].reactions] == [ReactionType.OFFER_MADE]
 
 
-def test_a_lost_order_that_comes_after_all_calls_its_replacement_off() -> None:
-    """Where that is still free; the need is over when the supplier confirms."""
+def test_a_lost_order_that_arrives_after_all_cancels_its_replacement() -> None:
+    """Where that is still free; the need closes when the supplier confirms."""
     home = ordered()
     home.passes(days=10.1).sees(2.0).tick()
     home.passes(hours=0.5).says(ORDER, "delivered").tick()
@@ -125,7 +124,7 @@ def test_a_supplier_that_fails_is_replaced_at_once_and_later_after_waits() -> No
 
 
 def test_a_customers_cancellation_is_passed_on_and_holds_for_a_day() -> None:
-    """The supplier is told; the need orders again only when the day is over."""
+    """Its supplier gets a cancellation; the need orders again only when the day is over."""
     home = ordered()
     home.passes(hours=2).says(ORDER, "cancelled").sees(8.0).tick()
     assert home.verbs() == ["oil/1/cancel/1"]
@@ -135,7 +134,7 @@ def test_a_customers_cancellation_is_passed_on_and_holds_for_a_day() -> None:
     assert home.verbs() == ["oil/1/order/2"]
 
 
-def test_a_cancelled_orders_money_is_free_again() -> None:
+def test_a_cancelled_order_no_longer_counts_towards_the_budget() -> None:
     """The next order fits the budget."""
     home = ordered(budget_per_month=700.0)
     home.passes(hours=2).says(ORDER, "cancelled").tick()
@@ -143,7 +142,7 @@ def test_a_cancelled_orders_money_is_free_again() -> None:
     assert home.verbs() == ["oil/1/order/2"]
 
 
-def test_an_order_declined_is_called_off_and_its_need_refused() -> None:
+def test_an_order_declined_is_cancelled_and_its_need_refused() -> None:
     """It counts as outstanding until the supplier confirms."""
     home = ordered()
     home.passes(hours=1).says(ORDER, "declined").tick()
@@ -153,8 +152,8 @@ def test_an_order_declined_is_called_off_and_its_need_refused() -> None:
     assert state_of(home) is NeedState.REFUSED
 
 
-def test_a_fitting_rise_in_time_is_the_delivery_though_nobody_said_so() -> None:
-    """Nothing new goes out until the 90 % lead time is over; the word said later changes nothing."""
+def test_a_matching_refill_in_time_is_presumed_to_be_the_delivery() -> None:
+    """Nothing else is ordered until the 90 % lead time is over; a delivery reported later changes nothing."""
     home = ordered()
     home.passes(days=3).rises(480.0).tick()
     assert state_of(home) is None
@@ -166,7 +165,7 @@ def test_a_fitting_rise_in_time_is_the_delivery_though_nobody_said_so() -> None:
     assert home.engine.state.needs["tank-7/oil/2"].state is NeedState.ORDERED
 
 
-def test_a_refill_from_elsewhere_calls_a_useless_order_off_while_that_is_free() -> None:
+def test_a_refill_from_elsewhere_cancels_a_superfluous_order_while_that_is_free() -> None:
     """Too early to be the delivery; the level is far from low now."""
     home = ordered()
     home.passes(hours=3).rises(1100.0).tick()
@@ -178,7 +177,7 @@ def test_a_refill_from_elsewhere_calls_a_useless_order_off_while_that_is_free() 
 
 @pytest.mark.parametrize("answer", ["cancelled", "failed"])
 def test_a_supplier_may_answer_the_cancellation_by_its_own_id(answer: str) -> None:
-    """It holds; or it came too late, and the order is outstanding until it has come."""
+    """It is confirmed; or it came too late, and the order is outstanding until it arrives."""
     home = ordered()
     home.passes(hours=3).rises(1100.0).tick()
     home.passes(hours=3).says("tank-7/oil/1/cancel/1", answer).tick()
@@ -191,15 +190,15 @@ def test_a_supplier_may_answer_the_cancellation_by_its_own_id(answer: str) -> No
 
 
 def test_an_order_declined_too_late_goes_on() -> None:
-    """The supplier can't call it off any more."""
+    """The supplier rejected the cancellation."""
     home = ordered()
     home.passes(hours=1).says(ORDER, "declined").tick()
     home.passes(hours=1).says("tank-7/oil/1/cancel/1", "failed").tick()
     assert state_of(home) is NeedState.ORDERED
 
 
-def test_a_refill_from_elsewhere_leaves_an_order_that_cannot_be_called_off() -> None:
-    """The need is met; still nothing else is ordered until the order has come or is lost."""
+def test_a_refill_from_elsewhere_leaves_an_order_that_cannot_be_cancelled() -> None:
+    """The need is met; still nothing else is ordered until the order has arrived or is lost."""
     home = ordered()
     home.passes(hours=20).rises(1100.0).tick()
     assert home.verbs() == []
@@ -217,7 +216,7 @@ def test_a_small_refill_leaves_the_need_and_its_order_as_they_are() -> None:
     assert state_of(home) is NeedState.ORDERED
 
 
-def test_packs_that_wait_unopened_are_not_called_off() -> None:
+def test_packs_that_are_stored_unopened_are_not_cancelled() -> None:
     """With spare packs nothing is lost by one more."""
     home = household_of(catalogue_of(slot={"spare_packs": True}))
     home.sees(8.0).tick()
@@ -225,16 +224,16 @@ def test_packs_that_wait_unopened_are_not_called_off() -> None:
     assert home.verbs() == []
 
 
-def test_a_provisional_rise_says_nothing_yet() -> None:
-    """Nor one that is taken back."""
+def test_a_provisional_refill_changes_nothing_yet() -> None:
+    """Nor does one that is retracted."""
     home = ordered()
     home.passes(days=3).rises(480.0, stage=RefillStage.PROVISIONAL).tick()
     home.passes(hours=3).rises(480.0, stage=RefillStage.RETRACTED).tick()
     assert state_of(home) is NeedState.ORDERED
 
 
-def test_the_rise_of_a_declared_delivery_says_nothing_new() -> None:
-    """It comes hours after the word; a need that opened in between is not taken for met by it."""
+def test_the_refill_of_a_declared_delivery_is_not_counted_again() -> None:
+    """It is detected hours later; a need that opened in between is not met by it."""
     home = ordered()
     home.passes(days=3).says(ORDER, "delivered", quantity=200.0).tick()
     home.passes(hours=3).sees(3.0).tick()
@@ -262,7 +261,7 @@ def test_a_request_comes_in_whole_packs() -> None:
 
 
 def test_a_request_over_price_or_budget_is_made_ready_with_its_price() -> None:
-    """Nobody stated the price before; accepted, it is ordered."""
+    """No price was stated before; accepted, it is ordered."""
     for choices, terms in (({}, 700.0), ({"budget_per_month": 600.0}, None)):
         home = household_of(**choices)
         if terms is not None:
@@ -292,7 +291,7 @@ def test_a_request_for_a_time_of_absence_waits_for_the_first_safe_moment() -> No
 
 
 def test_new_lead_times_move_the_day_on_which_an_order_is_lost() -> None:
-    """A supplier that says it takes twenty days now is waited for."""
+    """A supplier that states twenty days now is waited for."""
     home = ordered()
     home.passes(days=5).terms(lead=(10.0, 20.0)).sees(3.0).tick()
     for _ in range(24):
@@ -301,8 +300,8 @@ def test_new_lead_times_move_the_day_on_which_an_order_is_lost() -> None:
     assert home.verbs() == ["oil/1/order/2"]
 
 
-def test_what_is_said_of_nothing_known_is_told() -> None:
-    """Not dropped in silence, and nothing else happens."""
+def test_an_event_about_nothing_known_is_reported_as_unmatched() -> None:
+    """Nothing else happens."""
     home = household_of()
     home.says("tank-7/oil/9/order/1", "delivered").says(None, "refilled", item="tank-7/gold").terms("nobody", price=1.0)
     home.asks("tank-7/gold").changes(customers=[{"id": "maria", "experience": "wild"}]).tick()
@@ -311,7 +310,7 @@ def test_what_is_said_of_nothing_known_is_told() -> None:
 
 
 def test_a_declared_refill_ends_the_need() -> None:
-    """Of any need that waits for an answer; the question is over."""
+    """Of any need that waits for an answer; its prompt is closed."""
     home = household_of(experience="coach")
     reminder = home.sees(6.0).tick()[0]
     home.passes(hours=5).says(None, "refilled", item="tank-7/oil", quantity=500.0).tick()
@@ -323,8 +322,8 @@ def test_a_declared_refill_ends_the_need() -> None:
     assert home.engine.state.needs == {}
 
 
-def test_ended_orders_are_forgotten_after_months() -> None:
-    """So that the memory does not grow for ever; what is said of them then is told as unmatched."""
+def test_ended_orders_are_deleted_after_four_months() -> None:
+    """So that the state stays bounded; an outcome that comes later is reported as unmatched."""
     home = ordered()
     home.passes(days=3).says(ORDER, "delivered").tick()
     home.passes(days=121).tick()
@@ -347,8 +346,8 @@ def test_lead_times_are_learned_from_deliveries() -> None:
     assert home.engine.lead_days_of("tank-7/oil") == (3.0, 4.0)
 
 
-def test_settings_that_were_changed_stand_over_the_fleet_file_after_a_restart() -> None:
-    """What was taken back to its default too."""
+def test_changed_rows_override_the_fleet_file_after_a_restart() -> None:
+    """A field set back to its default as well."""
     from reactor.engine import Engine
     from reactor.state import State
 

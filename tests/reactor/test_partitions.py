@@ -34,14 +34,14 @@ DAYS = 130
 
 @cache
 def lived(seed: int) -> RecordedHistory:
-    """A street's months, told once."""
+    """A neighbourhood's months, simulated once."""
     return Neighbourhood(seed).run(DAYS)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("partitions", [1, 2, 5])
 def test_customers_get_the_same_from_any_number_of_engines(partitions: int, seed: int) -> None:
-    """Every reaction and receipt, byte for byte, though engines run apart, are killed, and hear of each other by the day."""
+    """Every reaction and receipt, byte for byte, though engines run apart, are killed, and exchange samples once a day."""
     cluster = EngineCluster(
         neighbourhood_catalogue(), split_facts(neighbourhood_catalogue(), lived(seed).facts, partitions), seed
     )
@@ -57,7 +57,7 @@ def test_customers_get_the_same_from_any_number_of_engines(partitions: int, seed
 
 
 def test_engines_over_one_database_agree_as_well(tmp_path: Path) -> None:
-    """What they remember, and learn of each other, goes through its tables."""
+    """Their state, and the samples they exchange, go through its tables."""
     told = lived(2).facts[: 60 * 4]
     with SqlStore(f"sqlite:///{tmp_path / 'store.db'}") as store:
         cluster = EngineCluster(
@@ -77,7 +77,7 @@ def test_what_is_learned_of_suppliers_decides_and_is_shared() -> None:
     assert any(cluster.journal[customer] != words for customer, words in expected.items())
 
 
-def test_a_street_has_all_that_teaches() -> None:
+def test_a_neighbourhood_has_every_kind_of_sample() -> None:
     """Deliveries, orders lost and failed, terms and a break: what the other tests rest on."""
     engine, lost = Engine(neighbourhood_catalogue()), 0
     orders = set()
@@ -116,7 +116,7 @@ def test_a_delivery_counts_from_the_second_day_after_it() -> None:
 
 
 def test_what_is_in_force_outlives_a_restart_in_the_middle_of_a_day() -> None:
-    """Remembered, not worked out anew: nothing is due, and nothing else is decided by."""
+    """It is kept, not computed anew: no samples are due, and decisions rest on the same."""
     home = delivered(household_of())
     home.passes(days=3).tick()
     store = MemoryStore()
@@ -128,7 +128,7 @@ def test_what_is_in_force_outlives_a_restart_in_the_middle_of_a_day() -> None:
     assert again.samples_due(home.now_ms + DAY_MS) == utc_day(home.now_ms) + 1
 
 
-def test_new_lead_times_are_believed_at_once_and_old_lessons_never_come_back() -> None:
+def test_new_lead_times_take_effect_at_once_and_old_samples_never_come_back() -> None:
     """Those of the days before, of the same day, and those of other engines that do not know the terms yet."""
     home = delivered(household_of())
     home.passes(days=3).tick()
@@ -137,23 +137,23 @@ def test_new_lead_times_are_believed_at_once_and_old_lessons_never_come_back() -
     said = utc_day(home.now_ms)
     for _ in range(10):
         home.passes(days=1)
-        home.engine.provide_samples(utc_day(home.now_ms), lessons_of(range(said - 9, said + 1)))
+        home.engine.provide_samples(utc_day(home.now_ms), samples_of(range(said - 9, said + 1)))
         home.tick()
         assert home.engine.lead_days_of("tank-7/oil") == (3.0, 4.0)
     assert home.engine.state.lead_time_samples == {}
     home.passes(days=1)
-    home.engine.provide_samples(utc_day(home.now_ms), lessons_of(range(said - 9, said + 2)))
+    home.engine.provide_samples(utc_day(home.now_ms), samples_of(range(said - 9, said + 2)))
     home.tick()
     assert home.engine.lead_days_of("tank-7/oil") != (3.0, 4.0)
 
 
-def lessons_of(days: Iterable[int]) -> list[LeadTimeSample]:
+def samples_of(days: Iterable[int]) -> list[LeadTimeSample]:
     """One delivery on each of the days, after ten days."""
     return [add_delivery(LeadTimeSample(supplier="acme", day=day), 0, 10 * DAY_MS) for day in days]
 
 
 def test_another_row_of_a_supplier_starts_over_only_where_its_lead_times_are_others() -> None:
-    """A price that changed says nothing about how long it takes."""
+    """A price that changed is no new lead time."""
     home = delivered(household_of())
     home.passes(days=3).tick()
     learned = home.engine.lead_days_of("tank-7/oil")
@@ -163,23 +163,23 @@ def test_another_row_of_a_supplier_starts_over_only_where_its_lead_times_are_oth
     assert home.engine.lead_days_of("tank-7/oil") == (2.0, 6.0)
 
 
-def test_facts_before_their_lessons_are_refused_and_change_nothing() -> None:
+def test_facts_before_their_samples_are_refused_and_change_nothing() -> None:
     """An engine among others never decides a day by what only it knows."""
     engine = Engine(catalogue_of(), standalone=False)
     day = utc_day(START_MS)
-    with pytest.raises(UsageError, match=f"learn\\({day}"):
+    with pytest.raises(UsageError, match=f"provide_samples\\({day}"):
         engine.step(Facts(offset=1, at_ms=START_MS))
     assert engine.state.offset == -1
-    engine.provide_samples(day, lessons_of([day - 2, day - 1]))
+    engine.provide_samples(day, samples_of([day - 2, day - 1]))
     assert engine.samples_due(START_MS) is None
     engine.step(Facts(offset=1, at_ms=START_MS))
     memory = engine.state.suppliers["acme"]
-    assert memory.learned == lessons_of([day - 2])[0]
+    assert memory.learned == samples_of([day - 2])[0]
     assert engine.samples_due(START_MS + 1) is None
 
 
 def test_sums_are_exact_in_any_order() -> None:
-    """Ten thousand deliveries, shuffled and put together by twos and threes: the same lesson, and the same lead times."""
+    """Ten thousand deliveries, shuffled and merged by twos and threes: the same sample, and the same lead times."""
     rng = np.random.default_rng(5)
     lessons = [
         add_delivery(LeadTimeSample(supplier="acme", day=int(day)), 0, int(took))
@@ -196,7 +196,7 @@ def test_sums_are_exact_in_any_order() -> None:
     assert learned_lead_time((2.0, 5.0), whole).p_later_than(20.0) == pytest.approx(0.5, abs=0.02)
 
 
-def test_partitions_ask_the_store_for_lessons_of_others_only_when_all_are_there() -> None:
+def test_the_store_gives_samples_of_others_only_once_all_partitions_are_there() -> None:
     """A partition that has not come so far may still learn; on the first day and after a break all say how far they are."""
     store, catalogue = MemoryStore(), catalogue_of()
     engines = [Engine(catalogue, standalone=False) for _ in range(3)]
@@ -208,8 +208,8 @@ def test_partitions_ask_the_store_for_lessons_of_others_only_when_all_are_there(
     assert store.lead_time_samples(99, except_partition=0, partitions=3) is None
 
 
-def test_terms_said_before_midnight_are_of_that_day_wherever_they_are_taken_in() -> None:
-    """A partition whose tick comes after midnight counts the same lessons as one whose tick came before it."""
+def test_terms_stated_before_midnight_are_of_that_day_in_every_partition() -> None:
+    """A partition whose tick comes after midnight counts the same samples as one whose tick came before it."""
     engines = []
     for tick_ms in (-HOUR_MS // 4, HOUR_MS // 4):
         home = household_of()
@@ -219,7 +219,7 @@ def test_terms_said_before_midnight_are_of_that_day_wherever_they_are_taken_in()
         home.now_ms = midnight_ms + tick_ms
         home.tick()
         home.passes(days=3)
-        home.engine.provide_samples(utc_day(home.now_ms), lessons_of([utc_day(midnight_ms) - 1, utc_day(midnight_ms)]))
+        home.engine.provide_samples(utc_day(home.now_ms), samples_of([utc_day(midnight_ms) - 1, utc_day(midnight_ms)]))
         home.tick()
         home.passes(days=1).tick()
         engines.append(home.engine)

@@ -17,8 +17,9 @@ from reactor.rules.consent import check_consent
 from reactor.rules.contact_limit import WINDOW_MS, add_contact, check_contact_limit
 from reactor.rules.price_limit import check_price_limit
 from reactor.rules.quiet_hours import check_quiet_hours, quiet_hours_end
-from reactor.state import ContactHistory, Order, OrderState
+from reactor.state import ContactHistory, Order
 from star.analyse import NeedKind
+from star.repeat import OrderState
 from star.times import DAY_MS, parse_time_ms
 from tests.support.household import catalogue_of
 

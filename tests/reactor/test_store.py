@@ -1,4 +1,4 @@
-"""The store: one transaction a step, what it gives back, and what it says when its file is not whole. Both kinds alike."""
+"""The store: one transaction for each step, its queries, its errors; the same in memory, in SQLite and in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reactor.engine import Engine
 from reactor.state import ItemRecord, State
 from reactor.store import MemoryStore, SqlStore, schema
 from reactor.unit_of_work import Changes, StepResult
-from star.errors import ConfigError, StoreAhead, StoreDamaged, StoreError
+from star.errors import ConfigError, NewerFormat, StoreAhead, StoreDamaged, StoreError
 from star.records import Quarantined
 from star.repeat import NeedState
 from tests.support.household import START_MS, Household, catalogue_of, household_of
@@ -56,14 +56,14 @@ def lived(store: Store, home: Household) -> Household:
 
 
 def same(one: State, other: State) -> bool:
-    """Whether two memories hold the same."""
+    """Whether two states are equal."""
     names = ("needs", "orders", "prompts", "contacts", "items", "suppliers", "fleet_overrides", "timers")
     indexes = ("need_by_item", "open_order_by_item", "orders_by_customer", "prompts_by_need", "offset", "at_ms")
     return all(getattr(one, name) == getattr(other, name) for name in (*names, *indexes))
 
 
-def test_what_is_loaded_is_what_the_engine_remembers(store: Store) -> None:
-    """After every step: all of it, to the last digit."""
+def test_a_loaded_state_equals_the_engines_state(store: Store) -> None:
+    """After every step, to the last digit."""
     home = household_of(experience="offer", language="fr")
     for step in range(30):
         home.passes(hours=7.3).sees(30.0 - step)
@@ -75,8 +75,8 @@ def test_what_is_loaded_is_what_the_engine_remembers(store: Store) -> None:
         assert same(store.load(), home.engine.state)
 
 
-def test_a_restart_goes_on_as_if_nothing_had_happened(store: Store) -> None:
-    """The engine of the loaded memory makes the same steps of the same facts."""
+def test_a_restarted_engine_continues_as_without_a_restart(store: Store) -> None:
+    """An engine on the loaded state makes the same steps from the same facts."""
     home = lived(store, household_of(experience="offer", budget_per_month=600.0))
     again = Household(Engine(catalogue_of({"experience": "offer", "budget_per_month": 600.0}), store.load()))
     again.now_ms, again.offset, again.event_count = home.now_ms, home.offset, home.event_count
@@ -87,15 +87,15 @@ def test_a_restart_goes_on_as_if_nothing_had_happened(store: Store) -> None:
 
 
 def test_facts_that_were_consumed_change_nothing(store: Store) -> None:
-    """A kill between commit and the log's own offset gives them a second time."""
+    """A kill between the commit and the log's offset delivers them a second time."""
     home = lived(store, household_of(experience="offer"))
     again = Engine(home.engine.catalogue, store.load())
     for facts in home.facts:
         assert again.step(facts).is_empty
 
 
-def test_people_find_needs_reactions_and_receipts_again(store: Store) -> None:
-    """By item, customer, need, newest first; with what came of each reaction."""
+def test_needs_reactions_and_receipts_can_be_queried(store: Store) -> None:
+    """By item, customer and need, newest first; each reaction with its outcome."""
     lived(store, household_of(experience="offer"))
     assert [need.id for need in store.needs()] == ["tank-7/oil/2", "tank-7/oil/1"]
     assert [need.id for need in store.needs(item="tank-7/oil", customers=["maria"], open_only=True)] == ["tank-7/oil/2"]
@@ -144,7 +144,7 @@ def test_of_each_line_only_the_first_row_is_due(store: Store) -> None:
 
 
 def test_quarantine_counts_a_payload_once(store: Store) -> None:
-    """Its place in the log says which it is."""
+    """Its offset in the log identifies it."""
     row = Quarantined(at_ms=5, topic="a/b", payload=b"\x00{", reason="not JSON")
     store.record_quarantined([(7, row), (8, row)])
     store.record_quarantined([(8, row)])
@@ -155,7 +155,7 @@ def test_quarantine_counts_a_payload_once(store: Store) -> None:
 
 
 def test_a_number_never_changes_its_name(store: Store) -> None:
-    """It is given once, and others have none."""
+    """It is assigned once; unassigned numbers have no name."""
     assert [store.names.number(name) for name in ("t/oil", "t/salt", "t/oil")] == [0, 1, 0]
     with pytest.raises(KeyError):
         store.names.name(2)
@@ -172,7 +172,7 @@ def test_a_number_keeps_its_name_over_a_restart(url: str) -> None:
         assert len(again.names) == 3
 
 
-def test_a_store_ahead_of_its_log_says_so(store: Store) -> None:
+def test_a_store_ahead_of_its_log_is_refused(store: Store) -> None:
     """One of the two comes from an older backup."""
     lived(store, household_of(experience="offer"))
     store.flush()
@@ -182,7 +182,7 @@ def test_a_store_ahead_of_its_log_says_so(store: Store) -> None:
 
 
 def test_partitions_are_kept_apart(store: Store) -> None:
-    """Each has its offset and its own memory."""
+    """Each has its own offset and state."""
     home = household_of()
     home.sees(8.0).tick()
     store.commit(home.steps[-1], home.engine.catalogue, partition=3)
@@ -213,8 +213,8 @@ def test_an_empty_step_costs_nothing_and_its_offset_follows_within_a_second(url:
     assert on_disk() == 3
 
 
-def test_a_damaged_file_is_one_clear_line(tmp_path: Path) -> None:
-    """Not a database, a database torn in the middle, a folder that is not there, an address that is none."""
+def test_a_damaged_file_gives_one_clear_line(tmp_path: Path) -> None:
+    """No database, a truncated database, a missing folder, an invalid URL."""
     path = tmp_path / "store.db"
     path.write_bytes(b"not a database at all" * 500)
     with pytest.raises(StoreDamaged, match="restore it from a backup") as found:
@@ -236,7 +236,7 @@ def test_a_damaged_file_is_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_a_body_that_cannot_be_read_is_damage(url: str) -> None:
-    """It is said, not guessed around."""
+    """It raises StoreDamaged."""
     with SqlStore(url) as store:
         lived(store, household_of(experience="offer"))
     engine = create_engine(url)
@@ -247,19 +247,24 @@ def test_a_body_that_cannot_be_read_is_damage(url: str) -> None:
         store.load()
 
 
-def test_a_store_of_a_newer_version_is_left_alone(url: str) -> None:
-    """An older program does not write into it."""
+def test_a_store_of_a_newer_build_is_refused_in_words_and_left_alone(url: str) -> None:
+    """An older build names the revision that it does not know, and writes nothing."""
     SqlStore(url).close()
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    engine.dispose()
-    with pytest.raises(StoreError, match="9999"):
+    newer = (
+        r"its tables are of revision 9999, written by a newer Starloop: this one knows revisions up to \d{4}\. Run that"
+    )
+    with pytest.raises(NewerFormat, match=newer):
         SqlStore(url)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "9999"
+    engine.dispose()
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(url: str) -> None:
-    """None is missing a column, and none has one too many."""
+    """Without a missing or an extra column."""
     SqlStore(url).close()
     engine = create_engine(url)
     with engine.connect() as connection:
@@ -268,7 +273,7 @@ def test_the_migrations_make_the_tables_that_the_code_uses(url: str) -> None:
 
 
 def test_a_hundred_thousand_items_are_loaded(url: str) -> None:
-    """As after a kill, at a start."""
+    """As at a start."""
     changed: Changes = {("items", f"d{n}/x"): ItemRecord(item=f"d{n}/x", cycle=2) for n in range(100_000)}
     with SqlStore(url) as store:
         store.commit(StepResult(offset=1, at_ms=1, changed=changed), catalogue_of())

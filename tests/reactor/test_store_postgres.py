@@ -1,4 +1,4 @@
-"""The store on PostgreSQL: what it says when the server can't be used, and how it goes on when it can again."""
+"""The store on PostgreSQL: its errors while the server can't be used, and how it continues afterwards."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ import pytest
 from sqlalchemy import make_url
 from structlog.testing import capture_logs
 
-from reactor.delivery.outbox_dispatcher import Channels, DeliveryLimits, OutboxDispatcher
+from reactor.delivery.limits import DeliveryLimits
+from reactor.delivery.outbox_dispatcher import OutboxDispatcher
 from reactor.store import MemoryStore, SqlStore
 from reactor.store.database import check_version
 from reactor.unit_of_work import StepResult
 from star.errors import ConfigError, StoreDamaged, StoreError, StoreFenced
 from tests.reactor.test_store_shared import everything, step_of
-from tests.support.delivery_fleet import ManualClock, RecordingChannel, fleet_of, reaction_of
+from tests.support.delivery_fleet import ManualClock, RecordingChannel, fleet_of, reaction_of, router_of
 from tests.support.household import catalogue_of, household_of
 from tests.support.servers import Postgres, PostgresOfTest
 
@@ -29,13 +30,13 @@ PASSWORD = "s3cret-und-lang"
 
 
 def changed(url: str, **parts: object) -> str:
-    """The address with other parts."""
+    """The URL with other parts."""
     return make_url(url).set(**parts).render_as_string(hide_password=False)  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def guarded(postgres: PostgresOfTest, postgres_server: Postgres) -> str:
-    """The user who needs a password, and may only connect to the database."""
+    """A user with a password who may only connect to the database."""
     libpq = postgres.url.replace("+psycopg", "")
     with psycopg.connect(libpq, autocommit=True) as connection:
         if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = 'guarded'").fetchone():
@@ -49,7 +50,7 @@ def guarded(postgres: PostgresOfTest, postgres_server: Postgres) -> str:
 
 
 def said_of(url: str) -> str:
-    """The one line that opening it gives; no password is in it, nor in what was logged, nor in what led to it."""
+    """The one-line error of opening it; no password is in it, in the log or in its causes."""
     with pytest.raises(StoreError) as found:
         SqlStore(url)
     assert not isinstance(found.value, StoreDamaged)
@@ -62,7 +63,7 @@ def said_of(url: str) -> str:
 def test_a_database_that_cannot_be_used_says_where_why_and_what_to_do(
     postgres: PostgresOfTest, guarded: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Refused, a wrong password, none, no such database, no such user, no rights, no such host: each its own remedy."""
+    """Connection refused, a wrong password, none, no such database, user or host, no rights: each with its own remedy."""
     caplog.set_level(logging.DEBUG)
     name = postgres.database
     port = make_url(postgres.url).port
@@ -86,8 +87,8 @@ def test_a_database_that_cannot_be_used_says_where_why_and_what_to_do(
     assert PASSWORD not in caplog.text
 
 
-def test_an_address_that_is_none_shows_no_password() -> None:
-    """Nor one with a driver that is not here, nor one with the password among its options."""
+def test_the_error_of_an_invalid_url_shows_no_password() -> None:
+    """Also with a driver that is not installed, and with the password among its options."""
     for url in (
         f"postgresql+psycopg//me:{PASSWORD}@host/x",
         f"postgresql+psycopg://me:{PASSWORD}@host:port/x",
@@ -109,8 +110,8 @@ def test_a_server_that_is_too_old_is_refused() -> None:
     check_version((17, 2), "db.example/x")
 
 
-def test_a_restart_of_the_server_costs_its_outage_only(postgres: PostgresOfTest) -> None:
-    """Calls in the outage say so; the same step is kept after it, by the connections' own return, also after a kill."""
+def test_a_restart_of_the_server_costs_only_the_outage(postgres: PostgresOfTest) -> None:
+    """Calls fail during the outage; afterwards connections return by themselves and the same step is stored, also after a kill."""
     home = household_of()
     home.sees(6.0).tick()
     catalogue = home.engine.catalogue
@@ -132,7 +133,7 @@ def test_a_restart_of_the_server_costs_its_outage_only(postgres: PostgresOfTest)
 
 
 class Breaker:
-    """A wire to the server that breaks, when it is told to, after the server has kept a transaction and before it says so."""
+    """A proxy that drops the connection, once armed, after the server has committed and before it answers."""
 
     def __init__(self, port: int) -> None:
         self._server = port
@@ -166,13 +167,13 @@ class Breaker:
                 end.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """No more connections."""
+        """Accepts no more connections."""
         self._listening.close()
 
 
 @pytest.fixture
 def breaker(postgres: PostgresOfTest) -> Iterator[Breaker]:
-    """A wire to the server of this test."""
+    """A proxy to the server of this test."""
     port = make_url(postgres.url).port
     assert port is not None
     made = Breaker(port)
@@ -180,8 +181,8 @@ def breaker(postgres: PostgresOfTest) -> Iterator[Breaker]:
     made.close()
 
 
-def test_a_step_whose_commit_broke_off_is_kept_once(postgres: PostgresOfTest, breaker: Breaker) -> None:
-    """The server kept it and could not say so: the second try finds its own work, and is not fenced off by itself."""
+def test_a_step_whose_commit_is_in_doubt_is_stored_once(postgres: PostgresOfTest, breaker: Breaker) -> None:
+    """The server committed and could not answer: the retry recognizes its own work and is not fenced."""
     home = household_of()
     home.sees(6.0).tick()
     home.passes(hours=1).says("tank-7/oil/1/order/1", "cancelled").tick()
@@ -207,8 +208,8 @@ def test_a_step_whose_commit_broke_off_is_kept_once(postgres: PostgresOfTest, br
         assert store.load().offset == 8
 
 
-def test_a_step_that_broke_off_is_refused_when_another_took_over(postgres: PostgresOfTest, breaker: Breaker) -> None:
-    """In the outage the partition went to another process, which went on."""
+def test_a_step_in_doubt_is_refused_when_another_took_over(postgres: PostgresOfTest, breaker: Breaker) -> None:
+    """During the outage the partition went to another process, which continued."""
     catalogue = catalogue_of()
     with SqlStore(changed(postgres.url, port=breaker.port)) as one, SqlStore(postgres.url) as other:
         one.load()
@@ -222,15 +223,14 @@ def test_a_step_that_broke_off_is_refused_when_another_took_over(postgres: Postg
         assert other.progress() == {0: (2, 2)}
 
 
-async def test_the_sender_waits_out_the_stores_outage(postgres: PostgresOfTest) -> None:
-    """It does not end, it asks nobody twice for what was brought, and what waits goes out when the store is back."""
+async def test_the_dispatcher_waits_out_the_stores_outage(postgres: PostgresOfTest) -> None:
+    """It keeps running, sends nothing twice, and sends what waits when the store is back."""
     clock, supplier = ManualClock(), RecordingChannel()
     with SqlStore(postgres.url) as store:
         limits = DeliveryLimits(poll_s=0.05)
-        ways = Channels(mqtt=RecordingChannel(), suppliers=supplier, customers=RecordingChannel())
-        sender = OutboxDispatcher(
+        dispatcher = OutboxDispatcher(
             store,
-            ways,
+            router_of(fleet_of(), webhook=supplier),
             catalogue=fleet_of,
             report=RecordingChannel().report,
             need_state=store.need_state,
@@ -242,7 +242,7 @@ async def test_the_sender_waits_out_the_stores_outage(postgres: PostgresOfTest) 
         store.commit(StepResult(offset=1, at_ms=clock.at_ms, reactions=(order,)), fleet_of())
         await asyncio.to_thread(postgres.stop, "kill")
         with capture_logs() as logs:
-            running = asyncio.create_task(sender.run())
+            running = asyncio.create_task(dispatcher.run())
             async with asyncio.timeout(30):
                 while not any(one["event"] == "found_store_away" for one in logs):  # noqa: ASYNC110 - as an operator would look
                     await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The store as several processes share it: one of them decides, names are numbered once, nobody migrates twice."""
+"""The store shared by several processes: one decides, names are numbered once, tables are migrated once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MIGRATIONS = ROOT / "reactor" / "store" / "migrations"
 
 
 def race(what: str, url: str, racers: int) -> list[tuple[int, int]]:
-    """Lets so many processes loose at one moment, and gives what each of them says at its end."""
+    """Starts several processes at one moment and returns what each prints."""
     with ExitStack() as stack:
         processes = [
             stack.enter_context(
@@ -59,13 +59,13 @@ def race(what: str, url: str, racers: int) -> list[tuple[int, int]]:
 
 
 def step_of(offset: int, item: str = "tank-7/oil", at_ms: int = 0) -> StepResult:
-    """A step that keeps something of an item."""
+    """A step that changes an item's record."""
     changed: Changes = {("items", item): ItemRecord(item=item, cycle=offset)}
     return StepResult(offset=offset, at_ms=at_ms or offset, changed=changed)
 
 
 def everything(store: SqlStore | MemoryStore) -> list[object]:
-    """Needs, reactions, receipts and what is to be sent."""
+    """Needs, reactions, receipts and outbox rows."""
     needs = store.needs(limit=10_000)
     receipts = [receipt for need in needs for receipt in store.decisions(need.id, 1_000)]
     sending = [store.deliveries(row.reaction.id) for row in store.reactions(limit=10_000)]
@@ -73,7 +73,7 @@ def everything(store: SqlStore | MemoryStore) -> list[object]:
 
 
 def test_a_need_is_decided_once_however_many_reactors_race_for_it(url: str) -> None:
-    """Two processes take the same facts at full speed: together they leave what one alone would have left."""
+    """Two processes consume the same facts at full speed and leave what one alone would have left."""
     alone, home = MemoryStore(), lived_year()
     for step in home.steps:
         alone.commit(step, home.engine.catalogue)
@@ -87,8 +87,8 @@ def test_a_need_is_decided_once_however_many_reactors_race_for_it(url: str) -> N
         assert store.waiting_count() == alone.waiting_count() == NEEDS
 
 
-def test_who_was_overtaken_writes_nothing_until_it_loads_again(url: str) -> None:
-    """Neither a step nor an offset behind which nothing happened; in another partition it goes on."""
+def test_an_instance_that_was_fenced_writes_nothing_until_it_loads_again(url: str) -> None:
+    """Neither a step nor the offset of an empty one; in another partition it continues."""
     with SqlStore(url) as one, SqlStore(url) as other:
         for store in (one, other):
             store.load(0)
@@ -108,8 +108,8 @@ def test_who_was_overtaken_writes_nothing_until_it_loads_again(url: str) -> None
             one.commit(step_of(7), catalogue_of(), 0)
 
 
-def test_an_offset_that_waits_is_fenced_too(url: str) -> None:
-    """It is not written over a newer one, not at the end either, and the offsets of other partitions are."""
+def test_a_pending_offset_is_fenced_too(url: str) -> None:
+    """It never overwrites a newer one, nor on close; the offsets of other partitions are written."""
     with SqlStore(url) as one, SqlStore(url) as other:
         for store in (one, other):
             store.load(0)
@@ -130,7 +130,7 @@ def test_an_offset_that_waits_is_fenced_too(url: str) -> None:
 
 
 def test_a_partition_is_handed_over_without_loss(url: str) -> None:
-    """Who gives it up writes what waits; who was given none must not write into one that is somebody's."""
+    """Releasing writes the pending offset; an instance that never loaded the partition can't write into it."""
     with SqlStore(url) as one, SqlStore(url) as other:
         one.load(2)
         one.commit(StepResult(offset=3, at_ms=3), catalogue_of(), 2)
@@ -141,8 +141,8 @@ def test_a_partition_is_handed_over_without_loss(url: str) -> None:
         other.commit(step_of(4), catalogue_of(), 2)
 
 
-def test_an_offset_that_waits_is_written_beside_the_steps_of_other_partitions(url: str) -> None:
-    """A quiet partition's progress is seen though a busy one leaves no moment without a step."""
+def test_a_pending_offset_is_written_between_the_steps_of_other_partitions(url: str) -> None:
+    """A quiet partition's progress is visible although a busy one commits all the time."""
     clock = [0.0]
     with SqlStore(url, monotonic=lambda: clock[0]) as store, SqlStore(url) as other:
         store.commit(StepResult(offset=1, at_ms=1), catalogue_of(), 1)
@@ -163,7 +163,7 @@ def test_names_that_two_processes_add_have_one_number_each(url: str) -> None:
 
 
 def test_names_of_others_are_known_after_a_refresh(url: str) -> None:
-    """Before it, their number has no name here; asked for by name, they are found at once."""
+    """Before it their numbers have no name here; by name they are found at once."""
     with SqlStore(url) as one, SqlStore(url) as other:
         one.names.add(["a/x", "b/x"])
         with pytest.raises(KeyError):
@@ -185,7 +185,7 @@ def test_a_hundred_thousand_names_are_added(url: str) -> None:
 
 
 def test_processes_that_start_at_once_migrate_once(url: str) -> None:
-    """All of them find the tables made."""
+    """All of them find the tables in place."""
     assert race("open", url, 4) == [(0, 0)] * 4
     with SqlStore(url) as store:
         assert store.names.add(["a/x"]) == [0]
@@ -215,7 +215,7 @@ def tables_of_version(url: str, revision: str) -> Iterator[None]:
 
 
 def test_deliveries_decided_before_partitions_belong_to_that_of_their_need(url: str) -> None:
-    """The store of the version before is brought up to date with what it holds."""
+    """The tables of the previous revision are migrated with their rows."""
     with tables_of_version(url, "0001"), SqlStore(url) as store:
         assert store.outbox_backlog() == (2, 4, 0)
         assert store.outbox_backlog({3}) == (1, 5, 0)
@@ -223,8 +223,8 @@ def test_deliveries_decided_before_partitions_belong_to_that_of_their_need(url: 
         store.commit(step_of(8), catalogue_of(), 3)
 
 
-def test_each_process_is_given_its_own_partitions_deliveries(url: str) -> None:
-    """And what others carry meanwhile stays with them; what was brought stays brought."""
+def test_each_process_gets_the_deliveries_of_its_own_partitions(url: str) -> None:
+    """Rows of other partitions are left to their owners, and a row that was sent stays sent."""
     home = household_of()
     home.sees(6.0).tick()
     with SqlStore(url) as store:
@@ -240,8 +240,8 @@ def test_each_process_is_given_its_own_partitions_deliveries(url: str) -> None:
         assert store.outbox_backlog() == (0, None, 0)
 
 
-def test_lessons_are_given_when_no_partition_can_add_to_them(url: str) -> None:
-    """Each has consumed a moment of the day after, or says that it has reached it; whoever asks tells how far it is itself."""
+def test_lead_time_samples_are_given_when_no_partition_can_add_to_them(url: str) -> None:
+    """Each partition has consumed facts of the next day, or has its watermark; the caller's own progress is written first."""
     day = 20_000
     catalogue = catalogue_of()
     taught = [LeadTimeSample(supplier="acme", day=day - back, seen=1, log_sum=7) for back in (1, 0)]
@@ -263,8 +263,8 @@ def test_lessons_are_given_when_no_partition_can_add_to_them(url: str) -> None:
         assert one.lead_time_samples(day - 1, except_partition=0, partitions=3) == taught[:1]
 
 
-def test_what_is_known_of_suppliers_is_that_of_the_furthest_partition(url: str) -> None:
-    """For pages of lead times, without an engine."""
+def test_supplier_records_come_from_the_furthest_partition(url: str) -> None:
+    """For pages on lead times, without an engine."""
     with SqlStore(url) as store:
         assert store.supplier_records() == {}
         for partition, at_ms, price in ((0, 20, 2.0), (1, 30, 3.0), (2, 10, 1.0)):
@@ -275,7 +275,7 @@ def test_what_is_known_of_suppliers_is_that_of_the_furthest_partition(url: str) 
 
 
 def test_the_fleet_has_one_base_and_its_changes_one_order(url: str) -> None:
-    """Two processes change it at once, each on what it has read: every change is kept, and follows what it was made on."""
+    """Two processes change it at once, each on what it has read: every change is kept, after the one that it was based on."""
     tables = {"customers": [{"id": "maria", "language": "fr"}], "devices": [], "suppliers": []}
     with SqlStore(url) as one, SqlStore(url) as other:
         assert (one.fleet.base(), one.fleet.latest_version()) == (None, None)
@@ -301,7 +301,7 @@ def test_the_fleet_has_one_base_and_its_changes_one_order(url: str) -> None:
 
 
 def test_the_store_works_on_while_the_fleet_is_locked(url: str) -> None:
-    """Steps are kept, by this process and by others."""
+    """Steps are stored, by this process and by others."""
     with SqlStore(url) as one, SqlStore(url) as other, one.fleet.lock():
         one.commit(step_of(1), catalogue_of(), 0)
         other.commit(step_of(1), catalogue_of(), 1)
@@ -310,7 +310,7 @@ def test_the_store_works_on_while_the_fleet_is_locked(url: str) -> None:
 
 
 def test_a_home_that_moves_between_processes_lives_on(url: str) -> None:
-    """At every step another instance takes the partition over: what is decided is what one alone decides."""
+    """Another instance takes the partition over at every step: the decisions equal those of one instance."""
     home = household_of(experience="offer")
     for day in range(12):
         home.passes(days=1).sees(14.0 - day).tick()

@@ -1,4 +1,4 @@
-"""`starloop bench kafka` on a real Kafka and PostgreSQL: figures come out, and nothing of the benchmark stays."""
+"""`starloop bench kafka` on real Kafka and PostgreSQL: it reports figures and cleans up."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def bench(kafka: Any, postgres: Any, *arguments: str) -> dict[str, float]:
     return {figure["name"]: figure["median"] for figure in json.loads(done.stdout)["figures"]}
 
 
-async def test_a_history_is_caught_up_with_and_a_live_load_is_followed(kafka: Any, postgres: Any) -> None:
-    """Both ways give figures above nothing; afterwards there is no topic and no database of the benchmark's."""
-    assert bench(kafka, postgres, "--readings", "100000")["kafka, readings a second"] > 1_000
+async def test_catch_up_and_live_load_are_measured_and_cleaned_up(kafka: Any, postgres: Any) -> None:
+    """Both modes report positive figures, and leave no topic and no database."""
+    assert bench(kafka, postgres, "--readings", "100000")["kafka, readings per second"] > 1_000
     live = bench(kafka, postgres, "--rate", "1000", "--seconds", "5")
     assert 900 < live["kafka at 1,000/s, taken a second"] < 1_100
     assert 0 < live["kafka at 1,000/s, arrival to facts, median"] < 10_000

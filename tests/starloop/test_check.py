@@ -1,4 +1,4 @@
-"""`starloop check`: an operator learns what is in a file, or every mistake of it."""
+"""`starloop check`: a summary of a valid file, or all errors of an invalid one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_an_operator_learns_what_a_fleet_file_holds() -> None:
 
 
 def test_an_operator_learns_what_a_profile_holds() -> None:
-    """A profile is told from a fleet file by its names."""
+    """A profile is distinguished from a fleet file by its top-level names."""
     result = run(SHIPPED_PROFILES_DIR / "coffee-machine.toml")
     assert result.stdout.endswith("profile coffee-machine, slots beans, parts descaling\n")
 
@@ -39,7 +39,7 @@ def test_an_operator_learns_what_a_profile_holds() -> None:
 def test_every_mistake_is_a_line_or_an_object_and_the_exit_is_1(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command's exit status says that the file is not good; each problem has its file and line."""
+    """The exit status is 1, and each problem has its file and line."""
     monkeypatch.setattr("sys.argv", ["starloop", "check", str(MISTAKES)])
     with pytest.raises(SystemExit) as stopped:
         main()
@@ -55,7 +55,7 @@ def test_every_mistake_is_a_line_or_an_object_and_the_exit_is_1(
 
 
 def test_profiles_of_the_operators_own_count(tmp_path: Path) -> None:
-    """--profiles names a folder; without it the profile is not known."""
+    """--profiles names their folder; without it the profile is unknown."""
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "salt.toml").write_text(
         "name = 'salt'\ndescription = 'd'\n[slots.salt]\nsignal = 'level'\ncapacity = 25.0\n"

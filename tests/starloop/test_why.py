@@ -1,4 +1,4 @@
-"""`starloop why`: receipts of a stopped service's store, and of a running one's API."""
+"""`starloop why`: receipts from the store of a stopped service, and from the API of a running one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.household import household_of
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A stopped service's data: one order, delivered."""
+    """Data of a stopped service with one delivered order."""
     home = household_of(language="fr")
     with SqlStore(f"sqlite:///{tmp_path / 'store.db'}") as store:
         order = home.sees(8.0).tick()[0]
@@ -27,8 +27,8 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_receipt_of_an_order_is_told_in_full(data: Path) -> None:
-    """The sentence is the customer's; the forecast, its model, the rules and the figures follow."""
+def test_the_receipt_of_an_order_is_complete(data: Path) -> None:
+    """The sentence in the customer's language, then forecast, model, rules and figures."""
     result = CliRunner().invoke(command, ["tank-7/oil/1/order/1", "--data", str(data)], catch_exceptions=False)
     assert result.exit_code == 0
     assert "commande de 500 chez acme pour 610,00" in result.output
@@ -44,15 +44,15 @@ def test_the_receipt_of_an_order_is_told_in_full(data: Path) -> None:
         assert word in result.output
 
 
-def test_a_need_is_told_with_all_its_decisions_newest_first(data: Path) -> None:
-    """One JSON object a decision."""
+def test_a_need_shows_all_its_decisions_newest_first(data: Path) -> None:
+    """One JSON object per decision."""
     result = CliRunner().invoke(command, ["tank-7/oil/1", "--json", "--data", str(data)], catch_exceptions=False)
     rows = [json.loads(line) for line in result.output.splitlines()]
     assert [row["verdict"] for row in rows] == ["met", "starloop.order.requested"]
 
 
 def test_a_decision_is_found_by_its_own_id_stopped_or_running(data: Path) -> None:
-    """The running service's answer for its need holds it."""
+    """It is also found in the response of a running service for its need."""
     rows = receipts_of_store(Settings.read(data_dir=data), "tank-7/oil/1")
     asked: list[str] = []
 
@@ -67,7 +67,7 @@ def test_a_decision_is_found_by_its_own_id_stopped_or_running(data: Path) -> Non
 
 
 def test_an_unknown_id_is_one_clear_line(data: Path, tmp_path: Path) -> None:
-    """No receipt, or no store at all."""
+    """There is no receipt, or no store."""
     for arguments in (["nobody/knows/1", "--data", str(data)], ["x/y/1", "--data", str(tmp_path / "none")]):
         result = CliRunner().invoke(command, arguments)
         assert isinstance(result.exception, InputError)

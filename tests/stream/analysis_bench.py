@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from config.catalogue import Catalogue, resolve_catalogue
 from config.fleet import Customer, Device, Experience, Fleet, Slot, Supplier
 from config.profile_file import load_profiles
+from config.profile_schema import Profile
 from star.analyse import DetectedNeed, Facts, Forecast, RefillUpdate
 from star.ports import Scorer
 from star.records import Record, Tick
@@ -17,6 +18,8 @@ from star.repeat import Outcome, Result
 from star.sense import Readings
 from star.times import utc
 from stream.analysis import Analysis
+from stream.detectors.slots.run_out import RunOutDetector
+from stream.detectors.slots.state_schema import SlotState
 
 DAY_MS = 86_400_000
 START_MS = 1_760_000_000_000 // DAY_MS * DAY_MS
@@ -48,7 +51,9 @@ class FixedSpread:
         return np.broadcast_to(spread, (features.shape[0], 9)).copy()
 
 
-def single_customer_fleet(devices: Sequence[Device], away: tuple[tuple[str, str], ...] = ()) -> Catalogue:
+def single_customer_fleet(
+    devices: Sequence[Device], away: tuple[tuple[str, str], ...] = (), profiles: Mapping[str, Profile] | None = None
+) -> Catalogue:
     """The devices of one customer, away for some days, with one supplier that takes two to four days."""
     consents = ("replenishment", "maintenance")
     return resolve_catalogue(
@@ -57,7 +62,7 @@ def single_customer_fleet(devices: Sequence[Device], away: tuple[tuple[str, str]
             devices=tuple(devices),
             suppliers=(Supplier(id="acme", lead_time_days=(2.0, 4.0), price=10.0),),
         ),
-        PROFILES,
+        {**PROFILES, **(profiles or {})},
     )
 
 
@@ -76,9 +81,16 @@ def counter(name: str, **slot: object) -> Device:
 class AnalysisBench:
     """An analysis fed by names of metrics, with its offsets; `facts` are those of every tick, `refills`, `needs` all of theirs."""
 
-    def __init__(self, *devices: Device, scorer: Scorer | None = None, away: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(
+        self,
+        *devices: Device,
+        scorer: Scorer | None = None,
+        away: tuple[tuple[str, str], ...] = (),
+        profiles: Mapping[str, Profile] | None = None,
+    ) -> None:
         self.names = NamesInMemory()
-        self.analysis = Analysis(single_customer_fleet(devices, away), self.names, scorer or FixedSpread())
+        catalogue = single_customer_fleet(devices, away, profiles)
+        self.analysis = Analysis(catalogue, self.names, scorer or FixedSpread())
         self.offset = 0
         self.facts: list[Facts] = []
 
@@ -116,6 +128,14 @@ class AnalysisBench:
         """An outcome about `item`, or about the reaction among `fields`."""
         given = {"id": f"{item}-{day}", "item": item, "at_ms": at_day_ms(day), "arrived_ms": at_day_ms(day)} | fields
         self.ingest(Outcome(result=result, **given))  # type: ignore[arg-type]
+
+    @property
+    def run_out(self) -> RunOutDetector:
+        return self.analysis.detector(RunOutDetector)
+
+    @property
+    def slots(self) -> SlotState:
+        return self.run_out.slots
 
     @property
     def refills(self) -> list[RefillUpdate]:

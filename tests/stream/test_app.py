@@ -18,12 +18,13 @@ from star.errors import StoreError
 from star.records import Record, Request, Tick, decode, encode
 from star.sense import Readings
 from stream.analysis_consumer import CONSUMER_GROUP, AnalysisConsumer
-from stream.app import SWITCH_INTERVAL_S, StreamApp, StreamOptions, build_app
+from stream.app import StreamOptions, build_app
 from stream.partition.partitioner import single_partition_entries
 from stream.state.checkpoint import CheckpointPolicy
 from stream.topics import FACTS, FORECASTS, INPUT, Retention, topic_specs
 from stream.transports.embedded_log.client import EmbeddedClient
 from stream.transports.embedded_log.sqlite_log import SqliteLog
+from stream.transports.faust_overrides.stream_app import SWITCH_INTERVAL_S, StreamApp
 from tests.stream.counting_analysis import CountingAnalysis
 
 FREQUENT_CHECKPOINTS = StreamOptions(checkpoint=CheckpointPolicy(every_s=1.0, records=20), commit_s=0.05)
@@ -178,16 +179,16 @@ async def test_an_analysis_that_fails_stops_the_app_with_its_reason(tmp_path: Pa
         assert log.end(FACTS) == 0
 
 
-async def test_those_who_watch_get_the_forecasts_of_what_was_looked_at(tmp_path: Path) -> None:
-    """One record of JSON a tick that looked at something."""
+async def test_observers_get_the_forecasts_of_evaluated_items(tmp_path: Path) -> None:
+    """One JSON record for each tick that evaluated an item."""
 
-    class Looking(CountingAnalysis):
-        def watched(self) -> dict[str, list[Forecast]]:
+    class Evaluating(CountingAnalysis):
+        def telemetry(self) -> dict[str, list[Forecast]]:
             return {FORECASTS: [self._need(0, 7).forecast]}
 
     with SqliteLog(tmp_path / "log.db") as log:
         fill(log, 2)
-        run = AppRun(log, Looking)
+        run = AppRun(log, Evaluating)
         await run.start()
         await wait_until(lambda: log.end(FORECASTS) == 2)
         await run.stop()
@@ -211,7 +212,7 @@ async def test_devices_are_answered_while_the_stream_catches_up(tmp_path: Path) 
     turn, turns = 0, []
 
     class Slow(CountingAnalysis):
-        def take(self, offset: int, record: Record) -> Facts | None:
+        def ingest(self, offset: int, record: Record) -> Facts | None:
             turns.append(turn)
             time.sleep(0.005)
             return super().ingest(offset, record)

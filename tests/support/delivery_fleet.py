@@ -1,4 +1,4 @@
-"""A small fleet, its reactions, an outbox in memory and a clock that is moved by hand."""
+"""A small fleet, its reactions, an in-memory outbox, recording channels and a clock that is moved by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 from config.catalogue import Catalogue, resolve_catalogue
 from config.fleet import Customer, Fleet, Supplier
 from config.profile_file import load_profiles
-from star.react import Option, Reaction, ReactionType, reaction_id
+from reactor.delivery.channel_router import ChannelRouter, ChannelTable
+from star.ids import NeedId, ReactionId
+from star.ports import Channel
+from star.react import Option, Reaction, ReactionType
 from star.repeat import Outcome
 
 SECRET = "whsec_c3Rhcmxvb3AtdGVzdC1zZWNyZXQtMDEyMzQ1Njc4OQ=="
@@ -18,7 +21,7 @@ START_MS = 1_764_000_000_000
 
 @dataclass
 class ManualClock:
-    """A clock that stands still until it is moved."""
+    """A clock that moves only by hand."""
 
     at_ms: int = START_MS
 
@@ -26,13 +29,13 @@ class ManualClock:
         return self.at_ms
 
     def advance_s(self, seconds: float) -> None:
-        """Moves it on."""
+        """Advances it."""
         self.at_ms += round(seconds * 1000)
 
 
 @dataclass
 class FakeOutboxEntry:
-    """A row of the outbox in memory."""
+    """A row of the in-memory outbox."""
 
     id: int
     reaction: Reaction
@@ -50,7 +53,7 @@ class FakeOutboxEntry:
 
 @dataclass
 class InMemoryOutbox:
-    """The outbox as the port describes it, without a disk: of each line only the first row that is not at its end."""
+    """The outbox protocol without a disk: of each line only the first row that is not finished is due."""
 
     rows: list[FakeOutboxEntry] = field(default_factory=list)
 
@@ -81,13 +84,16 @@ class InMemoryOutbox:
 
 @dataclass
 class RecordingChannel:
-    """A channel that takes everything, and the place where outcomes are reported."""
+    """A channel or router that accepts everything, and records the outcomes that are reported to it."""
 
     sent: list[Reaction] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
 
-    async def send(self, reaction: Reaction) -> None:
+    async def send(self, reaction: Reaction, address: str) -> None:
         self.sent.append(reaction)
+
+    async def close(self) -> None:
+        pass
 
     async def report(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
@@ -130,7 +136,7 @@ def reaction_of(kind: ReactionType = ReactionType.ORDER_REQUESTED, *, cycle: int
     need = f"{changes.get('device', 'tank-7')}/oil/{cycle}"
     orders = kind in (ReactionType.ORDER_REQUESTED, ReactionType.ORDER_CANCELLED)
     fields: dict[str, Any] = {
-        "id": reaction_id(need, kind, 1),
+        "id": str(ReactionId(NeedId.parse(need), kind, 1)),
         "type": kind,
         "at_ms": START_MS,
         "need": need,
@@ -142,12 +148,27 @@ def reaction_of(kind: ReactionType = ReactionType.ORDER_REQUESTED, *, cycle: int
         "supplier": "acme" if orders else None,
         "quantity": 500.0 if orders else None,
         "price": 610.0 if orders else None,
-        "order": reaction_id(need, ReactionType.ORDER_REQUESTED, 1) if kind is ReactionType.ORDER_CANCELLED else None,
+        "order": str(ReactionId(NeedId.parse(need), ReactionType.ORDER_REQUESTED, 1))
+        if kind is ReactionType.ORDER_CANCELLED
+        else None,
         "options": (Option(sku="oil-500", supplier="acme", quantity=500.0, price=610.0, why="It comes first."),)
         if kind is ReactionType.OFFER_MADE
         else (),
     }
     return Reaction(**{**fields, **changes})
+
+
+def router_of(
+    catalogue: Catalogue, *, mqtt: Channel | None = None, webhook: Channel | None = None, notify: Channel | None = None
+) -> ChannelRouter:
+    """A router of this fleet with these channels; the others accept everything."""
+    others = RecordingChannel()
+    suppliers = dict.fromkeys(("http", "https"), webhook or others)
+    return ChannelRouter(
+        ChannelTable(endpoints={"mqtt": mqtt or others, **suppliers}, contacts={"*": notify or others}),
+        supplier_of=supplier_lookup(catalogue),
+        customer_of=customer_lookup(catalogue),
+    )
 
 
 def supplier_lookup(catalogue: Catalogue) -> Callable[[str], Supplier | None]:

@@ -1,4 +1,4 @@
-"""A process that carries a store's outbox to one supplier, to be killed: python carrier_process.py STORE URL."""
+"""A process that sends a store's outbox to one supplier, to be killed: python -m tests.support.dispatcher_process STORE URL."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import sys
 import time
 
 from reactor.channels.webhook import WebhookChannel
-from reactor.delivery.outbox_dispatcher import Channels, DeliveryLimits, OutboxDispatcher
+from reactor.delivery.limits import DeliveryLimits
+from reactor.delivery.outbox_dispatcher import OutboxDispatcher
 from reactor.store.sql import SqlStore
 from star.repeat import Outcome
-from tests.support.delivery_fleet import SECRET, RecordingChannel, fleet_of
+from tests.support.delivery_fleet import SECRET, fleet_of, router_of
 
 
 class WallClock:
@@ -21,7 +22,7 @@ class WallClock:
 
 
 async def main(path: str, url: str) -> None:
-    """Carries until nothing waits."""
+    """Sends until nothing waits."""
     clock, fleet = WallClock(), fleet_of(url)
     webhook = WebhookChannel(fleet.suppliers.get, default_secret=SECRET, clock=clock)
 
@@ -29,18 +30,17 @@ async def main(path: str, url: str) -> None:
         raise AssertionError(f"nothing is to be given up here: {outcome}")
 
     with SqlStore(f"sqlite:///{path}") as store:
-        channels = Channels(mqtt=RecordingChannel(), suppliers=webhook, customers=RecordingChannel())
         limits = DeliveryLimits(backoff_first_s=0.05, backoff_max_s=0.1, attempts_max=1000, poll_s=0.02)
-        sender = OutboxDispatcher(
+        dispatcher = OutboxDispatcher(
             store,
-            channels,
+            router_of(fleet, webhook=webhook),
             catalogue=lambda: fleet,
             report=report,
             need_state=store.need_state,
             clock=clock,
             limits=limits,
         )
-        running = asyncio.create_task(sender.run())
+        running = asyncio.create_task(dispatcher.run())
         while await asyncio.to_thread(store.waiting_count):  # noqa: ASYNC110 - the store is the only one to ask
             await asyncio.sleep(0.02)
         running.cancel()

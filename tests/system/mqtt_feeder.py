@@ -1,4 +1,4 @@
-"""A client that publishes at QoS 1 and, like a good device, sends again what was not acknowledged when a connection broke."""
+"""A client that publishes at QoS 1, and resends unacknowledged messages after a connection loss, as a device should."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Feeder(threading.Thread):
         self.acknowledged = 0
 
     def allow(self, count: int) -> None:
-        """The first `count` messages may go out."""
+        """Allows the first `count` messages to be sent."""
         self._allowed = min(count, len(self._messages))
 
     def done(self) -> bool:

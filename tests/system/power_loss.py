@@ -1,4 +1,4 @@
-"""What a power cut leaves of a SQLite log: its write-ahead log cut at a byte after the last flush.
+"""Simulation of a power cut: truncates the write-ahead log of a SQLite log at a byte after the last flush.
 
 A process killed with -9 leaves every byte that it wrote, flushed or not; a power cut may leave less. The frames that were
 surely flushed are those whose commits were acknowledged to someone, and those that a checkpoint moved on.

@@ -1,4 +1,4 @@
-"""What the service stands on goes away and comes back: the loop does what it can, nothing is lost, and it is said what is wrong."""
+"""Outages of servers and roles: the service keeps working as far as possible, loses nothing, and reports the cause."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def cluster(tmp_path: Path, kafka: Any, postgres: Any, influx: Any, free_port: C
 
 
 def say(cluster: Cluster, level: float, at: float) -> None:
-    """A reading, acknowledged when this returns."""
+    """Publishes a reading, acknowledged on return."""
     publish.single(
         "starloop/v1/tank-7/telemetry",
         json.dumps({"at": at, "values": {"oil": level}}),
@@ -142,7 +142,7 @@ def test_postgres_and_influx_away_lose_nothing_and_are_named_by_all_who_are_aske
 
 
 def test_without_the_console_the_loop_goes_on_and_it_comes_back_with_what_it_missed(cluster: Cluster) -> None:
-    """The console is beside the way: killed, nothing waits for it; started again, it shows what happened meanwhile."""
+    """Nothing waits for a killed console; restarted, it shows what happened meanwhile."""
     now = time.time()
     cluster.roles["console"].kill()
     use_up(cluster, 30.0, 1.0, now)

@@ -1,4 +1,4 @@
-"""A customer's data handed out and erased, of a real service: what is in the zip, what is left on the disk, and that it goes on."""
+"""Export and erasure of a customer of a real service: content of the zip, traces on disk, continued operation."""
 
 from __future__ import annotations
 
@@ -88,14 +88,14 @@ def _results(service: ServiceUnderTest) -> list[str]:
 
 
 def holders(folder: Path, name: str) -> list[str]:
-    """Files of the folder that hold the name anywhere, whatever the case."""
+    """Files that contain the name, ignoring case."""
     return sorted(
         path.name for path in folder.rglob("*") if path.is_file() and name.lower().encode() in path.read_bytes().lower()
     )
 
 
 def test_a_customers_data_is_handed_out_whole_and_nothing_of_others(service: ServiceUnderTest, tmp_path: Path) -> None:
-    """Beside the running service: readings, the bad payload, need, receipts, reaction with its outcome, settings."""
+    """From a running service: readings, bad payload, need, receipts, reaction with outcome, settings."""
     out = tmp_path / "out.zip"
     done = run("export", GONE, "--data", str(service.data), "--out", str(out), "--json")
     assert done.exit_code == 0, done.output
@@ -115,7 +115,7 @@ def test_a_customers_data_is_handed_out_whole_and_nothing_of_others(service: Ser
 def test_an_erased_customer_is_nowhere_on_the_disk_and_the_service_goes_on(
     service: ServiceUnderTest, tmp_path: Path
 ) -> None:
-    """No file of the data directory holds their name, device or words; it starts, knows the other, replays and orders."""
+    """No file contains their name, device or text; the service starts, has the other customer, replays and orders."""
     assert isinstance(run("erase", GONE, "--data", str(service.data), "--yes").exception, InputError)  # it runs
     assert service.stop() == 0
     reactions = [line for line in service.reactions() if GONE.encode() not in line]
@@ -162,8 +162,8 @@ def test_after_a_kill_the_erased_state_is_rebuilt_from_the_log_that_is_left(
     assert holders(service.data, GONE) == []
 
 
-def test_it_is_asked_before_anything_is_erased(service: ServiceUnderTest) -> None:
-    """Without --yes and without an answer nothing happens."""
+def test_erase_asks_for_confirmation_first(service: ServiceUnderTest) -> None:
+    """Without --yes and without a response nothing is erased."""
     assert service.stop() == 0
     before = starloop("log", "export", "--data", str(service.data))
     assert CliRunner().invoke(cli, ["erase", GONE, "--data", str(service.data)], input="n\n").exit_code == 1

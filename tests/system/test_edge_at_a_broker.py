@@ -1,4 +1,4 @@
-"""Somebody's broker as the way in: what it handed over, or kept for us while we were away, is not lost."""
+"""Bridge to an external broker: messages that it delivered, or queued during an outage, are not lost."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""One input, five ways: replayed, on the embedded log, on Kafka with one worker, on Kafka with two and a kill, and heard from
-somebody's broker. The same decisions, the same ids, byte for byte."""
+"""One input in five set-ups: replay, embedded log, Kafka with one worker, Kafka with two workers and a kill, external broker.
+
+Decisions and ids are the same, byte for byte.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,7 @@ CHECKPOINT_S = str(DAY_MS // 1000)
 
 
 class Month:
-    """A neighbourhood's month in a closed loop with one replay: what came in, and what was decided."""
+    """A simulated month in a closed loop with one replay: the input, and the decisions."""
 
     def __init__(self, folder: Path) -> None:
         neighbourhood = Neighbourhood(SEED, HOMES)
@@ -48,7 +50,7 @@ class Month:
         replay = Replay(catalogue, load_scorer("run-out"), frozenset({"reactions"}))
         self.lines: list[dict[str, Any]] = []
         self.messages: list[tuple[int, str, bytes] | int] = []
-        """What the lines say, as over MQTT: (when, topic, payload); a number is the time of a tick."""
+        """The input as MQTT messages (time, topic, payload); a number is the time of a tick."""
         self.reactions: list[bytes] = []
         end_ms = neighbourhood.now_ms + round(DAYS * DAY_MS)
         while neighbourhood.now_ms < end_ms:
@@ -80,13 +82,13 @@ def month(tmp_path_factory: pytest.TempPathFactory) -> Month:
 
 
 def test_replayed_by_the_command(month: Month) -> None:
-    """The command prints what the loop in one process decided."""
+    """The command prints the decisions of the loop in one process."""
     printed = starloop("replay", "--fleet", str(month.fleet_file), "--readings", str(month.file)).splitlines()
     assert sorted(line for line in printed if b'"starloop.' in line) == month.reactions
 
 
 def test_on_the_embedded_log(month: Month, tmp_path: Path, free_port: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loaded into a log and taken from there by the service."""
+    """The lines are loaded into the log, and the service reads them from there."""
     data = tmp_path / "data"
     monkeypatch.setenv("STARLOOP_TICKS", "log")
     monkeypatch.setenv("STARLOOP_CHECKPOINT_S", CHECKPOINT_S)
@@ -118,7 +120,7 @@ def cluster(month: Month, tmp_path: Path, kafka: Any, postgres: Any) -> Iterator
 
 
 def test_on_kafka_with_one_worker(month: Month, cluster: Cluster) -> None:
-    """Partitioned by customer, analysed and decided in processes of their own, kept in PostgreSQL."""
+    """Partitioned by customer, with separate processes for analysis and decisions, and PostgreSQL."""
     cluster.command("fleet", "apply", str(cluster.fleet))
     cluster.command("log", "load", str(month.file))
     for role in (cluster.run("stream"), cluster.run("reactor")):
@@ -129,7 +131,7 @@ def test_on_kafka_with_one_worker(month: Month, cluster: Cluster) -> None:
 
 
 def test_on_kafka_with_two_workers_and_a_kill(month: Month, cluster: Cluster) -> None:
-    """Two of each; one of each is killed in mid-work, and the others take its partitions over."""
+    """Two of each role; one of each is killed under load, and the others take over its partitions."""
     cluster.command("fleet", "apply", str(cluster.fleet))
     cluster.command("log", "load", str(month.file))
     for name in ("1", "2"):
@@ -145,7 +147,7 @@ def test_on_kafka_with_two_workers_and_a_kill(month: Month, cluster: Cluster) ->
 
 
 class DrivenClock:
-    """A clock that is set by the lines."""
+    """A clock set from the input lines."""
 
     def __init__(self) -> None:
         self.at_ms = 0
@@ -154,68 +156,72 @@ class DrivenClock:
         return self.at_ms
 
 
-async def test_heard_from_and_told_by_somebodys_mosquitto(month: Month, tmp_path: Path, mosquitto: Any) -> None:
-    """Every message goes through somebody's broker, and every reaction goes out there."""
+async def test_received_from_and_published_to_an_external_mosquitto(
+    month: Month, tmp_path: Path, mosquitto: Any
+) -> None:
+    """Every message comes from an external broker, and every reaction is published there."""
     clock = DrivenClock()
     clock.at_ms = round(month.lines[0]["at"] * 1000)
     settings = Settings.read(data_dir=tmp_path / "data", ticks="log", may_accept=True, instance="five")
-    heard = Heard(mosquitto.port)
-    async with open_context(settings, clock, "edge", month.fleet_file) as base:
-        door = IngestGateway(base)
-        taking = base.group.create_task(door.ingest.run())
-        await door.register_metrics()
-        stream, reactor = StreamRole(base), ReactorRole(base)
+    client = BrokerClient(mosquitto.port)
+    async with open_context(settings, clock, "edge", month.fleet_file) as context:
+        gateway = IngestGateway(context)
+        ingest_task = context.group.create_task(gateway.ingest.run())
+        await gateway.register_metrics()
+        stream, reactor = StreamRole(context), ReactorRole(context)
         await stream.app.start()
-        deciding = base.group.create_task(reactor.loop.run())
-        sending = base.group.create_task(reactor.delivery.outbox_dispatcher.run())
-        broker = BrokerBridge(base, door, parse_url(f"mqtt://127.0.0.1:{mosquitto.port}"))
+        decide_task = context.group.create_task(reactor.loop.run())
+        send_task = context.group.create_task(reactor.sender.run())
+        broker = BrokerBridge(context, gateway, parse_url(f"mqtt://127.0.0.1:{mosquitto.port}"))
         async with broker.run():
-            await _patiently(lambda: base.checks["broker"]() is None)
-            await _play(month, clock, door, heard, reactor)
-            await _patiently(lambda: len(heard.events) >= len(month.reactions))
-        for task in (deciding, sending):
+            await _wait_until(lambda: context.checks["broker"]() is None)
+            await _play(month, clock, gateway, client, reactor)
+            await _wait_until(lambda: len(client.events) >= len(month.reactions))
+        for task in (decide_task, send_task):
             task.cancel()
-        door.ingest.stop()
-        await taking
+        gateway.ingest.stop()
+        await ingest_task
         await stream.app.stop()
         await reactor.close()
     with SqlStore(f"sqlite:///{tmp_path / 'data' / 'store.db'}") as store:
         rows = store.reactions(limit=100_000)
     assert sorted(orjson.dumps(row.reaction.replay_line()) for row in rows) == month.reactions
-    assert {event["id"] for event in heard.events} == {orjson.loads(one)["id"] for one in month.reactions}
+    assert {event["id"] for event in client.events} == {orjson.loads(one)["id"] for one in month.reactions}
 
 
-async def _play(month: Month, clock: DrivenClock, door: IngestGateway, heard: Heard, reactor: ReactorRole) -> None:
-    """The messages in order, each taken in before the next is said, as its time is the clock's."""
-    for said in month.messages:
-        if isinstance(said, int):
-            clock.at_ms = said
-            await door.append_record(Tick(at_ms=door.ingest.now_ms()))
-            await _patiently(lambda at_ms=said: reactor.decided_until_ms().get(0, 0) >= at_ms)
+async def _play(
+    month: Month, clock: DrivenClock, gateway: IngestGateway, client: BrokerClient, reactor: ReactorRole
+) -> None:
+    """Publishes the messages in order; each is ingested before the next, as the clock shows its time."""
+    for message in month.messages:
+        if isinstance(message, int):
+            clock.at_ms = message
+            await gateway.append_record(Tick(at_ms=gateway.ingest.now_ms()))
+            await _wait_until(lambda at_ms=message: reactor.decided_until_ms().get(0, 0) >= at_ms)
             continue
-        clock.at_ms, topic, payload = said
-        before = door.records_written
-        heard.client.publish(topic, payload, qos=1)
-        await _patiently(lambda before=before: door.records_written > before)
+        clock.at_ms, topic, payload = message
+        before = gateway.records_written
+        client.mqtt.publish(topic, payload, qos=1)
+        await _wait_until(lambda before=before: gateway.records_written > before)
 
 
-async def _patiently(there: Any, timeout_s: float = 60.0) -> None:
+async def _wait_until(condition: Any, timeout_s: float = 60.0) -> None:
     end_s = time.monotonic() + timeout_s
-    while not there():
+    while not condition():
         assert time.monotonic() < end_s
         await asyncio.sleep(0.001)
 
 
-class Heard:
-    """A client of the broker: publishes, and hears all reactions."""
+class BrokerClient:
+    """A client of the broker that publishes, and receives all reactions."""
 
     def __init__(self, port: int) -> None:
         self.events: list[dict[str, Any]] = []
         self._subscribed = threading.Event()
-        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, "the-devices")
-        self.client.on_message = lambda client, data, message: self.events.append(orjson.loads(message.payload))
-        self.client.on_subscribe = lambda *_: self._subscribed.set()
-        self.client.connect("127.0.0.1", port)
-        self.client.subscribe("starloop/v1/+/reactions", qos=1)
-        self.client.loop_start()
+        self.mqtt = mqtt.Client(CallbackAPIVersion.VERSION2, "the-devices")
+        self.mqtt.on_message = lambda client, data, message: self.events.append(orjson.loads(message.payload))
+        self.mqtt.on_subscribe = lambda *_: self._subscribed.set()
+        self.mqtt.connect("127.0.0.1", port)
+        self.mqtt.subscribe("starloop/v1/+/reactions", qos=1)
+        self.mqtt.loop_start()
         assert self._subscribed.wait(10)

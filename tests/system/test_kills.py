@@ -1,4 +1,4 @@
-"""The service killed at random moments, and the power cut under it: no acknowledged reading is lost, none counts twice."""
+"""Kills and power cuts at random times: no acknowledged reading is lost or counted twice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from stream.topics import FACTS, INPUT
 from stream.transports.embedded_log.sqlite_log import SqliteLog
 from tests.stream.counting_analysis import CountingAnalysis
 from tests.system.power_loss import cut_power
-from tests.system.victim_process import LENGTH, OFFSET, joined
+from tests.system.victim_process import LENGTH, OFFSET, join_records
 
 KILLS = 25
 IN_FLIGHT = 8
@@ -33,7 +33,7 @@ IN_FLIGHT = 8
 
 
 @pytest.fixture(scope="module")
-def nursery() -> Iterator[subprocess.Popen[str]]:
+def forker() -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         [sys.executable, "-m", "tests.system.victim_process"],
         stdin=subprocess.PIPE,
@@ -47,7 +47,7 @@ def nursery() -> Iterator[subprocess.Popen[str]]:
 
 
 class Feeder:
-    """Sends readings with values that come once in the whole test, and remembers which were acknowledged."""
+    """Sends readings with unique values, and records which were acknowledged."""
 
     def __init__(self, seed: int) -> None:
         self._rng = random.Random(seed)
@@ -57,7 +57,7 @@ class Feeder:
         self.last_offset = -1
 
     def batch(self) -> tuple[bytes, list[float]]:
-        """A request's body, and the values in it."""
+        """Body of a request, and its values."""
         values: list[float] = []
         wires = []
         for _ in range(self._rng.randrange(1, 4)):
@@ -71,23 +71,23 @@ class Feeder:
             if self._rng.random() < 0.2:
                 wires.append(encode(Request(at_ms=self._at_ms, id=f"q{self._next_value}", item="d/1")))
         wires.append(encode(Tick(at_ms=self._at_ms)))
-        return b"A" + joined(wires), values
+        return b"A" + join_records(wires), values
 
     def feed(self, directory: Path) -> None:
-        """Feeds until the other side dies, several requests ahead of the answers."""
-        with connected(directory) as channel, contextlib.suppress(ConnectionError):
+        """Sends requests until the victim dies, with IN_FLIGHT unacknowledged."""
+        with connect(directory) as channel, contextlib.suppress(ConnectionError):
             waiting: list[list[float]] = []
             while True:
                 while len(waiting) < IN_FLIGHT:
                     body, values = self.batch()
                     channel.sendall(LENGTH.pack(len(body)) + body)
                     waiting.append(values)
-                answer = received(channel, OFFSET.size)
+                answer = receive_exactly(channel, OFFSET.size)
                 self.acknowledged += waiting.pop(0)
                 self.last_offset = OFFSET.unpack(answer)[0]
 
 
-def connected(directory: Path) -> socket.socket:
+def connect(directory: Path) -> socket.socket:
     channel = socket.socket(socket.AF_UNIX)
     here = os.open(".", os.O_RDONLY)
     try:
@@ -99,7 +99,7 @@ def connected(directory: Path) -> socket.socket:
     return channel
 
 
-def received(channel: socket.socket, size: int) -> bytes:
+def receive_exactly(channel: socket.socket, size: int) -> bytes:
     found = b""
     while len(found) < size:
         more = channel.recv(size - len(found))
@@ -109,15 +109,15 @@ def received(channel: socket.socket, size: int) -> bytes:
     return found
 
 
-def born(nursery: subprocess.Popen[str], directory: Path) -> int:
-    assert nursery.stdin is not None
-    assert nursery.stdout is not None
-    nursery.stdin.write(f"{directory}\n")
-    nursery.stdin.flush()
-    return int(nursery.stdout.readline())
+def start_victim(forker: subprocess.Popen[str], directory: Path) -> int:
+    assert forker.stdin is not None
+    assert forker.stdout is not None
+    forker.stdin.write(f"{directory}\n")
+    forker.stdin.flush()
+    return int(forker.stdout.readline())
 
 
-def killed(pid: int) -> None:
+def kill_and_wait(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     while Path(f"/proc/{pid}").exists():
@@ -125,16 +125,16 @@ def killed(pid: int) -> None:
 
 
 def final_state(directory: Path, feeder: Feeder) -> dict[str, object]:
-    """The state once everything is handled, and a last batch with its tick, by which that is known."""
-    with connected(directory) as channel:
+    """State after a last batch, whose tick shows that everything before it was processed."""
+    with connect(directory) as channel:
         channel.settimeout(60)
         body, values = feeder.batch()
         channel.sendall(LENGTH.pack(len(body)) + body)
-        received(channel, OFFSET.size)
+        receive_exactly(channel, OFFSET.size)
         feeder.acknowledged += values
         channel.sendall(LENGTH.pack(1) + b"D")
-        (length,) = LENGTH.unpack(received(channel, LENGTH.size))
-        state: dict[str, object] = json.loads(received(channel, length))
+        (length,) = LENGTH.unpack(receive_exactly(channel, LENGTH.size))
+        state: dict[str, object] = json.loads(receive_exactly(channel, length))
         return state
 
 
@@ -144,19 +144,19 @@ def stored_facts(directory: Path) -> list[bytes]:
     return [bytes(wire) for (wire,) in rows]
 
 
-def reacted_to(directory: Path) -> int:
+def last_reaction_offset(directory: Path) -> int:
     if not (directory / "store.db").exists():
         return -1
     facts = stored_facts(directory)
     return Facts.unpack(facts[-1]).offset if facts else -1
 
 
-def check(directory: Path, feeder: Feeder, state: dict[str, object]) -> None:
-    """The state and the facts against an undisturbed run over the same log, and the log against what was acknowledged."""
+def check_against_undisturbed(directory: Path, feeder: Feeder, state: dict[str, object]) -> None:
+    """Compares state and facts with an undisturbed run over the same log, and the log with the acknowledged readings."""
     with SqliteLog(directory / "log.db") as log:
         log.check_integrity()
-        records = [(offset, decode(wire)) for offset, wire in everything(log, INPUT)]
-        facts = [wire for _, wire in everything(log, FACTS)]
+        records = [(offset, decode(wire)) for offset, wire in read_topic(log, INPUT)]
+        facts = [wire for _, wire in read_topic(log, FACTS)]
     values = [value for _, record in records if isinstance(record, Readings) for value in record.value.tolist()]
     assert len(values) == len(set(values))
     assert set(feeder.acknowledged) <= set(values)
@@ -171,37 +171,37 @@ def check(directory: Path, feeder: Feeder, state: dict[str, object]) -> None:
     assert stored_facts(directory) == expected
 
 
-def everything(log: SqliteLog, topic: str) -> Iterator[tuple[int, bytes]]:
+def read_topic(log: SqliteLog, topic: str) -> Iterator[tuple[int, bytes]]:
     start = 0
     while rows := log.read(topic, start, 10_000):
         yield from rows
         start = rows[-1][0] + 1
 
 
-def ordeal(nursery: subprocess.Popen[str], directory: Path, seed: int, power: bool) -> None:
-    """Lives and kills, in start and recovery too; `power`: the log is also cut at a random byte after its last flush."""
+def kill_repeatedly(forker: subprocess.Popen[str], directory: Path, seed: int, power: bool) -> None:
+    """Starts and kills the victim repeatedly, also during start and recovery. power: also truncates the log after its last flush."""
     rng = random.Random(seed)
     feeder = Feeder(seed)
     cut_bytes = 0
     for _ in range(KILLS):
-        pid = born(nursery, directory)
+        pid = start_victim(forker, directory)
         feeding = threading.Thread(target=feeder.feed, args=(directory,))
         feeding.start()
         time.sleep(rng.uniform(0.0, 0.7) ** 2)
-        killed(pid)
+        kill_and_wait(pid)
         feeding.join()
         if power:
-            cut_bytes += cut_power(directory, rng, acknowledged_in(feeder, reacted_to(directory)))
-    pid = born(nursery, directory)
+            cut_bytes += cut_power(directory, rng, holds_acknowledged(feeder, last_reaction_offset(directory)))
+    pid = start_victim(forker, directory)
     state = final_state(directory, feeder)
-    killed(pid)
+    kill_and_wait(pid)
     assert len(feeder.acknowledged) > 1_000
     assert not power or cut_bytes > 0
-    check(directory, feeder, state)
+    check_against_undisturbed(directory, feeder, state)
 
 
-def acknowledged_in(feeder: Feeder, reacted: int) -> Callable[[SqliteLog], bool]:
-    """Whether a log holds everything that someone outside of it knows of: what was acknowledged, what was reacted to."""
+def holds_acknowledged(feeder: Feeder, reacted: int) -> Callable[[SqliteLog], bool]:
+    """Whether a log has everything that others know of: acknowledged input, and facts with stored reactions."""
 
     def holds(log: SqliteLog) -> bool:
         last = log.read(FACTS, log.end(FACTS) - 1, 1) if log.end(FACTS) else []
@@ -213,17 +213,17 @@ def acknowledged_in(feeder: Feeder, reacted: int) -> Callable[[SqliteLog], bool]
 
 @pytest.mark.parametrize("power", [False, True], ids=["killed", "power cut"])
 def test_no_acknowledged_reading_is_lost_or_counted_twice_over_kills(
-    nursery: subprocess.Popen[str], tmp_path: Path, power: bool
+    forker: subprocess.Popen[str], tmp_path: Path, power: bool
 ) -> None:
-    """After 25 kills at random moments, state and facts are, byte for byte, those of an undisturbed run."""
-    ordeal(nursery, tmp_path, 5 + power, power)
+    """After 25 kills at random times, state and facts equal those of an undisturbed run, byte for byte."""
+    kill_repeatedly(forker, tmp_path, 5 + power, power)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("power", [False, True], ids=["killed", "power cut"])
 @pytest.mark.parametrize("seed", range(20))
 def test_the_same_over_five_hundred_kills(
-    nursery: subprocess.Popen[str], tmp_path: Path, seed: int, power: bool
+    forker: subprocess.Popen[str], tmp_path: Path, seed: int, power: bool
 ) -> None:
-    """Other moments, other readings."""
-    ordeal(nursery, tmp_path, 100 + seed, power)
+    """Other seeds: other times and readings."""
+    kill_repeatedly(forker, tmp_path, 100 + seed, power)

@@ -1,4 +1,4 @@
-"""The whole service as its users meet it: live against replay, bad input, damaged files."""
+"""The whole service from a user's view: live against replay, bad input, damaged files."""
 
 from __future__ import annotations
 

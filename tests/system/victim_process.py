@@ -1,9 +1,9 @@
-"""The process that is killed: log, Faust app and a small reactor, fed over a socket. Run as a script, it is a nursery.
+"""The process that is killed: log, Faust app and a small reactor, fed over a socket. Run as a script, it is a run_forker.
 
-The nursery imports everything once; each line on its standard input, a directory, makes it fork a child that serves that
+The run_forker imports everything once; each line on its standard input, a directory, makes it fork a child that serves that
 directory until it is killed. A child prints its process number when it takes requests. A request is its length (4 bytes),
-then `A` and records as `joined` makes them (answer: the offset of the last one, 8 bytes, once they are on disk), or `D`
-(answer: the length, and JSON of the state, once everything is handled).
+then `A` and records as of `join_records` (answer: the offset of the last one, 8 bytes, once they are on disk), or `D`
+(answer: the length and JSON of the state, after everything is processed).
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from tests.stream.counting_analysis import CountingAnalysis
 
 LENGTH = struct.Struct("<I")
 OFFSET = struct.Struct("<q")
-OFTEN = StreamOptions(checkpoint=CheckpointPolicy(every_s=0.5, records=15), commit_s=0.05)
-"""Checkpoints so often that kills fall into them."""
+FREQUENT_CHECKPOINTS = StreamOptions(checkpoint=CheckpointPolicy(every_s=0.5, records=15), commit_s=0.05)
+"""Checkpoints so frequent that kills interrupt them."""
 
 
-def joined(wires: list[bytes]) -> bytes:
-    """Records as one request's body."""
+def join_records(wires: list[bytes]) -> bytes:
+    """Records as the body of a request."""
     return b"".join(LENGTH.pack(len(wire)) + wire for wire in wires)
 
 
-def parted(body: bytes) -> list[bytes]:
-    """The records of `joined`."""
+def split_records(body: bytes) -> list[bytes]:
+    """The records of `join_records`."""
     wires, place = [], 0
     while place < len(body):
         (length,) = LENGTH.unpack_from(body, place)
@@ -48,7 +48,7 @@ def parted(body: bytes) -> list[bytes]:
 
 
 class Reactor:
-    """Stores each tick's facts in one transaction and skips those it has: the shape of the real one."""
+    """Stores the facts of each tick in one transaction and skips known ones, like the real reactor."""
 
     def __init__(self, path: Path) -> None:
         self._conn = sqlite3.connect(path, isolation_level=None)
@@ -73,14 +73,14 @@ async def serve(directory: Path) -> None:
     reactor = Reactor(directory / "store.db")
     client = EmbeddedClient(log, topic_specs())
     await client.start()
-    app = build_app(log, client, make, OFTEN)
+    app = build_app(log, client, make, FREQUENT_CHECKPOINTS)
     handing = asyncio.create_task(AnalysisConsumer(client, reactor.react, commit_s=0.05).run())
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             body = await reader.readexactly(LENGTH.unpack(await reader.readexactly(LENGTH.size))[0])
             if body[:1] == b"A":
-                wires = parted(body[1:])
+                wires = split_records(body[1:])
                 writer.write(OFFSET.pack(await log.append_async(INPUT, wires) + len(wires) - 1))
                 continue
             while reactor.offset < log.end(INPUT) - 1:  # noqa: ASYNC110 - every batch ends with a tick; there is no event
@@ -96,7 +96,7 @@ async def serve(directory: Path) -> None:
     await asyncio.wait({handing, asyncio.create_task(app.wait_for_failure())}, return_when=asyncio.FIRST_COMPLETED)
 
 
-def nursery() -> None:
+def run_forker() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
         if os.fork() == 0:
@@ -108,4 +108,4 @@ def nursery() -> None:
 
 
 if __name__ == "__main__":
-    nursery()
+    run_forker()

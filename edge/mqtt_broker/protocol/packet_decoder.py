@@ -1,7 +1,7 @@
-"""MQTT 3.1.1 and 5 between bytes and packets; complete packets only, no I/O, no state but the bytes of one not yet whole.
+"""MQTT 3.1.1 and 5 packets from bytes. No I/O; the only state is the bytes of an incomplete packet.
 
-`Decoder` takes bytes in any pieces and never raises: what is wrong with them is its `error`, after the packets that came
-before. The way back is packet_encoder.py's. A PUBLISH, which nearly every packet is, is read in the decoder's own loop.
+`PacketDecoder` takes bytes in any segments and does not raise: the first mistake is its `error`, after the packets before
+it. Encoding is packet_encoder.py's. PUBLISH, nearly every packet, is decoded in the decoder's own loop.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from edge.mqtt_broker.protocol.topic_filters import valid_topic
 from star.errors import ProtocolError
 
 CACHED_TOPICS_MAX = 4_096
-"""Topics that a decoder remembers, so that it need not decode and check the same bytes again."""
+"""Most topics in a decoder's cache, which spares decoding and checking the same bytes again."""
 FILTERS_MAX = 1_000
-"""In one SUBSCRIBE or UNSUBSCRIBE."""
+"""Most filters of one SUBSCRIBE or UNSUBSCRIBE."""
 _FLAGS = {p.PUBREL: 2, p.SUBSCRIBE: 2, p.UNSUBSCRIBE: 2}
 
 _Whole = TypeVar("_Whole", Connect, Connack, Ack, Disconnect | Auth)
@@ -42,10 +42,10 @@ _Listing = TypeVar("_Listing", Subscribe, Unsubscribe)
 
 
 class PacketDecoder:
-    """Packets of one connection, as their bytes come in.
+    """The packets of one connection.
 
-    packet_bytes_max: of the whole packet; may be set at any time. version: 0 until a CONNECT said it. error: what is wrong
-    with the bytes; none after it are looked at.
+    packet_bytes_max: of a whole packet; may be set at any time. version: 0 until the CONNECT. error: the first mistake;
+    bytes after it are ignored.
     """
 
     def __init__(self, packet_bytes_max: int, version: int = 0) -> None:
@@ -57,7 +57,7 @@ class PacketDecoder:
         self._topics: dict[bytes, str] = {}
 
     def feed(self, data: bytes) -> list[Packet]:
-        """The packets that became whole with `data`."""
+        """The packets that `data` completes."""
         if self.error is not None:
             return []
         if self._partial:
@@ -77,7 +77,7 @@ class PacketDecoder:
         return found
 
     def _read(self, data: bytes, found: list[Packet]) -> int:
-        """Reads packets into `found`; gives the place after the last whole one."""
+        """Appends packets to `found`; returns the offset after the last complete one."""
         at, size = 0, len(data)
         topics = self._topics
         while at + 2 <= size:
@@ -133,7 +133,7 @@ class PacketDecoder:
         return at
 
     def _length(self, data: bytes, at: int, size: int) -> tuple[int, int]:
-        """(remaining length, place after it); (0, -1) where it is not all there yet."""
+        """(remaining length, offset after it); (0, -1) where it is incomplete."""
         length = 0
         for place in range(4):
             if at + 1 + place >= size:

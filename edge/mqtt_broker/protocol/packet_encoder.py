@@ -1,4 +1,4 @@
-"""MQTT packets to bytes, both versions; the way back is packet_decoder.py's."""
+"""MQTT 3.1.1 and 5 packets to bytes. Decoding is packet_decoder.py's."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FLAGS = {p.PUBREL: 2}
 
 
 def encode(packet: Packet, version: int) -> bytes:
-    """The packet's bytes. ValueError for what MQTT can't say, such as a text of more than 65,535 bytes."""
+    """The packet's bytes. Raises ValueError for what MQTT can't encode, such as a text of more than 65,535 bytes."""
     if isinstance(packet, Publish):
         return encode_publish(packet, version)
     head, body = _ENCODERS[type(packet)](packet, version)
@@ -48,7 +48,7 @@ def encode_publish(packet: Publish, version: int) -> bytes:
 
 
 def encode_ack(kind: int, packet_id: int) -> bytes:
-    """A PUBACK, PUBREC, PUBREL or PUBCOMP of success: the same in both versions."""
+    """A PUBACK, PUBREC, PUBREL or PUBCOMP with reason code 0: the same bytes in both versions."""
     return bytes((kind << 4 | _FLAGS.get(kind, 0), 2, packet_id >> 8, packet_id & 0xFF))
 
 
@@ -120,7 +120,7 @@ def _encode_auth(packet: Auth, version: int) -> tuple[int, bytes]:
 
 
 def _encode_reason(code: int, properties: Properties | None, version: int) -> bytes:
-    """A reason code with properties, in the shortest form; nothing in 3.1.1, which has neither."""
+    """A reason code with properties, in the shortest form; empty in 3.1.1, which has neither."""
     if version != V5 or not (code or properties):
         return b""
     return bytes((code,)) + (write_properties(properties) if properties else b"")

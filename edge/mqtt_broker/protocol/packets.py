@@ -1,6 +1,6 @@
-"""MQTT's control packets as values, and the numbers that the standard gives. How they look on the wire is packet_decoder.py's.
+"""MQTT's control packets as values, with the standard's numbers. Their bytes are packet_encoder.py's and packet_decoder.py's.
 
-Properties (MQTT 5) are a dictionary by the standard's identifier; those that may come several times (user properties,
+Properties (MQTT 5) are a dictionary by the standard's identifier; those that may occur several times (user properties,
 subscription identifiers of a PUBLISH) hold a list.
 """
 
@@ -92,7 +92,7 @@ class Publish(msgspec.Struct):
 
 
 class Will(msgspec.Struct):
-    """What a client leaves to be said when it is gone without a word."""
+    """A will: the message that the broker publishes when the client's connection ends without a DISCONNECT."""
 
     topic: str
     payload: bytes
@@ -102,7 +102,7 @@ class Will(msgspec.Struct):
 
 
 class Connect(msgspec.Struct):
-    """A client introduces itself. clean: clean session (3.1.1) or clean start (5). keep_alive_s: 0 for none."""
+    """A CONNECT. clean: clean session (3.1.1) or clean start (5). keep_alive_s: 0 for none."""
 
     client_id: str
     version: int = V311
@@ -115,7 +115,7 @@ class Connect(msgspec.Struct):
 
 
 class Connack(msgspec.Struct):
-    """The answer. code: a reason code of MQTT 5, or a return code of 3.1.1."""
+    """A CONNACK. code: a reason code of MQTT 5, or a return code of 3.1.1."""
 
     code: int = 0
     session_present: bool = False
@@ -142,7 +142,7 @@ class TopicFilter(msgspec.Struct):
 
 
 class Subscribe(msgspec.Struct):
-    """Filters to subscribe to."""
+    """A SUBSCRIBE."""
 
     packet_id: int
     filters: list[TopicFilter]
@@ -150,7 +150,7 @@ class Subscribe(msgspec.Struct):
 
 
 class Unsubscribe(msgspec.Struct):
-    """Filters to forget."""
+    """An UNSUBSCRIBE."""
 
     packet_id: int
     filters: list[str]
@@ -173,14 +173,14 @@ class Ping(msgspec.Struct):
 
 
 class Disconnect(msgspec.Struct):
-    """The end, announced."""
+    """A DISCONNECT."""
 
     code: int = 0
     properties: Properties | None = None
 
 
 class Auth(msgspec.Struct):
-    """A step of an enhanced authentication (MQTT 5), which the gate does not offer."""
+    """An AUTH: a step of MQTT 5's enhanced authentication, which the broker does not offer."""
 
     code: int = 0
     properties: Properties | None = None

@@ -1,4 +1,4 @@
-"""MQTT 5's properties, from and to bytes: which there are, of what kind, and in which packets they may be."""
+"""MQTT 5's properties to and from bytes: their identifiers, types, and the packets that may have them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from edge.mqtt_broker.protocol.packets import Properties, PropertyId, ReasonCode
 from star.errors import ProtocolError
 
 WILL = 0
-"""Stands for a will among the kinds of packets, as it has properties of its own."""
+"""A will among the kinds of packets: it has properties of its own."""
 BYTE, TWO_BYTES, FOUR_BYTES, VARINT, TEXT, BINARY, PAIR = range(7)
 VARINT_MAX = 268_435_455
 USER_PROPERTIES_MAX = 1_000
-"""In one packet."""
+"""Most user properties of one packet."""
 
 _ACKS = (p.PUBACK, p.PUBREC, p.PUBREL, p.PUBCOMP, p.SUBACK, p.UNSUBACK)
 _EVERY = (WILL, p.CONNECT, p.CONNACK, p.PUBLISH, *_ACKS, p.SUBSCRIBE, p.UNSUBSCRIBE, p.DISCONNECT, p.AUTH)
@@ -44,7 +44,7 @@ PROPERTY_KINDS: dict[int, tuple[int, tuple[int, ...]]] = {
     PropertyId.SUBSCRIPTION_ID_AVAILABLE: (BYTE, (p.CONNACK,)),
     PropertyId.SHARED_AVAILABLE: (BYTE, (p.CONNACK,)),
 }
-"""Identifier -> its kind of value, and the packets that it may be in."""
+"""Identifier -> its type, and the packets that may have it."""
 _FLAGS = frozenset(number for number, (kind, _) in PROPERTY_KINDS.items() if kind == BYTE)
 _NOT_ZERO = frozenset(
     {PropertyId.SUBSCRIPTION_ID, PropertyId.RECEIVE_MAXIMUM, PropertyId.TOPIC_ALIAS, PropertyId.MAXIMUM_PACKET_SIZE}
@@ -52,12 +52,12 @@ _NOT_ZERO = frozenset(
 
 
 def malformed(reason: str) -> ProtocolError:
-    """Bytes that are no packet."""
+    """The error for bytes that are no valid packet."""
     return ProtocolError(ReasonCode.MALFORMED, reason)
 
 
 def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """(value, place after it) of the variable byte integer at `at`."""
+    """(value, offset after it) of the variable byte integer at offset `at`. Raises ProtocolError."""
     value = 0
     for shift in (0, 7, 14, 21):
         if at >= end:
@@ -71,7 +71,7 @@ def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
 
 
 def write_varint(value: int) -> bytes:
-    """A variable byte integer; ValueError beyond VARINT_MAX."""
+    """The bytes of a variable byte integer. Raises ValueError beyond VARINT_MAX."""
     if not 0 <= value <= VARINT_MAX:
         raise ValueError(f"{value} does not fit in a variable byte integer")
     out = bytearray()
@@ -84,7 +84,7 @@ def write_varint(value: int) -> bytes:
 
 
 def read_binary(data: bytes, at: int, end: int) -> tuple[bytes, int]:
-    """(bytes, place after them) of what is preceded by its length in two bytes."""
+    """(bytes, offset after them) of a field with its length in two bytes before it. Raises ProtocolError."""
     if at + 2 > end:
         raise malformed("a length is cut off")
     stop = at + 2 + (data[at] << 8 | data[at + 1])
@@ -94,13 +94,13 @@ def read_binary(data: bytes, at: int, end: int) -> tuple[bytes, int]:
 
 
 def read_text(data: bytes, at: int, end: int) -> tuple[str, int]:
-    """(text, place after it)."""
+    """(text, offset after it) of a UTF-8 string with its length before it. Raises ProtocolError."""
     raw, at = read_binary(data, at, end)
     return decode_text(raw), at
 
 
 def decode_text(raw: bytes) -> str:
-    """The UTF-8 text; NUL is not allowed in MQTT."""
+    """The UTF-8 text. Raises ProtocolError; MQTT does not allow NUL."""
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
@@ -111,19 +111,19 @@ def decode_text(raw: bytes) -> str:
 
 
 def write_binary(value: bytes) -> bytes:
-    """Two bytes of length, then the bytes; ValueError beyond 65,535."""
+    """The bytes after their length in two bytes. Raises ValueError beyond 65,535."""
     if len(value) > 0xFFFF:
         raise ValueError(f"a field of {len(value)} bytes: expected at most 65535")
     return len(value).to_bytes(2, "big") + value
 
 
 def write_text(value: str) -> bytes:
-    """A text as MQTT writes it."""
+    """A UTF-8 string with its length before it. Raises ValueError beyond 65,535 bytes."""
     return write_binary(value.encode())
 
 
 def read_properties(data: bytes, at: int, end: int, packet: int) -> tuple[Properties | None, int]:
-    """(properties or None where there are none, place after them) of a packet of kind `packet`."""
+    """(properties, or None where there are none; offset after them) of a packet of kind `packet`. Raises ProtocolError."""
     length, at = read_varint(data, at, end)
     stop = at + length
     if stop > end:

@@ -1,4 +1,4 @@
-"""Topic names and filters: which are valid, and which match. Plain functions and a tree of filters; no I/O."""
+"""MQTT topic names and filters: validity, matching, and a tree of filters. No I/O."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def valid_topic(topic: str) -> bool:
 
 
 def valid_filter(pattern: str) -> bool:
-    """Whether `pattern` is a topic filter; without `$share/<group>/`, which `shared` takes off."""
+    """Whether `pattern` is a valid topic filter. `$share/<group>/` has to be removed before (`parse_shared`)."""
     levels = pattern.split("/")
     return (
         bool(pattern)
@@ -28,7 +28,7 @@ def valid_filter(pattern: str) -> bool:
 
 
 def parse_shared(pattern: str) -> tuple[str | None, str]:
-    """(group, filter) of `$share/<group>/<filter>`, (None, pattern) of any other. A group that is no name gives an empty one."""
+    """(group, filter) of `$share/<group>/<filter>`, (None, pattern) of any other. An invalid group name gives an empty one."""
     if not pattern.startswith(SHARE):
         return None, pattern
     group, _, rest = pattern[len(SHARE) :].partition("/")
@@ -36,7 +36,7 @@ def parse_shared(pattern: str) -> tuple[str | None, str]:
 
 
 def matches(pattern: str, topic: str) -> bool:
-    """Whether `topic` is one of the topics of the filter `pattern`. Wildcards do not reach topics that start with $."""
+    """Whether `topic` matches the filter `pattern`. A leading wildcard does not match topics that start with $."""
     if topic.startswith("$") and pattern[:1] in ("+", "#"):
         return False
     levels, names = pattern.split("/"), topic.split("/")
@@ -57,20 +57,20 @@ class _Node(Generic[_Value]):
 
 
 class FilterTree(Generic[_Value]):
-    """Values by (filter, key), found by topic."""
+    """A tree of values by (filter, key), matched by topic."""
 
     def __init__(self) -> None:
         self._root: _Node[_Value] = _Node()
 
     def insert(self, pattern: str, key: str, value: _Value) -> None:
-        """Keeps `value` at the filter under `key`, in place of an earlier one."""
+        """Inserts `value` at the filter under `key`, or replaces the one that is there."""
         node = self._root
         for level in pattern.split("/"):
             node = node.children.setdefault(level, _Node())
         node.values[key] = value
 
     def remove(self, pattern: str, key: str) -> None:
-        """Forgets what is kept at the filter under `key`; branches that became empty go with it."""
+        """Removes the value at the filter under `key`, and branches that become empty."""
         path: list[tuple[_Node[_Value], str]] = []
         node = self._root
         for level in pattern.split("/"):

@@ -1,1 +1,1 @@
-"""Changes of the store's tables, by Alembic; run when a store is opened."""
+"""Alembic migrations of the store's tables; run when a store is opened."""

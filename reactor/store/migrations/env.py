@@ -1,4 +1,4 @@
-"""How Alembic reaches the store: over the connection that the opening store hands over, in its transaction."""
+"""Alembic's environment: migrations run on the connection, and in the transaction, of the store that is being opened."""
 
 from __future__ import annotations
 

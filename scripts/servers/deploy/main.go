@@ -1,4 +1,4 @@
-// Reads the files of deploy/ as the tools that use them do, and needs no container engine:
+// Parses the files of deploy/ with the parsers of the tools that use them, without a container engine:
 //
 //	deploy-check compose FILE...      loads Compose files, merged, with Compose's own loader; prints the project as JSON
 //	deploy-check containerfile FILE   parses a Containerfile with BuildKit's own parser; prints its stages as JSON

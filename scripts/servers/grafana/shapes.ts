@@ -1,6 +1,6 @@
-// What a dashboard's JSON file may hold, out of Grafana's own types; a JSON schema is made from `Shapes`.
-// Two things that those types leave open are said here: a query holds what its data source likes, and an interval variable has
-// the three fields that only the newer form of Grafana's schema names.
+// Contents of a dashboard's JSON file by Grafana's own types; the JSON schema is generated from `Shapes`.
+// Two extensions of those types: a query has fields of its data source, and an interval variable has three fields that only the newer
+// version of Grafana's schema declares.
 import type { AnnotationQuery, Dashboard, DataQuery, VariableModel } from '@grafana/schema';
 import type { IntervalVariableSpec } from '@grafana/schema/apis/dashboard.grafana.app/v2';
 import type * as BarChart from '@grafana/schema/dist/esm/raw/composable/barchart/panelcfg/x/BarChartPanelCfg_types.gen';

@@ -1,1 +1,4 @@
-"""Commands that read or write data: replay, import, export, log, decode, erase."""
+"""Commands that read or write data: import, decode, replay, log, export, erase.
+
+They share the formats of replay lines and of the data directory, so that one command's output is another one's input.
+"""

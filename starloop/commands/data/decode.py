@@ -1,6 +1,6 @@
-"""`starloop decode`: what the adapters make of a payload, without a running service.
+"""`starloop decode`: decodes a payload with the installed adapters, without a running service.
 
-It shows what the service would read, or the reason for which it would put the payload aside. Nothing is stored.
+It shows the readings that the service would ingest, or why it would quarantine the payload. Nothing is stored.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ import click
 
 from config.catalogue import Catalogue
 from config.fleet_file import load_catalogue
-from edge import adapters
-from edge.adapters import Adapter, DecodedReading, adapter_named
+from edge.adapters import Adapter, DecodedReading, adapter_named, decode_payload, installed_adapters
 from edge.adapters.base import abbreviate, check_value_name, parse_json
 from edge.decoder import PAYLOAD_BYTES_MAX
 from star.errors import BadPayload, InputError, UsageError
@@ -27,68 +26,72 @@ from star.times import epoch_seconds, parse_time_ms
 
 
 @click.command()
-@click.option("--adapter", "adapter_name", help="Only this adapter; without it the first that knows topic and payload.")
-@click.option("--topic", help="The topic that the payload came on.")
+@click.option("--adapter", "adapter_name", help="Use this adapter.  [default: the first that matches]")
+@click.option("--topic", help="Topic of the payload.")
+@click.option("--fleet", type=click.Path(path_type=Path), help="Fleet file: devices must be in it; it provides units.")
+@click.option("--at", help="Arrival time, used for payloads without a time.  [default: now]")
 @click.option(
-    "--fleet", type=click.Path(path_type=Path), help="A fleet file: devices must be in it, units come from it."
+    "--jsonl", is_flag=True, help='Read lines {"topic", "payload_base64"}; write one line for each, in order.'
 )
-@click.option("--at", help="When it arrived, for payloads that don't say when they were measured; now unless given.")
-@click.option("--jsonl", is_flag=True, help='Lines {"topic", "payload_base64"} in, one line out for each, in order.')
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 def command(
     adapter_name: str | None, topic: str | None, fleet: Path | None, at: str | None, jsonl: bool, file: Path | None
 ) -> int:
-    """Prints what the adapters make of a payload (FILE or standard input), or the reason of its quarantine (exit 1)."""
+    """Decode a payload, and print its readings as JSON.
+
+    The payload is read from FILE or standard input. One that the service would quarantine is printed with the
+    reason; the exit status is then 1.
+    """
     if (topic is None) != jsonl:
         raise UsageError("expected one of --topic and --jsonl")
-    installed = adapters.installed_adapters()
-    bench = _DecodePreview(
-        installed if adapter_name is None else (adapter_named(installed, adapter_name),),
+    installed = installed_adapters()
+    preview = _DecodePreview(
+        installed if adapter_name is None else adapter_named(installed, adapter_name),
         None if fleet is None else load_catalogue(fleet),
         _arrival_ms(at),
     )
     if jsonl:
         for line in _lines(file):
-            click.echo(json.dumps(bench.decode_line(line), ensure_ascii=False))
+            click.echo(json.dumps(preview.decode_line(line), ensure_ascii=False))
         return 0
-    said = bench.decode_payload(str(topic), _read_all(file))
-    click.echo(json.dumps(said, ensure_ascii=False))
-    return 1 if said.get("type") == "quarantined" else 0
+    result = preview.decode_payload(str(topic), _read_all(file))
+    click.echo(json.dumps(result, ensure_ascii=False))
+    return 1 if result.get("type") == "quarantined" else 0
 
 
 class _DecodePreview:
-    """The adapters with a fleet, if there is one, and the moment that counts as arrival."""
+    """Decodes payloads with adapters, an optional fleet, and a fixed arrival time."""
 
-    def __init__(self, adapters: Sequence[Adapter], catalogue: Catalogue | None, arrived_ms: int) -> None:
+    def __init__(self, adapters: Mapping[str, Adapter], catalogue: Catalogue | None, arrived_ms: int) -> None:
         self._adapters = adapters
         self._catalogue = catalogue
         self._arrived_ms = arrived_ms
 
     def decode_line(self, line: bytes) -> dict[str, Any]:
-        """What is made of one line of --jsonl."""
+        """Result for one line of --jsonl."""
         try:
-            said = parse_json(line)
-            if not isinstance(said, dict) or not isinstance(said.get("topic"), str):
+            fields = parse_json(line)
+            if not isinstance(fields, dict) or not isinstance(fields.get("topic"), str):
                 raise BadPayload('not a line of the form {"topic": …, "payload_base64": …}')
-            payload = base64.b64decode(said["payload_base64"], validate=True)
+            payload = base64.b64decode(fields["payload_base64"], validate=True)
         except (KeyError, TypeError, binascii.Error, BadPayload) as error:
-            reason = str(error) if isinstance(error, BadPayload) else "payload_base64 is missing or no base64"
+            reason = str(error) if isinstance(error, BadPayload) else "payload_base64 is missing or not base64"
             return {"type": "quarantined", "topic": None, "reason": reason}
-        return self.decode_payload(said["topic"], payload)
+        return self.decode_payload(fields["topic"], payload)
 
     def decode_payload(self, topic: str, payload: bytes) -> dict[str, Any]:
-        """What is made of one payload."""
+        """Result for one payload: its readings and adapter, or the reason of its quarantine."""
         try:
             if len(payload) > PAYLOAD_BYTES_MAX:
                 raise BadPayload(f"the payload has {len(payload)} bytes: expected at most {PAYLOAD_BYTES_MAX}")
-            found = adapters.decode(self._adapters, topic, payload, self._arrived_ms)
+            found = decode_payload(self._adapters, topic, payload, self._arrived_ms)
             if found is None:
                 raise BadPayload(f"no adapter knows the topic {abbreviate(topic)} with such a payload")
             adapter, readings = found
             self._check(readings)
         except BadPayload as error:
             return {"type": "quarantined", "topic": topic, "reason": str(error)}
-        return self._shown(readings) | {"adapter": adapter.name}
+        return self._shown(readings) | {"adapter": adapter}
 
     def _check(self, readings: Sequence[DecodedReading]) -> None:
         for reading in readings:
@@ -100,18 +103,18 @@ class _DecodePreview:
                 check_value_name(name)
 
     def _shown(self, readings: Sequence[DecodedReading]) -> dict[str, Any]:
-        """One reading as it is; of several, the latest of each value at the top and all of them beneath."""
+        """One reading as it is; several with the latest of each value at the top, and all under `readings`."""
         rows = [self._row(reading) for reading in readings]
         if len(rows) == 1:
-            shown_ = rows[0]
+            shown = rows[0]
         else:
             values: dict[str, Any] = {}
             for row in sorted(rows, key=lambda row: row["at"]):
                 values |= row["values"]
-            shown_ = {"device": rows[0]["device"], "at": max(row["at"] for row in rows), "values": values}
-            shown_["readings"] = rows
+            shown = {"device": rows[0]["device"], "at": max(row["at"] for row in rows), "values": values}
+            shown["readings"] = rows
         ignored = [name for reading in readings for name in reading.ignored]
-        return shown_ | ({"ignored": ignored} if ignored else {})
+        return shown | ({"ignored": ignored} if ignored else {})
 
     def _row(self, reading: DecodedReading) -> dict[str, Any]:
         return {
@@ -143,7 +146,7 @@ def _read_all(file: Path | None) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise InputError(f"{file}: {error.strerror}: expected a file with a payload") from error
+        raise InputError(f"{file}: {error.strerror}: expected a readable file with a payload") from error
 
 
 def _lines(file: Path | None) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""`starloop erase CUSTOMER`: takes a customer out of a stopped service's data, for good, and says what remains elsewhere."""
+"""`starloop erase CUSTOMER`: erases a customer from the data of a stopped service, and lists what remains elsewhere."""
 
 from __future__ import annotations
 
@@ -16,32 +16,40 @@ from reactor.store.sql import SqlStore
 from runtime.data_dir import LOG_FILE, store_url
 from runtime.service_discovery import lock_holder
 from star.errors import InputError
-from starloop.commands.data.export import EMBEDDED, require_data_dir
+from starloop.data_dir_checks import EMBEDDED, require_data_dir
 from stream.transports.embedded_log.sqlite_log import SqliteLog
 
 
 @click.command()
 @click.argument("customer")
-@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="The service's data directory.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was erased as one JSON object.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Data directory of the service.  [default: STARLOOP_DATA_DIR]",
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def command(customer: str, data: Path | None, yes: bool, as_json: bool) -> None:
-    """Erases all that is kept of CUSTOMER: readings, needs, receipts, reactions, settings. It can't be taken back.
+    """Erase the data of a customer permanently.
 
-    The service must be stopped; on Kafka all its roles, and of the log only Kafka's retention makes it forget. Take them out of
-    the fleet file too, or the next start adds them again. `starloop export` writes what there is before.
+    Readings, needs, receipts, reactions and settings are erased. This can't be undone.
+
+    Stop the service first (with Kafka: all roles; records in Kafka are only removed by its retention). Remove the customer from the
+    fleet file too, or the next start adds them again. `starloop export` saves a copy before.
     """
     settings = Settings.read(data_dir=data)
     folder = settings.data_dir
     require_data_dir(settings)
     if lock_holder(folder) is not None:
-        raise InputError(f"{folder}: a service runs on it: stop it first, as it would write again what it remembers")
+        raise InputError(
+            f"{folder}: a service is running on it: stop it first, as it would write the erased data again"
+        )
     embedded = settings.log == EMBEDDED
     with SqlStore(store_url(settings)) as store:
         scope = _locate(customer, folder, embedded, store)
         if not yes:
-            click.confirm(f"erase {customer} and {len(scope.devices)} devices from {folder}, for good?", abort=True)
-        # The log first, as names in the store say which readings are theirs; the files last, as they say which devices are.
+            click.confirm(f"Erase {customer} and {len(scope.devices)} devices from {folder} permanently?", abort=True)
+        # The log first: metric names in the store identify its readings. The files last: they identify the devices.
         log = erase_log(folder / LOG_FILE, scope, scope.owned_metrics(store.names)) if embedded else {}
         rows = store.erase(scope)
         store.vacuum()
@@ -51,11 +59,11 @@ def command(customer: str, data: Path | None, yes: bool, as_json: bool) -> None:
         fields: dict[str, Any] = {"customer": customer, "devices": sorted(scope.devices), "log": log}
         click.echo(json.dumps({**fields, "store": rows, "files": files, "remains": remains}, ensure_ascii=False))
         return
-    click.echo(f"{customer} is erased, with {len(scope.devices)} devices: {', '.join(sorted(scope.devices))}")
+    click.echo(f"erased {customer} with {len(scope.devices)} devices: {', '.join(sorted(scope.devices))}")
     for where, counts in (("log", log), ("store", rows)):
-        said = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
-        click.echo(f"  {where}: {said or 'nothing of theirs'}")
-    click.echo(f"  files: {', '.join(files) or 'nothing of theirs'}")
+        changed = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+        click.echo(f"  {where}: {changed or 'no data'}")
+    click.echo(f"  files: {', '.join(files) or 'no data'}")
     for one in remains:
         click.echo(f"remains: {one}")
 
@@ -68,18 +76,18 @@ def _locate(customer: str, folder: Path, embedded: bool, store: SqlStore) -> Cus
 
 
 def _remains(settings: Settings, scope: CustomerScope, embedded: bool) -> Iterator[str]:
-    yield "the fleet file that the service is started with: take them out of it, or the next start adds them again"
+    yield "the fleet file of the service: remove the customer from it, or the next start adds them again"
     if not embedded:
         prefix = settings.log_prefix
         yield (
-            f"Kafka's topics {prefix}*: records go by their age ({settings.log_keep_days:g} days of the input); the state of the "
-            f"analysis in {prefix}*-blocks-changelog keeps their rows until it is made anew"
+            f"Kafka topics {prefix}*: records expire by age ({settings.log_keep_days:g} days for the input); the analysis state in "
+            f"{prefix}*-blocks-changelog keeps the rows until it is rebuilt"
         )
     if settings.influx_url is not None:
         yield (
-            f"InfluxDB, bucket {settings.influx_bucket}: delete there by tag, for each device and item "
+            f"InfluxDB bucket {settings.influx_bucket}: delete by tag, for each device and item "
             f"(influx delete --predicate 'device=\"{min(scope.devices, default='')}\"')"
         )
-    yield "backups, exported files, the journal, and what was sent to them, to suppliers and to brokers"
-    yield "what deliveries to them taught about suppliers' lead times, in sums that name nobody"
-    yield "users of theirs in the files of credentials, and orders of theirs that are under way: cancel them at the supplier"
+    yield "backups, exported files, system logs, and messages sent to the customer, suppliers and brokers"
+    yield "supplier lead times learned from their deliveries, as anonymous aggregates"
+    yield "their users in credentials files, and their open orders: cancel these at the supplier"

@@ -1,4 +1,4 @@
-"""`starloop export CUSTOMER`: all that is kept of a customer, as a zip. The service may be running."""
+"""`starloop export CUSTOMER`: exports the data of a customer as a zip. The service may be running."""
 
 from __future__ import annotations
 
@@ -12,22 +12,27 @@ from operations.privacy.data_locator import fleet_table_history, locate_customer
 from operations.privacy.export import write_export
 from reactor.store.sql import SqlStore
 from runtime.clock import WallClock
-from runtime.data_dir import LOG_FILE, STORE_FILE, store_url
-from star.errors import InputError
+from runtime.data_dir import LOG_FILE, store_url
+from starloop.data_dir_checks import EMBEDDED, require_data_dir
 from stream.transports.embedded_log.sqlite_log import SqliteLog
-
-EMBEDDED = "embedded"
 
 
 @click.command()
 @click.argument("customer")
-@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="The service's data directory.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The zip to write; default: CUSTOMER.zip.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Data directory of the service.  [default: STARLOOP_DATA_DIR]",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Zip file to write.  [default: CUSTOMER.zip]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as one JSON object.")
 def command(customer: str, data: Path | None, out: Path | None, as_json: bool) -> None:
-    """Writes all that is kept of CUSTOMER into a zip: settings, readings, needs, receipts, reactions, outcomes, forecasts.
+    """Export the data of a customer to a zip.
 
-    The service may be running: then it is what is kept now. On Kafka the log's part is left out, and the manifest says so.
+    It has settings, readings, needs, receipts, reactions, outcomes and forecasts. The service may be running. With
+    Kafka, records of the log are not included, and the manifest says so.
     """
     settings = Settings.read(data_dir=data)
     folder = settings.data_dir
@@ -45,19 +50,8 @@ def command(customer: str, data: Path | None, out: Path | None, as_json: bool) -
     if as_json:
         click.echo(json.dumps(manifest, ensure_ascii=False))
         return
-    click.echo(f"{path}: all that is kept of {customer}, {len(scope.devices)} devices")
+    click.echo(f"{path}: data of {customer}, {len(scope.devices)} devices")
     for name, file in manifest["files"].items():
         click.echo(f"  {name:18}{file['rows']:>9}  {file['what']}")
     for missing in manifest["not_here"]:
-        click.echo(f"  not in it: {missing}")
-
-
-def require_data_dir(settings: Settings) -> None:
-    """Raises InputError where no service has run."""
-    folder = settings.data_dir
-    has_log = settings.log != EMBEDDED or (folder / LOG_FILE).is_file()
-    has_store = settings.store != "sqlite" or (folder / STORE_FILE).is_file()
-    if not has_log or not has_store:
-        raise InputError(
-            f"{folder}: no service has run here: expected its data directory, with {LOG_FILE} and {STORE_FILE}"
-        )
+        click.echo(f"  not included: {missing}")

@@ -1,7 +1,7 @@
-"""`starloop import csv FILE …`: a table of history as a readings file for `starloop replay`.
+"""`starloop import csv FILE …`: converts tables of history to a readings file for `starloop replay`.
 
-Several files may bring different columns for one device; their rows are merged in order of time. What a file holds is not
-guessed: columns are named on the command line, and rows that can't be read are said.
+Several files can provide different columns of one device; their rows are merged in time order. Columns are not guessed but named on
+the command line, and unreadable rows are reported.
 """
 
 from __future__ import annotations
@@ -34,42 +34,46 @@ from runtime.durations import Duration
 from star.errors import InputError, UsageError
 
 REJECTS_SHOWN_MAX = 20
-"""Rows that can't be read are shown one by one up to here, then only counted; --rejects FILE has them all."""
+"""Unreadable rows that are shown; further ones are only counted. --rejects FILE lists all."""
 
 _DELIMITERS = {"auto": None, "comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "space": " "}
 
 
 @click.group()
 def command() -> None:
-    """Make a table of history a readings file for `starloop replay`."""
+    """Import tables of history for `starloop replay`."""
 
 
 @command.command("csv")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("--device", required=True, help="Device of the values (a value can name another one: DEVICE/NAME).")
+@click.option("--time", "times", multiple=True, required=True, metavar="[FILE:]COLUMN", help="Column with the time.")
+@click.option("--value", "values", multiple=True, metavar="NAME=[FILE:]COLUMN", help="Value, and its column.")
+@click.option("--count", "counts", multiple=True, metavar="NAME[=FILE]", help="Value that counts 1 per row.")
 @click.option(
-    "--device", required=True, help="The device that the values are of (a value may name another: DEVICE/NAME)."
+    "--count-gap", "gaps", multiple=True, metavar="NAME=GAP", help="Count rows closer than GAP once (e.g. 2h)."
 )
-@click.option("--time", "times", multiple=True, required=True, metavar="[FILE:]COLUMN", help="The column of the time.")
-@click.option("--value", "values", multiple=True, metavar="NAME=[FILE:]COLUMN", help="A value and its column.")
-@click.option("--count", "counts", multiple=True, metavar="NAME[=FILE]", help="A value that counts 1 for each row.")
-@click.option("--count-gap", "gaps", multiple=True, metavar="NAME=GAP", help="Count rows closer than this as one (2h).")
-@click.option("--where", "wheres", multiple=True, metavar="[FILE:]COLUMN>NUMBER", help="Take these rows only.")
+@click.option("--where", "wheres", multiple=True, metavar="[FILE:]COLUMN>NUMBER", help="Import only these rows.")
 @click.option(
-    "--scale", "scales", multiple=True, metavar="NAME=FACTOR", help="Multiply a value, say from ml to litres."
+    "--scale", "scales", multiple=True, metavar="NAME=FACTOR", help="Multiply a value, e.g. to convert units."
 )
 @click.option("--time-format", default="auto", show_default=True, help="auto, epoch, iso, or a strptime format.")
-@click.option("--timezone", default="UTC", show_default=True, help="Zone of times that have no offset.")
+@click.option("--timezone", default="UTC", show_default=True, help="Time zone of times without an offset.")
 @click.option("--delimiter", type=click.Choice(list(_DELIMITERS)), default="auto", show_default=True)
 @click.option("--decimal", type=click.Choice(["auto", "point", "comma"]), default="auto", show_default=True)
 @click.option("--encoding", default="utf-8-sig", help="Encoding of the files.  [default: UTF-8]")
-@click.option("--every", type=Duration(), help="One reading an interval: increments summed, of levels the last.")
+@click.option("--every", type=Duration(), help="One reading per interval: sum of increments, last level.")
 @click.option("--tick-every", type=Duration(), default="1h", show_default=True, help="Event time between ticks.")
-@click.option("--no-ticks", is_flag=True, help="Write no ticks; `replay` then decides at the end of the file only.")
-@click.option("--fleet", type=click.Path(path_type=Path), help="Say what of it this fleet file does not know.")
-@click.option("--rejects", type=click.Path(path_type=Path, dir_okay=False), help="Write rows that can't be read here.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write here, not to standard output.")
+@click.option("--no-ticks", is_flag=True, help="Write no ticks; `replay` then adds its own.")
+@click.option("--fleet", type=click.Path(path_type=Path), help="Fleet file to check devices and values against.")
+@click.option(
+    "--rejects", type=click.Path(path_type=Path, dir_okay=False), help="File for unreadable rows, as JSON Lines."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write.  [default: standard output]"
+)
 def csv_command(files: tuple[Path, ...], **options: Any) -> None:
-    """Tables of history, plain or gzipped, as a readings file.
+    """Convert delimited text files, plain or gzipped, to a readings file.
 
     \b
     starloop import csv Toilet.csv Shower.csv.gz --device bathroom --time Time \\
@@ -87,7 +91,7 @@ def csv_command(files: tuple[Path, ...], **options: Any) -> None:
     written = _write(replay_lines(readings, None if options["no_ticks"] else options["tick_every"]), options["out"])
     _report(sources, len(rejected), written)
     if not written:
-        raise InputError("no row could be made a reading")
+        raise InputError("no row could be converted to a reading: expected at least one")
 
 
 def _sources(files: tuple[Path, ...], options: dict[str, Any]) -> list[Source]:
@@ -108,12 +112,14 @@ def _sources(files: tuple[Path, ...], options: dict[str, Any]) -> list[Source]:
         table = Table(file, delimiter=_DELIMITERS[options["delimiter"]], encoding=options["encoding"])
         values = [*_column_values(file, files, options, scales), *_count_values(file, files, options, gaps)]
         if not values:
-            raise UsageError(f"nothing is taken from {file}: expected --value NAME={file.name}:COLUMN, or --count NAME")
+            raise UsageError(
+                f"no value is imported from {file}: expected --value NAME={file.name}:COLUMN, or --count NAME"
+            )
         named = [
             column for column in (_text_for_file(one, file, files) for one in options["times"]) if column is not None
         ]
         if not named:
-            raise UsageError(f"no time for {file}: expected --time {file.name}:COLUMN")
+            raise UsageError(f"no time column for {file}: expected --time {file.name}:COLUMN")
         conditions = [
             one for one in (_text_for_file(text, file, files) for text in options["wheres"]) if one is not None
         ]
@@ -154,7 +160,7 @@ def _count_values(
 
 
 def _text_for_file(text: str, file: Path, files: tuple[Path, ...]) -> str | None:
-    """What `[FILE:]REST` says for `file`: REST, or None where it is said for another one."""
+    """REST of `[FILE:]REST`, or None if FILE is another file."""
     name, colon, rest = text.partition(":")
     if not colon or name not in {known for one in files for known in (one.name, str(one))}:
         return text
@@ -163,7 +169,7 @@ def _text_for_file(text: str, file: Path, files: tuple[Path, ...]) -> str | None
 
 def _is_file(name: str, file: Path, files: tuple[Path, ...]) -> bool:
     if name not in {known for one in files for known in (one.name, str(one))}:
-        raise UsageError(f"{name!r} is none of the files: expected one of {', '.join(one.name for one in files)}")
+        raise UsageError(f"{name!r} is not one of the files: expected one of {', '.join(one.name for one in files)}")
     return name in (file.name, str(file))
 
 
@@ -193,12 +199,12 @@ def _compare_with_fleet(catalogue: Catalogue, values: dict[tuple[str, str], Impo
         slots = [item.name for item in catalogue.slots.values() if item.device == device]
         known = [*slots, *(f"{slot}{ending}" for slot in slots for ending in ("_used", "_total"))]
         if slots and name not in known:
-            click.echo(f"{device}/{name} is of no slot of the fleet{did_you_mean(name, known)}", err=True)
+            click.echo(f"{device}/{name} does not belong to a slot of the fleet{did_you_mean(name, known)}", err=True)
 
 
 @contextlib.contextmanager
 def _open_rejects(path: Path | None) -> Any:
-    """Gives where rejects go: to the file, or the first few of them to standard error."""
+    """Yields (reject, lines): a function for rejected rows, which writes to the file or the first to standard error."""
     rejected: list[int] = []
     with contextlib.ExitStack() as stack:
         out: IO[str] | None = stack.enter_context(path.open("w", encoding="utf-8")) if path is not None else None
@@ -225,6 +231,5 @@ def _write(texts: Iterable[str], out: Path | None) -> int:
 
 def _report(sources: list[Source], rejected: int, written: int) -> None:
     rows = sum(source.rows for source in sources)
-    passed_over = sum(source.skipped for source in sources)
-    said = f"{rows} rows read, {passed_over} passed over, {rejected} could not be read, {written} lines written"
-    click.echo(said, err=True)
+    skipped = sum(source.skipped for source in sources)
+    click.echo(f"{rows} rows read, {skipped} skipped, {rejected} unreadable, {written} lines written", err=True)

@@ -1,9 +1,8 @@
-"""`starloop log export|load`: what came in, as a readings file for `starloop replay`; and such a file into a log."""
+"""`starloop log export|load`: exports the input log as a readings file for `starloop replay`, and loads such a file."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,49 +12,45 @@ from typing import BinaryIO
 import click
 
 from config.settings import Settings
+from operations.atomic_file import replace_file
 from operations.log_export import export_lines, log_ends
 from operations.observability.logging import configure_logging
 from reactor.store.sql import SqlStore
 from runtime.clock import WallClock
-from runtime.data_dir import LOG_FILE, STORE_FILE, store_url
-from star.errors import InputError, UsageError
+from runtime.data_dir import LOG_FILE, store_url
+from starloop.data_dir_checks import require_data_dir, require_embedded_log
 from stream.transports.embedded_log.sqlite_log import SqliteLog
-
-EMBEDDED = "embedded"
 
 
 @click.group()
 def command() -> None:
-    """The input log: everything that came in, in order."""
+    """Export or load the input log."""
 
 
 @command.command()
-@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="The service's data directory.")
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The file to write; standard output if not given."
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Data directory of the service.  [default: STARLOOP_DATA_DIR]",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write.  [default: standard output]"
 )
 def export(data: Path | None, out: Path | None) -> None:
-    """Writes the input log as JSON Lines for `starloop replay`, in order of arrival.
+    """Export the input log as JSON Lines for `starloop replay`, in order of arrival.
 
-    The service may be running: then it is what came in until now. Replay it with the fleet.toml of the data directory.
+    The service may be running. Replay the file with the fleet.toml of the data directory.
     """
     settings = Settings.read(data_dir=data)
-    if settings.log != EMBEDDED:
-        raise UsageError("on Kafka the log is kept by Kafka: export is of an embedded log")
-    folder = settings.data_dir
-    has_store = settings.store != "sqlite" or (folder / STORE_FILE).is_file()
-    if not (folder / LOG_FILE).is_file() or not has_store:
-        raise InputError(
-            f"{folder}: no service has run here: expected its data directory, with {LOG_FILE} and {STORE_FILE}"
-        )
+    require_embedded_log(settings, "the embedded log of a data directory")
+    require_data_dir(settings)
     count = 0
-    with SqliteLog(folder / LOG_FILE, read_only=True) as log:
+    with SqliteLog(settings.data_dir / LOG_FILE, read_only=True) as log:
         ends = log_ends(log)
-        with SqlStore(store_url(settings)) as store, _atomic_output(out) as file:
+        with SqlStore(store_url(settings)) as store, _open_output(out) as file:
             for line in export_lines(log, store.names, ends):
                 file.write(line)
                 count += 1
-            file.flush()
     click.echo(f"{count} lines written", err=True)
 
 
@@ -65,16 +60,18 @@ def export(data: Path | None, out: Path | None) -> None:
     "--fleet",
     "fleet_file",
     type=click.Path(path_type=Path),
-    help="The fleet file, where the log or store has none yet.",
+    help="Fleet file, needed if the log or store has no fleet yet.",
 )
 @click.option(
-    "--data", type=click.Path(path_type=Path, file_okay=False), help="The data directory. [STARLOOP_DATA_DIR]"
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Data directory of the service.  [default: STARLOOP_DATA_DIR]",
 )
 def load(file: Path, fleet_file: Path | None, data: Path | None) -> None:
-    """Puts the lines of FILE (as of `log export`) into the log, each with its own time of arrival, for a history to move.
+    """Load the lines of FILE (from `log export`) into the log with their arrival times, to migrate a history.
 
-    Into an embedded log while no service runs on it, or into Kafka (STARLOOP_LOG). Lines that can't be understood go to
-    quarantine. Ticks among the lines are kept: run what follows with STARLOOP_TICKS=log to decide at these and at no others.
+    The target is an embedded log without a running service, or Kafka (STARLOOP_LOG). Lines that can't be decoded go to quarantine.
+    Ticks are kept: run the service with STARLOOP_TICKS=log to decide at these ticks only.
     """
     settings = Settings.read(data_dir=data)
     configure_logging(settings.log_level, settings.log_format, role="load")
@@ -83,7 +80,7 @@ def load(file: Path, fleet_file: Path | None, data: Path | None) -> None:
 
 
 async def load_lines(settings: Settings, file: Path, fleet_file: Path | None) -> int:
-    """Loads the file's lines; how many. Raises InputError, LogError."""
+    """Loads the lines of a file and returns their number. Raises InputError, LogError."""
     from runtime.log_loader import LogLoader
     from starloop.roles.context import open_context
 
@@ -98,17 +95,11 @@ async def load_lines(settings: Settings, file: Path, fleet_file: Path | None) ->
 
 
 @contextmanager
-def _atomic_output(out: Path | None) -> Iterator[BinaryIO]:
-    """The file, whole or not at all: it takes its name only when everything is written."""
+def _open_output(out: Path | None) -> Iterator[BinaryIO]:
+    """Standard output, or a file that appears only when it is complete."""
     if out is None:
         yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
         return
-    temporary = out.with_name(out.name + ".part")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            os.fsync(file.fileno())
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"{out}: {error.strerror}: expected a file that can be written") from error
-    temporary.replace(out)
+    with replace_file(out) as file:
+        yield file

@@ -1,4 +1,4 @@
-"""`starloop replay`: recorded readings, or lines in lockstep on standard input, through the same code as live."""
+"""`starloop replay`: runs recorded readings, or lines on standard input in lockstep, through the code of the service."""
 
 from __future__ import annotations
 
@@ -24,19 +24,24 @@ from star.errors import InputError, UsageError
 
 EMIT_KINDS = ("reactions", "forecasts", "scores")
 TICK_EVERY_DEFAULT_MS = 3_600_000
+"""Tick interval for files without ticks, in milliseconds: detail of decisions against run time."""
 
 
 @click.command()
-@click.option("--fleet", "fleet_file", required=True, type=click.Path(path_type=Path), help="The fleet file.")
-@click.option("--readings", default="-", help="A readings file (may be .gz); - for lockstep on standard input.")
-@click.option("--emit", default="reactions", show_default=True, help=f"What to print: any of {','.join(EMIT_KINDS)}.")
-@click.option("--out", type=click.Path(path_type=Path), help="Where to print; standard output unless given.")
-@click.option("--profiles", multiple=True, type=click.Path(path_type=Path), help="A folder with profiles of your own.")
-@click.option("--tick-every", type=Duration(), help="Adds ticks, for input that has none (a file without ticks: 1h).")
+@click.option("--fleet", "fleet_file", required=True, type=click.Path(path_type=Path), help="Fleet file.")
+@click.option("--readings", default="-", help="Readings file, also .gz; - for standard input in lockstep.")
 @click.option(
-    "--deliver", is_flag=True, help="Orders arrive after the stated lead time: for a history without deliveries."
+    "--emit", default="reactions", show_default=True, help=f"Output, comma-separated: {','.join(EMIT_KINDS)}."
 )
-@click.option("--model", help="Another model than the one in force: NAME@VERSION, as receipts name it.")
+@click.option("--out", type=click.Path(path_type=Path), help="File to write.  [default: standard output]")
+@click.option(
+    "--profiles", multiple=True, type=click.Path(path_type=Path), help="Folder with additional profiles; repeatable."
+)
+@click.option("--tick-every", type=Duration(), help="Add ticks to input without ticks.  [default for files: 1h]")
+@click.option(
+    "--deliver", is_flag=True, help="Simulate deliveries after the lead time, for a history without deliveries."
+)
+@click.option("--model", help="Model NAME@VERSION to use instead of the promoted one.")
 def command(
     fleet_file: Path,
     readings: str,
@@ -47,16 +52,18 @@ def command(
     deliver: bool,
     model: str | None,
 ) -> None:
-    """Runs readings through the analysis and reaction code in event time, at full speed, deterministically.
+    """Replay readings, and print the decisions.
 
-    Input lines, in order of "at" (docs/reference/replay.md): {"at": T, "topic": …, "payload": …}, {"at": T, "outcome": …},
+    The analysis and decisions of the service run in event time, at full speed and deterministically.
+
+    Input lines, ordered by "at" (docs/reference/replay.md): {"at": T, "topic": …, "payload": …}, {"at": T, "outcome": …},
     {"at": T, "request": …}, {"at": T, "supplier": …} and {"at": T, "tick": true}. Decisions are made and printed at ticks.
     """
     catalogue = load_catalogue(fleet_file, *profiles)
     replay = Replay(
         catalogue, load_run_out(resolve_model(model, "run-out", Settings.read().models_dir)), _parse_emit(emit)
     )
-    gc.freeze()  # what is there by now stays: the collector need not look at it again and again
+    gc.freeze()  # the loaded fleet and model live until the end: exclude them from garbage collection
     deliveries = AssumedDeliveries(catalogue) if deliver else None
     with open_lines(readings) as lines, _open_output(out) as target:
         for line in _lines_with_ticks(lines, readings, tick_every):
@@ -81,9 +88,11 @@ def _parse_emit(text: str) -> frozenset[str]:
 
 
 def _lines_with_ticks(lines: Iterable[bytes], name: str, every_ms: int | None) -> Iterable[bytes]:
-    """The lines with ticks where asked for, or where a file has none at all: without one nothing would be decided."""
+    """Adds ticks if requested, or if a file has none: without ticks no decision is made."""
     if every_ms is None and name != "-" and not _file_has_tick(name):
-        click.echo("starloop: the readings hold no tick lines: deciding every hour (--tick-every changes it)", err=True)
+        click.echo(
+            "starloop: the readings have no tick lines: deciding every hour (change it with --tick-every)", err=True
+        )
         every_ms = TICK_EVERY_DEFAULT_MS
     return lines if every_ms is None else insert_ticks(lines, every_ms)
 
@@ -95,9 +104,9 @@ def _file_has_tick(name: str) -> bool:
 
 @contextmanager
 def open_lines(name: str) -> Iterator[Iterable[bytes]]:
-    """The lines of a readings file (may be .gz), or of standard input (-). Raises InputError."""
+    """Lines of a readings file (also .gz), or of standard input (-). Raises InputError."""
     if name == "-":
-        # readline, not iteration with read-ahead: in lockstep the next line comes only after our answer.
+        # readline instead of iteration, which reads ahead: in lockstep the next line is sent after our output.
         yield iter(sys.stdin.buffer.readline, b"")
         return
     try:
@@ -119,4 +128,4 @@ def _open_output(out: Path | None) -> Iterator[IO[bytes]]:
         with out.open("wb") as file:
             yield file
     except OSError as error:
-        raise InputError(f"{out}: {error.strerror}: expected a file that can be written") from error
+        raise InputError(f"{out}: {error.strerror}: expected a writable file") from error

@@ -1,1 +1,4 @@
-"""Commands that show: check, forecast, why, dashboards, doctor, bench."""
+"""Commands that inspect: check, doctor, forecast, why, dashboards, bench.
+
+They change nothing, so that they can be run beside a service.
+"""

@@ -1,4 +1,4 @@
-"""`starloop bench`: the benchmarks, told with the machine, the load, the median and the spread."""
+"""`starloop bench`: benchmarks, reported with machine, load, median and range."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from starloop.bench.measurements import Measurement, machine_description
 
 @click.group()
 def command() -> None:
-    """Measures this machine with this build. Each run is a process of its own; the load is another."""
+    """Run benchmarks on this machine. Every run and every load generator is a separate process."""
 
 
-_runs = click.option("--runs", type=click.IntRange(1, 50), default=5, show_default=True, help="How often.")
+_runs = click.option("--runs", type=click.IntRange(1, 50), default=5, show_default=True, help="Number of runs.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
@@ -29,7 +29,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 @_runs
 @_json
 def replay(readings: int, runs: int, as_json: bool) -> None:
-    """Readings a second of `starloop replay`, one reading a line."""
+    """Throughput of `starloop replay`, with one reading per line."""
     from starloop.bench import replay as bench
 
     with tempfile.TemporaryDirectory(prefix="starloop-bench-") as folder:
@@ -41,7 +41,7 @@ def replay(readings: int, runs: int, as_json: bool) -> None:
 @_runs
 @_json
 def detector(readings: int, runs: int, as_json: bool) -> None:
-    """CPU time a reading of the detector of run-outs with its model, in batches of 1,000 with a tick after each."""
+    """CPU time per reading of the run-out detector with its model, in batches of 1,000 readings and a tick."""
     from starloop.bench import detector as bench
 
     _print_measurements(bench.run(readings, runs), as_json)
@@ -49,49 +49,51 @@ def detector(readings: int, runs: int, as_json: bool) -> None:
 
 @command.command()
 @click.option(
-    "--messages", type=click.IntRange(1_000), default=500_000, show_default=True, help="Messages of the fast load."
+    "--messages", type=click.IntRange(1_000), default=500_000, show_default=True, help="Messages at full speed."
 )
 @click.option(
-    "--rate", type=click.IntRange(100), default=10_000, show_default=True, help="Messages a second of the steady load."
+    "--rate", type=click.IntRange(100), default=10_000, show_default=True, help="Messages per second at constant rate."
 )
 @click.option("--qos", type=click.IntRange(0, 1), default=0, show_default=True)
 @_runs
 @_json
 def ingest(messages: int, rate: int, qos: int, runs: int, as_json: bool) -> None:
-    """Readings a second over MQTT into durable state, forecasts included; and how soon decisions follow at a steady rate."""
+    """Throughput over MQTT into durable state with forecasts, and decision latency at a constant rate."""
     from starloop.bench import ingest as bench
 
     with tempfile.TemporaryDirectory(prefix="starloop-bench-") as folder:
-        fast = bench.MqttLoad(messages=messages, qos=qos)
+        full_speed = bench.MqttLoad(messages=messages, qos=qos)
         steady = bench.MqttLoad(messages=rate * 10, qos=qos, rate_per_s=float(rate))
-        figures = bench.run(Path(folder), fast, runs, f"fast-qos{qos}")
+        figures = bench.run(Path(folder), full_speed, runs, f"fast-qos{qos}")
         figures += bench.run(Path(folder), steady, runs, f"steady-{rate}")
         _print_measurements(figures, as_json)
 
 
 @command.command()
-@click.option("--url", help="InfluxDB to write to; else STARLOOP_INFLUX_URL.")
-@click.option("--org", help="Organisation there; else STARLOOP_INFLUX_ORG.")
+@click.option("--url", help="InfluxDB to write to.  [default: STARLOOP_INFLUX_URL]")
+@click.option("--org", help="Organisation.  [default: STARLOOP_INFLUX_ORG]")
 @click.option(
     "--token-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File with a token that may make and delete a bucket; else STARLOOP_INFLUX_TOKEN_FILE.",
+    help="File with a token that can create and delete buckets.  [default: STARLOOP_INFLUX_TOKEN_FILE]",
 )
 @click.option("--readings", type=click.IntRange(1_000), default=500_000, show_default=True, help="Readings in the log.")
-@click.option("--batch", type=click.IntRange(100, 100_000), default=10_000, show_default=True, help="Points a request.")
+@click.option(
+    "--batch", type=click.IntRange(100, 100_000), default=10_000, show_default=True, help="Points per request."
+)
 @_runs
 @_json
 def influx(
     url: str | None, org: str | None, token_file: Path | None, readings: int, batch: int, runs: int, as_json: bool
 ) -> None:
-    """Points a second from the log into InfluxDB, each run into a bucket of its own that goes afterwards."""
+    """Throughput from the log to InfluxDB. Each run uses a temporary bucket."""
     from config.settings import Settings
     from starloop.bench import influx as bench
     from stream.sinks.options import InfluxOptions
 
     settings = Settings.read(influx_url=url, influx_org=org, influx_token_file=token_file)
     if settings.influx_url is None:
-        raise click.UsageError("no InfluxDB: give --url or set STARLOOP_INFLUX_URL")
+        raise click.UsageError("no InfluxDB: expected --url or STARLOOP_INFLUX_URL")
     token = settings.influx_token.get_secret_value() if settings.influx_token else ""
     options = InfluxOptions(
         url=settings.influx_url,
@@ -106,27 +108,30 @@ def influx(
 
 @command.command()
 @click.option(
-    "--readings", type=click.IntRange(100_000), default=4_000_000, show_default=True, help="Readings of the history."
+    "--readings", type=click.IntRange(100_000), default=4_000_000, show_default=True, help="Readings in the history."
 )
 @click.option(
-    "--devices", type=click.IntRange(100), default=20_000, show_default=True, help="Tanks, each of its own customer."
+    "--devices",
+    type=click.IntRange(100),
+    default=20_000,
+    show_default=True,
+    help="Devices, each with its own customer.",
 )
 @click.option(
     "--rate",
     type=click.IntRange(100),
     multiple=True,
-    help="Instead: readings a second that arrive live; may be repeated.",
+    help="Measure latency at this live rate (readings per second) instead; repeatable.",
 )
 @click.option(
-    "--seconds", type=click.IntRange(5), default=20, show_default=True, help="How long a live run is measured."
+    "--seconds", type=click.IntRange(5), default=20, show_default=True, help="Duration of a live run in seconds."
 )
 @_runs
 @_json
 def kafka(readings: int, devices: int, rate: tuple[int, ...], seconds: int, runs: int, as_json: bool) -> None:
-    """Readings a second that one stream worker takes from Kafka, state and facts included; or how soon, at a live --rate.
+    """Throughput of one stream worker on Kafka, with state and facts; or its latency at a live --rate.
 
-    STARLOOP_LOG and STARLOOP_STORE say where Kafka and PostgreSQL are; each run has topics and a database of its own there,
-    which go afterwards.
+    STARLOOP_LOG and STARLOOP_STORE name Kafka and PostgreSQL. Each run uses temporary topics and a temporary database.
     """
     from config.settings import Settings
     from starloop.bench import kafka as bench
@@ -148,15 +153,13 @@ def kafka(readings: int, devices: int, rate: tuple[int, ...], seconds: int, runs
 
 @command.command()
 @click.option("--role", type=click.Choice(("stream", "reactor")), default="stream", show_default=True)
-@click.option(
-    "--kills", type=click.IntRange(1, 100), default=10, show_default=True, help="How many workers are killed."
-)
+@click.option("--kills", type=click.IntRange(1, 100), default=10, show_default=True, help="Number of kills.")
 @click.option("--standbys", type=click.IntRange(0, 1), default=0, show_default=True, help="As STARLOOP_STANDBYS.")
 @_json
 def takeover(role: str, kills: int, standbys: int, as_json: bool) -> None:
-    """Seconds until all partitions go on after kill -9 of one of two workers, under a steady load.
+    """Time until all partitions resume after kill -9 of one of two workers, under a constant load.
 
-    STARLOOP_LOG and STARLOOP_STORE say where Kafka and PostgreSQL are; topics and a database of its own go afterwards.
+    STARLOOP_LOG and STARLOOP_STORE name Kafka and PostgreSQL. Temporary topics and a temporary database are used.
     """
     from config.settings import Settings
     from starloop.bench import takeover as bench

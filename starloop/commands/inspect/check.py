@@ -1,6 +1,6 @@
-"""`starloop check FILE`: every mistake of a fleet file or profile, one a line, or one line of what is in it.
+"""`starloop check FILE`: validates a fleet file or profile: one line per error, or one summary line.
 
-Which of the two a file is, its top-level names tell. Nothing is started and nothing is sent.
+The kind of file is recognised by its top-level names. Nothing is started or sent.
 """
 
 from __future__ import annotations
@@ -29,11 +29,14 @@ _PROFILE_NAMES = frozenset(Profile.model_fields)
     "folders",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     multiple=True,
-    help="A folder with profiles of your own (may be given more than once). A folder `profiles` beside FILE counts too.",
+    help="Folder with additional profiles; repeatable. A folder `profiles` beside FILE is used too.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(file: Path, folders: tuple[Path, ...], as_json: bool) -> None:
-    """Validate a fleet file or profile: every error with file, line, field, and what was expected."""
+    """Validate a fleet file or profile.
+
+    Every error is one line with file, line, field and what was expected.
+    """
     try:
         summary = _profile_summary(file) if _is_profile(file) else _fleet_summary(file, folders)
     except ConfigError as error:

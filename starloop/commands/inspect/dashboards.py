@@ -1,4 +1,4 @@
-"""`starloop dashboards`: Grafana's dashboards and provisioning as files."""
+"""`starloop dashboards`: writes the Grafana dashboards and provisioning files."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ _URL = re.compile(r"https?://[^\s\"<>]+")
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 @click.option(
-    "--datasource-uid", default=DATASOURCE_UID, show_default=True, help="The uid of InfluxDB in your Grafana."
+    "--datasource-uid", default=DATASOURCE_UID, show_default=True, help="Uid of the InfluxDB data source in Grafana."
 )
 @click.option(
     "--console-url",
     default=CONSOLE_URL,
     show_default=True,
-    help="Where people open the console: reactions link to their receipts there.",
+    help="Address of the console, for links to receipts.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the paths as one JSON list.")
 def command(folder: Path, datasource_uid: str, console_url: str, as_json: bool) -> None:
-    """Write Grafana's dashboards, with provisioning files, into DIR.
+    """Write Grafana dashboards and provisioning files.
 
-    Their queries are InfluxQL over what the service writes to InfluxDB 2 or 3. docs/how-to/watch-with-grafana.md says where the
-    files go.
+    The dashboards query InfluxDB 2 or 3 with InfluxQL. docs/how-to/watch-with-grafana.md describes the installation.
     """
     if _UID.fullmatch(datasource_uid) is None:
         raise UsageError(f"--datasource-uid is {datasource_uid!r}: expected up to 40 letters, digits, - and _")

@@ -1,6 +1,6 @@
-"""`starloop doctor`: what is wrong with this set-up, each thing with its remedy. It changes nothing.
+"""`starloop doctor`: diagnoses an installation, with a remedy for each problem. It changes nothing.
 
-Exit status 1 when something fails; warnings alone are 0. It may be run beside the service, by the service's user.
+The exit status is 1 if a check fails, and 0 for warnings. It can run beside the service, as the service's user.
 """
 
 from __future__ import annotations
@@ -30,16 +30,23 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="The data directory to look at.")
 @click.option(
-    "--roles", "roles", multiple=True, metavar="URL[,URL…]", help="Health endpoints of roles that run, to be asked too."
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Data directory to check.  [default: STARLOOP_DATA_DIR]",
+)
+@click.option(
+    "--roles", "roles", multiple=True, metavar="URL[,URL…]", help="Health endpoints of running roles to check too."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(data: Path | None, roles: tuple[str, ...], as_json: bool) -> None:
-    """What is wrong with this set-up, and what to do about it."""
+    """Diagnose the installation, and suggest remedies.
+
+    The exit status is 1 if a check fails.
+    """
     found: list[Finding] = []
     settings, problems = read_settings(data)
-    urls = [url.strip() for one in roles for url in one.split(",") if url.strip()]
+    urls = [url.strip() for option in roles for url in option.split(",") if url.strip()]
     for finding in chain(problems, _all_findings(settings, urls)):
         found.append(finding)
         if not as_json:
@@ -55,13 +62,13 @@ def command(data: Path | None, roles: tuple[str, ...], as_json: bool) -> None:
 
 
 def read_settings(data: Path | None) -> tuple[Settings, list[Finding]]:
-    """The settings in force, or the defaults with a finding for each that is wrong."""
+    """The settings, or the defaults with a finding for each invalid setting."""
     try:
         return Settings.read(data_dir=data), []
     except ConfigError as error:
         defaults = Settings.model_construct()
-        known = defaults if data is None else defaults.model_copy(update={"data_dir": data})
-        return known, [fail("settings", str(one), "set it right, or unset it") for one in error.problems]
+        usable = defaults if data is None else defaults.model_copy(update={"data_dir": data})
+        return usable, [fail("settings", str(one), "correct it, or unset it") for one in error.problems]
 
 
 def _all_findings(settings: Settings, roles: list[str]) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
-"""`starloop forecast [ITEM]`: what is known of an item, or of all - its level, when it runs out, and how sure that is.
+"""`starloop forecast [ITEM]`: latest forecasts: level, time to empty with its interval, and trust.
 
-Asked of the running service; of a stopped one, read from its log. Nothing is worked out here and nothing is changed.
+They come from the API of a running service, or from the log of a stopped one. Nothing is computed or changed here.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import click
 from config.settings import Settings
 from console.api.queries import forecast_row
 from console.read_model import unpack_forecasts
+from operations.log_records import read_range
 from runtime.service_discovery import RunningService, find_running_service
 from star.analyse import DAYS_MAX, Forecast
 from star.errors import InputError
@@ -24,19 +25,26 @@ from stream.topics import FORECASTS
 from stream.transports.embedded_log.sqlite_log import LOG_NAME, SqliteLog
 
 READ_BATCH_RECORDS = 500
-"""Records of the log taken at a time, from its end backwards."""
+"""Records per read, from the end of the log backwards."""
 PAGE_ITEMS = 1_000
-"""Items asked of the running service at a time."""
+"""Items per API request."""
 LOOKBACK_RECORDS_MAX = 200_000
-"""How far back an item is looked for."""
+"""Records searched for an item, from the end of the log: completeness against run time."""
 
 
 @click.command()
 @click.argument("item", required=False)
-@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="The service's data directory.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object an item and line.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Data directory of the service.  [default: STARLOOP_DATA_DIR]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per item.")
 def command(item: str | None, data: Path | None, as_json: bool) -> None:
-    """What is known of ITEM (`device/name`), or of every item."""
+    """Show the latest forecast of one item or all.
+
+    ITEM is `device/name`. The service may be running or stopped.
+    """
     folder = Settings.read(data_dir=data).data_dir
     service = find_running_service(folder)
     rows = forecasts_of_log(folder, item) if service is None else forecasts_of_service(service, item)
@@ -47,7 +55,7 @@ def command(item: str | None, data: Path | None, as_json: bool) -> None:
 
 
 def forecasts_of_service(service: RunningService, item: str | None) -> list[dict[str, Any]]:
-    """The items of a running service as its API shows them, by name. Raises Unavailable or InputError."""
+    """Items of a running service from its API, by name. Raises Unavailable or InputError."""
     if item is not None:
         row: dict[str, Any] = service.get_json(f"/api/v1/items/{quote(item)}?days=0")
         return [{name: value for name, value in row.items() if name != "history"}]
@@ -61,7 +69,7 @@ def forecasts_of_service(service: RunningService, item: str | None) -> list[dict
 
 
 def forecasts_of_log(folder: Path, item: str | None) -> list[dict[str, Any]]:
-    """The latest forecasts of a stopped service, by item. Raises LogError where there is no log, or a damaged one."""
+    """Latest forecasts of a stopped service, by item. Raises LogError if the log is missing or damaged."""
     latest: dict[str, Forecast] = {}
     with SqliteLog(folder / LOG_NAME, read_only=True) as log:
         for forecast in _newest_first(log):
@@ -73,44 +81,36 @@ def forecasts_of_log(folder: Path, item: str | None) -> list[dict[str, Any]]:
 
 
 def format_forecast(row: dict[str, Any]) -> str:
-    """A row as one line for people."""
-    known = row["forecast"]
-    if known is None:
-        return f"{row['item']}: no reading has come yet"
-    low, middle, high = (known["days_to_empty"][level] for level in ("0.05", "0.5", "0.95"))
+    """One line for people."""
+    forecast = row["forecast"]
+    if forecast is None:
+        return f"{row['item']}: no reading yet"
+    low, middle, high = (forecast["days_to_empty"][level] for level in ("0.05", "0.5", "0.95"))
     unit = f" {row['unit']}" if row.get("unit") else ""
-    lasts = "lasts years" if low >= DAYS_MAX else f"empty in {_days(middle)} (90 % sure: {low:.1f} to {_days(high)})"
-    at = utc(round(known["at"] * 1000)).isoformat(timespec="minutes").replace("+00:00", "Z")
-    return f"{row['item']}: {known['level']:.4g}{unit}, {lasts}, trust {known['trust']:.0%}, as of {at}"
+    lasts = (
+        "lasts for years"
+        if low >= DAYS_MAX
+        else f"empty in {_days(middle)} (90 % interval: {low:.1f} to {_days(high)})"
+    )
+    at = utc(round(forecast["at"] * 1000)).isoformat(timespec="minutes").replace("+00:00", "Z")
+    return f"{row['item']}: {forecast['level']:.4g}{unit}, {lasts}, trust {forecast['trust']:.0%}, as of {at}"
 
 
 def _newest_first(log: SqliteLog) -> Iterator[Forecast]:
-    """Forecasts of the log, the latest first, at most RECORDS_MAX records back."""
+    """Forecasts of the log, latest first, from the last LOOKBACK_RECORDS_MAX records."""
     end = log.end(FORECASTS)
     first = max(log.begin(FORECASTS), end - LOOKBACK_RECORDS_MAX)
     while end > first:
         start = max(first, end - READ_BATCH_RECORDS)
-        for wire in reversed(_read_range(log, start, end)):
+        for _, wire in reversed(list(read_range(log, FORECASTS, start, end))):
             yield from reversed(unpack_forecasts(wire))
         end = start
 
 
-def _read_range(log: SqliteLog, start: int, end: int) -> list[bytes]:
-    """The records from start to before end; one read may stop early, so as many as it takes."""
-    found: list[bytes] = []
-    while start < end:
-        rows = log.read(FORECASTS, start, end - start)
-        if not rows:
-            break
-        found += [wire for _, wire in rows]
-        start = rows[-1][0] + 1
-    return found
-
-
 def _nothing_found(folder: Path, item: str | None) -> str:
     if item is None:
-        return f"{folder}: no forecast has been made here yet: expected readings to have come in"
-    return f"{item}: nothing is known of it in {folder}: expected `device/name` of an item that has had a reading"
+        return f"{folder}: no forecast yet: expected a service that has received readings"
+    return f"{item}: no forecast in {folder}: expected `device/name` of an item with readings"
 
 
 def _days(days: float) -> str:

@@ -1,7 +1,7 @@
-"""`starloop why ID`: the receipt of a need, a reaction or a decision - one sentence, then all that it rests on.
+"""`starloop why ID`: receipt of a need, reaction or decision: one sentence, and the data that it is based on.
 
-Asked of the running service; of a stopped one, read from its store. Nothing is worked out here and nothing is changed. The
-sentence and the rules' reasons are in the customer's language, as they were decided; --lang is of the words around them.
+Receipts come from the API of a running service, or from the store of a stopped one. Nothing is computed or changed here. The
+sentence and the reasons of rules are stored in the customer's language; --lang sets the language of the labels.
 """
 
 from __future__ import annotations
@@ -60,64 +60,71 @@ LABELS: Mapping[str, Mapping[str, str]] = {
 
 @click.command()
 @click.argument("id_", metavar="ID")
-@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="The service's data directory.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a receipt and line.")
-@click.option("--lang", type=click.Choice(sorted(LABELS)), default="en", show_default=True, help="Of the words around.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Data directory of the service.  [default: STARLOOP_DATA_DIR]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per receipt.")
+@click.option(
+    "--lang", type=click.Choice(sorted(LABELS)), default="en", show_default=True, help="Language of the labels."
+)
 def command(id_: str, data: Path | None, as_json: bool, lang: str) -> None:
-    """Why the service did what it did: the receipt of the need, reaction or decision with this ID, the latest first."""
+    """Explain a need, reaction or decision.
+
+    Prints the receipts of ID, latest first. The service may be running or stopped.
+    """
     settings = Settings.read(data_dir=data)
     service = find_running_service(settings.data_dir)
     rows = receipts_of_store(settings, id_) if service is None else receipts_of_service(service.get_json, id_)
     if not rows:
-        raise InputError(
-            f"{id_}: no receipt of it in {settings.data_dir}: expected a need's, reaction's or decision's id"
-        )
+        raise InputError(f"{id_}: no receipt in {settings.data_dir}: expected the id of a need, reaction or decision")
     for row in rows:
         click.echo(json.dumps(row, ensure_ascii=False) if as_json else "\n".join(format_receipt(row, lang)))
 
 
 def receipts_of_store(settings: Settings, id_: str) -> list[dict[str, Any]]:
-    """Receipts of a stopped service, newest first. Raises StoreError where its store can't be read."""
+    """Receipts of a stopped service, newest first. Raises StoreError if the store is unreadable."""
     path = settings.data_dir / STORE_FILE
     if settings.store == "sqlite" and not path.is_file():
-        raise InputError(f"{path}: not there: expected the data directory of a service that has run")
+        raise InputError(f"{path}: not found: expected the data directory of a service that has run")
     with SqlStore(store_url(settings)) as store:
         return [decision_row(decision) for decision in store.decisions(id_)]
 
 
-def receipts_of_service(ask: Any, id_: str) -> list[dict[str, Any]]:
+def receipts_of_service(get_json: Any, id_: str) -> list[dict[str, Any]]:
     """Receipts of a running service, newest first."""
-    named = DECISION_ID.match(id_)
-    answer = ask(f"/api/v1/why/{quote(named['need'] if named else id_)}")
-    rows = answer["decisions"] if "decisions" in answer else [answer["decision"]]
-    return [row for row in rows if row is not None and (named is None or row["decision"] == id_)]
+    match = DECISION_ID.match(id_)
+    response = get_json(f"/api/v1/why/{quote(match['need'] if match else id_)}")
+    rows = response["decisions"] if "decisions" in response else [response["decision"]]
+    return [row for row in rows if row is not None and (match is None or row["decision"] == id_)]
 
 
 def format_receipt(row: Mapping[str, Any], lang: str = "en") -> Iterator[str]:
-    """A receipt as lines for people."""
-    words = LABELS[lang]
+    """Lines for people."""
+    labels = LABELS[lang]
     yield f"{row['decision']}  {_time(row['at'])}  {row['verdict']}"
     yield f"  {row['because']}"
     if row.get("reaction"):
-        yield f"  {words['reaction']}: {row['reaction']}"
+        yield f"  {labels['reaction']}: {row['reaction']}"
     if row.get("alternative"):
-        yield f"  {words['alternative']}: {row['alternative']}"
+        yield f"  {labels['alternative']}: {row['alternative']}"
     for rule in row.get("rules") or ():
-        until = f" ({words['until']} {_time(rule['until'])})" if rule.get("until") is not None else ""
-        yield f"  {words['rules']}: {rule['rule']} {words['yes' if rule['allowed'] else 'no']}: {rule['reason']}{until}"
+        until = f" ({labels['until']} {_time(rule['until'])})" if rule.get("until") is not None else ""
+        yield f"  {labels['rules']}: {rule['rule']} {labels['yes' if rule['allowed'] else 'no']}: {rule['reason']}{until}"
     if row.get("forecast"):
-        yield from _forecast_lines(row["forecast"], words)
+        yield from _forecast_lines(row["forecast"], labels)
     if row.get("figures"):
         figures = ", ".join(f"{name} {value:.6g}" for name, value in row["figures"].items())
-        yield f"  {words['figures']}: {figures}"
+        yield f"  {labels['figures']}: {figures}"
 
 
-def _forecast_lines(forecast: Mapping[str, Any], words: Mapping[str, str]) -> Iterator[str]:
+def _forecast_lines(forecast: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[str]:
     days = ", ".join(f"{float(level):.0%}: {value:.4g}" for level, value in forecast["days_to_empty"].items())
-    yield f"  {words['forecast']} {_time(forecast['at'])}: {words['level']} {forecast['level']:.6g}; {words['empty']} {days}"
-    yield f"  {words['trust']}: {forecast['trust']:.0%}; {words['model']}: {forecast['model']}"
+    yield f"  {labels['forecast']} {_time(forecast['at'])}: {labels['level']} {forecast['level']:.6g}; {labels['empty']} {days}"
+    yield f"  {labels['trust']}: {forecast['trust']:.0%}; {labels['model']}: {forecast['model']}"
     reading = forecast["reading"]
-    yield f"  {forecast['readings']} {words['readings']}: {reading['value']:.6g} ({_time(reading['at'])})"
+    yield f"  {forecast['readings']} {labels['readings']}: {reading['value']:.6g} ({_time(reading['at'])})"
 
 
 def _time(at_s: float) -> str:

@@ -1,7 +1,7 @@
-"""`starloop models list|show|train|evaluate|promote|shadow`: the model registry, and how its models are made again, judged, put in force.
+"""`starloop models list|show|train|evaluate|promote|shadow`: model registry, training, evaluation and promotion.
 
-`evaluate run-out` judges the decisions that rest on the model, in closed loops (evaluation/); other models, and run-out
-with --offline, are judged by their forecasts alone. `promote` lets a challenger and the champion live in the same worlds.
+`evaluate run-out` evaluates the decisions based on the model in closed loops (evaluation/). Other models, and run-out with --offline,
+are evaluated by their forecasts alone. `promote` compares challenger and champion in the same simulated worlds.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ from starloop.commands.modelling.shadow import command as shadow
 _registry = click.option(
     "--registry",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="The folder of models, its newest unless --version says more; default: your own (STARLOOP_MODELS_DIR) and those that ship.",
+    help="Model registry; its newest version is used by default.  [default: STARLOOP_MODELS_DIR and the shipped models]",
 )
-_version = click.option("--version", type=click.IntRange(min=1), help="Which version; default: the one in force.")
+_version = click.option("--version", type=click.IntRange(min=1), help="Version.  [default: the promoted one]")
 _data = click.option(
     "--data",
     "data_dir",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     envvar="STARLOOP_DATA",
-    help="A folder with public data sets, used where it has them; without it, simulated data alone.",
+    help="Folder with public data sets.  [default: simulated data only]",
 )
-_seed = click.option("--seed", type=click.IntRange(min=0), help="Where chance begins; default: the trainer's own.")
-_quick = click.option("--quick", is_flag=True, help="With a small part of the data: to try it out, not to use it.")
+_seed = click.option("--seed", type=click.IntRange(min=0), help="Random seed.  [default: set by the trainer]")
+_quick = click.option("--quick", is_flag=True, help="Use a small part of the data, for a trial run.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 @click.group()
 def command() -> None:
-    """The model registry: what ships, how good it is, and how to make it again."""
+    """List, train, evaluate and promote models."""
 
 
 @command.command("list")
 @_registry
 @_json
 def list_(registry: Path | None, as_json: bool) -> None:
-    """Every version of every model: name, version, hash, size, whether it is in force, what it says."""
+    """List all versions of all models: name, version, hash, size, status and description."""
     own = Settings.read().models_dir if registry is None else registry
     rows = list(_list_versions(own))
     if as_json:
@@ -62,24 +62,24 @@ def list_(registry: Path | None, as_json: bool) -> None:
         return
     for row in rows:
         size_kb = (row["bytes"] or 0) / 1000
-        force = "in force" if row["in_force"] else ""
+        status = "in use" if row["in_force"] else ""
         name = f"{row['name']}@{row['version']}:{row['sha256'][:12]}"
-        click.echo(f"{name}  {size_kb:.0f} kB  {force:8}  {row['what'] or ''}")
+        click.echo(f"{name}  {size_kb:.0f} kB  {status:8}  {row['what'] or ''}")
 
 
 def _list_versions(own: Path | None) -> Iterator[Card]:
     for registry in dict.fromkeys((SHIPPED_REGISTRY, own or SHIPPED_REGISTRY)):
         for name in model_names(registry):
-            force = champion_dir(name, own) if name in model_names() else None
+            promoted = champion_dir(name, own) if name in model_names() else None
             for version in model_versions(name, registry):
                 folder = model_dir(name, registry, version)
                 card = read_card(folder)
                 fields = {field: card.get(field) for field in ("name", "version", "sha256", "bytes", "what")}
-                yield {**fields, "in_force": folder == force, "folder": str(folder)}
+                yield {**fields, "in_force": folder == promoted, "folder": str(folder)}
 
 
 def _model_folder(name: str, version: int | None, registry: Path | None) -> Path:
-    """The version that options mean: of the registry named, or of one's own and those that ship."""
+    """Folder of the version selected by the options: in the registry, else in the own and shipped registries."""
     if registry is not None:
         return model_dir(name, registry, version)
     own = Settings.read().models_dir
@@ -92,7 +92,7 @@ def _model_folder(name: str, version: int | None, registry: Path | None) -> Path
 @_registry
 @_json
 def show(name: str, version: int | None, registry: Path | None, as_json: bool) -> None:
-    """A model's card: its data, metrics and limits. Fails where the model is not the one its card describes."""
+    """Show the card of model NAME: data, metrics and limits. Fails if the model does not match its card."""
     folder = _model_folder(name, version, registry)
     card = read_card(folder)
     read_model(folder, card)
@@ -105,20 +105,20 @@ def show(name: str, version: int | None, registry: Path | None, as_json: bool) -
 @command.command()
 @click.argument("name")
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where to write the model."
+    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write the model to."
 )
 @_seed
 @_data
 @_quick
 @_json
 def train(name: str, out: Path, seed: int | None, data_dir: Path | None, quick: bool, as_json: bool) -> None:
-    """Trains a model from its seed and writes model.onnx and card.toml into --out: minutes on one core.
+    """Train model NAME from its seed, and write model.onnx and card.toml to --out. It takes minutes on one core.
 
-    An --out of MODELS/NAME/N makes it version N of a registry of your own: a challenger that `promote` can put in force.
+    With --out MODELS/NAME/N it becomes version N in your own registry: a challenger for `promote`.
     """
-    made = trainer(name)
-    card = made.train(
-        out, seed=made.SEED if seed is None else seed, data_dir=data_dir, quick=quick, report=_print_progress
+    training = trainer(name)
+    card = training.train(
+        out, seed=training.SEED if seed is None else seed, data_dir=data_dir, quick=quick, report=_print_progress
     )
     if as_json:
         _print_json(card)
@@ -131,19 +131,17 @@ def train(name: str, out: Path, seed: int | None, data_dir: Path | None, quick: 
 @click.argument("name")
 @_version
 @_registry
-@click.option("--offline", is_flag=True, help="The forecasts alone, on lives simulated from --seed, which implies it.")
+@click.option("--offline", is_flag=True, help="Evaluate the forecasts only, on simulated data; implied by --seed.")
 @_seed
 @_data
 @click.option("--seeds", type=click.Choice(["dev", "test"]), default="dev", show_default=True,
-              help="Worlds to build with, or held-out ones, to be looked at when all is done.")  # fmt: skip
-@click.option("--seeds-count", type=click.IntRange(1, 1000), default=2, show_default=True, help="How many seeds.")
-@click.option("--family", "families", multiple=True, help="A kind of trouble, any number of times; default: all.")
-@click.option(
-    "--traces", is_flag=True, help="Also families whose demand is real consumption of the data sets in --data."
-)
-@click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True, help="Side by side.")
+              help="Development worlds, or held-out worlds for a final evaluation.")  # fmt: skip
+@click.option("--seeds-count", type=click.IntRange(1, 1000), default=2, show_default=True, help="Number of seeds.")
+@click.option("--family", "families", multiple=True, help="Scenario family; repeatable.  [default: all]")
+@click.option("--traces", is_flag=True, help="Include families with real consumption from --data.")
+@click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True, help="Parallel processes.")
 @click.option("--write-docs", "docs", type=click.Path(path_type=Path, file_okay=False, exists=True),
-              help="A folder docs/, whose explanation/evaluation.md and figures are written.")  # fmt: skip
+              help="Folder docs/, in which to write explanation/evaluation.md and its figures.")  # fmt: skip
 @_quick
 @_json
 def evaluate(
@@ -162,16 +160,16 @@ def evaluate(
     quick: bool,
     as_json: bool,
 ) -> None:
-    """Judges a model: run-out by what its decisions cost, in worlds of many kinds of trouble beside other policies.
+    """Evaluate model NAME: run-out by the cost of its decisions, compared with other policies in simulated scenarios.
 
-    With --offline, and all other models: coverage of the intervals and pinball loss, on data not trained on.
+    With --offline, and for all other models: coverage of the intervals and pinball loss on held-out data.
     """
     folder = _model_folder(name, version, registry)
     if name == CLOSED_LOOP_MODEL and not offline and seed is None:
-        kinds, real = select_families(families, data_dir, traces=traces)
+        simulated, traced = select_families(families, data_dir, traces=traces)
         plan = EvaluationPlan(
-            families=kinds,
-            trace_families=real,
+            families=simulated,
+            trace_families=traced,
             data_dir=data_dir,
             seed_set=seeds,
             seeds_count=1 if quick else seeds_count,
@@ -189,9 +187,9 @@ def evaluate(
             for line in format_scores(scores):
                 click.echo(line)
         return
-    made = trainer(name)
-    metrics = made.evaluate(
-        folder, seed=made.SEED + 1 if seed is None else seed, data_dir=data_dir, quick=quick, report=_print_progress
+    training = trainer(name)
+    metrics = training.evaluate(
+        folder, seed=training.SEED + 1 if seed is None else seed, data_dir=data_dir, quick=quick, report=_print_progress
     )
     if as_json:
         _print_json({"name": name, "version": int(folder.name), "metrics": metrics})
@@ -212,7 +210,7 @@ def _print_json(body: Mapping[str, Any]) -> None:
 
 
 def _print_metrics(metrics: Mapping[str, Any], prefix: str = "") -> None:
-    """A line for each group of metrics, groups in groups with their names joined."""
+    """One line per group of metrics; nested groups have joined names."""
     figures = {key: value for key, value in metrics.items() if not isinstance(value, Mapping)}
     if figures:
         click.echo(f"{prefix or 'all':34}" + "  ".join(f"{key} {value:g}" for key, value in figures.items()))

@@ -1,4 +1,4 @@
-"""`starloop models promote NAME VERSION`: a challenger comes into force, unless it is worse than the champion."""
+"""`starloop models promote NAME VERSION`: promotes a challenger, unless it is worse than the champion."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from star.errors import ModelError, UsageError
 from starloop.commands.modelling.backtest import load_history
 
 CLOSED_LOOP_MODEL = "run-out"
-"""The model whose decisions can be lived."""
+"""The model whose decisions can be simulated in closed loops."""
 BACKTEST_DRAWS, ANSWER_HOURS = 3, 12
-"""Of a backtest of one's own history."""
+"""Backtest of the own history: random draws of lead times, and hours until a customer responds."""
 
 
 @click.command()
@@ -39,15 +39,19 @@ BACKTEST_DRAWS, ANSWER_HOURS = 3, 12
 @click.option(
     "--registry",
     type=click.Path(path_type=Path, file_okay=False),
-    help="The registry that the version is put in force in; default: your own (STARLOOP_MODELS_DIR), else the one that ships.",
+    help="Registry to promote in.  [default: STARLOOP_MODELS_DIR, else the shipped registry]",
 )
-@click.option("--family", "families", multiple=True, help="Lived besides those that always are, any number of times.")
-@click.option("--seeds-count", type=click.IntRange(1, 1000), default=1, show_default=True, help="Worlds of a family.")
-@click.option("--fleet", "fleet_file", type=click.Path(path_type=Path), help="With your own history: its fleet file.")
-@click.option("--readings", type=click.Path(path_type=Path), help="Your own history: a readings file (may be .gz).")
-@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Or a service's data directory.")
-@click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True, help="Side by side.")
-@click.option("--quick", is_flag=True, help="With few items and days: to try it out; nothing is put in force.")
+@click.option("--family", "families", multiple=True, help="Scenario family besides the required ones; repeatable.")
+@click.option("--seeds-count", type=click.IntRange(1, 1000), default=1, show_default=True, help="Worlds per family.")
+@click.option("--fleet", "fleet_file", type=click.Path(path_type=Path), help="Fleet file of your own history.")
+@click.option("--readings", type=click.Path(path_type=Path), help="Readings file of your own history, also .gz.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Data directory of a service, instead of --readings.",
+)
+@click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True, help="Parallel processes.")
+@click.option("--quick", is_flag=True, help="Use few items and days, for a trial run; nothing is promoted.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     name: str,
@@ -62,22 +66,22 @@ def command(
     quick: bool,
     as_json: bool,
 ) -> None:
-    """Puts a version of a model in force, unless its decisions or forecasts are worse than those of the one in force.
+    """Promote version VERSION of model NAME, unless its decisions or forecasts are worse than those of the champion.
 
-    Both live in the same simulated worlds of several kinds of trouble, and where --fleet says so, in your own history; the table
-    says what was compared and what was expected. A service takes the new champion when it starts next. There is no way around the
-    judges; to go back to what ships, remove NAME/champion.toml.
+    Both are run in the same simulated scenarios and, with --fleet, in your own history; the table shows each check and its limit.
+    A service uses the new champion from its next start. The checks can't be skipped. To return to the shipped model, delete
+    NAME/champion.toml.
     """
     if name != CLOSED_LOOP_MODEL:
-        raise UsageError(f"{name!r} can't be promoted: decisions are made from {CLOSED_LOOP_MODEL} alone")
+        raise UsageError(f"{name!r} can't be promoted: expected {CLOSED_LOOP_MODEL}, the only model behind decisions")
     if (fleet_file is None) != (readings is None and data is None) or (readings is not None and data is not None):
         raise UsageError("expected --fleet FILE with one of --readings FILE and --data DIR, or none of them")
     own = registry or Settings.read().models_dir or SHIPPED_REGISTRY
     champion, challenger = champion_dir(name, own), find_version(name, version, own)
     if read_card(champion)["sha256"] == read_card(challenger)["sha256"]:
         raise UsageError(f"{name}@{version} is the champion already")
-    load_run_out(challenger)  # one that can't be run is refused before minutes are lived
-    contest = PromotionTrial(
+    load_run_out(challenger)  # reject a model that can't be loaded before minutes of simulation
+    trial = PromotionTrial(
         champion=champion,
         challenger=challenger,
         families=tuple(dict.fromkeys((*REQUIRED_FAMILIES, *family_names(families, ())))),
@@ -85,29 +89,29 @@ def command(
         items=4 if quick else ITEMS_PER_SEED,
         days=60 if quick else None,
     )
-    lived = None if fleet_file is None else _backtest_plan(fleet_file, readings, data, contest)
-    verdict = evaluate_challenger(contest, processes, _print_progress)
-    if lived is not None:
-        verdict = add_backtest(verdict, compare_variants(lived, processes, _print_progress))
+    backtest = None if fleet_file is None else _backtest_plan(fleet_file, readings, data, trial)
+    verdict = evaluate_challenger(trial, processes, _print_progress)
+    if backtest is not None:
+        verdict = add_backtest(verdict, compare_variants(backtest, processes, _print_progress))
     _print_verdict(verdict, as_json, promoted=verdict.passed and not quick)
     if not verdict.passed:
         failed = "; ".join(check.what for check in verdict.checks if not check.passed)
         raise ModelError(f"{verdict.challenger} is not promoted: worse than {verdict.champion} in: {failed}")
     if not quick:
         path = write_champion(name, own, _champion_card(challenger, verdict))
-        _print_progress(f"{path}: {verdict.challenger} is in force from the next start of a service on")
+        _print_progress(f"{path}: {verdict.challenger} is used from the next start of a service")
 
 
-def _backtest_plan(fleet_file: Path, readings: Path | None, data: Path | None, contest: PromotionTrial) -> BacktestPlan:
-    truth = load_catalogue(fleet_file)
-    lead_times = {name: supplier.lead_time_days for name, supplier in truth.suppliers.items()}
-    history = load_history(truth, readings, data, lead_times)
-    models = (("champion", contest.champion), ("challenger", contest.challenger))
-    ways = tuple(Variant(name=name, catalogue=truth, model=model) for name, model in models)
+def _backtest_plan(fleet_file: Path, readings: Path | None, data: Path | None, trial: PromotionTrial) -> BacktestPlan:
+    catalogue = load_catalogue(fleet_file)
+    lead_times = {name: supplier.lead_time_days for name, supplier in catalogue.suppliers.items()}
+    history = load_history(catalogue, readings, data, lead_times)
+    models = (("champion", trial.champion), ("challenger", trial.challenger))
+    variants = tuple(Variant(name=name, catalogue=catalogue, model=model) for name, model in models)
     return BacktestPlan(
         history=history,
-        variants=ways,
-        baseline=truth,
+        variants=variants,
+        baseline=catalogue,
         lead_times=lead_times,
         draws=BACKTEST_DRAWS,
         answer_hours=ANSWER_HOURS,

@@ -1,4 +1,4 @@
-"""`starloop fleet apply FILE`: the fleet of a cluster, from a fleet file into the store and the log."""
+"""`starloop fleet apply FILE`: applies a fleet file to a service on Kafka, through its store and log."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from star.errors import UsageError
 
 @click.group()
 def command() -> None:
-    """The fleet of a service that runs on Kafka."""
+    """Manage the fleet of a service on Kafka."""
 
 
 @command.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def apply(file: Path) -> None:
-    """Brings FILE into force: all of it the first time, then the rows that were added or edited.
+    """Apply the fleet file FILE: all rows the first time, then added and changed rows.
 
-    Rows that are no longer in the file stay in force. Needs STARLOOP_LOG and STARLOOP_STORE; may be run again.
+    Rows removed from the file stay in the fleet. It needs STARLOOP_LOG and STARLOOP_STORE, and can be repeated safely.
     """
     settings = Settings.read()
     configure_logging(settings.log_level, settings.log_format, role="fleet")
     if settings.log == "embedded":
-        raise UsageError("on the embedded log edit the fleet file and start `starloop up` again, or use the HTTP API")
+        raise UsageError("STARLOOP_LOG is embedded: edit the fleet file and restart `starloop up`, or use the HTTP API")
     click.echo(asyncio.run(_apply(settings, file)))
 
 
@@ -38,12 +38,12 @@ async def _apply(settings: Settings, file: Path) -> str:
     from starloop.roles.context import open_context
     from starloop.roles.single_role import run_ingest
 
-    now = load_catalogue(file, *settings.profile_dirs)
+    wanted = load_catalogue(file, *settings.profile_dirs)
     async with open_context(settings, WallClock(), "fleet", file) as context:
-        tables = changed_rows(context.fleet.current, now)
+        tables = changed_rows(context.fleet.current, wanted)
         if tables:
             async with run_ingest(context) as gateway:
                 await gateway.change_fleet(tables)
         rows = sum(len(rows) for rows in tables.values())
-        total = sum(len(table) for table in (now.customers, now.devices, now.suppliers))
+        total = sum(len(table) for table in (wanted.customers, wanted.devices, wanted.suppliers))
         return f"{file}: {rows} rows changed, {total} in the file"

@@ -1,13 +1,12 @@
-"""`starloop run …`: one role of the service by itself.
+"""`starloop run ROLE`: one role of the service in a process of its own.
 
-Here are the gate, in open mode for interoperability suites too, and the edge, at a site or at the centre's rim. What needs
-nothing but the log and the store is in run_roles.py. `starloop up` runs all roles in one process.
+This module has the gate, also in open mode for interoperability tests, and the edge, as site agent or broker bridge. Roles that need
+only the log and the store are in run_roles.py. `starloop up` runs all roles in one process.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import ssl
 import time
@@ -27,7 +26,9 @@ from edge.outbox import Outbox
 from edge.site_agent import SiteAgent
 from operations.observability.logging import configure_logging
 from star.errors import InputError, UsageError
-from starloop.commands.service.run_roles import role_commands, role_module, run_role, wait_for_stop
+from starloop.commands.service.run_roles import role_commands, role_module, run_role
+from starloop.endpoint_security import is_loopback, server_tls_context
+from starloop.stop_signals import wait_for_stop
 
 if TYPE_CHECKING:
     from starloop.roles.broker_bridge import BrokerBridge
@@ -36,14 +37,14 @@ if TYPE_CHECKING:
 
 PORT_DEFAULT = 1883
 STOP_S = 5.0
-"""How long a stop waits for each step."""
+"""Timeout of each shutdown step, in seconds."""
 KEEP_ALIVE_MAX_S = 60
-"""In open mode; interoperability suites look at how a server shortens what a client asks for."""
+"""Keep-alive limit in open mode, in seconds: interoperability tests check that a server can shorten a client's value."""
 
 
 @click.group()
 def command() -> None:
-    """Runs one role of the service by itself."""
+    """Run one role of the service."""
 
 
 for role in role_commands():
@@ -51,22 +52,20 @@ for role in role_commands():
 
 
 @command.command()
-@click.option(
-    "--open", "is_open", is_flag=True, help="Any topic from any client to any subscriber; nothing is analysed."
-)
-@click.option("--host", help="The address to listen at. [STARLOOP_MQTT_HOST]")
-@click.option("--port", "--mqtt-port", type=int, help="The port; 0 for a free one. [STARLOOP_MQTT_PORT]")
+@click.option("--open", "is_open", is_flag=True, help="Relay any topic between any clients; no analysis.")
+@click.option("--host", help="Address to listen on.  [default: STARLOOP_MQTT_HOST]")
+@click.option("--port", "--mqtt-port", type=int, help="Port; 0 for any free port.  [default: STARLOOP_MQTT_PORT]")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="A folder for sessions and retained messages that survive a restart. [STARLOOP_DATA_DIR]",
+    help="Folder for persistent sessions and retained messages.  [default: STARLOOP_DATA_DIR]",
 )
 @click.option(
-    "--credentials", type=click.Path(path_type=Path), help="A file of users; without it everyone may connect."
+    "--credentials", type=click.Path(path_type=Path), help="Credentials file; without it, any client can connect."
 )
-@click.option("--tls-cert", type=click.Path(path_type=Path), help="A certificate chain (PEM): MQTT over TLS.")
-@click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key (PEM).")
-@click.option("--insecure", is_flag=True, help="Allows an address other than loopback without credentials and TLS.")
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain (PEM), for MQTT over TLS.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Private key (PEM).")
+@click.option("--insecure", is_flag=True, help="Allow other addresses than loopback without credentials and TLS.")
 def gate(
     is_open: bool,
     host: str | None,
@@ -77,9 +76,9 @@ def gate(
     tls_key: Path | None,
     insecure: bool,
 ) -> None:
-    """The MQTT endpoint (3.1.1 and 5, QoS 0, 1 and 2): messages of devices into the log, reactions to them.
+    """Run the MQTT endpoint (3.1.1 and 5; QoS 0, 1 and 2): device messages into the log, reactions to devices.
 
-    With --open it is an endpoint for interoperability suites, and has neither log nor fleet.
+    With --open it is a broker for interoperability tests, without log and fleet.
     """
     if not is_open:
         run_role(
@@ -96,9 +95,9 @@ def gate(
         return
     host = host or "127.0.0.1"
     port = PORT_DEFAULT if port is None else port
-    if not _loopback(host) and not insecure and not (credentials and tls_cert):
+    if not is_loopback(host) and not insecure and not (credentials and tls_cert):
         raise UsageError(f"--host is {host!r}, not loopback: expected --credentials and --tls-cert, or --insecure")
-    tls = _server_tls_context(tls_cert, tls_key)
+    tls = server_tls_context(tls_cert, tls_key)
     access = Authenticator(load_credentials(credentials) if credentials else None, lambda device: None)
     if data is not None:
         data.mkdir(parents=True, exist_ok=True)
@@ -109,21 +108,16 @@ def gate(
 async def _run_open_gate(
     host: str, port: int, data: Path | None, access: Authenticator, tls: ssl.SSLContext | None
 ) -> None:
-    say = structlog.get_logger("gate").info
+    log_event = structlog.get_logger("gate").info
     store = None
     if data is not None:
-        store = SqliteSessionStore(data / "gate.db", say)
-    hub = Broker(time.time, store)
+        store = SqliteSessionStore(data / "gate.db", log_event)
+    broker = Broker(time.time, store)
     if store is not None:
-        hub.restore(*store.load(time.time()))
-    server = BrokerServer(hub, access, say, Limits(keep_alive_max_s=KEEP_ALIVE_MAX_S))
-    try:
-        chosen = await server.start(host, port, tls)
-    except OSError as error:
-        raise InputError(
-            f"port {port} at {host}: {error.strerror}: expected a free port (--port 0 takes one)"
-        ) from error
-    click.echo(f"starloop gate is ready: {'mqtts' if tls else 'mqtt'}://{_url_host(host)}:{chosen}")
+        broker.restore(*store.load(time.time()))
+    server = BrokerServer(broker, access, log_event, Limits(keep_alive_max_s=KEEP_ALIVE_MAX_S))
+    bound_port = await _listen(server, host, port, tls)
+    click.echo(f"starloop gate is ready: {'mqtts' if tls else 'mqtt'}://{_url_host(host)}:{bound_port}")
     await wait_for_stop()
     await server.stop()
     if store is not None:
@@ -131,21 +125,24 @@ async def _run_open_gate(
 
 
 @command.command()
-@click.option("--uplink", help="The centre: mqtt://[user[:password]@]host[:port], or mqtts:// for TLS; else the log.")
-@click.option("--data", type=click.Path(path_type=Path), help="A folder for what waits to be sent. [STARLOOP_DATA_DIR]")
-@click.option("--name", default="edge", show_default=True, help="This site's name, by which brokers know it.")
-@click.option("--broker", help="Hear a broker, instead of being the endpoint for devices.")
-@click.option("--share", help="Without --uplink: the name of a shared subscription, for several that share the work.")
-@click.option("--topic", "topics", multiple=True, help="A topic filter to hear there; may be given several times.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at, without --broker.")
-@click.option("--port", "--mqtt-port", default=PORT_DEFAULT, show_default=True, help="The port; 0 for a free one.")
+@click.option("--uplink", help="Central broker: mqtt[s]://[user[:password]@]host[:port].  [default: the log]")
 @click.option(
-    "--outbox-mb", default=1024, show_default=True, help="Megabytes that may wait; then nothing is acknowledged."
+    "--data", type=click.Path(path_type=Path), help="Folder for unsent messages.  [default: STARLOOP_DATA_DIR]"
 )
+@click.option("--name", default="edge", show_default=True, help="Site name, used in MQTT client ids.")
+@click.option("--broker", help="Subscribe at this broker, instead of being the endpoint for devices.")
+@click.option("--share", help="Without --uplink: shared subscription for several bridges.")
+@click.option("--topic", "topics", multiple=True, help="Topic filter to subscribe to; repeatable.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on, without --broker.")
+@click.option("--port", "--mqtt-port", default=PORT_DEFAULT, show_default=True, help="Port; 0 for any free port.")
 @click.option(
-    "--ca", type=click.Path(path_type=Path), help="Certificates (PEM) that mqtts:// trusts; else the system's."
+    "--outbox-mb",
+    default=1024,
+    show_default=True,
+    help="Limit of unsent messages in MB; above it nothing is acknowledged.",
 )
-@click.option("--insecure", is_flag=True, help="Allows an address other than loopback.")
+@click.option("--ca", type=click.Path(path_type=Path), help="CA certificates (PEM) for mqtts://.  [default: system]")
+@click.option("--insecure", is_flag=True, help="Allow other addresses than loopback.")
 def edge(
     uplink: str | None,
     data: Path | None,
@@ -159,39 +156,37 @@ def edge(
     ca: Path | None,
     insecure: bool,
 ) -> None:
-    """A site's agent: devices' messages, kept on disk and brought to the centre when it can be reached.
+    """Run a site agent, which stores device messages on disk and forwards them when the central broker is reachable.
 
-    Without --uplink it is the centre's own way in and out of somebody's broker: what is heard there goes into the log, reactions
-    go out there. With --share several of them share the work.
+    Without --uplink it is a bridge to an external broker: messages from --broker go to the log, and reactions are published there.
+    Several bridges can share the messages with --share.
 
-    Passwords may come from STARLOOP_UPLINK_PASSWORD and STARLOOP_BROKER_PASSWORD instead of the URLs.
+    Passwords can be set with STARLOOP_UPLINK_PASSWORD and STARLOOP_BROKER_PASSWORD instead of in the URLs.
     """
     if uplink is None:
         _run_broker_bridge(data, name, broker, share, topics, ca)
         return
     if data is None:
-        raise UsageError("expected --data: a folder for what waits to be sent")
+        raise UsageError("expected --data: a folder for unsent messages")
     if (broker is None) != (not topics):
         raise UsageError("expected --broker and --topic together")
-    if broker is None and not _loopback(host) and not insecure:
+    if broker is None and not is_loopback(host) and not insecure:
         raise UsageError(
-            f"--host is {host!r}, not loopback: expected --insecure, as devices at a site show no credentials"
+            f"--host is {host!r}, not loopback: expected --insecure, as devices at a site have no credentials"
         )
     tls = None if ca is None else _client_tls_context(ca)
-    centre = parse_url(uplink, os.environ.get("STARLOOP_UPLINK_PASSWORD"))
+    central = parse_url(uplink, os.environ.get("STARLOOP_UPLINK_PASSWORD"))
     local = None if broker is None else parse_url(broker, os.environ.get("STARLOOP_BROKER_PASSWORD"))
     data.mkdir(parents=True, exist_ok=True)
     configure_logging("info", "auto")
-    asyncio.run(_run_site_agent(centre, local, topics, (host, port), data, outbox_mb * 1024 * 1024, name, tls))
+    asyncio.run(_run_site_agent(central, local, topics, (host, port), data, outbox_mb * 1024 * 1024, name, tls))
 
 
 def _run_broker_bridge(
     data: Path | None, name: str, broker: str | None, share: str | None, topics: tuple[str, ...], ca: Path | None
 ) -> None:
     if broker is None:
-        raise UsageError(
-            "expected --uplink for a site's agent, or --broker for a broker whose messages go into the log"
-        )
+        raise UsageError("expected --uplink for a site agent, or --broker for a bridge to the log")
     url = parse_url(broker, os.environ.get("STARLOOP_BROKER_PASSWORD"))
     tls = None if ca is None else _client_tls_context(ca)
     parts = role_module()
@@ -205,7 +200,7 @@ def _run_broker_bridge(
 
 
 async def _run_site_agent(
-    centre: BrokerUrl,
+    central: BrokerUrl,
     local: BrokerUrl | None,
     topics: tuple[str, ...],
     address: tuple[str, int],
@@ -214,30 +209,30 @@ async def _run_site_agent(
     name: str,
     tls: ssl.SSLContext | None,
 ) -> None:
-    say = structlog.get_logger("edge").info
+    log_event = structlog.get_logger("edge").info
     disk = ThreadPoolExecutor(1, "outbox")
     outbox = Outbox(data / "outbox.db", outbox_bytes)
-    uplink = Uplink(centre, outbox, disk, say, client_id=f"starloop-{name}-up", tls=tls)
-    agent = SiteAgent(outbox, disk, uplink.wake, lambda: time.time_ns() // 1_000_000, say)
+    uplink = Uplink(central, outbox, disk, log_event, client_id=f"starloop-{name}-up", tls=tls)
+    agent = SiteAgent(outbox, disk, uplink.wake, lambda: time.time_ns() // 1_000_000, log_event)
     running = [asyncio.create_task(agent.run()), asyncio.create_task(uplink.run())]
-    store = SqliteSessionStore(data / "gate.db", say)
-    hub = Broker(time.time, store)
-    hub.restore(*store.load(time.time()))
-    hub.ingest = agent
-    server = BrokerServer(hub, Authenticator(None, lambda device: None), say)
-    heard = None
+    store = SqliteSessionStore(data / "gate.db", log_event)
+    broker = Broker(time.time, store)
+    broker.restore(*store.load(time.time()))
+    broker.ingest = agent
+    server = BrokerServer(broker, Authenticator(None, lambda device: None), log_event)
+    subscriber = None
     if local is not None:
-        heard = Subscriber(local, topics, agent, say, client_id=f"starloop-{name}-down", tls=tls)
-        heard.start()
+        subscriber = Subscriber(local, topics, agent, log_event, client_id=f"starloop-{name}-down", tls=tls)
+        subscriber.start()
         source = local.shown()
     else:
         source = f"mqtt://{_url_host(address[0])}:{await _listen(server, *address)}"
-    click.echo(f"starloop edge is ready: {source} to {centre.shown()}")
-    asked = asyncio.create_task(wait_for_stop())
-    await asyncio.wait({asked, *running}, return_when=asyncio.FIRST_COMPLETED)
+    click.echo(f"starloop edge is ready: {source} to {central.shown()}")
+    stop = asyncio.create_task(wait_for_stop())
+    await asyncio.wait({stop, *running}, return_when=asyncio.FIRST_COMPLETED)
     await server.stop()
-    if heard is not None:
-        await heard.stop()
+    if subscriber is not None:
+        await subscriber.stop()
     agent.stop()
     await asyncio.wait(running[:1], timeout=STOP_S)
     await uplink.stop()
@@ -256,16 +251,7 @@ async def _listen(server: BrokerServer, host: str, port: int, tls: ssl.SSLContex
     try:
         return await server.start(host, port, tls)
     except OSError as error:
-        raise InputError(
-            f"port {port} at {host}: {error.strerror}: expected a free port (--port 0 takes one)"
-        ) from error
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        raise InputError(f"port {port} at {host}: {error.strerror}: expected a free port (--port 0 for any)") from error
 
 
 def _url_host(host: str) -> str:
@@ -277,15 +263,3 @@ def _client_tls_context(ca: Path) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca)
     except (OSError, ssl.SSLError) as error:
         raise InputError(f"{ca}: {error}: expected certificates (PEM)") from error
-
-
-def _server_tls_context(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    if cert is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(cert, key)
-    except (OSError, ssl.SSLError) as error:
-        raise InputError(f"{cert}: {error}: expected a certificate chain and, with --tls-key, its key") from error
-    return context

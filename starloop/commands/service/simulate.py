@@ -1,4 +1,4 @@
-"""`starloop simulate`: a simulated neighbourhood that publishes to any MQTT broker, and answers reactions that come back."""
+"""`starloop simulate`: a simulated neighbourhood that publishes to an MQTT broker, and responds to reactions."""
 
 from __future__ import annotations
 
@@ -14,58 +14,51 @@ import click
 
 from config.fleet import Fleet
 from config.toml.writer import to_toml
+from runtime.clock import WallClock
 from simulators.mqtt_player import BrokerAddress, NeighbourhoodPlayer, SimulatedTime
 from simulators.neighbourhood.fault_profile import NO_FAULTS, ROUGH_FAULTS, FaultProfile
 from simulators.neighbourhood.simulation import Neighbourhood
 from star.errors import UsageError
 from star.times import DAY_MS, parse_time_ms, utc
 
-_TROUBLES = {"none": NO_FAULTS, "usual": FaultProfile(), "rough": ROUGH_FAULTS}
+_FAULT_PROFILES = {"none": NO_FAULTS, "usual": FaultProfile(), "rough": ROUGH_FAULTS}
 _SECOND_MS = 1000
 _REPORT_EVERY_S = 5.0
 
 
-class _WallClock:
-    """The machine's clock."""
-
-    def now_ms(self) -> int:
-        """Milliseconds since the epoch."""
-        return int(time.time() * _SECOND_MS)
-
-
 @click.command()
 @click.option(
-    "--broker", "url", default="mqtt://127.0.0.1:1883", show_default=True, help="mqtt[s]://[user:password@]host[:port]"
+    "--broker", "url", default="mqtt://127.0.0.1:1883", show_default=True, help="mqtt[s]://[user:password@]host[:port]."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Where chance begins.")
-@click.option("--homes", type=click.IntRange(1, 100_000), default=20, show_default=True, help="How many homes.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Random seed.")
+@click.option("--homes", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Number of homes.")
 @click.option(
     "--speed",
     type=click.FloatRange(min=0, min_open=True),
     default=3600.0,
     show_default=True,
-    help="Simulated seconds a second.",
+    help="Simulated seconds per second.",
 )
-@click.option("--start", help="Simulated time at the beginning; default: as far back as --duration needs, or 30 days.")
+@click.option("--start", help="Simulated start time.  [default: early enough for --duration, or 30 days ago]")
 @click.option(
     "--duration",
     "duration_s",
     type=click.FloatRange(min=0, min_open=True),
-    help="Real seconds to play; default: until stopped.",
+    help="Real seconds to run.  [default: until stopped]",
 )
 @click.option(
     "--troubles",
-    type=click.Choice(list(_TROUBLES)),
+    type=click.Choice(list(_FAULT_PROFILES)),
     default="usual",
     show_default=True,
-    help="How bad sensors and connections are.",
+    help="Faults of sensors and connections.",
 )
 @click.option(
     "--write-fleet",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Only write the neighbourhood's fleet file, for `starloop up --fleet`.",
+    help="Write the fleet file for `starloop up --fleet`, and exit.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the sums as one JSON object at the end.")
+@click.option("--json", "as_json", is_flag=True, help="Print the totals as one JSON object.")
 def command(
     url: str,
     seed: int,
@@ -77,37 +70,37 @@ def command(
     write_fleet: Path | None,
     as_json: bool,
 ) -> None:
-    """A simulated neighbourhood on an MQTT broker.
+    """Simulate a neighbourhood of devices on an MQTT broker.
 
-    Simulated time starts in the past and runs at --speed until it meets the present, then goes on with it.
+    Simulated time starts in the past and runs at --speed until it reaches the present, then continues in real time.
     """
-    clock = _WallClock()
+    clock = WallClock()
     start_ms = _start_ms(start, clock.now_ms(), speed, duration_s)
-    neighbourhood = Neighbourhood(seed, homes, start_ms=start_ms, faults=_TROUBLES[troubles])
+    neighbourhood = Neighbourhood(seed, homes, start_ms=start_ms, faults=_FAULT_PROFILES[troubles])
     if write_fleet is not None:
         write_fleet.write_text(fleet_toml(neighbourhood.fleet), encoding="utf-8")
         click.echo(f"{write_fleet}: {len(neighbourhood.fleet.devices)} devices of {homes} homes", err=True)
         return
     player = NeighbourhoodPlayer(neighbourhood, parse_broker(url), f"starloop-simulate-{seed}")
     click.echo(
-        f"playing {len(neighbourhood.fleet.devices)} devices from {utc(start_ms):%Y-%m-%d %H:%M} UTC on", err=True
+        f"simulating {len(neighbourhood.fleet.devices)} devices from {utc(start_ms):%Y-%m-%d %H:%M} UTC", err=True
     )
     try:
         _play(player, SimulatedTime(clock, start_ms, speed), duration_s)
     finally:
         player.close()
-    sums = {"published": player.published, "reactions": player.reactions_received, "unreadable": player.unreadable}
-    sums["simulated_until"] = neighbourhood.now_ms // _SECOND_MS
-    click.echo(json.dumps(sums) if as_json else ", ".join(f"{name} {value}" for name, value in sums.items()))
+    totals = {"published": player.published, "reactions": player.reactions_received, "unreadable": player.unreadable}
+    totals["simulated_until"] = neighbourhood.now_ms // _SECOND_MS
+    click.echo(json.dumps(totals) if as_json else ", ".join(f"{name} {value}" for name, value in totals.items()))
 
 
 def fleet_toml(fleet: Fleet) -> str:
-    """The fleet as a fleet file; what is as by default is left out."""
+    """Fleet file with the fleet, without default values."""
     return to_toml(fleet.model_dump(mode="json", exclude_defaults=True))
 
 
 def parse_broker(url: str) -> BrokerAddress:
-    """The broker of `mqtt[s]://[user:password@]host[:port]`. Raises UsageError."""
+    """Parses `mqtt[s]://[user:password@]host[:port]`. Raises UsageError."""
     parts = urlsplit(url if "://" in url else f"mqtt://{url}")
     try:
         port = parts.port
@@ -132,9 +125,9 @@ def _start_ms(start: str | None, now_ms: int, speed: float, duration_s: float | 
 
 
 def _play(player: NeighbourhoodPlayer, simulated: SimulatedTime, duration_s: float | None) -> None:
-    """Plays until SIGTERM, an interrupt, or the end of the duration; tells the simulated time now and then."""
+    """Plays until SIGTERM, SIGINT or the end of the duration, and reports progress on a terminal."""
     stopped = False
-    begun_s = told_s = time.monotonic()
+    begun_s = reported_s = time.monotonic()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         nonlocal stopped
@@ -144,9 +137,9 @@ def _play(player: NeighbourhoodPlayer, simulated: SimulatedTime, duration_s: flo
         return stopped or (duration_s is not None and time.monotonic() - begun_s >= duration_s)
 
     def report(at_ms: int) -> None:
-        nonlocal told_s
-        if sys.stderr.isatty() and time.monotonic() - told_s >= _REPORT_EVERY_S:
-            told_s = time.monotonic()
+        nonlocal reported_s
+        if sys.stderr.isatty() and time.monotonic() - reported_s >= _REPORT_EVERY_S:
+            reported_s = time.monotonic()
             click.echo(f"{utc(at_ms):%Y-%m-%d %H:%M} UTC, published {player.published}", err=True)
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -1,7 +1,7 @@
-"""Declared absences: when a customer is away, by slot row, from the catalogue in force; and what is used meanwhile.
+"""Declared absence: when customers are away, by slot row, from the catalogue in force; and the use on such days.
 
-Days of absence say nothing of an ordinary day's use, and coming ones count only a share of it. That share is learned of each
-item. The spans themselves are the fleet's: they change with its records and are part of no checkpoint.
+Days of absence tell nothing of the use of an ordinary day, and coming ones count a share of it, which is learned for each item.
+The spans belong to the fleet: they change with its records and are part of no checkpoint.
 """
 
 from __future__ import annotations

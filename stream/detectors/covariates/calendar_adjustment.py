@@ -1,20 +1,20 @@
-"""Coming days as they will be, beside days as they usually are: what adjusts a forecast to what is known beside.
+"""Calendar adjustment: forecasts for the coming days as temperature and absence will make them.
 
-The model sees a history of ordinary days and says how many of them a quantity lasts. Past days are expressed as they would
-have been under the weather that is to come, days of absence are unknown; and the ordinary days that the model says are laid
-out over the calendar, in which a day of absence or a mild one counts less than a whole one.
+The model sees a history of ordinary days and forecasts how many of them a quantity lasts. Past days are restated as they would
+have been under the weather to come, and days of absence count as unknown. The forecast of ordinary days is then mapped to the
+calendar, where a day of absence or a mild day counts for less than a whole one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.features import HISTORY_DAYS
 from star.analyse import DAYS_MAX, QUANTILES
+from star.quantiles import Z
 from star.times import DAY_MS
 from stream.detectors.covariates.absence import USE_SHARE_LOG_SPREAD
 from stream.detectors.covariates.covariates import (
@@ -43,7 +43,7 @@ RATIO_MAX = 6.0
 WEIGHT_MIN = 0.01
 PARTIAL_ABSENCE_MAX = 0.25
 """A past day with more absence than this is unknown, one with less is expressed as a whole one."""
-_NORMAL_QUANTILES = np.array([NormalDist().inv_cdf(level) for level in QUANTILES])
+_NORMAL_QUANTILES = np.array(list(Z.values()))
 _MEDIAN = QUANTILES.index(0.50)
 
 

@@ -1,8 +1,8 @@
-"""What is known beside an item's own history, and what it does to the item's use: temperature and declared absence.
+"""Covariates of an item's use besides its own history: outside temperature and declared absence.
 
-Of an item with either it learns how use goes with degree days, and what is used while nobody is there. Both are learned from
-days that are over, about a moving mean of ordinary days, so that trends and households that change are not taken for weather.
-Nothing of it acts until it is well supported. Rows with neither are not touched.
+For items that have either, it learns how use depends on degree days, and what is used while the customer is away. Both are
+learned from past days, about a moving mean of ordinary days, so that trends and changes of a household are not attributed to
+the weather. Neither has an effect before it is well supported. Rows without covariates are not touched.
 """
 
 from __future__ import annotations
@@ -22,20 +22,31 @@ Float64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 COVARIATE_NAMES = (
-    "learned",  # number of the newest day that was learned from
-    "days",  # ordinary days learned from, and of these
-    "use",  # moving mean of the use
-    "degrees",  # moving mean of the degree days
-    "n",  # fading sums over days, about those means
+    "learned_day",  # number of the newest day that was learned from
+    "days_learned",  # ordinary days learned from, and of these
+    "mean_use",  # moving mean of the use
+    "mean_degrees",  # moving mean of the degree days
+    "sum_weights",  # fading sums over days, about those means
     "degrees_degrees",
     "degrees_use",
     "use_use",
-    "absent_used",  # fading sums over days of absence: used, and what would have been
-    "absent_expected",
+    "absence_use",  # fading sums over days of absence: used, and what would have been
+    "absence_expected_use",
 )
 LEARNED_DAY, DAYS_LEARNED, MEAN_USE, MEAN_DEGREES, SUM_WEIGHTS, XX, XY, YY, ABSENCE_USE, ABSENCE_EXPECTED_USE = range(
     len(COVARIATE_NAMES)
 )
+
+FORMER_COVARIATE_NAMES = {
+    "learned": "learned_day",
+    "days": "days_learned",
+    "use": "mean_use",
+    "degrees": "mean_degrees",
+    "n": "sum_weights",
+    "absent_used": "absence_use",
+    "absent_expected": "absence_expected_use",
+}
+"""Names of columns in state of format 1."""
 
 MEAN_DAYS = 28.0
 """The moving means remember about so many days: what changes slower than that is not weather."""
@@ -59,10 +70,8 @@ class Covariates:
     def __init__(self) -> None:
         self.absences = Absences()
         self.temperatures = Temperatures()
-        of_days = MatrixSpec(name="learned", names=COVARIATE_NAMES, fill=0.0)
-        self.table = Table(
-            "beside", (of_days, MatrixSpec(name="drift", names=thermal_compensation.THERMAL_STATE_NAMES, fill=0.0))
-        )
+        of_days = MatrixSpec(name="learned", names=COVARIATE_NAMES, fill=0.0, renamed=FORMER_COVARIATE_NAMES)
+        self.table = Table("covariates", (of_days, thermal_compensation.THERMAL_MATRIX), former_name="beside")
         self._temperature_rows_known = 0
         self._temperature_row = np.empty(0, dtype=np.intp)
         self._covariate_row = np.empty(0, dtype=np.intp)
@@ -128,16 +137,16 @@ class Covariates:
         state_rows = self._ensure_rows(slots, rows[at])
         degrees_ms, degrees = self.temperatures.latest(device[at])
         near = np.abs(degrees_ms - last_ms[at]) <= thermal_compensation.TEMPERATURE_AGE_MS
-        state = np.ascontiguousarray(self.table["drift"][state_rows].T)
+        state = np.ascontiguousarray(self.table["thermal"][state_rows].T)
         thermal_compensation.update_thermal_slope(state, near, last_ms[at], value[at], rate[at], capacity[at], degrees)
-        self.table["drift"][state_rows] = state.T
+        self.table["thermal"][state_rows] = state.T
 
     def thermal_offset(self, slots: Table, rows: Rows, capacity: Float64) -> Float64:
         """(n,) by how much the levels of slot `rows` read too high, in their unit; 0 where no drift is known."""
         if len(self.temperatures.table) == 0:
             return np.zeros(rows.size)
         state_rows = self.covariate_rows(slots, rows)
-        state = np.ascontiguousarray(self.table["drift"][np.maximum(state_rows, 0)].T) if len(self.table) else None
+        state = np.ascontiguousarray(self.table["thermal"][np.maximum(state_rows, 0)].T) if len(self.table) else None
         return (
             np.zeros(rows.size)
             if state is None
@@ -161,7 +170,7 @@ class Covariates:
         current_day: Float64,
     ) -> None:
         state = np.ascontiguousarray(self.table["learned"][state_rows].T)
-        ring = slots["days"]
+        ring = slots["daily_usage"]
         since = np.maximum(np.maximum(state[LEARNED_DAY], first_day), today - HISTORY_DAYS)
         for back in range(int(today - since.min()) - 1, 0, -1):
             day = today - back

@@ -1,4 +1,4 @@
-"""The slope of a line through fading sums, as far as it is supported: none below a t-value of 3.2, all of it above 5.5."""
+"""The slope of a regression line from decaying sums, shrunk by its support: 0 below a t-value of 3.2, whole above 5.5."""
 
 from __future__ import annotations
 

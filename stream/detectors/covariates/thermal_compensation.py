@@ -1,8 +1,8 @@
-"""Gauges that drift with the temperature: what the level reads too high or low by, learned from readings near to each other.
+"""Thermal compensation: how much a gauge reads too high or low with the temperature, learned from pairs of close readings.
 
-Between two looks a level falls by what was used; what it falls less where it became warmer, and more where it became colder,
-is the gauge. Where that is well supported, the level is told as the gauge would show it at REFERENCE_C. Only what is told is
-corrected, never what is believed: a reading is judged as it came, and refills are of differences anyway.
+Between two evaluations a level falls by the use; what it falls less as it gets warmer, and more as it gets colder, is due to the
+gauge. Where that is well supported, the reported level is what the gauge would show at REFERENCE_C. The estimate itself is not
+corrected: readings are accepted as they came, and refills are differences in any case.
 """
 
 from __future__ import annotations
@@ -12,12 +12,20 @@ from numpy.typing import NDArray
 
 from star.times import DAY_MS, HOUR_MS
 from stream.detectors.covariates.robust_slope import robust_slope
+from stream.state.state_table import MatrixSpec
 
 Float64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-THERMAL_STATE_NAMES = ("drift_ms", "drift_value", "drift_c", "drift_n", "drift_xx", "drift_xy", "drift_yy")
+THERMAL_STATE_NAMES = tuple(f"thermal_{name}" for name in ("ms", "value", "c", "n", "xx", "xy", "yy"))
 """Of the latest look with a reading: its time, the value that it read, the temperature; and sums over looks since."""
+THERMAL_MATRIX = MatrixSpec(
+    name="thermal",
+    names=THERMAL_STATE_NAMES,
+    fill=0.0,
+    renamed={name.replace("thermal_", "drift_"): name for name in THERMAL_STATE_NAMES},
+    former_name="drift",
+)
 
 REFERENCE_C = 15.0
 """Volumes are stated, and gauges set, at this temperature."""

@@ -1,7 +1,7 @@
-"""Outside temperatures that devices report: the mean of each UTC day, the season learned from them, and what is to come.
+"""Outside temperatures that devices report: the mean of each UTC day, the annual wave learned from them, and its forecast.
 
-Readings are added to their day's sum one after the other, so that order and batching change nothing. What is to come is the
-season's usual, and the deviation of the latest days from it, which fades. Nothing outside the device's own readings is asked.
+Readings are added to the sum of their day one after the other, so that order and batching change nothing. The forecast is the
+usual temperature of the season plus the deviation of the latest days, which decays. No other source of weather is used.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ LATEST_DAYS, LATEST_DECAY = 5, 0.6
 """So many days' deviation from the season tells that of today, each with so much less weight than the one after it."""
 ERROR_DAYS = 400
 
-TEMPERATURE_SUM_NAMES = tuple(f"degrees_{n}" for n in range(RING_DAYS))
+TEMPERATURE_SUM_NAMES = tuple(f"sum_{n}" for n in range(RING_DAYS))
 TEMPERATURE_COUNT_NAMES = tuple(f"count_{n}" for n in range(RING_DAYS))
-SEASON_NAMES = ("newest", "latest_ms", "latest", "learned", "n", "c", "s", "cc", "cs", "t", "tc", "ts")
+SEASON_NAMES = ("newest", "latest_ms", "latest", "learned_day", "n", "c", "s", "cc", "cs", "t", "tc", "ts")
 NEWEST, LATEST_MS, LATEST, LEARNED_DAY, N, C, S, CC, CS, T, TC, TS = range(len(SEASON_NAMES))
 
 
@@ -62,9 +62,15 @@ class Temperatures:
         self.table = Table(
             "temperatures",
             (
-                MatrixSpec(name="degrees", names=TEMPERATURE_SUM_NAMES, fill=0.0),
+                MatrixSpec(
+                    name="sums",
+                    names=TEMPERATURE_SUM_NAMES,
+                    fill=0.0,
+                    renamed={f"degrees_{n}": name for n, name in enumerate(TEMPERATURE_SUM_NAMES)},
+                    former_name="degrees",
+                ),
                 MatrixSpec(name="counts", names=TEMPERATURE_COUNT_NAMES, fill=0.0, dtype="<f4"),
-                MatrixSpec(name="season", names=SEASON_NAMES, fill=0.0),
+                MatrixSpec(name="season", names=SEASON_NAMES, fill=0.0, renamed={"learned": "learned_day"}),
             ),
         )
 
@@ -77,7 +83,7 @@ class Temperatures:
         if rows.size == 0:
             return
         day = np.floor(at_ms / DAY_MS)
-        degrees, counts, season = self.table["degrees"], self.table["counts"], self.table["season"]
+        degrees, counts, season = self.table["sums"], self.table["counts"], self.table["season"]
         some = np.unique(rows)
         before = season[some, NEWEST]
         np.maximum.at(season, (rows, np.full(rows.size, NEWEST)), day)
@@ -103,7 +109,7 @@ class Temperatures:
         newest = self.table["season"][rows, NEWEST]
         count = np.ascontiguousarray(self.table["counts"][rows][:, place].T)
         known = (count > 0.0) & (days[:, None] <= newest) & (days[:, None] > newest - RING_DAYS)
-        sums = np.ascontiguousarray(self.table["degrees"][rows][:, place].T)
+        sums = np.ascontiguousarray(self.table["sums"][rows][:, place].T)
         mean: Float64 = np.where(known, sums / np.where(known, count, 1.0), np.nan)
         return mean
 

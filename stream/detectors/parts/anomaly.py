@@ -1,9 +1,9 @@
-"""A device's own past as the measure of its present: an anomaly score after each reading, sequential and deterministic.
+"""The anomaly model: a score after each reading of a device, against its own past, sequential and deterministic.
 
-Each value is compared with what its past lets expect - its level (with the hour of the day once that helps) and its step from
-the reading before - in units of its usual error. The surprise of a reading is that of its three most surprising values. What
-is scored is not one surprise but a run of them: the mean of a short window against the long-run mean and spread of that mean,
-as a tail probability (after the anomaly likelihood of Lavin and Ahmad, 2015). No labels, no other devices.
+Each value is compared with its expected level (by hour of the day once that helps) and step from the reading before, in units of
+its usual error. The surprise of a reading is that of its three most surprising values. The score is about a run of surprises: the
+mean of a short window against the long-run mean and spread of that mean, as a tail probability (after the anomaly likelihood of
+Lavin and Ahmad, 2015). It needs no labels and no other devices.
 """
 
 from __future__ import annotations

@@ -1,23 +1,32 @@
-"""Parts with a condition: one score a message of their device, in the order of arrival.
+"""The condition detector: scores parts, once for each message of their device, in the order of arrival.
 
-A message is a run of a device's readings with the same boot, seq, measured and arrival time: all its values are judged
-together, when its end is known - the device's next message, a tick, or whoever asks for the scores. The anomaly is
-anomaly.py's; remaining life comes from the life model that the profile names, for all scores asked for at once.
+A message is a run of a device's readings with the same boot, seq, measured and arrival time. All its values are scored
+together when it has ended: at the device's next message, at a tick, or when scores are asked for. anomaly.py computes the
+anomaly; remaining life comes from the life model that the profile names, for all scores asked for at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from config.catalogue import Catalogue, PartItem
+from config.catalogue import PartItem
 from models.remaining_useful_life import Float32
 from star.analyse import ConditionScore
-from star.sense import Readings
+from stream.detectors import (
+    Detector,
+    DetectorContext,
+    EvaluationTick,
+    Findings,
+    FleetView,
+    Metric,
+    Route,
+    RoutedReadings,
+)
 from stream.detectors.parts.anomaly import AnomalyModel
-from stream.detectors.parts.remaining_useful_life import LifeModel, LoadLifeModel, load_life_model
-from stream.state.state_table import Rows
+from stream.detectors.parts.remaining_useful_life import LifeModel
+from stream.state.state_table import Table
 
 SCORES_MAX = 200_000
 """Scores kept for whoever asks; the oldest are forgotten first where nobody does."""
@@ -41,62 +50,79 @@ class OpenMessage:
     reading: list[tuple[str, float]] = field(default_factory=list)
 
 
-class ConditionDetector:
-    """The parts that are scored, by device row. load: gives life models, asked once for each that a profile names."""
+class ConditionDetector(Detector):
+    """Scores the parts of the fleet that have a condition. State is kept by device row."""
 
-    def __init__(self, load: LoadLifeModel = load_life_model) -> None:
-        self._load = load
+    def __init__(self, context: DetectorContext) -> None:
+        self._load_model = context.load_model
         self._life_models: dict[str, LifeModel] = {}
         self._items: dict[int, list[PartItem]] = {}
         self._scored_values: dict[int, frozenset[str] | None] = {}
+        self._value_names: dict[int, str] = {}
         self._parts: dict[int, dict[str, PartState]] = {}
         self._open: dict[int, OpenMessage] = {}
         self._scores: list[tuple[ConditionScore, str | None, Float32 | None]] = []
 
-    def set_items(self, catalogue: Catalogue, devices: Mapping[str, int]) -> None:
-        """The catalogue's parts that have a condition. Raises ModelError where a life model can't be had."""
+    def tables(self) -> Sequence[Table]:
+        """None: what is known of a part differs in size, and is kept as JSON."""
+        return ()
+
+    def set_fleet(self, fleet: FleetView) -> None:
+        """The fleet's parts that have a condition. Raises ModelError where a life model can't be loaded."""
         self._items.clear()
         self._scored_values.clear()
-        for _, item in sorted(catalogue.parts.items()):
+        for _, item in sorted(fleet.catalogue.parts.items()):
             if item.condition is None:
                 continue
-            device = devices[item.device]
+            device = fleet.device_rows[item.device]
             self._items.setdefault(device, []).append(item)
             named = frozenset(item.condition.values)
             before = self._scored_values.get(device, frozenset())
             self._scored_values[device] = None if not named or before is None else before | named
             model = item.condition.life_model
             if model is not None and model not in self._life_models:
-                self._life_models[model] = LifeModel(self._load(model))
+                self._life_models[model] = LifeModel(self._load_model(model))
 
-    def is_scored(self, device: int, metric: str) -> bool:
-        """Whether the metric `device/name` is judged for a part of the device."""
-        if device not in self._items:
-            return False
-        wanted = self._scored_values[device]
-        return wanted is None or metric.split("/", 1)[1] in wanted
+    def route(self, metric: Metric) -> Route | None:
+        """The values that a part's condition names; every value of the device where it names none."""
+        if metric.device_row not in self._items:
+            return None
+        wanted = self._scored_values[metric.device_row]
+        if wanted is not None and metric.value not in wanted:
+            return None
+        self._value_names[metric.number] = metric.value
+        return Route(metric.device_row)
 
-    def ingest(self, readings: Readings, device: Rows, names: list[str]) -> None:
-        """Readings of scored metrics, named, in the order of arrival. device: device rows."""
-        columns = (readings.boot, readings.seq, readings.at_ms, readings.arrived_ms)
+    def take(self, readings: RoutedReadings) -> None:
+        """Collects messages, and scores those that end."""
+        batch, names = readings.readings, self._value_names
+        columns = (batch.boot, batch.seq, batch.at_ms, batch.arrived_ms)
         keys = zip(*(column.tolist() for column in columns), strict=True)
-        for row, key, name, value in zip(device.tolist(), keys, names, readings.value.tolist(), strict=True):
+        for row, key, number, value in zip(
+            readings.row.tolist(), keys, batch.metric.tolist(), batch.value.tolist(), strict=True
+        ):
             message = self._open.get(row)
             if message is None or message.key != key:
                 if message is not None:
                     self._finish_message(row, message)
                 message = self._open[row] = OpenMessage(key)
-            message.reading.append((name.split("/", 1)[1], value))
+            message.reading.append((names[number], value))
 
-    def finish_messages(self, except_devices: frozenset[int] = frozenset()) -> None:
-        """Every message taken so far is whole; `but` those of these devices."""
+    def evaluate(self, tick: EvaluationTick) -> Findings:
+        """Every message taken so far has ended. Finds no needs: an alert is for people."""
+        self._finish_messages(tick.devices_ahead)
+        return Findings()
+
+    def _finish_messages(self, except_devices: frozenset[int] = frozenset()) -> None:
         whole = {row: message for row, message in self._open.items() if row not in except_devices}
         for row, message in whole.items():
             self._finish_message(row, message)
             del self._open[row]
 
-    def drain_scores(self) -> list[ConditionScore]:
-        """The scores since the last call."""
+    def drain_scores(self, *, finish: bool) -> list[ConditionScore]:
+        """The scores since the last call, with remaining life where a life model is named."""
+        if finish:
+            self._finish_messages()
         scores, self._scores = self._scores, []
         out = [score for score, _, _ in scores]
         for model, life in self._life_models.items():
@@ -132,18 +158,25 @@ class ConditionDetector:
         features = life.features(part.engine) if part.anomaly_model.readings > 1 else None
         return score, condition.life_model, features
 
-    def snapshot(self, row: int) -> dict[str, Any]:
-        """What is known of a device, for a checkpoint; empty where there is nothing."""
+    def snapshot(self, device_row: int) -> Mapping[str, Any]:
+        """The parts and the open message of a device, as JSON values."""
+        row = device_row
         parts = {name: [part.anomaly_model.snapshot(), part.engine] for name, part in self._parts.get(row, {}).items()}
         kept: dict[str, Any] = {"parts": parts} if parts else {}
         if row in self._open:
             kept["open"] = [list(self._open[row].key), self._open[row].reading]
         return kept
 
-    def restore(self, row: int, kept: Mapping[str, Any]) -> None:
-        """Takes back what `kept` gave of a device."""
+    def restore(self, device_row: int, kept: Mapping[str, Any]) -> None:
+        """Takes back what `snapshot` gave."""
+        row = device_row
         for name, (past, engine) in kept.get("parts", {}).items():
             self._parts.setdefault(row, {})[name] = PartState(AnomalyModel.restore(past), list(engine))
         if "open" in kept:
             key, reading = kept["open"]
             self._open[row] = OpenMessage(tuple(key), [(name, value) for name, value in reading])
+
+
+def make_detector(context: DetectorContext) -> Detector:
+    """The entry point's factory."""
+    return ConditionDetector(context)

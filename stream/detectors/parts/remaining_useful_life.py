@@ -1,16 +1,15 @@
-"""Remaining life of parts, from the life model that their profile names: kept by engine, asked in batches.
+"""Remaining useful life of parts, from the life model that their profile names, for many readings at once.
 
-What is kept and compared is models/remaining_useful_life.py's; here is one engine's state as a list of numbers, so that it travels in a
-checkpoint, and the model's answers for many readings at once.
+The state and the features are models/remaining_useful_life.py's. Here the state of an engine is a list of numbers, for checkpoints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from models.onnx_scorer import OnnxScorer, load_scorer
+from models.onnx_scorer import OnnxScorer
 from models.remaining_useful_life import (
     LIFE_STATE_SIZE,
     OPERATING_SETTINGS,
@@ -21,9 +20,6 @@ from models.remaining_useful_life import (
     remaining_life,
     update_life_state,
 )
-
-LoadLifeModel = Callable[[str], OnnxScorer]
-"""Gives the life model of a name. Raises ModelError."""
 
 
 class LifeModel:
@@ -51,8 +47,3 @@ class LifeModel:
             return []
         quantiles = np.maximum.accumulate(remaining_life(self._scorer.score(np.concatenate(features))), axis=1)
         return [(low, median, high) for low, median, high in np.round(quantiles, 4).tolist()]
-
-
-def load_life_model(name: str) -> OnnxScorer:
-    """The life model of a name that is in force in the registry. Raises ModelError."""
-    return load_scorer(name)

@@ -1,7 +1,7 @@
-"""Level readings that come late: older than the latest believed, they say when within a gap the use was, never what is left.
+"""Backfill: level readings older than the last accepted one tell when within a gap the use was, and nothing of the present level.
 
-A gap's use was spread evenly over it. A late reading within it, between the levels at its ends, splits the gap: the use is
-spread anew over the days before and after it. Others are only counted. A reading at a time, as these are rare.
+The use of a gap was spread evenly over it. A late reading within it, between the levels at its ends, splits the gap, and the use
+is spread again over the days before and after it. Other late readings are only counted. One at a time, as these are rare.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from stream.state.state_table import Rows
 
 def backfill_levels(slots: SlotState, rows: Rows, at_ms: Float64, value: Float64) -> None:
     """Late readings of `rows`, all different."""
-    filters, ring = slots.table["filter"], slots.table["days"]
+    filters, ring = slots.table["filter"], slots.table["daily_usage"]
     for row, late_ms, level in zip(rows.tolist(), at_ms.tolist(), value.tolist(), strict=True):
         _split_gap(filters[row], ring[row], late_ms, level)
 

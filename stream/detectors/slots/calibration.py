@@ -1,10 +1,10 @@
-"""Online calibration: is what the forecast says true that often, for this item?
+"""Online calibration of forecasts: are the stated quantiles right that often, for this item?
 
-A leg is the time to consume a fixed quantity, said as quantiles when it starts and compared when it ends. (Timely deliveries
-hide the true run-outs, so the time to consume is what can be checked.) How far legs end from their median, in units of the
-distance that the model gave its 5 and 95 % quantiles, is the item's own scale of error, one for each side; the model's spread
-counts as a few legs beside it. The log-spread of every forecast is multiplied by that scale. An adaptive conformal method in
-its simple form: one score, two scales an item, forgetting slowly.
+A calibration window is the time to consume a fixed quantity: its quantiles are forecast when it starts and compared when it ends.
+(The time to consume can be observed; true run-outs can't, as timely deliveries prevent them.) How far windows end from their
+median, in units of the distance that the model gave its 5 % and 95 % quantiles, is the item's own residual scale, one for each
+side; the model's spread is its prior, worth a few windows. The log-spread of every forecast is multiplied by it. This is an
+adaptive conformal method in a simple form: one score, two scales for each item, with exponential forgetting.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ LOG_TIME_STEP_MIN = 1e-6
 def update_windows(slots: SlotState, forecasts: SlotForecasts, inputs: ForecastInputs, scorer: Scorer) -> None:
     """Ends the legs that are over at this look, and starts those that are due. basis: what the outlook rests on."""
     rows = forecasts.rows
-    columns = np.ascontiguousarray(slots.table["look"][rows].T)
+    columns = np.ascontiguousarray(slots.table["evaluation"][rows].T)
     state = slots.table["filter"][rows]
     used = state[:, CUMULATIVE_USE] - columns[WINDOW_START_USE]
     days = np.maximum(state[:, LAST_MS] - columns[WINDOW_START_MS], 0.0) / DAY_MS
@@ -89,7 +89,7 @@ def update_windows(slots: SlotState, forecasts: SlotForecasts, inputs: ForecastI
     columns[WINDOW_START_MS] = np.where(idle, 0.0, columns[WINDOW_START_MS])
     if starts.size:
         _start_windows(slots, columns, starts, forecasts, inputs, scorer, state)
-    slots.table["look"][rows] = columns.T
+    slots.table["evaluation"][rows] = columns.T
 
 
 def window_spread_factors(columns: Float64) -> Float64:

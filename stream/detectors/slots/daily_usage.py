@@ -1,7 +1,8 @@
-"""Use by UTC day, from differences of estimates: what is counted always adds up to the net change, so noise does not drift.
+"""Daily usage: use by UTC day, from differences of level estimates.
 
-A day's number modulo the ring's length is its place, so that nothing moves when days pass. A day counts use of 0 or more;
-what noise made negative is owed by the next day. The first day of an item is partial and stays unknown.
+What is counted adds up to the net change, so that noise does not accumulate. A day is stored at its number modulo the number of
+columns, so nothing moves when days pass. A day counts use of 0 or more; a negative remainder, due to noise, is a deficit that the
+next day repays. The first day of an item is partial and stays unknown.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Where a level is when nothing is read: the latest level believed goes on by the rate, and what was declared is added.
+"""Dead reckoning: the level between readings, from the last accepted one, the rate of use and declared deliveries.
 
-A level is never under nothing, so what came to an empty item counts from nothing: each declaration sets down the level reckoned
-at its moment, and the reckoning goes on from there until a later reading is believed. How far off it may be is learned: the rate
-is compared with what was truly used over spans of days.
+A level is never below 0, so a delivery to an empty item counts from 0: each declaration stores the level reckoned at its moment,
+and reckoning goes on from there until a later reading is accepted. The error of the rate is learned by comparing it with the use
+over spans of days.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def baseline_level(slots: SlotState, rows: Rows, state: Float64, fixed: Float64)
 
     state, fixed: (columns, n) of `rows`, level slots.
     """
-    anomaly_state = slots.table["court"][rows].T
+    anomaly_state = slots.table["anomaly_state"][rows].T
     from_declared = anomaly_state[RECKONED_MS] > state[LAST_MS]
     full = np.where(state[PENDING_DELIVERY] > 0.0, np.maximum(fixed[F_CAPACITY], state[LEVEL]), np.inf)
     level = np.minimum(state[LEVEL] + state[PENDING_DELIVERY] + state[SPARE_STOCK], full)
@@ -88,7 +88,7 @@ def update_rate_bias(
     if at.size == 0:
         return
     rows, state, now_ms = all_rows[at], state_of_all[:, at], at_ms[at]
-    anomaly_state = slots.table["court"]
+    anomaly_state = slots.table["anomaly_state"]
     since_ms, rate = anomaly_state[rows, RATE_CHECK_MS], anomaly_state[rows, RATE_CHECK_RATE]
     days = (now_ms - since_ms) / DAY_MS
     compared = (since_ms > 0.0) & (days >= RATE_CHECK_DAYS_MIN)

@@ -1,9 +1,9 @@
-"""Declared deliveries and refills: what people and suppliers say came, before, after or without the sensor seeing it.
+"""Delivery matching: declared deliveries and refills against the level, which may show them before, after or never.
 
-Usage slots count what is declared at once. A level slot lets a rise be expected: it counts in the level until it is seen, or
-until readings made after it deny it - several that move, over days: a stuck or silent gauge denies nothing. A rise that was seen
-up to three days before is matched with its declaration instead, so that neither a late nor an early sensor makes a second need.
-Spare packs wait unopened, count in the level, and are no refill when opened.
+Usage slots count a declaration at once. For a level slot it makes a rise expected: it counts in the level until a reading shows it,
+or until later readings contradict it - several that change, over days, as a stuck or silent gauge is no evidence. A rise that was
+seen up to three days before is matched with its declaration instead, so that neither a late nor an early sensor opens a second
+need. Spare packs that wait unopened count in the level, and opening one is no refill.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from star.analyse import RefillStage, RefillUpdate
+from star.analyse import RefillStage
 from star.times import DAY_MS, HOUR_MS
 from stream.detectors.slots import dead_reckoning, jump_confirmation
 from stream.detectors.slots.state_schema import (
@@ -74,7 +74,7 @@ def apply_declaration(slots: SlotState, row: int, at_ms: int, quantity: float | 
     state[DIRTY] = 2.0
     if fixed[F_IS_COUNTER]:
         state[LEVEL] += amount
-        _emit_declared(slots, row, at_ms, amount)
+        slots.emit_refill(row, at_ms, RefillStage.DECLARED, amount)
         return
     if state[CONFIRMED_RISE] > 0.0 and at_ms - state[CONFIRMED_RISE_MS] <= jump_confirmation.JUMP_MEMORY_MS:
         seen = float(state[CONFIRMED_RISE])
@@ -85,12 +85,12 @@ def apply_declaration(slots: SlotState, row: int, at_ms: int, quantity: float | 
         return
     state[PROVISIONAL_EMITTED] = 0.0
     _expect_delivery(slots, row, at_ms, amount)
-    _emit_declared(slots, row, at_ms, amount)
+    slots.emit_refill(row, at_ms, RefillStage.DECLARED, amount)
 
 
 def _expect_delivery(slots: SlotState, row: int, at_ms: int, amount: float) -> None:
     """From now on the level is reckoned with `amount` more, as far as it fits."""
-    state, anomaly_state, fixed = slots.table["filter"][row], slots.table["court"][row], slots.fixed[row]
+    state, anomaly_state, fixed = slots.table["filter"][row], slots.table["anomaly_state"][row], slots.fixed[row]
     before = dead_reckoning.reckoned_level(slots, np.array([row]), state[:, None], fixed[:, None], at_ms)
     state[SPARE_STOCK if fixed[F_HAS_SPARE_PACKS] else PENDING_DELIVERY] += amount
     state[DECLARED_MS] = at_ms
@@ -131,7 +131,7 @@ def match_readings(
     residual_without_delivery = value[at] - predicted[at]
     # A spare pack may lie unopened for long; what was poured in is there, unless the reading speaks clearly against it.
     log_odds = np.where(
-        (parameters[F_HAS_SPARE_PACKS] == 0.0) | (slots.table["court"][rows[at], OVER_CAPACITY_SEEN] > 0.0),
+        (parameters[F_HAS_SPARE_PACKS] == 0.0) | (slots.table["anomaly_state"][rows[at], OVER_CAPACITY_SEEN] > 0.0),
         ARRIVAL_LOG_ODDS,
         0.0,
     )
@@ -186,7 +186,7 @@ def count_contradictions(
     slots: SlotState, state: Float64, rows: Rows, at: Rows, at_ms: Float64, value: Float64
 ) -> None:
     """Believed readings of places `at` that do not show what was declared: enough of them, over time, and it never came."""
-    anomaly_state = slots.table["court"]
+    anomaly_state = slots.table["anomaly_state"]
     for place in at.tolist():
         item_state, item_anomaly = state[:, place], anomaly_state[rows[place]]
         fixed = slots.fixed[rows[place]]
@@ -209,8 +209,3 @@ def count_contradictions(
             item_anomaly[RECKONED_LEVEL] = _capped_to_capacity(
                 item_state, fixed, max(value[place] - use, 0.0) + item_state[PENDING_DELIVERY] + item_state[SPARE_STOCK]
             )
-
-
-def _emit_declared(slots: SlotState, row: int, at_ms: int, quantity: float) -> None:
-    seen = RefillUpdate(item=slots.table.names[row], at_ms=at_ms, stage=RefillStage.DECLARED, quantity=quantity)
-    slots.emitted_refills.append((row, seen))

@@ -1,6 +1,6 @@
-"""What is known of slots at a moment: level, history by day - the model's input -, trust, and the forecast it gives.
+"""Forecasts of slots at a moment, from their level, daily usage (the model's input), sensor trust and calibration.
 
-Nothing here changes state, so that a forecast can be asked for at any time. Rows depend on themselves only, bit for bit.
+Nothing here changes state, so that a forecast can be made at any time. Rows depend on themselves only, bit for bit.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def compute_forecasts(slots: SlotState, rows: Rows, at_ms: int, scorer: Scorer) 
     idle_days = slots.covariates.idle_days(slots.table, rows, state[REPEAT_SINCE_MS], at_ms)
     sensor_trust = _sensor_trust(state, fixed, at_ms, idle_days)
     distrust = 1.0 + DISTRUST_SPREAD_GAIN * (1.0 - sensor_trust)
-    evaluation = slots.table["look"][rows]
+    evaluation = slots.table["evaluation"][rows]
     early, late = (
         distrust * (1.0 + evaluation[:, SPREAD_FACTOR_EARLY]),
         distrust * (1.0 + evaluation[:, SPREAD_FACTOR_LATE]),
@@ -189,7 +189,7 @@ def _forecast_inputs(
     today = float(at_ms // DAY_MS)
     elapsed = at_ms / DAY_MS - today
     places = ((today - _DAYS_BACK) % HISTORY_DAYS).astype(np.intp)
-    daily = slots.table["days"][rows][:, places]
+    daily = slots.table["daily_usage"][rows][:, places]
     day = today - _DAYS_BACK[None, :]
     current = state[CURRENT_DAY][:, None]
     unknown = (day >= current) | (day < current - HISTORY_DAYS) | (day <= np.floor(state[FIRST_MS] / DAY_MS)[:, None])

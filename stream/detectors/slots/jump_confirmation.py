@@ -1,8 +1,8 @@
-"""Readings of a level far from the prediction: doubt, until others agree with them or deny them - and refills told of.
+"""Jump confirmation: level readings far from the prediction are candidates until further readings confirm or reject them.
 
-A run of readings that agree with each other is believed; a refill that is begun, sure or taken back is told. One that a
-declared delivery or a spare pack explains is no news. What was believed and turns out false soon - the level comes back - is
-taken back: a fall that never was is no use, and a rise that never was no refill.
+A run of readings that agree with each other is confirmed. Refills are emitted as provisional, confirmed or retracted; a rise
+that a declared delivery or a spare pack explains emits none. A confirmed jump that is reversed soon, as the level returns, is
+undone: a false drop was no use, a false rise no refill.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from star.analyse import RefillStage, RefillUpdate
+from star.analyse import RefillStage
 from star.times import DAY_MS, HOUR_MS
 from stream.detectors.slots import daily_usage
 from stream.detectors.slots.state_schema import (
@@ -104,7 +104,7 @@ def confirm_jumps(
 
     state: (columns, n), changed; expected: the level with what was declared; noise, step: of a reading.
     """
-    anomaly_state = slots.table["court"]
+    anomaly_state = slots.table["anomaly_state"]
     expected_use = state[RATE] * (at_ms - state[CANDIDATE_SINCE_MS]) / DAY_MS
     candidate = state[CANDIDATE_VALUE] - expected_use
     tolerance = np.maximum(
@@ -131,7 +131,7 @@ def confirm_jumps(
     rise = np.where(confirmed, mean - predicted, 0.0)
     min_rise = _min_emitted_rise(fixed, step)
     for place in np.nonzero(starts_anew & up & ~confirmed & (value - predicted >= min_rise))[0].tolist():
-        _emit_refill(slots, rows[place], at_ms[place], RefillStage.PROVISIONAL, value[place] - predicted[place])
+        slots.emit_refill(rows[place], at_ms[place], RefillStage.PROVISIONAL, value[place] - predicted[place])
         state[PROVISIONAL_EMITTED, place] = 1.0
     return rise, np.where(confirmed, newest, at_ms)
 
@@ -180,8 +180,7 @@ def reject_candidates(slots: SlotState, state: Float64, rows: Rows, at_ms: Float
     if not which.any():
         return
     for place in np.nonzero(which & (state[PROVISIONAL_EMITTED] > 0.0))[0].tolist():
-        _emit_refill(
-            slots,
+        slots.emit_refill(
             rows[place],
             at_ms[place],
             RefillStage.RETRACTED,
@@ -209,14 +208,14 @@ def apply_jumps(
         else:
             unexplained = _unexplained_rise(slots, item_state, fixed[:, place], int(rows[place]), moment_ms, offset)
         if unexplained >= min_rise[place]:
-            _emit_refill(slots, rows[place], moment_ms, RefillStage.CONFIRMED, unexplained)
+            slots.emit_refill(rows[place], moment_ms, RefillStage.CONFIRMED, unexplained)
             item_state[CONFIRMED_RISE], item_state[CONFIRMED_RISE_MS] = offset, moment_ms
         else:
             if unexplained > 0.0:
                 # Too little for a refill: what a noisy gauge takes back of the falls it showed, which were counted as use.
                 non_use[number] = 0.0
             if item_state[PROVISIONAL_EMITTED] > 0.0:
-                _emit_refill(slots, rows[place], moment_ms, RefillStage.RETRACTED, offset)
+                slots.emit_refill(rows[place], moment_ms, RefillStage.RETRACTED, offset)
         item_state[PROVISIONAL_EMITTED] = item_state[CANDIDATE_COUNT] = 0.0
     return non_use
 
@@ -233,7 +232,7 @@ def _reverses_rise(slots: SlotState, state: Float64, row: int, at_ms: float, dro
     A rise that readings went on to show was one, and what fell since was used: sooner, where the rise was declared, and at once,
     where it was just what was declared.
     """
-    anomaly_state = slots.table["court"][row]
+    anomaly_state = slots.table["anomaly_state"][row]
     recent_rise = anomaly_state[RECENT_RISE]
     matched = anomaly_state[RECENT_RISE_MATCHED]
     held = state[LAST_MS] - anomaly_state[RECENT_RISE_MS] > (AGREEING_MS if matched > 0.0 else AGREEING_TWO_MS)
@@ -259,7 +258,7 @@ def _reverses_rise(slots: SlotState, state: Float64, row: int, at_ms: float, dro
 
 def _reverses_drop(slots: SlotState, state: Float64, row: int, at_ms: float, rise: float) -> bool:
     """Whether a rise takes back a fall that was believed lately: it was no use, and the rate is what it was before."""
-    anomaly_state = slots.table["court"][row]
+    anomaly_state = slots.table["anomaly_state"][row]
     drop = anomaly_state[RECENT_DROP]
     if not (
         drop > 0.0
@@ -268,7 +267,7 @@ def _reverses_drop(slots: SlotState, state: Float64, row: int, at_ms: float, ris
     ):
         return False
     daily_usage.subtract_use(
-        state, slots.table["days"][row], anomaly_state[RECENT_DROP_FROM_MS], anomaly_state[RECENT_DROP_MS], drop
+        state, slots.table["daily_usage"][row], anomaly_state[RECENT_DROP_FROM_MS], anomaly_state[RECENT_DROP_MS], drop
     )
     state[CUMULATIVE_USE] -= drop
     state[RATE], state[RATE_VARIANCE] = anomaly_state[RATE_BEFORE_DROP], anomaly_state[RATE_VARIANCE_BEFORE_DROP]
@@ -284,7 +283,7 @@ def _delivery_pending(slots: SlotState, state: Float64, row: int, at_ms: float) 
 
 def _unexplained_rise(slots: SlotState, state: Float64, fixed: Float64, row: int, at_ms: float, rise: float) -> float:
     """What of a rise is news: nothing of one that a declaration or a spare pack explains. state, fixed: one item's."""
-    anomaly_state = slots.table["court"][row]
+    anomaly_state = slots.table["anomaly_state"][row]
     pending_column = PENDING_DELIVERY if fixed[F_HAS_SPARE_PACKS] == 0.0 else SPARE_STOCK
     pending = float(state[pending_column])
     anomaly_state[RECENT_RISE], anomaly_state[RECENT_RISE_MS], anomaly_state[RECENT_RISE_MATCHED] = rise, at_ms, 0.0
@@ -303,8 +302,3 @@ def _unexplained_rise(slots: SlotState, state: Float64, fixed: Float64, row: int
     state[pending_column], anomaly_state[RECENT_RISE_MATCHED] = left, pending - left
     anomaly_state[RECKONED_MS] = 0.0
     return 0.0
-
-
-def _emit_refill(slots: SlotState, row: int, at_ms: float, stage: RefillStage, quantity: float) -> None:
-    seen = RefillUpdate(item=slots.table.names[row], at_ms=int(at_ms), stage=stage, quantity=float(max(quantity, 0.0)))
-    slots.emitted_refills.append((int(row), seen))

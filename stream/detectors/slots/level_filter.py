@@ -1,9 +1,9 @@
-"""Readings of a measured level, each judged before it is believed.
+"""The level filter: accepts or rejects readings of a measured level, and updates the estimate.
 
-A filter predicts the level from the rate of use; a reading near the prediction corrects it. One far from it is only doubt: it
-is held until others agree with it (a refill, a large use) or deny it (a spike, an air gap), so no single reading fires
-anything. Coarse steps say no more than the interval they stand for. Every function works on (columns, n) of different items,
-elementwise with + - * / and sqrt only, so that a reading's result has the same bits whatever else is in the batch.
+A filter predicts the level by the rate of use, and a reading within its gate corrects it. One outside is a candidate until others
+confirm it (a refill, a large use) or reject it (a spike, an air gap), so that no single reading has a consequence. A coarse step
+tells no more than its interval. Every function works on (columns, n) of different items, elementwise with + - * / and sqrt only,
+so that the result for a reading has the same bits whatever else is in the batch.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ def _apply_updates(
     is_empty = known & (after - non_use[at] <= EMPTY_SHARE * parameters[F_CAPACITY])
     counted = np.where(is_empty, np.maximum(use, columns[RATE] * gap / DAY_MS), use) if is_empty.any() else use
     day = columns[CURRENT_DAY].copy()
-    daily_usage.add_use(columns, slots.table["days"], rows[at], counted, since_ms, now_ms)
+    daily_usage.add_use(columns, slots.table["daily_usage"], rows[at], counted, since_ms, now_ms)
     columns[CUMULATIVE_USE] += use
     long_gap = gap > DAY_MS
     if long_gap.any():
@@ -258,6 +258,6 @@ def _apply_updates(
         dead_reckoning.update_rate_bias(slots, rows[at], columns, day_closed, day, now_ms)
     full = np.nonzero(after > delivery_matching.OVER_CAPACITY_SHARE * parameters[F_CAPACITY])[0]
     if full.size:
-        slots.table["court"][rows[at[full]], OVER_CAPACITY_SEEN] = 1.0
+        slots.table["anomaly_state"][rows[at[full]], OVER_CAPACITY_SEEN] = 1.0
     if not every_row:
         state[:, at] = columns

@@ -1,24 +1,38 @@
-"""The run-out detector: slots are looked at in ticks, and those that may run out before a delivery could come are needs seen.
+"""The run-out detector: evaluates slots at ticks and reports those that may run out before a delivery could arrive.
 
-Readings go to level_filter.py and usage_counter.py, declarations to delivery_matching.py, the forecast comes from
-forecasting.py. Here: which slots a
-tick looks at, what it remembers of the look, and who is in the net. Nothing here decides to order.
+Readings go to level_filter.py and usage_counter.py, declarations to delivery_matching.py; the forecast comes from
+forecasting.py. This module chooses the slots that a tick evaluates, keeps what it found of each, and compares the forecast with
+the reorder horizon. It does not decide to order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from config.catalogue import SlotItem
-from config.profile_schema import SlotSignal
 from star.analyse import QUANTILES, CalibrationOutcome, DetectedNeed, Forecast, NeedKind
-from star.ports import Scorer
 from star.times import DAY_MS
+from stream.detectors import (
+    Detector,
+    DetectorContext,
+    EvaluationTick,
+    Findings,
+    FleetView,
+    ItemEvent,
+    Metric,
+    Route,
+    RoutedReadings,
+)
+from stream.detectors.covariates import weather
 from stream.detectors.slots import calibration
+from stream.detectors.slots.delivery_matching import apply_declaration
 from stream.detectors.slots.forecasting import SlotForecasts, compute_forecasts
+from stream.detectors.slots.slot_parameters import ACTIVE_COUNTER, apply_fleet
+from stream.detectors.slots.slot_readings import TEMPERATURE, ingest_readings, route_to_slot
 from stream.detectors.slots.state_schema import (
     ACCEPTED_READINGS,
     CURRENT_DAY,
@@ -32,7 +46,6 @@ from stream.detectors.slots.state_schema import (
     F_IS_COUNTER,
     F_REORDER_HORIZON,
     FIRST_MS,
-    FIXED_NAMES,
     LAST_MS,
     LAST_VALUE,
     LEVEL,
@@ -41,13 +54,10 @@ from stream.detectors.slots.state_schema import (
     Float64,
     SlotState,
 )
-from stream.state.state_table import Rows
+from stream.state.state_table import Rows, Table
 
-HORIZON_LEAD_TIMES = 4.0
-HORIZON_DAYS = 4.0
-"""The net: 5 % quantile of the days to empty under so many lead times (90 % quantile, slowest supplier) and days."""
-LEAD_TIME_UNKNOWN_DAYS = 3.0
-"""Taken for items without a supplier."""
+REFILL_RESULTS = ("delivered", "done", "refilled")
+"""Results of outcomes that declare a refill of a slot."""
 FAR_HORIZONS = 2.0
 FAR_SHARE = 0.02
 """A slot more than so many nets away, and fallen by less than this share of its capacity, can wait for its next wake."""
@@ -64,28 +74,59 @@ UNCHANGED_SHARE = 0.01
 """Of the capacity: what counts as hardly changed."""
 
 
-class RunOutDetector:
-    """Slots' looks. `touched` collects rows that got readings or events since the last tick."""
+class RunOutDetector(Detector):
+    """Forecasts when slots run out."""
 
-    def __init__(self, slots: SlotState, scorer: Scorer) -> None:
-        self.slots = slots
-        self.scorer = scorer
-        self.dirty_rows: list[Rows] = []
-        self.next_evaluation_ms: Float64 = np.empty(
-            0
-        )  # by row; a mirror of the column, contiguous, as every tick compares it
+    def __init__(self, context: DetectorContext) -> None:
+        self.slots = context.shared(SlotState)
+        self.scorer = context.scorer
+        self._items: Mapping[str, SlotItem] = {}
+        self._devices_with_slots: frozenset[str] = frozenset()
+        # By row; a mirror of the column, contiguous, as every tick compares it.
+        self.next_evaluation_ms: Float64 = np.empty(0)
         self.name_ranks: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._earliest_evaluation_ms = -np.inf
         self.last_forecasts: SlotForecasts | None = None
 
-    def set_items(self, items: Mapping[str, SlotItem], horizon_days: Callable[[SlotItem], float]) -> None:
-        """The catalogue's slots in force; their rows are in the table. Others with a row are looked at no more."""
-        slots = self.slots
-        slots.reserve()
-        slots.fixed[:, F_ACTIVE] = 0.0
-        for key, item in items.items():
-            slots.fixed[slots.table.row(key)] = slot_parameters(item, horizon_days(item))
+    def tables(self) -> Sequence[Table]:
+        """Slots, with the counters of parts; covariates and temperatures."""
+        covariates = self.slots.covariates
+        return (self.slots.table, covariates.table, covariates.temperatures.table)
+
+    def snapshot(self, device_row: int) -> Mapping[str, Any]:
+        """Empty: all state is in the tables."""
+        return {}
+
+    def set_fleet(self, fleet: FleetView) -> None:
+        """Rows and parameters of the fleet's slots. Slots that left it keep their rows and are not evaluated any more."""
+        apply_fleet(self.slots, fleet)
+        self._items = fleet.catalogue.slots
+        self._devices_with_slots = frozenset(item.device for item in self._items.values())
         self.refresh()
+
+    def route(self, metric: Metric) -> Route | None:
+        """Levels and uses of slots, also of those that left the fleet, and temperatures of their devices."""
+        found = route_to_slot(self.slots, metric)
+        if found is not None:
+            return None if self.slots.fixed[found.row, F_ACTIVE] == ACTIVE_COUNTER else found
+        if metric.value != weather.METRIC or metric.device not in self._devices_with_slots:
+            return None
+        row = self.slots.covariates.temperatures.table.add(metric.device, metric.device_row)
+        return Route(row, TEMPERATURE)
+
+    def take(self, readings: RoutedReadings) -> None:
+        """Updates slots and temperatures."""
+        ingest_readings(self.slots, readings)
+
+    def apply_event(self, event: ItemEvent) -> None:
+        """A delivery declares a refill. Whatever is said of a slot, the next tick evaluates it."""
+        row = self.slots.table.index.get(event.item)
+        if event.item not in self._items or row is None:
+            return
+        if event.result in REFILL_RESULTS and event.is_first_delivery():
+            apply_declaration(self.slots, row, event.at_ms, event.quantity)
+        self.slots.table["filter"][row, DIRTY] = 2.0
+        self.slots.dirty_rows.append(np.array([row]))
 
     def refresh(self) -> None:
         """After rows were added or loaded."""
@@ -94,22 +135,24 @@ class RunOutDetector:
         known = (table["filter"][: len(table), ACCEPTED_READINGS] > 0.0) & (
             self.slots.fixed[: len(table), F_ACTIVE] == 1.0
         )
-        next_ms[known] = table["look"][: len(table)][known, NEXT_EVALUATION_MS]
+        next_ms[known] = table["evaluation"][: len(table)][known, NEXT_EVALUATION_MS]
         self.next_evaluation_ms = next_ms
         self.name_ranks = table.ranks()
         self._earliest_evaluation_ms = -np.inf
-        self.dirty_rows = [np.nonzero(table["filter"][: len(table), DIRTY] > 0.0)[0]]
+        self.slots.dirty_rows = [np.nonzero(table["filter"][: len(table), DIRTY] > 0.0)[0]]
 
-    def evaluate(self, at_ms: int, skip: NDArray[np.bool_] | None = None) -> list[DetectedNeed]:
-        """The looks of a tick: needs seen, in the order of item names. skip: (rows,) those not to be looked at."""
+    def evaluate(self, tick: EvaluationTick) -> Findings:
+        """Forecasts of the slots that are due; needs of those within the reorder horizon, in the order of item names."""
         self.slots.ended_windows.clear()
-        rows = self._due_rows(at_ms)
-        if skip is not None:
-            self.dirty_rows = [rows[skip[rows]]]
-            rows = rows[~skip[rows]]
+        at_ms, table = tick.at_ms, self.slots.table
+        rows = self._due_rows(self.slots.changed_rows(tick.offset), at_ms)
+        ahead = tick.mask_ahead(table.device[: len(table)])
+        if ahead is not None:
+            self.slots.dirty_rows.append(rows[ahead[rows]])
+            rows = rows[~ahead[rows]]
         if rows.size == 0:
             self.last_forecasts = None
-            return []
+            return Findings()
         rows = rows[np.argsort(self.name_ranks[rows])]
         self._learn_covariates(rows, at_ms)
         forecasts, inputs = compute_forecasts(self.slots, rows, at_ms, self.scorer)
@@ -117,10 +160,12 @@ class RunOutDetector:
         self._record_evaluation(forecasts)
         self.last_forecasts = forecasts
         within = np.nonzero(self._within_horizon(forecasts))[0]
-        return [
+        needs = [
             DetectedNeed(item=f.item, at_ms=at_ms, kind=NeedKind.RUN_OUT, cause="level", forecast=f)
             for f in self.to_forecasts(forecasts, within)
         ]
+        every = np.arange(rows.size)
+        return Findings(needs=needs, devices=table.device[rows], forecasts=lambda: self.to_forecasts(forecasts, every))
 
     def forecasts(self, at_ms: int) -> list[Forecast]:
         """Of every slot with a reading, by item name."""
@@ -135,16 +180,8 @@ class RunOutDetector:
         forecasts, _ = compute_forecasts(self.slots, rows, at_ms, self.scorer)
         return self.to_forecasts(forecasts, np.arange(rows.size))
 
-    def evaluated_forecasts(self) -> list[Forecast]:
-        """Of the slots looked at in the last tick."""
-        return (
-            []
-            if self.last_forecasts is None
-            else self.to_forecasts(self.last_forecasts, np.arange(self.last_forecasts.rows.size))
-        )
-
-    def drain_calibration_outcomes(self) -> list[CalibrationOutcome]:
-        """What became of the forecasts of the legs that ended at the last look, by item name; told once."""
+    def drain_outcomes(self) -> list[CalibrationOutcome]:
+        """How the forecasts of calibration windows that ended at the last tick came out, by item name."""
         if self.last_forecasts is None:
             return []
         names, at_ms = self.slots.table.names, self.last_forecasts.at_ms
@@ -188,11 +225,9 @@ class RunOutDetector:
             for item, level, days, rate, trust, readings, reading_ms, reading, known_days in columns
         ]
 
-    def _due_rows(self, at_ms: int) -> Rows:
-        """The rows that this tick looks at: those with news that matters, and those whose time has come."""
+    def _due_rows(self, rows: Rows, at_ms: int) -> Rows:
+        """The rows to evaluate at this tick: of `rows`, which changed, those that matter, and all whose time has come."""
         slots = self.slots
-        rows = np.unique(np.concatenate(self.dirty_rows)) if self.dirty_rows else np.empty(0, dtype=np.intp)
-        self.dirty_rows = []
         rows = rows[(slots.fixed[rows, F_ACTIVE] == 1.0) & (slots.table["filter"][rows, ACCEPTED_READINGS] > 0.0)]
         rows = rows[~self._can_wait(rows, at_ms)]
         rows = self._postpone_unchanged(rows, at_ms)
@@ -207,7 +242,7 @@ class RunOutDetector:
         """Which rows need no look though they have news: far from the net, little changed, looked at not long ago."""
         slots = self.slots
         filters = slots.table["filter"]
-        evaluated, fixed = slots.table["look"][rows, :NEXT_EVALUATION_MS], slots.fixed[rows]
+        evaluated, fixed = slots.table["evaluation"][rows, :NEXT_EVALUATION_MS], slots.fixed[rows]
         far: NDArray[np.bool_] = evaluated[:, EVALUATED_MS] > 0.0
         far &= at_ms - evaluated[:, EVALUATED_MS] < fixed[:, F_EVALUATE_EVERY_MS]
         far &= evaluated[:, EVALUATED_Q05] > FAR_HORIZONS * fixed[:, F_REORDER_HORIZON]
@@ -217,7 +252,7 @@ class RunOutDetector:
 
     def _postpone_unchanged(self, rows: Rows, at_ms: int) -> Rows:
         """The rows to look at now; the others, looked at a moment ago and little changed since, are woken soon."""
-        filters, evaluation = self.slots.table["filter"], self.slots.table["look"]
+        filters, evaluation = self.slots.table["filter"], self.slots.table["evaluation"]
         earliest_ms = evaluation[rows, EVALUATED_MS] + self._evaluation_gap_ms(rows)
         postponed: NDArray[np.bool_] = (
             (evaluation[rows, EVALUATED_MS] > 0.0) & (earliest_ms > at_ms) & (filters[rows, DIRTY] < 2.0)
@@ -234,7 +269,7 @@ class RunOutDetector:
 
     def _evaluation_gap_ms(self, rows: Rows) -> Float64:
         """(n,) how long after a look the next one can wait where the level has hardly changed."""
-        days, horizon = self.slots.table["look"][rows, EVALUATED_Q05], self.slots.fixed[rows, F_REORDER_HORIZON]
+        days, horizon = self.slots.table["evaluation"][rows, EVALUATED_Q05], self.slots.fixed[rows, F_REORDER_HORIZON]
         early = EVALUATION_GAP_SHARE * DAY_MS * days
         longest_ms = np.maximum(self.slots.fixed[rows, F_EVALUATE_EVERY_MS], EVALUATION_GAP_MS)
         waits = days > IMMINENT_HORIZONS * horizon
@@ -253,7 +288,7 @@ class RunOutDetector:
 
     def _record_evaluation(self, forecasts: SlotForecasts) -> None:
         slots, rows, at_ms = self.slots, forecasts.rows, forecasts.at_ms
-        columns = slots.table["look"]
+        columns = slots.table["evaluation"]
         columns[rows, EVALUATED_MS] = at_ms
         columns[rows, EVALUATED_LEVEL] = slots.table["filter"][rows, LEVEL]
         columns[rows, EVALUATED_Q05] = forecasts.days[:, _Q05]
@@ -274,25 +309,6 @@ class RunOutDetector:
         return within
 
 
-def slot_parameters(item: SlotItem, horizon_days: float) -> list[float]:
-    """The line of FIXED_NAMES of a slot."""
-    fixed = {
-        "capacity": item.capacity,
-        "pack": item.pack,
-        "noise": item.noise,
-        "step": item.step,
-        "rate": item.rate_per_day,
-        "rate_spread": item.rate_spread,
-        "look_every_ms": item.look_every_s * 1000.0,
-        "counts": float(item.signal is SlotSignal.USAGE),
-        "spare_packs": float(item.spare_packs),
-        "net_days": horizon_days,
-        "active": 1.0,
-    }
-    return [fixed[name] for name in FIXED_NAMES]
-
-
-def reorder_horizon_days(lead_times: Mapping[str, tuple[float, float]], suppliers: tuple[str, ...]) -> float:
-    """The net of an item with these suppliers, given the lead times in force."""
-    slowest = max((lead_times[name][1] for name in suppliers if name in lead_times), default=LEAD_TIME_UNKNOWN_DAYS)
-    return HORIZON_LEAD_TIMES * slowest + HORIZON_DAYS
+def make_detector(context: DetectorContext) -> Detector:
+    """The entry point's factory."""
+    return RunOutDetector(context)

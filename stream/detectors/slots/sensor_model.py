@@ -1,7 +1,7 @@
-"""What a level's sensor is like, learned from its readings: noise, coarse steps, and whether it is stuck.
+"""The sensor model of a level: noise, coarse steps, and whether the sensor is stuck, learned from its readings.
 
-Each reading moves what is known by a little; nothing needs a history. A sensor that sticks is told from one of coarse steps
-and from an item that is not used by what its readings did before: they rose a little now and then, as noise does.
+Each reading moves the estimates by a little, without a history. A stuck sensor is distinguished from a coarse one, and from an
+item that is not used, by its earlier readings: they rose a little now and then, as noise does.
 """
 
 from __future__ import annotations

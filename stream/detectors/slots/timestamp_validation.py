@@ -1,6 +1,6 @@
-"""Measured times that can be: not after the arrival, and not so long before it that the clock must be wrong.
+"""Timestamp validation: a measured time may not be after the arrival, nor so long before it that the clock must be wrong.
 
-What is not plausible is kept with the time of arrival, and flagged. Readings that are merely old are backfill.
+An invalid time is replaced by that of arrival, and counted. Readings that are merely old are backfill.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Readings of use: increments, and running counters that may start again from zero.
+"""Readings of use: increments, and running counters that may be reset.
 
-An increment is use whenever it comes, late or not. A counter that falls, or leaps further than the item could have used, is
-only doubt until its next reading says which it was: a restart (what it counts since is use), a leap (not believed as use), or
-a glitch. A slot's level is one full capacity at its first reading, plus what was delivered, less what was used.
+An increment is use whenever it arrives, late or not. A counter that falls, or rises by more than the item could have used, is a
+candidate until its next reading shows what it was: a reset (the count since is use), a jump (not counted as use) or a glitch. A
+slot's level is one full capacity at its first reading, plus deliveries, less use.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def ingest_usage(
     in_order = ~late
     spread = running & (days > 1.0)
     since_ms = np.where(spread & in_order, state[LAST_MS], at_ms)
-    ring = slots.table["days"]
+    ring = slots.table["daily_usage"]
     current_ms = np.maximum(at_ms, state[LAST_MS])  # a late increment is put in its own day below
     daily_usage.add_use(
         state, ring, rows, np.where(in_order, use, 0.0), np.where(in_order, since_ms, current_ms), current_ms

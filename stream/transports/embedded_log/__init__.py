@@ -1,1 +1,1 @@
-"""The embedded log: SQLite in one process, with its reader, writer and retention."""
+"""The embedded log: topics in one SQLite file of one process, with its reader, its writing thread and its retention."""

@@ -1,6 +1,6 @@
-"""The embedded log as a LogClient: one partition, 0, of every topic; followers are woken by its commits.
+"""The embedded log as a LogClient: every topic has partition 0 only, and consumers are woken by its commits.
 
-A group here has one member: there is one process, and a second follower of the group in it is a mistake.
+A group has one member here: there is one process, and a second consumer of a group in it would be a mistake.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from stream.transports.log_client import Entry, FetchedRecord, PartitionRef, Rev
 
 
 class EmbeddedClient:
-    """Implements LogClient. `topics` are made, or their retention is changed, by `start`; the caller closes `log`."""
+    """Implements LogClient. `start` creates `topics`, or changes their retention. The caller closes `log`."""
 
     def __init__(self, log: SqliteLog, topics: Sequence[TopicSpec] = ()) -> None:
         self.log = log
@@ -23,7 +23,7 @@ class EmbeddedClient:
         self._topics = tuple(topics)
 
     async def start(self) -> None:
-        """Makes the topics."""
+        """Creates the topics."""
         for topic in self._topics:
             await asyncio.to_thread(
                 self.log.create,
@@ -34,10 +34,10 @@ class EmbeddedClient:
             )
 
     async def stop(self) -> None:
-        """Nothing is on its way: `append` returns when all is on disk."""
+        """Does nothing: `append` returns when its records are on disk."""
 
     async def append(self, entries: Sequence[Entry]) -> None:
-        """On disk on return, all or none. Raises DiskFull, another LogError, or LogDamaged."""
+        """Appends all entries or none; on return they are on disk. Raises DiskFull, another LogError, or LogDamaged."""
         for entry in entries:
             if entry.partition != 0:
                 raise LogError(
@@ -54,20 +54,20 @@ class EmbeddedClient:
         start_offsets: Mapping[PartitionRef, int] | None = None,
         only_partitions: Collection[int] | None = None,
     ) -> EmbeddedConsumer:
-        """A follower, not started."""
-        followed = tuple(topics) if only_partitions is None or 0 in only_partitions else ()
-        return EmbeddedConsumer(self, followed, group, start_offsets or {})
+        """A consumer, not started."""
+        consumed = tuple(topics) if only_partitions is None or 0 in only_partitions else ()
+        return EmbeddedConsumer(self, consumed, group, start_offsets or {})
 
     async def end_offsets(self, topic: str) -> dict[int, int]:
-        """Of partition 0."""
+        """See LogClient."""
         return {0: self.log.end(topic)}
 
     async def beginning_offsets(self, topic: str) -> dict[int, int]:
-        """Of partition 0."""
+        """See LogClient."""
         return {0: self.log.begin(topic)}
 
     async def lag(self, group: str, topics: Sequence[str]) -> dict[PartitionRef, int]:
-        """Records between what the group committed, or the oldest kept, and the end."""
+        """The number of records from the group's committed offset, or the oldest record, to the end."""
         found: dict[PartitionRef, int] = {}
         for topic in topics:
             begin, committed = self.log.begin(topic), self.log.committed(group, topic)
@@ -75,19 +75,15 @@ class EmbeddedClient:
         return found
 
     async def last_records(self, topic: str, partitions: Collection[int]) -> dict[int, FetchedRecord]:
-        """See LogClient; there is partition 0."""
+        """See LogClient."""
         for record in self.log.read_records(topic, self.log.end(topic) - 1, 1):
             if record.value is not None and 0 in partitions:
                 return {0: FetchedRecord(topic, 0, record.offset, record.at_ms, record.key, record.value)}
         return {}
 
 
-def _no_op() -> None:
-    """Of a follower that does not listen yet."""
-
-
 class EmbeddedConsumer:
-    """Implements Follower."""
+    """Implements LogConsumer."""
 
     def __init__(
         self,
@@ -104,39 +100,31 @@ class EmbeddedConsumer:
         self._next_offsets: dict[str, int] = {}
         self._paused: set[str] = set()
         self._records_available = asyncio.Event()
-        self._wake_scheduled = False
-        self._remove_listener: Callable[[], None] = _no_op
+        self._remove_listener: Callable[[], None] | None = None
 
     async def start(self) -> None:
-        """Listens, from the group's commit on. Raises LogError where the group has a member already."""
+        """Starts at the group's committed offsets. Raises LogError where the group has a member already."""
         if self._group is not None:
             for topic in self._topics:
                 if self._client.group_members.setdefault((self._group, topic), self) is not self:
                     raise LogError(
-                        f"group {self._group!r} follows {topic!r} already: the embedded log has one member a group"
+                        f"group {self._group!r} consumes {topic!r} already: a group on the embedded log has one member"
                     )
-        loop = asyncio.get_running_loop()
-
-        def on_commit() -> None:
-            # In the log's writing thread; one wake-up is enough until the loop has seen it.
-            if not self._wake_scheduled:
-                self._wake_scheduled = True
-                loop.call_soon_threadsafe(self._wake)
-
-        self._remove_listener = self._log.add_commit_listener(on_commit)
+        self._remove_listener = self._log.wake_on_commit(self._records_available.set)
         for topic in self._topics:
             self._next_offsets[topic] = self._start_offset(topic)
 
     async def close(self) -> None:
-        """Listens no more."""
-        self._remove_listener()
-        self._remove_listener = _no_op
+        """Leaves the group."""
+        if self._remove_listener is not None:
+            self._remove_listener()
+            self._remove_listener = None
         self._next_offsets.clear()
         for owned in [owned for owned, owner in self._client.group_members.items() if owner is self]:
             del self._client.group_members[owned]
 
     async def fetch(self, records_max: int = 1000, wait_s: float = 1.0) -> list[FetchedRecord]:
-        """Records of all topics, each topic's in order."""
+        """Records of all topics, in order within each topic."""
         deadline = asyncio.get_running_loop().time() + wait_s
         while True:
             self._records_available.clear()
@@ -150,9 +138,9 @@ class EmbeddedConsumer:
                 return []
 
     async def commit(self, positions: Mapping[PartitionRef, int] | None = None) -> None:
-        """Keeps the offsets; on disk on return."""
+        """Commits offsets; on return they are on disk."""
         if self._group is None:
-            raise LogError("a follower without a group can't commit")
+            raise LogError("a consumer without a group can't commit")
         if positions is None:
             offsets = dict(self._next_offsets)
         else:
@@ -161,18 +149,18 @@ class EmbeddedConsumer:
             await self._log.commit_async(self._group, offsets)
 
     def assignment(self) -> frozenset[PartitionRef]:
-        """Every topic's partition 0."""
+        """Partition 0 of every topic."""
         return frozenset((topic, 0) for topic in self._next_offsets)
 
     def on_revoked(self, callback: RevokedCallback) -> None:
-        """Nothing is ever taken away here."""
+        """Does nothing: no partition is ever revoked here."""
 
     def pause(self, partitions: Collection[PartitionRef]) -> None:
-        """Fetch no more from these."""
+        """Stops fetching from these."""
         self._paused.update(topic for topic, _ in partitions)
 
     def resume(self, partitions: Collection[PartitionRef]) -> None:
-        """Fetch from these again."""
+        """Resumes fetching from these."""
         self._paused.difference_update(topic for topic, _ in partitions)
         self._records_available.set()
 
@@ -187,7 +175,7 @@ class EmbeddedConsumer:
             if topic in self._next_offsets and topic not in self._paused:
                 found += self._read_topic(topic, records_max - len(found))
         if found:
-            # Another topic comes first the next time, so that a busy one does not keep the others waiting.
+            # The next fetch starts with another topic, so that a busy one does not starve the others.
             self._topics.append(self._topics.pop(0))
         return found
 
@@ -204,7 +192,3 @@ class EmbeddedConsumer:
                 if record.value is not None
             ]
         return found
-
-    def _wake(self) -> None:
-        self._wake_scheduled = False
-        self._records_available.set()

@@ -1,6 +1,6 @@
-"""One process owns a data directory: a lock file held as long as the process lives.
+"""Lock of a data directory: one process owns it as long as it lives.
 
-The lock is the kernel's (flock), so a killed process leaves none behind; the number in the file only serves the message.
+The lock is the kernel's (flock), so a killed process leaves none behind; the process id in the file is for the error message.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LOCK_NAME = "owner.lock"
 
 
 class DirectoryLock:
-    """Held from construction to `release`. Raises LogError, naming the process, where another one holds it."""
+    """The lock, held from construction to `release`. Raises LogError, with the process id, where another process holds it."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / LOCK_NAME
@@ -37,7 +37,7 @@ class DirectoryLock:
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        """Gives the directory free. The file stays, since removing it would race with the next owner."""
+        """Releases the lock. The file stays, since removing it would race with the next owner."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

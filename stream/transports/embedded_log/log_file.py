@@ -1,28 +1,31 @@
-"""The SQLite file behind the embedded log: its tables, how it is opened, and what its errors mean.
+"""The SQLite file of the embedded log: its format, its tables, how it is opened, and its errors in an operator's words.
 
-A table a topic, so that every append goes to the right-hand end of one B-tree. In a compacted topic a key is unique: a
-record replaces the earlier one of its key at once, so that recovery reads each key one time.
+Each topic is a table, so that appends go to the right-hand end of one B-tree. In a compacted topic a key is unique: a record
+replaces the earlier one of its key at once, so that recovery reads each key once.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from star.errors import DiskFull, LogDamaged, LogError
+from star.errors import DiskFull, LogDamaged, LogError, check_format
 
-SCHEMA_VERSION = 1
-APPLICATION_ID = 0x53544C50  # "STLP"
+FORMAT = 1
+"""Number of the file's format, in SQLite's user_version. To be raised with every change that an older build would misread."""
+APPLICATION_ID = 0x53544C50
+"""SQLite's application_id of a log: "STLP" in ASCII."""
 PAGE_BYTES = 8192
+"""SQLite's page size: larger than its default (4 KiB), which suits large records and costs small transactions more."""
 WAL_PAGES_MAX = 2048
-"""Pages in the write-ahead log (16 MiB) before SQLite moves them into the main file."""
+"""Pages in the write-ahead log (16 MiB) before SQLite checkpoints them into the main file."""
 WAL_BYTES_KEPT = 64 << 20
-"""The write-ahead log is cut back to this after a reader held it open for long."""
+"""The write-ahead log's file is truncated to this after a long-running reader made it grow."""
 BUSY_TIMEOUT_MS = 10_000
-"""How long a connection waits for another's lock: checkpoints and a command reading beside the service."""
+"""How long a connection waits for a lock of another one: a checkpoint, or a command that reads beside the service."""
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _DISK_FULL = {
@@ -37,7 +40,7 @@ _DISK_FULL = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topic:
-    """A topic as the file knows it. compacted: only the latest record of a key is kept. None: kept for ever."""
+    """A topic's row. compacted: only the latest record of a key is kept. retain_ms, retain_bytes: None keeps all."""
 
     number: int
     name: str
@@ -51,7 +54,7 @@ class Topic:
 
 
 def log_error(path: Path, error: sqlite3.Error) -> LogError:
-    """The error that a SQLite error means, in one line that names the file and what to do."""
+    """An error of SQLite as one line that names the file and what to do."""
     code = getattr(error, "sqlite_errorcode", None)
     if code == sqlite3.SQLITE_FULL or code in _DISK_FULL:
         return DiskFull(f"{path}: no room to write ({error}): free some disk space; nothing is acknowledged until then")
@@ -65,7 +68,7 @@ def log_error(path: Path, error: sqlite3.Error) -> LogError:
 
 @contextmanager
 def translate_errors(path: Path) -> Iterator[None]:
-    """Turns SQLite's errors into the tree of star.errors."""
+    """Raises SQLite's errors as those of star.errors."""
     try:
         yield
     except sqlite3.Error as error:
@@ -73,7 +76,7 @@ def translate_errors(path: Path) -> Iterator[None]:
 
 
 def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    """A connection without implicit transactions, usable from any thread (one at a time)."""
+    """A connection without implicit transactions, usable from any thread, one at a time."""
     mode = "ro" if read_only else "rwc"
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     conn = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_MS / 1000)
@@ -83,8 +86,13 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 
 
 def open_writer(path: Path, *, size_max_bytes: int | None) -> sqlite3.Connection:
-    """The one writing connection; makes the file where there is none. Raises LogError."""
+    """The one writing connection; creates a missing file. Raises LogError, or NewerFormat with the file unchanged."""
     with translate_errors(path):
+        if path.exists():
+            # Checked by a read-only connection: a writing one changes the file as it opens and closes it.
+            with closing(connect(path, read_only=True)) as reader:
+                if not _is_new(reader):
+                    check_identity(reader, path)
         conn = connect(path, read_only=False)
         try:
             _prepare(conn, path, size_max_bytes)
@@ -102,20 +110,24 @@ def _prepare(conn: sqlite3.Connection, path: Path, size_max_bytes: int | None) -
     conn.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
     if size_max_bytes is not None:
         conn.execute(f"PRAGMA max_page_count = {max(size_max_bytes // PAGE_BYTES, 1)}")
-    version = conn.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
+    if _is_new(conn):
         _create(conn, path)
-    else:
-        check_identity(conn, path)
 
 
 def check_identity(conn: sqlite3.Connection, path: Path) -> None:
-    """Raises LogDamaged where the file is another program's, LogError where it is of another version."""
+    """Raises LogDamaged where the file is another program's, NewerFormat where a newer Starloop wrote it."""
     if conn.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise LogDamaged(f"{path}: a SQLite file of another program: expected a log of starloop")
-    version = conn.execute("PRAGMA user_version").fetchone()[0]
-    if version != SCHEMA_VERSION:
-        raise LogError(f"{path}: a log of format {version}: expected format {SCHEMA_VERSION}")
+    check_format(f"the log {path}", _format(conn), FORMAT)
+
+
+def _format(conn: sqlite3.Connection) -> int:
+    return int(conn.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _is_new(conn: sqlite3.Connection) -> bool:
+    """Whether the file has no format yet: it is empty, or another program's."""
+    return _format(conn) == 0
 
 
 def _create(conn: sqlite3.Connection, path: Path) -> None:
@@ -131,7 +143,7 @@ def _create(conn: sqlite3.Connection, path: Path) -> None:
         "CREATE TABLE committed (consumer TEXT NOT NULL, topic TEXT NOT NULL, next INTEGER NOT NULL,"
         " PRIMARY KEY (consumer, topic)) WITHOUT ROWID"
     )
-    conn.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    conn.execute(f"PRAGMA user_version = {FORMAT}")
     conn.execute("COMMIT")
 
 
@@ -145,13 +157,13 @@ def read_topics(conn: sqlite3.Connection) -> dict[str, Topic]:
 
 
 def read_end(conn: sqlite3.Connection, topic: Topic) -> int:
-    """The offset that the topic's next record gets: its last record is never deleted, so it is always known."""
+    """The offset of the topic's next record: the last record is never deleted, so this is always known."""
     last = conn.execute(f"SELECT max(place) FROM {topic.table}").fetchone()[0]
     return 0 if last is None else int(last) + 1
 
 
 def create_topic(conn: sqlite3.Connection, topic: Topic) -> None:
-    """Makes the topic's row and table."""
+    """Creates the topic's row and table."""
     conn.execute(
         "INSERT INTO topics (number, name, compacted, retain_ms, retain_bytes) VALUES (?, ?, ?, ?, ?)",
         (topic.number, topic.name, int(topic.compacted), topic.retain_ms, topic.retain_bytes),

@@ -1,8 +1,8 @@
-"""The embedded log's writing thread: many callers' work in one transaction, one disk flush for all (group commit).
+"""The embedded log's writing thread: group commit, the requests of many callers in one transaction with one disk flush.
 
-A piece of work is a function of a `Transaction`. It is settled - its result handed to the caller, in another thread or in an
-event loop - only after the commit, which with synchronous=FULL means after the disk has it. Where a group fails, its
-pieces are tried one by one, so that one piece's trouble is not another's.
+A request is a function of a `Transaction`. Its result goes to its caller, in another thread or in an event loop, only after the
+commit, which with synchronous=FULL is after the disk has it. Where a group fails, its requests are run one by one, so that
+the error of one is not that of the others.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from star.errors import LogError
 from stream.transports.embedded_log.log_file import Topic, create_topic, log_error, open_writer, read_end, read_topics
 
 GROUP_BYTES_MAX = 16 << 20
-"""A transaction takes no further piece of work once it holds this much."""
+"""A transaction takes no further request once it holds this much: it bounds how long the group's callers wait."""
 GROUP_REQUESTS_MAX = 4_096
+"""A transaction takes no further request after this many."""
 PENDING_BYTES_MAX = 64 << 20
-"""Callers wait before they hand in more than this."""
+"""Callers wait while this much is not on disk: it bounds the log's memory."""
 TOPICS_MAX = 10_000
-"""Topics a log may have."""
+"""Topics that a log may have: each is a table."""
 
 T = TypeVar("T")
 KeyedEntry = tuple[str, bytes | None, bytes | None]
@@ -34,7 +35,7 @@ KeyedEntry = tuple[str, bytes | None, bytes | None]
 
 
 class Transaction:
-    """What a piece of work may do. `topics` and `ends` hold what was committed, overlaid with this transaction's own."""
+    """What a request may do. `topics` and `ends`: as committed, with this transaction's own changes."""
 
     def __init__(self, conn: sqlite3.Connection, topics: dict[str, Topic], ends: dict[str, int], at_ms: int) -> None:
         self.conn = conn
@@ -44,14 +45,14 @@ class Transaction:
         self._at_ms = at_ms
 
     def topic(self, name: str) -> Topic:
-        """The topic, made with default settings where there is none."""
+        """The topic; a missing one is created with default settings."""
         topic = self.topics.get(name)
         if topic is None:
             topic = self.create(name, compacted=False, retain_ms=None, retain_bytes=None)
         return topic
 
     def create(self, name: str, *, compacted: bool, retain_ms: int | None, retain_bytes: int | None) -> Topic:
-        """A new topic. Raises LogError where there are too many."""
+        """Creates a topic. Raises LogError where the log has TOPICS_MAX already."""
         number = max((topic.number for topic in self.topics.values()), default=0) + 1
         if number > TOPICS_MAX:
             raise LogError(f"topic {name!r}: the log has {TOPICS_MAX} topics already")
@@ -62,7 +63,7 @@ class Transaction:
         return topic
 
     def append(self, name: str, pairs: Sequence[tuple[bytes | None, bytes | None]]) -> int:
-        """Appends (key, value) pairs to one topic; the first one's offset."""
+        """Appends (key, value) pairs to one topic; gives the first one's offset."""
         topic = self.topic(name)
         first = self.ends[name]
         verb = "INSERT OR REPLACE" if topic.compacted else "INSERT"
@@ -76,7 +77,7 @@ class Transaction:
         return first
 
     def append_mixed(self, entries: Sequence[KeyedEntry]) -> list[int]:
-        """Appends entries of several topics, each topic's in their order; every entry's offset."""
+        """Appends entries of several topics, in order within each topic; gives every entry's offset."""
         by_topic: dict[str, list[int]] = {}
         for nth, (name, _, _) in enumerate(entries):
             by_topic.setdefault(name, []).append(nth)
@@ -89,7 +90,7 @@ class Transaction:
 
 
 class WriteRequest(Generic[T]):
-    """A piece of work, its size in bytes, and where its result goes."""
+    """A function to run in a transaction, its size in bytes, and the future of its result."""
 
     __slots__ = ("future", "loop", "run", "size_bytes")
 
@@ -106,11 +107,12 @@ class WriteRequest(Generic[T]):
         self.loop = loop
 
 
-SettledWrite = tuple[Any, Any, BaseException | None]  # future, result, error
+SettledWrite = tuple[Any, Any, BaseException | None]
+"""(future, result, error)."""
 
 
 class LogWriter:
-    """The thread, and the queue before it. `topics` and `ends` are what is on disk; both are replaced, never changed."""
+    """The thread and its queue. `topics` and `ends`: what is on disk; both are replaced, never changed in place."""
 
     def __init__(self, path: Path, now_ms: Callable[[], int], size_max_bytes: int | None) -> None:
         self._path = path
@@ -131,11 +133,11 @@ class LogWriter:
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes handed in and not yet on disk."""
+        """Bytes queued and not yet on disk."""
         return self._pending_bytes
 
     def submit(self, run: Callable[[Transaction], T], size_bytes: int) -> Future[T]:
-        """Hands in work from any thread, waiting while too much is pending. Raises LogError once closed."""
+        """Queues a request from any thread; waits while too much is pending. Raises LogError once closed."""
         with self._capacity:
             self._capacity.wait_for(lambda: self._pending_bytes < PENDING_BYTES_MAX or self._closed)
         future: Future[T] = Future()
@@ -143,14 +145,14 @@ class LogWriter:
         return future
 
     def submit_nowait(self, run: Callable[[Transaction], T], size_bytes: int) -> asyncio.Future[T]:
-        """Hands in work from an event loop, at once and in order of the calls. Raises LogError once closed."""
+        """Queues a request from an event loop, at once and in the order of calls. Raises LogError once closed."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._enqueue(WriteRequest(run, size_bytes, future, loop))
         return future
 
     def add_commit_listener(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Calls `listener` in this thread after every commit; gives the function that ends it."""
+        """Calls `listener` in the writing thread after every commit of records; gives the function that removes it."""
         with self._capacity:
             self._listeners = (*self._listeners, listener)
 
@@ -161,7 +163,7 @@ class LogWriter:
         return remove
 
     def close(self) -> None:
-        """Writes what is pending, then closes the file."""
+        """Writes pending requests, then closes the file."""
         with self._capacity:
             if self._closed:
                 return
@@ -184,34 +186,34 @@ class LogWriter:
             if group:
                 settled = self._commit(group)
                 with self._capacity:
-                    self._pending_bytes -= sum(work.size_bytes for work in group)
+                    self._pending_bytes -= sum(request.size_bytes for request in group)
                     self._capacity.notify_all()
                 self._settle(settled)
         self._conn.close()
 
     def _collect_group(self) -> tuple[list[WriteRequest[Any]], bool]:
-        """What has come in, at least one piece; False where the end came."""
-        work = self._requests.get()
+        """The queued requests, at least one; and whether the thread goes on."""
+        request = self._requests.get()
         group: list[WriteRequest[Any]] = []
         size_bytes = 0
-        while work is not None:
-            group.append(work)
-            size_bytes += work.size_bytes
+        while request is not None:
+            group.append(request)
+            size_bytes += request.size_bytes
             if size_bytes >= GROUP_BYTES_MAX or len(group) >= GROUP_REQUESTS_MAX:
                 return group, True
             try:
-                work = self._requests.get_nowait()
+                request = self._requests.get_nowait()
             except queue.Empty:
                 return group, True
         return group, False
 
     def _commit(self, group: Sequence[WriteRequest[Any]]) -> list[tuple[WriteRequest[Any], Any, BaseException | None]]:
         try:
-            return [(work, result, None) for work, result in zip(group, self._transact(group), strict=True)]
-        except Exception as error:  # noqa: BLE001 - whatever a piece of work raises belongs to its caller
+            return [(request, result, None) for request, result in zip(group, self._transact(group), strict=True)]
+        except Exception as error:  # noqa: BLE001 - whatever a request raises goes to its caller
             if len(group) == 1:
                 return [(group[0], None, self._to_log_error(error))]
-        return [settled for work in group for settled in self._commit([work])]
+        return [settled for request in group for settled in self._commit([request])]
 
     def _transact(self, group: Sequence[WriteRequest[Any]]) -> list[Any]:
         if self._reopen_needed:
@@ -219,10 +221,10 @@ class LogWriter:
         transaction = Transaction(self._conn, self.topics, self.ends, self._now_ms())
         self._conn.execute("BEGIN IMMEDIATE")
         try:
-            results = [work.run(transaction) for work in group]
+            results = [request.run(transaction) for request in group]
             self._conn.execute("COMMIT")
         except BaseException as error:
-            # An error of the file may leave the connection's own view of it in doubt: the next group opens it anew.
+            # After an error of the file the connection's view of it may be wrong: the next group opens the file again.
             self._reopen_needed = isinstance(error, sqlite3.Error)
             if self._conn.in_transaction:
                 self._conn.execute("ROLLBACK")
@@ -234,7 +236,7 @@ class LogWriter:
 
     def _notify_listeners(self) -> None:
         for listener in self._listeners:
-            # A listener wakes an event loop, which may have closed in the meantime: then nobody waits there any more.
+            # A listener wakes an event loop, which may have closed in the meantime: then nobody waits in it.
             with suppress(RuntimeError):
                 listener()
 
@@ -257,23 +259,23 @@ class LogWriter:
 
     @staticmethod
     def _settle(settled: Iterable[tuple[WriteRequest[Any], Any, BaseException | None]]) -> None:
-        """Results to their callers; one wake-up for each event loop, however many wait in it."""
+        """Hands results to their callers, with one wake-up for each event loop."""
         by_loop: dict[asyncio.AbstractEventLoop, list[SettledWrite]] = {}
-        for work, result, error in settled:
-            if work.loop is not None:
-                by_loop.setdefault(work.loop, []).append((work.future, result, error))
+        for request, result, error in settled:
+            if request.loop is not None:
+                by_loop.setdefault(request.loop, []).append((request.future, result, error))
             elif error is not None:
-                work.future.set_exception(error)
+                request.future.set_exception(error)
             else:
-                work.future.set_result(result)
+                request.future.set_result(result)
         for loop, rows in by_loop.items():
-            with suppress(RuntimeError):  # the loop has closed: nobody waits there any more
+            with suppress(RuntimeError):  # the loop has closed: nobody waits in it
                 loop.call_soon_threadsafe(_settle_in_loop, rows)
 
 
 def _settle_in_loop(rows: Sequence[SettledWrite]) -> None:
     for future, result, error in rows:
-        if future.done():  # the caller was cancelled; the work is on disk all the same
+        if future.done():  # the caller was cancelled; its records are on disk nevertheless
             continue
         if error is not None:
             future.set_exception(error)

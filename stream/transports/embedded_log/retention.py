@@ -1,6 +1,7 @@
-"""Retention of the embedded log: which records of a topic may go, and how they do.
+"""Retention of the embedded log: which records of a topic may be deleted, and their deletion.
 
-A topic's last record always stays, since the next offset is known by it, and so does what a consumer has not committed.
+A topic's last record always stays, since the next offset is derived from it. So does every record that a consumer of the topic
+has not committed.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from stream.transports.embedded_log.log_file import Topic, read_end
 from stream.transports.embedded_log.log_writer import Transaction
 
 ROWS_MAX = 10_000
-"""Rows that one transaction deletes, so that appends do not wait for long."""
+"""Rows that one transaction deletes: more would make appends wait for longer."""
 
 
 def deletable_before(conn: sqlite3.Connection, topic: Topic, now_ms: int) -> int:
-    """The offset before which the topic's records may go; 0 where all stay."""
+    """The offset before which the topic's records may be deleted; 0 where all stay."""
     if topic.compacted or (topic.retain_ms is None and topic.retain_bytes is None):
         return 0
     found = 0
@@ -28,7 +29,7 @@ def deletable_before(conn: sqlite3.Connection, topic: Topic, now_ms: int) -> int
 
 
 def delete_before(tx: Transaction, topic: Topic, bound: int) -> int:
-    """Deletes at most ROWS_MAX records before `bound`; gives how many."""
+    """Deletes at most ROWS_MAX records before offset `bound`; gives their number."""
     cursor = tx.conn.execute(
         f"DELETE FROM {topic.table} WHERE place IN"
         f" (SELECT place FROM {topic.table} WHERE place < ? ORDER BY place LIMIT {ROWS_MAX})",
@@ -45,7 +46,7 @@ def _first_offset_since(conn: sqlite3.Connection, topic: Topic, oldest_ms: int) 
 
 
 def _first_offset_within(conn: sqlite3.Connection, topic: Topic, size_bytes: int) -> int:
-    """The first offset of the tail of the topic that has at most `size_bytes`, counted from its end."""
+    """The first offset of the topic's longest tail of at most `size_bytes`."""
     left = size_bytes
     found = 0
     rows = conn.execute(

@@ -1,8 +1,8 @@
 """The embedded log: topics of numbered records in one SQLite file, durable on return, for one process.
 
-What it is not: shared between machines, or partitioned (each topic has one partition). Appends go through one writing
-thread that commits in groups (log_writer.py); reads use connections of their own and never wait for a writer. Only one
-process may write; others may open the file read-only, beside it or after it.
+It is not shared between machines, and not partitioned: each topic has one partition. Appends go through one writing thread
+that commits in groups (log_writer.py); reads use connections of their own and never wait for a writer. Only one process may
+write; others may open the file read-only, beside it or after it.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from stream.transports.embedded_log.log_file import (
     translate_errors,
 )
 from stream.transports.embedded_log.log_writer import PENDING_BYTES_MAX, KeyedEntry, LogWriter, Transaction
+from stream.transports.log_client import RECORD_BYTES_MAX
 
 READ_BYTES_MAX = 4 << 20
-"""One read stops after the record that reaches this, whatever its limit, so that an event loop is never held for long."""
-RECORD_BYTES_MAX = 32 << 20
+"""A read ends with the record that reaches this size, whatever its limit: it bounds how long a read holds an event loop."""
 LOG_NAME = "log.db"
 """The log's file in a data directory."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogRecord:
-    """A record as it lies in the log. at_ms: when it was appended. value is None where a key was deleted."""
+    """A stored record. at_ms: its arrival time at the log. value: None where the key was deleted."""
 
     offset: int
     at_ms: int
@@ -49,15 +49,16 @@ class LogRecord:
 
 
 def wall_clock_ms() -> int:
-    """The default clock of a log: records are stamped with it, and retention by age goes by it."""
+    """The default clock of a log, for the records' arrival times and retention by age; milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
 
 
 class SqliteLog:
     """A log in the file `path`; implements star.ports.Log. Thread-safe.
 
-    read_only: for commands beside a running service; takes no lock. size_max_bytes: the file may grow to this and then
-    raises DiskFull. Raises LogDamaged where the file is not readable, LogError where another process owns its directory.
+    read_only: for commands beside a running service; takes no lock. size_max_bytes: largest size of the file, beyond which
+    appends raise DiskFull. Raises LogDamaged where the file is not readable, NewerFormat where a newer Starloop wrote it,
+    LogError where another process owns its directory.
     """
 
     def __init__(
@@ -94,8 +95,8 @@ class SqliteLog:
         self.close()
 
     def close(self) -> None:
-        """Writes what is pending, closes the file, gives the directory free. May be called twice."""
-        # The readers first: the last connection to close tidies the write-ahead log away, and only a writing one can.
+        """Writes what is pending, closes the file, unlocks its directory. May be called twice."""
+        # The readers first: the last connection to close removes the write-ahead log, and only a writing one can.
         with self._readers_lock:
             for conn in self._readers:
                 conn.close()
@@ -134,47 +135,53 @@ class SqliteLog:
         return await self.append_batch_nowait(entries)
 
     def append_batch_nowait(self, entries: Sequence[KeyedEntry]) -> asyncio.Future[list[int]]:
-        """Hands entries in at once, so that the order of calls is the order in the log; the future is done when they are
-        on disk. The caller bounds what it hands in: `pending_bytes`, or `await room()` before."""
+        """Queues entries at once, so that the order of calls is the order in the log.
+
+        The future is done when they are on disk. The caller limits what it queues, by `pending_bytes` or
+        `await wait_for_capacity()`.
+        """
         run, size_bytes = _append_batch_work(entries)
         return self._require_writer().submit_nowait(run, size_bytes)
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes handed in and not yet on disk."""
+        """Bytes queued and not yet on disk."""
         return self._require_writer().pending_bytes
 
     async def wait_for_capacity(self) -> None:
         """Waits until less than PENDING_BYTES_MAX is pending."""
         while self.pending_bytes >= PENDING_BYTES_MAX:
-            # Nothing to do but wait for the thread; an empty piece of work comes back after all that is before it.
+            # An empty request is done after every request queued before it.
             await self._require_writer().submit_nowait(lambda _: None, 0)
 
     def create(
         self, topic: str, *, compacted: bool = False, retain_ms: int | None = None, retain_bytes: int | None = None
     ) -> None:
-        """Makes a topic, or changes how long an existing one is kept. Raises LogError where its kind differs."""
+        """Creates a topic, or changes the retention of an existing one. Raises LogError where its kind differs."""
         self._require_writer().submit(
             lambda tx: _create_or_alter(tx, topic, compacted, retain_ms, retain_bytes), 0
         ).result()
 
     def commit(self, consumer: str, offsets: Mapping[str, int]) -> None:
-        """Keeps, for `consumer`, the offset of each topic's next record to handle; on return it is on disk."""
+        """Commits, for `consumer`, the offset of each topic's next record to handle; on return it is on disk."""
         self._require_writer().submit(lambda tx: _store_offsets(tx, consumer, offsets), 0).result()
 
     async def commit_async(self, consumer: str, offsets: Mapping[str, int]) -> None:
-        """As `commit`, from an event loop; after everything handed in before it."""
+        """As `commit`, from an event loop; after everything queued before it."""
         await self._require_writer().submit_nowait(lambda tx: _store_offsets(tx, consumer, offsets), 0)
 
     def forget_consumer(self, consumer: str) -> None:
-        """Drops what a consumer committed: nothing is kept for it any more."""
+        """Deletes a consumer's committed offsets: retention no longer waits for it."""
         self._require_writer().submit(
             lambda tx: tx.conn.execute("DELETE FROM committed WHERE consumer = ?", (consumer,)).rowcount, 0
         ).result()
 
     def enforce_retention(self) -> int:
-        """Deletes what topics need no longer keep, by age and size; gives how many records. Never deletes a record that a
-        consumer of the topic has not committed, nor a topic's last one. Waits for the disk: call it in a thread."""
+        """Deletes records beyond their topics' age and size; gives their number.
+
+        Never deletes a record that a consumer of the topic has not committed, nor a topic's last one. Waits for the disk: not
+        for an event loop's thread.
+        """
         deleted = 0
         for topic in list(self._require_writer().topics.values()):
             with translate_errors(self.path):
@@ -191,8 +198,30 @@ class SqliteLog:
         return deleted
 
     def add_commit_listener(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Calls `listener` from the writing thread after every commit of records; gives the function that ends it."""
+        """Calls `listener` in the writing thread after every commit of records; gives the function that removes it."""
         return self._require_writer().add_commit_listener(listener)
+
+    def wake_on_commit(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Calls `wake` in the running event loop after commits of records, once for those that come close together.
+
+        Gives the function that ends it.
+        """
+        loop = asyncio.get_running_loop()
+        scheduled = False
+
+        def in_loop() -> None:
+            nonlocal scheduled
+            scheduled = False
+            wake()
+
+        def on_commit() -> None:
+            # In the writing thread: one call is enough until the event loop has run it.
+            nonlocal scheduled
+            if not scheduled:
+                scheduled = True
+                loop.call_soon_threadsafe(in_loop)
+
+        return self.add_commit_listener(on_commit)
 
     # Reading
 
@@ -227,7 +256,7 @@ class SqliteLog:
         return records
 
     def end(self, topic: str) -> int:
-        """The offset that the next record will get."""
+        """The offset that the topic's next record will get."""
         if self._writer is not None:
             return self._writer.ends.get(topic, 0)
         with translate_errors(self.path):
@@ -235,7 +264,7 @@ class SqliteLog:
             return 0 if known is None else read_end(self._reader(), known)
 
     def begin(self, topic: str) -> int:
-        """The offset of the first record that is kept; `end` where there is none."""
+        """The offset of the topic's oldest record; `end` where there is none."""
         with translate_errors(self.path):
             known = self._topic(self._reader(), topic)
             first = None
@@ -244,7 +273,7 @@ class SqliteLog:
         return self.end(topic) if first is None else int(first)
 
     def committed(self, consumer: str, topic: str) -> int | None:
-        """The offset of the next record that `consumer` has to handle; None where it never committed."""
+        """The offset that `consumer` committed; None where it never did."""
         with translate_errors(self.path):
             row = (
                 self._reader()
@@ -261,7 +290,7 @@ class SqliteLog:
             return sorted(read_topics(self._reader()))
 
     def check_integrity(self) -> None:
-        """Reads the whole file. Raises LogDamaged, saying what was found."""
+        """Reads the whole file. Raises LogDamaged with what SQLite found."""
         with translate_errors(self.path):
             found = self._reader().execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
@@ -338,7 +367,7 @@ def _store_offsets(tx: Transaction, consumer: str, offsets: Mapping[str, int]) -
 
 
 def _fsync_directory(directory: Path) -> None:
-    """The file's own entry on disk, so that a power cut right after its creation does not lose it."""
+    """Flushes the directory's entry of the file, so that a power failure right after its creation does not lose it."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)

@@ -1,7 +1,8 @@
-"""A table's memory that knows how far into the changelog it has come, so that a standby copy is of use.
+"""An in-memory table store that knows its position in the changelog, so that standby replicas can resume.
 
-Faust's own memory store forgets a standby copy at the end of every recovery, and reads a partition's whole changelog again
-when it takes it over. This one keeps the copies it is told to keep, and recovery reads on from where they are.
+Faust's own memory store drops a standby replica at the end of every recovery, and reads a partition's whole changelog again
+when the partition becomes active. This store keeps the replicas assigned to this worker, and recovery reads on from their
+position.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from faust.stores import memory
 from faust.types import TP, EventT
 
 SCHEME = "kept"
+"""Scheme of the store's URL in Faust's settings."""
 
 
 def register() -> None:
-    """Makes `kept://` known to Faust."""
-    stores.STORES.aliases[SCHEME] = "stream.transports.faust_overrides.durable_table_store:DurableTableStore"
+    """Makes the scheme known to Faust."""
+    stores.STORES.aliases[SCHEME] = f"{__name__}:{DurableTableStore.__name__}"
 
 
 class DurableTableStore(memory.Store[Any, Any]):
-    """Keys of every partition that is active or standby here, in memory."""
+    """The keys of every partition that is active or standby on this worker, in memory."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -30,30 +32,30 @@ class DurableTableStore(memory.Store[Any, Any]):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         super().__setitem__(key, value)
-        # Faust's own notes the partition of what it reads only, and keeps for ever what this worker wrote.
+        # Faust's own store notes the partition of recovered keys only, so keys written here would never be dropped.
         self._key_partition[key] = self.table.partition_for_key(key) or 0
 
     def persisted_offset(self, tp: TP) -> int | None:
-        """The offset of the last record of the changelog that is in the table; None where there is none."""
+        """The changelog offset up to which the partition is in the table; None where it is not."""
         return self._changelog_offsets.get(TP(*tp))
 
     def set_persisted_offset(self, tp: TP, offset: int) -> None:
-        """What this worker wrote itself, once the log has it."""
+        """Called with the changelog offset of this worker's own write, once the log has it."""
         self._changelog_offsets[TP(*tp)] = max(offset, self._changelog_offsets.get(TP(*tp), -1))
 
     def apply_changelog_batch(
         self, batch: Iterable[EventT[Any]], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
     ) -> None:
-        """Takes up records of the changelog. A table that says what `goes_back` (held, come) does not take it."""
-        goes_back: Any = getattr(self.table, "is_stale", None)
+        """Applies records of the changelog. A table with a method `is_stale(held, incoming)` drops what that refuses."""
+        is_stale: Any = getattr(self.table, "is_stale", None)
         for event in batch:
-            held = None if goes_back is None or event.value is None else self.data.get(to_key(event.key))
-            if held is None or not goes_back(held, to_value(event.value)):
+            held = None if is_stale is None or event.value is None else self.data.get(to_key(event.key))
+            if held is None or not is_stale(held, to_value(event.value)):
                 super().apply_changelog_batch([event], to_key, to_value)
             self.set_persisted_offset(event.message.tp, event.message.offset)
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
-        """Forgets partitions that are neither active nor standby here any more."""
+        """Drops partitions that are neither active nor standby on this worker any more."""
         kept = {TP(*tp) for tp in active_tps | standby_tps}
         partitions = {tp.partition for tp in kept}
         for key in [key for key, partition in self._key_partition.items() if partition not in partitions]:

@@ -1,9 +1,9 @@
-"""A Faust transport on Kafka, in the app's own event loop: corrections of Faust are in base.py, as for the embedded log.
+"""A Faust transport on Kafka, in the app's own event loop.
 
-Faust's own driver runs the consumer in a thread and asks it across for every fetch; here aiokafka's consumer is used where
-it is, so nothing is handed over and nothing races. The price is that heartbeats wait while the loop is held: no piece of
-work may take longer than the session's time. Partitions are shared out by Faust's assignor, so that a table's changelog
-goes with the topic that feeds it.
+Faust's own driver runs aiokafka's consumer in a thread of its own and crosses threads for every fetch. Here the consumer runs
+in the app's loop, so nothing crosses threads and nothing races. The price: heartbeats wait while the loop is held, so no
+piece of work may take longer than the session timeout. Faust's assignor distributes the partitions, so that a table's
+changelog goes with the topic that feeds it. Corrections of Faust's own behaviour are in corrected_consumer.py.
 """
 
 from __future__ import annotations
@@ -20,35 +20,30 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport import base as faust_base
-from faust.transport import drivers
-from faust.types import TP, AppT, ConsumerMessage
+from faust.types import TP, AppT
 from faust.types.transports import ConsumerT, ProducerT
 from mode import Service
 from yarl import URL
 
 from star.errors import LogError
-from stream.partition.partition_hash import murmur2
-from stream.transports.faust_overrides.corrections import CorrectedConsumer
+from stream.transports.faust_overrides.corrected_consumer import FETCH_RECORDS_MAX, CorrectedConsumer
 from stream.transports.faust_overrides.kafka_producer import FaustKafkaProducer
 from stream.transports.kafka_log.options import OPERATION_S_MAX, RETRY_MS, STOP_S_MAX, KafkaOptions
 
 SCHEME = "starloop-kafka"
-"""Not `kafka`, which is Faust's own driver."""
-FETCH_RECORDS_MAX = 1_000
+"""Scheme of the broker's URL in Faust's settings: not `kafka`, which is Faust's own driver."""
 FOREVER_S = 1e6
-"""For waits of Faust's recovery, which goes on with half of what it asked for where they end early."""
+"""Limit of each wait of Faust's recovery: after a shorter one, recovery would continue without what it waited for."""
 
 _logger = structlog.get_logger(__name__)
 
 
-def register() -> None:
-    """Makes `starloop-kafka://` known to Faust, as an entry point of the group `faust.transports` would."""
-    drivers.TRANSPORTS.aliases[SCHEME] = "stream.transports.faust_overrides.kafka_transport:KafkaTransport"
-
-
 def faust_settings(options: KafkaOptions, *, partitions: int, standbys: int = 0) -> dict[str, Any]:
-    """Settings of a faust.App on this transport. partitions: of topics kept apart by customer, as the client found them.
-    standbys: how many other workers keep a copy of a table's partition."""
+    """The settings of a faust.App on this transport.
+
+    partitions: of the topics partitioned by customer, as the log's client found them. standbys: how many other workers keep a
+    replica of each partition of a table.
+    """
     return {
         "id": options.app_id,
         "broker": URL(f"{SCHEME}://{options.brokers[0]}"),
@@ -56,27 +51,29 @@ def faust_settings(options: KafkaOptions, *, partitions: int, standbys: int = 0)
         "broker_session_timeout": options.session_timeout_s,
         "broker_heartbeat_interval": options.heartbeat_s,
         "broker_request_timeout": FOREVER_S,
+        # The log's client has made every topic, with its own configuration.
+        "topic_allow_declare": False,
         "topic_partitions": partitions,
         "topic_replication_factor": options.replication,
         "table_standby_replicas": standbys,
-        # A partition goes to another worker when its agent has finished the record in its hands.
+        # A partition moves to another worker only when its agent has finished the record it is processing.
         "stream_wait_empty": True,
     }
 
 
 class _RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Tells Faust's consumer, in the words of aiokafka."""
+    """Passes rebalances from aiokafka to Faust's consumer."""
 
     def __init__(self, consumer: FaustKafkaConsumer) -> None:
         self._consumer = consumer
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Before the group shares out anew."""
+        """Called before a rebalance."""
         self._consumer.app.on_rebalance_start()
         await self._consumer.on_partitions_revoked(_to_faust(revoked))
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """What this worker has from now on."""
+        """Called after a rebalance with this worker's partitions."""
         consumer = self._consumer
         generation = consumer.kafka._coordinator.generation
         consumer.app.consumer_generation_id = generation
@@ -84,7 +81,7 @@ class _RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 class FaustKafkaConsumer(CorrectedConsumer):
-    """A member of the app's group."""
+    """A member of the app's consumer group."""
 
     consumer_stopped_errors: ClassVar[tuple[type[BaseException], ...]] = (ConsumerStoppedError,)
 
@@ -95,18 +92,18 @@ class FaustKafkaConsumer(CorrectedConsumer):
         self._last_tick_s = _boottime_clock_s()
 
     async def on_start(self) -> None:
-        """Connects; the group is joined when the topics are known."""
+        """Connects; the group is joined by `subscribe`."""
         await super().on_start()
         self.kafka = AIOKafkaConsumer(
             **self._options.consumer_config(self.app.conf.id), partition_assignment_strategy=(self.app.assignor,)
         )
         with self._options.translate_errors("connect"):
             await self.kafka.start()
-        # Otherwise it stops fetching for 0.1 s whenever records of any partition wait to be taken.
+        # Otherwise aiokafka pauses fetching for 0.1 s whenever fetched records of any partition were not taken yet.
         self.kafka._fetcher._prefetch_backoff = 0.0
 
     async def on_stop(self) -> None:
-        """Commits what is handled and leaves the group, so that others take over at once."""
+        """Commits what is handled and leaves the group, so that other members take over at once."""
         await super().on_stop()
         with contextlib.suppress(KafkaError, TimeoutError):
             async with asyncio.timeout(STOP_S_MAX):
@@ -114,20 +111,22 @@ class FaustKafkaConsumer(CorrectedConsumer):
 
     @property
     def stalled_s(self) -> float:
-        """For how long this process has not had its turn, where that is longer than the group waits for it; else 0."""
+        """For how long this process did not run, in seconds, where that exceeds the session timeout; else 0."""
         away_s = _boottime_clock_s() - self._last_tick_s
         return away_s if away_s > self._options.session_timeout_s else 0.0
 
     @Service.task
     async def _watch_for_stalls(self) -> None:
-        """Ends the app that was held, or frozen, for longer than its session: another worker may have its partitions, and
-        what it was about to write would undo what that one has written."""
+        """Stops an app that was blocked or frozen for longer than its session.
+
+        Another worker may own its partitions by now, and what this one was about to write would overwrite that one's records.
+        """
         self._last_tick_s = _boottime_clock_s()
         while not self.should_stop:
             if stalled_s := self.stalled_s:
                 error = LogError(
-                    f"this worker did nothing for {stalled_s:.1f} s, longer than its session of"
-                    f" {self._options.session_timeout_s:g} s: another may have taken over: it ends and may start again"
+                    f"this worker was stalled for {stalled_s:.1f} s, longer than its session of"
+                    f" {self._options.session_timeout_s:g} s: another may have taken over: it stops, and may be restarted"
                 )
                 cast(FaustKafkaProducer, self.app.producer).stop_sending(error)
                 await self.crash(error)
@@ -136,19 +135,19 @@ class FaustKafkaConsumer(CorrectedConsumer):
             await asyncio.sleep(self._options.heartbeat_s / 4)
 
     async def subscribe(self, topics: Iterable[str]) -> None:
-        """Joins the group for these topics; an app that reads none stays out."""
+        """Joins the group for these topics; an app that reads none does not join."""
         if names := sorted(topics):
             self.kafka.subscribe(names, listener=_RebalanceListener(self))
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Agents finish the records in their hands, and these are committed, while this worker still has the partitions."""
+        """Lets agents finish the records delivered to them, and commits these, while this worker still owns the partitions."""
         if revoked and not self.app.should_stop:
             self.stop_flow()
             self.app.flow_control.suspend()
             self.pause_partitions(revoked)
             self.app.flow_control.clear()
             await self.wait_empty()
-            await self.force_commit()  # where another commit was under way, `wait_empty` made none of its own
+            await self.force_commit()  # while another commit is running, `wait_empty` makes none of its own
         await super().on_partitions_revoked(revoked)
 
     async def _getmany(
@@ -167,28 +166,14 @@ class FaustKafkaConsumer(CorrectedConsumer):
             found = await self.kafka.getmany(*tps, timeout_ms=int(timeout * 1000), max_records=FETCH_RECORDS_MAX)
         if self._epoch == epoch:
             return {TP(*tp): records for tp, records in found.items()}
-        # aiokafka waits in `getmany` while the group shares out anew, and then takes what lies after the new start. It is
-        # not delivered, since it was asked for before: so it is put back, to be fetched again.
+        # aiokafka waits in `getmany` during a rebalance, and then returns records from the new position on. They belong to a
+        # fetch of an earlier epoch, which is not delivered, so they are put back, to be fetched again.
         for tp, records in found.items():
             self.kafka.seek(tp, records[0].offset)
         return {}
 
-    def _to_message(self, tp: TP, record: ConsumerRecord[bytes, bytes]) -> ConsumerMessage:
-        return ConsumerMessage(
-            record.topic,
-            record.partition,
-            record.offset,
-            record.timestamp / 1000,
-            record.timestamp_type,
-            record.headers,
-            record.key,
-            record.value,
-            record.checksum,
-            record.serialized_key_size,
-            record.serialized_value_size,
-            tp,
-            generation_id=self.app.consumer_generation_id,
-        )
+    def _appended_ms(self, record: ConsumerRecord[bytes, bytes]) -> int:
+        return int(record.timestamp)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         assigned = self.assignment()
@@ -199,17 +184,19 @@ class FaustKafkaConsumer(CorrectedConsumer):
             async with asyncio.timeout(OPERATION_S_MAX):
                 await self.kafka.commit(mine)
         except (CommitFailedError, IllegalStateError):
-            _logger.info("put_off_commit", error="the group is sharing out anew")
+            _logger.info("put_off_commit", error="the group is rebalancing")
             return False
         except (KafkaError, TimeoutError) as error:
-            # Not committed means handled again after a restart, which is right; a later commit covers these offsets.
+            # Uncommitted records are handled again after a restart, which is safe; a later commit covers these offsets.
             _logger.warning("put_off_commit", error=str(self._options.to_log_error("commit", error)))
             return False
         return True
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Every partition to its committed offset, or its beginning; those that have one. Changelogs have none: recovery
-        puts them where it wants them."""
+        """Continues every partition at its committed offset, else at its beginning; gives the committed offsets.
+
+        Changelogs have none: recovery seeks in them itself.
+        """
         tps = [TopicPartition(*tp) for tp in self.assignment() if not self._is_changelog_tp(tp)]
         if not tps:
             return {}
@@ -225,21 +212,12 @@ class FaustKafkaConsumer(CorrectedConsumer):
     async def _seek(self, partition: TP, offset: int) -> None:
         self.kafka.seek(TopicPartition(*partition), max(0, offset))
 
-    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
-        """Each partition to its offset."""
-        for tp, offset in partitions.items():
-            await self.seek(tp, offset)
-
-    async def seek_to_beginning(self, *partitions: TP) -> None:
-        """Each partition to its first kept record."""
-        await self.seek_wait(await self.earliest_offsets(*partitions))
-
     async def position(self, tp: TP) -> int | None:
         """The offset of the next record to fetch."""
         return cast(int, await self.kafka.position(TopicPartition(*tp)))
 
     def assignment(self) -> set[TP]:
-        """This worker's partitions, standby copies too."""
+        """This worker's partitions, standby replicas included."""
         return set() if self.kafka is None else _to_faust(self.kafka.assignment())
 
     def highwater(self, tp: TP) -> int:
@@ -249,15 +227,15 @@ class FaustKafkaConsumer(CorrectedConsumer):
         return self.kafka.highwater(TopicPartition(*tp)) or 0
 
     async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
-        """Of each the offset that the next record will get, asked for now."""
+        """The offset that each partition's next record will get, queried now."""
         return await self._query_offsets(self.kafka.end_offsets, partitions)
 
     async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
-        """The first kept offset of each."""
+        """The offset of each partition's oldest record."""
         return await self._query_offsets(self.kafka.beginning_offsets, partitions)
 
     async def _query_offsets(self, query: Any, partitions: Iterable[TP]) -> dict[TP, int]:
-        """Asks until it is answered: a recovery that begins without these offsets would take an empty table as whole."""
+        """Queries until the brokers answer: a recovery that began without these offsets would take an empty table as complete."""
         tps = [TopicPartition(*tp) for tp in partitions]
         while tps:
             try:
@@ -270,29 +248,12 @@ class FaustKafkaConsumer(CorrectedConsumer):
         return {}
 
     def topic_partitions(self, topic: str) -> int | None:
-        """How many the topic has; None where it is not known."""
+        """The topic's number of partitions; None where the topic is unknown."""
         return len(self.kafka.partitions_for_topic(topic) or ()) or None
-
-    def key_partition(self, topic: str, key: bytes | None, partition: int | None = None) -> int | None:
-        """As Kafka's default partitioner."""
-        count = self.topic_partitions(topic)
-        if partition is not None or count is None or key is None:
-            return partition
-        return (murmur2(key) & 0x7FFFFFFF) % count
-
-    def _new_topicpartition(self, topic: str, partition: int) -> TP:
-        return TP(topic, partition)
-
-    async def create_topic(self, topic: str, partitions: int, replication: int, **kwargs: Any) -> None:
-        """As the producer's."""
-        await self.app.producer.create_topic(topic, partitions, replication, **kwargs)
-
-    def close(self) -> None:
-        """Nothing: stopping leaves the group."""
 
 
 def _boottime_clock_s() -> float:
-    """A clock that goes on while the machine sleeps, where there is one."""
+    """A clock in seconds that also advances while the machine is suspended, where the system has one."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
@@ -301,18 +262,12 @@ def _to_faust(tps: Iterable[TopicPartition]) -> set[TP]:
 
 
 class KafkaTransport(faust_base.Transport):
-    """The transport; options are given by the service, or have only the brokers of the URL."""
+    """The transport to the Kafka of `options`."""
 
     Consumer: ClassVar[type[ConsumerT]] = FaustKafkaConsumer
     Producer: ClassVar[type[ProducerT]] = FaustKafkaProducer
-    driver_version = "aiokafka"
+    driver_version = SCHEME
 
-    def __init__(
-        self,
-        url: list[URL],
-        app: AppT,
-        loop: asyncio.AbstractEventLoop | None = None,
-        options: KafkaOptions | None = None,
-    ) -> None:
-        super().__init__(url, app, loop)
-        self.options = options or KafkaOptions(brokers=tuple(f"{one.host}:{one.port or 9092}" for one in url))
+    def __init__(self, url: list[URL], app: AppT, options: KafkaOptions) -> None:
+        super().__init__(url, app)
+        self.options = options

@@ -1,15 +1,15 @@
-"""Kafka as a LogClient: what we append is acknowledged by every copy that is in sync, each record once and in order.
+"""Kafka as a LogClient: an append is acknowledged by every in-sync replica, each record once and in order.
 
-A producer that could not bring something to an end is given up, with all that it holds, and the next append makes another
-one: so nothing is written long after its caller was told that it failed. Reading on: consumer.py.
+A producer with a failed append is abandoned, with every record that it holds, and the next append makes another one: so
+nothing is written long after its caller has seen an error. Consuming is in consumer.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
@@ -18,18 +18,19 @@ from aiokafka.errors import KafkaError
 from star.errors import LogError
 from stream.transports.kafka_log.consumer import KafkaConsumer, to_fetched_record
 from stream.transports.kafka_log.options import FETCH_WAIT_MS, OPERATION_S_MAX, RETRY_MS, STOP_S_MAX, KafkaOptions
+from stream.transports.kafka_log.shutdown import abort_producer, stop_quietly
 from stream.transports.kafka_log.topics import ensure_topics, partition_counts
 from stream.transports.log_client import Entry, FetchedRecord, PartitionRef, TopicSpec
+from stream.transports.retries import retry_every
 
 PENDING_BYTES_MAX = 64 << 20
-"""Callers wait before more than this is on its way."""
+"""Callers wait while records of this size, keys included, are not acknowledged: it bounds memory while brokers are away."""
 
-T = TypeVar("T")
 _logger = structlog.get_logger(__name__)
 
 
 class KafkaClient:
-    """Implements LogClient. `topics` are made by `start`, and no other is."""
+    """Implements LogClient. `start` makes `topics`; no other topic is ever made."""
 
     def __init__(self, options: KafkaOptions, topics: Sequence[TopicSpec] = ()) -> None:
         self.options = options
@@ -53,18 +54,18 @@ class KafkaClient:
         await self._current_producer()
 
     async def stop(self) -> None:
-        """Disconnects; waits a limited time for what is on its way."""
+        """Disconnects; waits a limited time for appends in flight."""
         producer, self._producer = self._producer, None
         reader, self._lookup_consumer = self._lookup_consumer, None
         if producer is not None:
-            await _stop_quietly(producer)
+            await stop_quietly(producer)
         if reader is not None:
-            await _stop_quietly(reader)
+            await stop_quietly(reader)
         if self._aborting:
             await asyncio.wait(self._aborting, timeout=STOP_S_MAX)
 
     async def append(self, entries: Sequence[Entry]) -> None:
-        """Durable on return: every copy that is in sync has the records."""
+        """Durable on return: every in-sync replica has the records."""
         if not entries:
             return
         for topic, partition in {(entry.topic, entry.partition) for entry in entries}:
@@ -89,29 +90,29 @@ class KafkaClient:
         start_offsets: Mapping[PartitionRef, int] | None = None,
         only_partitions: Collection[int] | None = None,
     ) -> KafkaConsumer:
-        """A follower, not started. `group` is the group's whole name at Kafka. A group shares all partitions: no `only`."""
+        """A consumer, not started. `group` is the group's full name at Kafka; with one, `only_partitions` must be None."""
         return KafkaConsumer(
             self.options, topics, group=group, start_offsets=start_offsets or {}, only_partitions=only_partitions
         )
 
     async def end_offsets(self, topic: str) -> dict[int, int]:
-        """Of each partition the offset that the next record will get."""
+        """The offset that each partition's next record will get."""
         tps = await self._topic_partitions(topic)
-        async with self._lookup(f"ask for the end of {topic!r}") as reader:
+        async with self._lookup(f"query the end of {topic!r}") as reader:
             found = await reader.end_offsets(tps)
         return {tp.partition: offset for tp, offset in found.items()}
 
     async def beginning_offsets(self, topic: str) -> dict[int, int]:
-        """Of each partition the offset of the oldest record kept."""
+        """The offset of each partition's oldest record."""
         tps = await self._topic_partitions(topic)
-        async with self._lookup(f"ask for the beginning of {topic!r}") as reader:
+        async with self._lookup(f"query the beginning of {topic!r}") as reader:
             found = await reader.beginning_offsets(tps)
         return {tp.partition: offset for tp, offset in found.items()}
 
     async def lag(self, group: str, topics: Sequence[str]) -> dict[PartitionRef, int]:
-        """How many records the group has yet to commit; those that Kafka let go are not counted."""
+        """The number of records that the group has yet to commit; deleted records are not counted."""
         async with self.options.admin() as admin:
-            committed = await _retry_retriable(lambda: admin.list_consumer_group_offsets(group))
+            committed = await _retry_query(admin.list_consumer_group_offsets, group)
         found: dict[PartitionRef, int] = {}
         for topic in topics:
             begins, ends = await self.beginning_offsets(topic), await self.end_offsets(topic)
@@ -122,11 +123,11 @@ class KafkaClient:
         return found
 
     async def last_records(self, topic: str, partitions: Collection[int]) -> dict[int, FetchedRecord]:
-        """The last record of each; where compaction took the last ones, the last that is there."""
+        """The last record of each partition; where compaction removed the last ones, the last that remains."""
         tps = [tp for tp in await self._topic_partitions(topic) if tp.partition in partitions]
         if not tps:
             return {}
-        # Not the consumer that looks things up: fetching would go on in it.
+        # Not the lookup consumer: it would continue to fetch in the background.
         reader = AIOKafkaConsumer(**self.options.consumer_config(None))
         try:
             with self.options.translate_errors(f"read the last records of {topic!r}"):
@@ -134,22 +135,22 @@ class KafkaClient:
                     await reader.start()
                     records = await _last_records(reader, tps)
         finally:
-            await _stop_quietly(reader)
+            await stop_quietly(reader)
         return {tp.partition: to_fetched_record(record, topic) for tp, record in records.items()}
 
     async def _topic_partitions(self, topic: str) -> list[TopicPartition]:
-        """Every partition of the topic. Raises LogError where it is not there."""
+        """Every partition of the topic. Raises LogError where the topic does not exist."""
         name = self.options.topic_name(topic)
         if name not in self._partition_counts:
             async with self.options.admin() as admin:
                 self._partition_counts.update(await partition_counts(admin, [name]))
         if name not in self._partition_counts:
-            raise LogError(f"Kafka at {','.join(self.options.brokers)}: topic {name!r} is not there")
+            raise LogError(f"Kafka at {','.join(self.options.brokers)}: topic {name!r} does not exist")
         return [TopicPartition(name, partition) for partition in range(self._partition_counts[name])]
 
     @contextlib.asynccontextmanager
     async def _lookup(self, operation: str) -> AsyncIterator[AIOKafkaConsumer]:
-        """The consumer that looks things up, for one caller at a time and a limited time. Raises LogError."""
+        """The consumer for queries of offsets, for one caller at a time and a limited time. Raises LogError."""
         async with self._lookup_lock:
             with self.options.translate_errors(operation):
                 async with asyncio.timeout(OPERATION_S_MAX):
@@ -158,7 +159,7 @@ class KafkaClient:
                         try:
                             await reader.start()
                         except BaseException:
-                            await _stop_quietly(reader)
+                            await stop_quietly(reader)
                             raise
                         self._lookup_consumer = reader
                     yield self._lookup_consumer
@@ -192,50 +193,30 @@ class KafkaClient:
                         async with asyncio.timeout(OPERATION_S_MAX):
                             await producer.start()
                     except BaseException:
-                        await _stop_quietly(producer)
+                        await stop_quietly(producer)
                         raise
                 self._producer = producer
             return self._producer
 
     def _abandon(self, producer: Any) -> None:
         if self._producer is not producer:
-            return  # another append of the same producer saw it first
+            return  # another append of the same producer has failed before
         self._producer = None
         _logger.warning("give_up_producer", brokers=",".join(self.options.brokers))
         for future in self._in_flight:
             if not future.done():
-                future.set_exception(KafkaError("given up with an append that failed"))
+                future.set_exception(KafkaError("abandoned with another append that failed"))
         task = asyncio.create_task(abort_producer(producer))
         self._aborting.add(task)
         task.add_done_callback(self._aborting.discard)
 
 
-async def abort_producer(producer: AIOKafkaProducer) -> None:
-    """Ends it with what it holds neither sent nor waited for: its own `stop` waits until brokers have taken all."""
-    with contextlib.suppress(KafkaError, TimeoutError, OSError):
-        async with asyncio.timeout(STOP_S_MAX):
-            await producer._sender.close()
-    producer._closed = True
-    await producer.client.close()
+def _is_retriable(error: Exception) -> bool:
+    """Whether brokers answered that they will know soon."""
+    return isinstance(error, KafkaError) and bool(error.retriable)
 
 
-async def _stop_quietly(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
-    """Stops it in a limited time, whatever state it is in: a broker may be away."""
-    with contextlib.suppress(KafkaError, TimeoutError, OSError):
-        async with asyncio.timeout(STOP_S_MAX):
-            await client.stop()
-
-
-async def _retry_retriable(request: Callable[[], Awaitable[T]]) -> T:
-    """What `ask` gives; while brokers say that they will soon know, asks again."""
-    async with asyncio.timeout(OPERATION_S_MAX):
-        while True:
-            try:
-                return await request()
-            except KafkaError as error:
-                if not error.retriable:
-                    raise
-            await asyncio.sleep(RETRY_MS / 1000)
+_retry_query = retry_every(RETRY_MS / 1000, _is_retriable, timeout_s=OPERATION_S_MAX)
 
 
 async def _last_records(
@@ -245,7 +226,7 @@ async def _last_records(
     wanted = {tp for tp in tps if ends[tp] > begins[tp]}
     found: dict[TopicPartition, ConsumerRecord[bytes, bytes]] = {}
     lookback = 1
-    # A look finds nothing only where nothing is left in its span: then the next one starts further back.
+    # Where compaction left no record in the last offsets, the search starts further back.
     while wanted:
         found |= await _last_records_within(
             reader, {tp: (max(begins[tp], ends[tp] - lookback), ends[tp]) for tp in wanted}
@@ -258,7 +239,7 @@ async def _last_records(
 async def _last_records_within(
     reader: AIOKafkaConsumer, spans: Mapping[TopicPartition, tuple[int, int]]
 ) -> dict[TopicPartition, ConsumerRecord[bytes, bytes]]:
-    """Of each partition the last record with a value from the start to before the end of its span."""
+    """The last record with a value of each partition, from the start of its span to before the end."""
     found: dict[TopicPartition, ConsumerRecord[bytes, bytes]] = {}
     reader.assign(list(spans))
     for tp, (start, _) in spans.items():

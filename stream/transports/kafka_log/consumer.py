@@ -1,7 +1,7 @@
-"""Reads topics of Kafka, as a member of a group or on its own; goes on by itself when the brokers are back.
+"""A LogConsumer on Kafka, as a member of a group or alone; it continues by itself when brokers are back.
 
-Kafka takes every partition from every member whenever one joins or leaves. Of those that come back to a member at once,
-nobody else had anything in between: they go on after the last record fetched, and only the others count as lost.
+Every rebalance revokes every partition of every member. A partition that the next assignment gives back to the same member
+was with nobody else in between: it continues after the last record fetched, and only the other ones count as revoked.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from star.errors import LogError
-from stream.transports.kafka_log.options import OPERATION_S_MAX, STOP_S_MAX, KafkaOptions
+from stream.transports.kafka_log.options import OPERATION_S_MAX, KafkaOptions
+from stream.transports.kafka_log.shutdown import stop_quietly
 from stream.transports.kafka_log.topics import partition_counts
 from stream.transports.log_client import FetchedRecord, PartitionRef, RevokedCallback
 
@@ -26,12 +27,12 @@ _logger = structlog.get_logger(__name__)
 
 
 def to_fetched_record(record: ConsumerRecord[bytes, bytes], topic: str) -> FetchedRecord:
-    """What aiokafka read, under the topic's plain name. The record must have a value."""
+    """A record of aiokafka under the topic's plain name. The record must have a value."""
     return FetchedRecord(topic, record.partition, record.offset, record.timestamp, record.key, record.value or b"")
 
 
 class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Implements Follower."""
+    """Implements LogConsumer."""
 
     def __init__(
         self,
@@ -43,7 +44,7 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         only_partitions: Collection[int] | None,
     ) -> None:
         if group is not None and only_partitions is not None:
-            raise LogError(f"group {group!r} can't follow chosen partitions: its members share all of them")
+            raise LogError(f"group {group!r} can't consume chosen partitions: its members share all of them")
         self._options = options
         self._topic_names = {options.topic_name(topic): topic for topic in topics}
         self._group = group
@@ -58,31 +59,31 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._revoked_callbacks: list[RevokedCallback] = []
 
     async def start(self) -> None:
-        """Joins the group, or takes the partitions. Raises LogError."""
+        """Joins the group, or assigns the partitions. Raises LogError."""
         consumer = AIOKafkaConsumer(
             **self._options.consumer_config(self._group), partition_assignment_strategy=(RangePartitionAssignor,)
         )
         try:
-            with self._options.translate_errors(f"follow {', '.join(self._topic_names.values())}"):
+            with self._options.translate_errors(f"consume {', '.join(self._topic_names.values())}"):
                 async with asyncio.timeout(OPERATION_S_MAX):
                     await self._join(consumer)
         except BaseException:
-            await _stop_quietly(consumer)
+            await stop_quietly(consumer)
             raise
         self._consumer = consumer
 
     async def close(self) -> None:
-        """Leaves the group, so that others take over at once."""
+        """Leaves the group, so that other members take over at once."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await _stop_quietly(consumer)
+            await stop_quietly(consumer)
 
     async def fetch(self, records_max: int = 1000, wait_s: float = 1.0) -> list[FetchedRecord]:
-        """Records of the partitions assigned now; [] while the brokers are away or the group is sharing out anew."""
+        """Records of the partitions assigned now; [] while brokers are away or the group is rebalancing."""
         consumer = self._require_consumer()
         found: list[FetchedRecord] = []
         with self._options.translate_errors("fetch"), contextlib.suppress(TimeoutError):
-            # Sharing out anew may take longer than the wait; then this ends it, and nothing was taken yet.
+            # A rebalance may last longer than the wait; then the timeout ends the call, before any record was taken.
             async with asyncio.timeout(wait_s + 0.1):
                 batches = await consumer.getmany(timeout_ms=max(0, int(wait_s * 1000)), max_records=records_max)
             for tp, records in batches.items():
@@ -92,10 +93,10 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         return found
 
     async def commit(self, positions: Mapping[PartitionRef, int] | None = None) -> None:
-        """Keeps offsets for the group; those of partitions that this member has."""
+        """Commits offsets for the group, of the partitions that this member owns."""
         consumer = self._require_consumer()
         if self._group is None:
-            raise LogError("a follower without a group can't commit")
+            raise LogError("a consumer without a group can't commit")
         wanted = (
             self._next_offsets
             if positions is None
@@ -108,40 +109,43 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             async with asyncio.timeout(OPERATION_S_MAX):
                 await consumer.commit(mine)
         except (CommitFailedError, IllegalStateError):
-            # The group is sharing out anew: who has these partitions next starts from the commit before.
+            # The group is rebalancing: the partitions' next owner starts from the previous commit.
             _logger.info("put_off_commit", group=self._group)
         except (KafkaError, TimeoutError, OSError) as error:
             raise self._options.to_log_error("commit", error) from error
 
     def assignment(self) -> frozenset[PartitionRef]:
-        """The partitions of this member now."""
+        """The partitions that this member owns now."""
         consumer = self._consumer
         return frozenset() if consumer is None else self._to_partition_refs(consumer.assignment())
 
     def on_revoked(self, callback: RevokedCallback) -> None:
-        """Tells of partitions that are another member's now. It may have begun with them: what counts must be fenced."""
+        """Calls `callback` with partitions that another member owns now.
+
+        That member may have begun to process them, so writes that matter must be fenced.
+        """
         self._revoked_callbacks.append(callback)
 
     def pause(self, partitions: Collection[PartitionRef]) -> None:
-        """Fetch no more from these."""
+        """Stops fetching from these."""
         tps = {self._to_topic_partition(place) for place in partitions}
         self._paused |= tps
         consumer = self._require_consumer()
         consumer.pause(*(tps & consumer.assignment()))
 
     def resume(self, partitions: Collection[PartitionRef]) -> None:
-        """Fetch from these again."""
+        """Resumes fetching from these."""
         tps = {self._to_topic_partition(place) for place in partitions}
         self._paused -= tps
         consumer = self._require_consumer()
         consumer.resume(*(tps & consumer.assignment()))
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Called by aiokafka before the group shares out anew."""
+        """Called by aiokafka before a rebalance."""
         self._revoked = frozenset(revoked)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Called by aiokafka with what this member has from now on, before anything is fetched."""
+        """Called by aiokafka after a rebalance with this member's partitions, before anything is fetched."""
         consumer = self._joining_consumer
         assert consumer is not None
         now = frozenset(assigned)
@@ -168,7 +172,7 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         async with self._options.admin() as admin:
             counts = await partition_counts(admin, list(self._topic_names))
         if missing := sorted(set(self._topic_names) - set(counts)):
-            raise LogError(f"Kafka at {','.join(self._options.brokers)}: topic {missing[0]!r} is not there")
+            raise LogError(f"Kafka at {','.join(self._options.brokers)}: topic {missing[0]!r} does not exist")
         self._joining_consumer = consumer
         if self._group is not None:
             consumer.subscribe(list(self._topic_names), listener=self)
@@ -182,7 +186,7 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _require_consumer(self) -> AIOKafkaConsumer:
         if self._consumer is None:
-            raise LogError("this follower is not started, or was closed")
+            raise LogError("this consumer is not started, or was closed")
         return self._consumer
 
     def _to_topic_partition(self, place: PartitionRef) -> TopicPartition:
@@ -190,9 +194,3 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _to_partition_refs(self, tps: Iterable[TopicPartition]) -> frozenset[PartitionRef]:
         return frozenset((self._topic_names[tp.topic], tp.partition) for tp in tps if tp.topic in self._topic_names)
-
-
-async def _stop_quietly(consumer: AIOKafkaConsumer) -> None:
-    with contextlib.suppress(KafkaError, TimeoutError, OSError):
-        async with asyncio.timeout(STOP_S_MAX):
-            await consumer.stop()

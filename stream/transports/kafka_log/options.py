@@ -1,6 +1,6 @@
-"""How Kafka is reached, and what its errors mean to an operator: shared by the client and the Faust transport.
+"""Kafka's address and security, and its errors in an operator's words: shared by the client and the Faust transport.
 
-Sizes and times are fixed here, once, so that producers, topics and consumers agree on them.
+Sizes and times are fixed here, so that producers, topics and consumers agree on them.
 """
 
 from __future__ import annotations
@@ -29,24 +29,28 @@ from aiokafka.errors import (
 
 from config.settings import Settings
 from star.errors import InputError, LogError
+from stream.transports.log_client import RECORD_BYTES_MAX
 
 SCHEME = "kafka"
+"""Scheme of the setting that names the log."""
 PARTITIONS_DEFAULT = 32
-RECORD_BYTES_MAX = 32 << 20
-"""As the embedded log: the largest payload of a device, quarantined whole, and a block of state fit."""
+"""Partitions of a new topic: as many workers can share the load, and the number can't be changed later."""
 BATCH_BYTES = 1 << 20
-"""Records of a partition that the producer sends together; a larger record goes alone."""
+"""Records of a partition that the producer sends in one batch; a larger record is a batch of its own."""
 FETCH_PARTITION_BYTES = 4 << 20
+"""Limit of one partition in a fetch; a larger record is fetched alone."""
 FETCH_BYTES = 16 << 20
-"""A fetch from one broker; with what agents hold, this bounds a consumer's memory."""
+"""Limit of a fetch from one broker: with the records that agents hold, it bounds a consumer's memory."""
 FETCH_WAIT_MS = 200
-"""How long a broker holds back an empty answer; a partition that comes new or goes on may wait this long."""
+"""How long a broker delays an empty response: a partition that was just assigned or resumed may wait this long."""
 REQUEST_S_MAX = 15.0
+"""Timeout of one request to a broker."""
 OPERATION_S_MAX = 20.0
-"""An append, commit or look-up that took this long has failed."""
+"""Timeout of an append, a commit or a query, with its retries."""
 STOP_S_MAX = 5.0
-"""How long stopping waits for a broker that may be away."""
+"""Timeout of stopping a client whose broker may be away."""
 RETRY_MS = 100
+"""Pause between tries."""
 
 _DENIED = (
     AuthenticationFailedError,
@@ -61,11 +65,11 @@ _NOT_ENOUGH_REPLICAS = (NotEnoughReplicasError, NotEnoughReplicasAfterAppendErro
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaOptions:
-    """Where Kafka is and how our topics are made.
+    """Kafka's address and security, and how topics are created.
 
     brokers: `host:port` each. partitions: None takes the number that topics have, or PARTITIONS_DEFAULT for new ones.
-    prefix: before the name of every topic and group. ca: certificates (PEM) that brokers are trusted by; with it TLS is
-    used. mechanism: SASL's, where there is a user: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
+    prefix: of the name of every topic and group. ca: file of the certificates (PEM) that vouch for brokers; turns TLS on.
+    mechanism: of SASL, used with a user: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
     """
 
     brokers: tuple[str, ...]
@@ -91,15 +95,15 @@ class KafkaOptions:
 
     @property
     def app_id(self) -> str:
-        """The Faust app's id, and so its group's name; its changelogs then carry the prefix too."""
+        """The Faust app's id, which names its group and, with the topics' prefix, its changelogs."""
         return self.prefix.rstrip("-")
 
     def topic_name(self, name: str) -> str:
-        """What Kafka calls the topic."""
+        """The topic's name on Kafka."""
         return self.prefix + name
 
     def client_config(self) -> dict[str, Any]:
-        """What every client of aiokafka is given. Raises InputError where the certificates can't be read."""
+        """The configuration of every aiokafka client. Raises InputError where the certificates can't be read."""
         common: dict[str, Any] = {
             "bootstrap_servers": list(self.brokers),
             "client_id": self.client_id,
@@ -117,18 +121,18 @@ class KafkaOptions:
         return common
 
     def producer_config(self) -> dict[str, Any]:
-        """What a producer is given: acknowledged by every copy, each record once and in order over retries."""
+        """The configuration of producers: acknowledged by every in-sync replica, each record once and in order over retries."""
         return {
             **self.client_config(),
             "acks": "all",
             "enable_idempotence": True,
-            "linger_ms": 0,  # while a request is on its way the next one gathers
+            "linger_ms": 0,  # the next batch fills while a request is in flight
             "max_batch_size": BATCH_BYTES,
             "max_request_size": RECORD_BYTES_MAX + (64 << 10),
         }
 
     def consumer_config(self, group: str | None) -> dict[str, Any]:
-        """What a consumer is given."""
+        """The configuration of consumers. group: None for a consumer that commits nothing."""
         common: dict[str, Any] = {
             **self.client_config(),
             "enable_auto_commit": False,
@@ -143,30 +147,30 @@ class KafkaOptions:
             common["session_timeout_ms"] = int(self.session_timeout_s * 1000)
             common["heartbeat_interval_ms"] = int(self.heartbeat_s * 1000)
             common["rebalance_timeout_ms"] = int(max(30.0, self.session_timeout_s) * 1000)
-            common["max_poll_interval_ms"] = 24 * 3_600_000  # back-pressure is no reason to leave the group
+            common["max_poll_interval_ms"] = 24 * 3_600_000  # a consumer under back-pressure stays in its group
         return common
 
     def to_log_error(self, operation: str, error: BaseException) -> LogError:
-        """The error that one of aiokafka means, in one line that names the brokers and what to do."""
+        """An error of aiokafka as one line that names the brokers and what to do."""
         shown = str(error) or type(error).__name__
         where = f"Kafka at {','.join(self.brokers)}: {operation}: {shown}"
         if isinstance(error, LogError):
             return error
         if isinstance(error, _DENIED):
-            return LogError(f"{where}: check the user, its password and what it may do")
+            return LogError(f"{where}: check the user, its password and its permissions")
         if isinstance(error, _NOT_ENOUGH_REPLICAS):
-            return LogError(f"{where}: fewer brokers are up than min.insync.replicas asks for: bring them back")
+            return LogError(f"{where}: fewer brokers are up than min.insync.replicas requires: start them")
         if isinstance(error, MessageSizeTooLargeError):
             return LogError(f"{where}: expected at most {RECORD_BYTES_MAX} bytes a record")
         if isinstance(error, UnknownTopicOrPartitionError):
-            return LogError(f"{where}: the topic is not there, or the user may not see it")
-        # aiokafka says no more than this, too, where it was turned away while it connected.
+            return LogError(f"{where}: the topic does not exist, or the user may not see it")
+        # aiokafka reports nothing more specific where a broker refused the connection's credentials, either.
         secured = ", and are user, password and certificates" if self.user is not None or self.ca is not None else ""
         return LogError(f"{where}: is it running, and is its address right{secured}? Trying again is safe")
 
     @contextmanager
     def translate_errors(self, operation: str) -> Iterator[None]:
-        """Raises as LogError what aiokafka raises inside."""
+        """Raises aiokafka's errors as LogError."""
         try:
             yield
         except (KafkaError, TimeoutError, OSError) as error:
@@ -174,7 +178,7 @@ class KafkaOptions:
 
     @asynccontextmanager
     async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
-        """A client for topics and groups, for one use. Raises LogError."""
+        """An admin client for one use. Raises LogError."""
         admin = AIOKafkaAdminClient(**self.client_config())
         with self.translate_errors("connect"):
             try:
@@ -191,7 +195,7 @@ class KafkaOptions:
 
 
 def kafka_options(settings: Settings) -> KafkaOptions:
-    """How Kafka is reached, from the settings. Raises InputError."""
+    """The options of Kafka from the settings. Raises InputError."""
     password = None
     if settings.kafka_password_file is not None:
         try:

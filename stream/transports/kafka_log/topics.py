@@ -1,14 +1,13 @@
-"""Making our topics on Kafka as they should be, and checking those that are there.
+"""Creates the service's topics on Kafka with their configuration, and checks those that exist.
 
-The number of partitions decides where a customer's records are, so it is fixed when a topic is made. Several roles may
-start at once: who comes second finds the topics made.
+The number of partitions decides where a customer's records are, so it is fixed when a topic is made. Several roles may start
+at once: the second one finds the topics made.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
@@ -19,24 +18,26 @@ from star.times import DAY_MS, HOUR_MS
 from stream.transports.kafka_log.options import (
     OPERATION_S_MAX,
     PARTITIONS_DEFAULT,
-    RECORD_BYTES_MAX,
     RETRY_MS,
     KafkaOptions,
 )
-from stream.transports.log_client import TopicSpec
+from stream.transports.log_client import RECORD_BYTES_MAX, TopicSpec
 
 SEGMENT_BYTES_MIN = 64 << 20
-"""A segment must hold the largest record; Kafka lets go, and compacts, whole segments only."""
+"""Smallest segment: it must hold the largest record, and Kafka deletes and compacts whole segments only."""
 SEGMENT_BYTES_MAX = 256 << 20
+"""Largest segment: a topic kept by size keeps up to one segment more than asked for."""
 SEGMENT_MS_MIN = HOUR_MS // 6
+"""Shortest time that a segment is open: a topic kept by age keeps records for up to this much longer."""
 MESSAGE_BYTES_MAX = RECORD_BYTES_MAX + (1 << 20)
+"""The brokers' limit of one batch: the largest record, with room for its key and the batch's own header."""
 
 
 def topic_config(topic: TopicSpec, partitions: int, replication: int) -> dict[str, str]:
     """The topic's configuration on the brokers."""
     common = {
         "min.insync.replicas": str(max(1, replication - 1)),
-        # When the log took a record, as on the embedded log; what a device says is in the record.
+        # The arrival time, as on the embedded log; the event time that a device reports is in the record.
         "message.timestamp.type": "LogAppendTime",
         "max.message.bytes": str(MESSAGE_BYTES_MAX),
     }
@@ -63,9 +64,9 @@ def topic_config(topic: TopicSpec, partitions: int, replication: int) -> dict[st
 
 
 async def ensure_topics(options: KafkaOptions, topics: Sequence[TopicSpec]) -> int:
-    """Makes what is missing, and gives the number of partitions of topics kept apart by customer.
+    """Creates missing topics; gives the number of partitions of the topics partitioned by customer.
 
-    Raises InputError where a topic has another number than it should, LogError where Kafka can't be asked.
+    Raises InputError where a topic has another number of partitions, LogError where Kafka is away.
     """
     async with options.admin() as admin:
         found = await partition_counts(admin, [options.topic_name(topic.name) for topic in topics])
@@ -81,12 +82,6 @@ async def ensure_topics(options: KafkaOptions, topics: Sequence[TopicSpec]) -> i
     return partitions
 
 
-async def ensure_topic(options: KafkaOptions, topic: TopicSpec, partitions: int) -> None:
-    """Makes one topic, named in full, where there is none. Raises InputError where it has another number of partitions."""
-    exact = replace(options, prefix="", partitions=partitions)
-    await ensure_topics(exact, [topic])
-
-
 def _choose_partition_count(options: KafkaOptions, topics: Sequence[TopicSpec], found: Mapping[str, int]) -> int:
     if options.partitions is not None:
         return options.partitions
@@ -97,7 +92,7 @@ def _choose_partition_count(options: KafkaOptions, topics: Sequence[TopicSpec], 
 def _partition_mismatch(name: str, found: int, wanted: int) -> str:
     return (
         f"topic {name!r} has {found} partitions: expected {wanted}: partitions are fixed when a topic is made, since they"
-        f" decide where a customer's records are: set STARLOOP_PARTITIONS as it was, or start with topics of another Kafka"
+        f" decide where a customer's records are: set STARLOOP_PARTITIONS as it was, or use another Kafka or prefix"
     )
 
 
@@ -113,11 +108,11 @@ async def _create(
     for name, code, *reason in response.topic_errors:
         error = for_code(code)
         if code and error is not TopicAlreadyExistsError:
-            raise options.to_log_error(f"make topic {name!r}", error(*reason)) from None
+            raise options.to_log_error(f"create topic {name!r}", error(*reason)) from None
 
 
 async def _wait_for(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, int]:
-    """Every topic's partitions, once each has a leader: a topic can be used a moment after it was made."""
+    """Each topic's number of partitions, once every partition has a leader: that is a moment after the topic was created."""
     try:
         async with asyncio.timeout(OPERATION_S_MAX):
             while True:
@@ -130,10 +125,10 @@ async def _wait_for(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[st
 
 
 async def partition_counts(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, int]:
-    """Of each topic that is there, and led, how many partitions it has."""
+    """The number of partitions of each topic that exists and whose partitions have a leader."""
     if not names:
         return {}
-    # The admin client's own question would make the topic, with the broker's defaults, where brokers do that.
+    # The admin client's own describe_topics creates missing topics, with defaults, where brokers allow that.
     request = MetadataRequest(list(dict.fromkeys(names)), allow_auto_topic_creation=False)
     described = (await admin._send_request(request)).to_object()["topics"]
     return {

@@ -30,7 +30,7 @@ from simulators.faults import DeviceMessage, FaultChain, Spikes
 from simulators.neighbourhood.fault_profile import ROUGH_FAULTS
 from simulators.neighbourhood.simulation import START_MS, Neighbourhood
 from simulators.physics.weather import daily_temperature_c
-from star.react import item_from_reaction_id
+from star.ids import item_of_reaction
 from star.records import Quarantined, Record, Tick, encode
 from star.times import DAY_MS, HOUR_MS, MINUTE_MS
 from stream.analysis import Analysis
@@ -51,7 +51,7 @@ class SimulatedService:
         self.catalogue: Catalogue = resolve_catalogue(_with_monitor(self.neighbourhood.fleet), load_profiles())
         self._monitor = _monitored(seed)
         self.names = MemoryMetricRegistry()
-        self._decoder = Decoder(self.catalogue, self.names, readers=installed_adapters())
+        self._decoder = Decoder(self.catalogue, self.names, adapters=installed_adapters())
         self._analysis = Analysis(self.catalogue, self.names, load_scorer("run-out"))
         self._engine = Engine(self.catalogue)
         self._store = MemoryStore()
@@ -146,7 +146,7 @@ def decisions_record(step: StepResult) -> dict[str, Any]:
     outcomes = [
         {
             "id": one.id,
-            "item": one.item or item_from_reaction_id(reaction),
+            "item": one.item or item_of_reaction(reaction),
             "result": str(one.result),
             "at_ms": one.arrived_ms,
         }

@@ -156,4 +156,4 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "dashboards").write_text("in the way")
     done = CliRunner().invoke(cli, ["dashboards", str(tmp_path)])
     assert done.exit_code != 0
-    assert "expected a folder that can be written" in str(done.exception)
+    assert "expected a writable folder" in str(done.exception)

@@ -29,7 +29,7 @@ from tests.support.servers import InfluxOfTest
 SEED, HOMES, DAYS = 3, 50, 61
 """Two months, the last day of which is the day that is looked at; before, the forecasts learn and people answer."""
 
-RARE = {"Empty now", "Cancelled", "Said of the moment", "Satisfaction", "Run-outs not avoided"}
+RARE = {"Empty now", "Cancelled", "Timing feedback", "Satisfaction", "Run-outs not avoided"}
 """Panels of what may not have happened in the time that their dashboard shows."""
 
 

@@ -1,4 +1,4 @@
-"""`starloop doctor`: each thing that can be wrong is found, with its remedy, and a sound set-up passes."""
+"""`starloop doctor`: each kind of problem is found with its remedy, and a sound installation passes."""
 
 from __future__ import annotations
 
@@ -43,10 +43,17 @@ from stream.partition.partitioner import encode_quarantined
 from stream.topics import QUARANTINE
 from stream.transports.embedded_log.directory_lock import DirectoryLock
 from stream.transports.embedded_log.sqlite_log import LOG_NAME, SqliteLog, wall_clock_ms
-from tests.starloop.test_forecast import running_service
 from tests.support.delivery_fleet import fleet_of, reaction_of
+from tests.support.fake_service_api import running_service
 
 NOW_MS = 1_790_000_000_000
+
+
+@pytest.fixture(autouse=True)
+def any_free_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker, a demo or a service may run beside the tests, at the ports that are the defaults."""
+    for name in ("STARLOOP_MQTT_PORT", "STARLOOP_HTTP_PORT", "STARLOOP_HEALTH_PORT"):
+        monkeypatch.setenv(name, "0")
 
 
 def states(findings: list[Finding]) -> dict[str, str]:
@@ -60,10 +67,8 @@ def report(*arguments: str) -> tuple[int, dict[str, Any]]:
     return result.exit_code, json.loads(result.stdout)
 
 
-def test_a_sound_set_up_passes_with_exit_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sound_set_up_passes_with_exit_0(tmp_path: Path) -> None:
     """Nothing fails on this machine with a fresh log and free ports."""
-    monkeypatch.setenv("STARLOOP_MQTT_PORT", "0")
-    monkeypatch.setenv("STARLOOP_HTTP_PORT", "0")
     with SqliteLog(tmp_path / LOG_NAME) as log:
         log.append("input", [b"T{}"])
     status, found = report("--data", str(tmp_path))
@@ -72,7 +77,7 @@ def test_a_sound_set_up_passes_with_exit_0(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_something_broken_is_exit_1_and_names_the_remedy(tmp_path: Path) -> None:
-    """For people: the state, what was found, and an arrow to what to do."""
+    """Output for people has the state, what was found, and the remedy after an arrow."""
     (tmp_path / LOG_NAME).write_bytes(b"this is no database" * 1000)
     result = CliRunner().invoke(command, ["--data", str(tmp_path)])
     assert result.exit_code == 1
@@ -98,7 +103,7 @@ def test_a_misspelt_setting_is_a_warning_with_what_was_meant() -> None:
 
 
 def test_no_secret_is_ever_shown() -> None:
-    """Tokens and passwords in URLs are hidden; what else differs from the defaults is said."""
+    """Tokens and passwords in URLs are hidden; other changed settings are shown."""
     settings = Settings(store="postgresql+psycopg://star:hunter2@db/loop", http_port=8443)
     shown = json.dumps(settings_in_force(settings)) + "".join(one.said for one in settings_findings(settings, {}))
     assert "hunter2" not in shown
@@ -124,19 +129,19 @@ def test_no_secret_is_ever_shown() -> None:
         (free_space_finding(Path("/"), 0), "ok"),
     ],
 )
-def test_each_thing_of_the_machine_has_its_judgement(finding: Finding, state: str) -> None:
-    """And whatever is not ok comes with a remedy."""
+def test_each_check_of_the_machine_has_its_state(finding: Finding, state: str) -> None:
+    """Every finding that is not ok has a remedy."""
     assert finding.state == state
     assert bool(finding.remedy) == (state != "ok")
 
 
-def test_this_machine_is_fit() -> None:
+def test_this_machine_passes_every_check() -> None:
     """The tests run here, so nothing of the machine fails."""
     assert "fail" not in states(list(machine_findings(Settings(), datetime.now(tz=UTC)))).values()
 
 
-def test_a_taken_port_is_named_with_the_setting_that_moves_it() -> None:
-    """Unless our own service has it."""
+def test_a_port_in_use_is_reported_with_its_setting() -> None:
+    """A port of this service is ok."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         found = port_finding("mqtt port", "127.0.0.1", port, None)
@@ -145,7 +150,7 @@ def test_a_taken_port_is_named_with_the_setting_that_moves_it() -> None:
     assert port_finding("http port", "no.such.host.invalid", 80, None).state == "fail"
 
 
-def test_a_model_that_is_not_what_its_card_says_is_found(tmp_path: Path) -> None:
+def test_a_model_that_does_not_match_its_card_is_found(tmp_path: Path) -> None:
     """One changed byte is enough; the registry that ships is whole; an empty one fails."""
     assert {finding.state for finding in model_findings(SHIPPED_REGISTRY)} == {"ok"}
     shutil.copytree(SHIPPED_REGISTRY, tmp_path / "registry")
@@ -170,7 +175,7 @@ def test_a_secret_that_others_can_read_is_found(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_is_not_there_or_not_ours_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first is no failure: it is made at the first start."""
+    """A missing directory is only a warning, because the first start creates it."""
     assert [one.state for one in data_findings(Settings(data_dir=tmp_path / "new"), NOW_MS)] == ["warn"]
     monkeypatch.setattr("os.access", lambda *_: False)
     assert access_finding(tmp_path).state == "fail"
@@ -184,8 +189,8 @@ def test_a_clock_behind_the_log_is_found(tmp_path: Path) -> None:
     assert states(list(log_findings(tmp_path / LOG_NAME, wall_clock_ms())))["clock and log"] == "ok"
 
 
-def test_what_lies_in_quarantine_is_counted_with_the_last_reason(tmp_path: Path) -> None:
-    """A warning while it is fresh."""
+def test_quarantined_payloads_are_counted_with_the_last_reason(tmp_path: Path) -> None:
+    """It is a warning while the last one is recent."""
     with SqliteLog(tmp_path / LOG_NAME) as log:
         bad = Quarantined(at_ms=NOW_MS, topic="starloop/v1/tank-7/telemetry", payload=b"{", reason="not JSON")
         log.append(QUARANTINE, [encode_quarantined(bad)] * 3)
@@ -200,8 +205,8 @@ def test_what_lies_in_quarantine_is_counted_with_the_last_reason(tmp_path: Path)
 
 
 def test_a_service_is_seen_running_starting_or_hanging(tmp_path: Path) -> None:
-    """None, one that answers, one that owns the directory without being ready, one that does not answer."""
-    assert service_finding(tmp_path).said == "none is running here"
+    """No service, a responding one, one that is not ready, and one that does not respond."""
+    assert service_finding(tmp_path).said == "not running"
     with running_service(tmp_path):
         assert "answers: MQTT 1883" in service_finding(tmp_path).said
     (tmp_path / "service.json").unlink()
@@ -223,8 +228,8 @@ def store_with(folder: Path, *, given_up: bool = False, offset: int = 0) -> None
             store.mark_failed(row.id, "acme answers 410: its endpoint is gone for good", next_try_ms=None)
 
 
-def test_a_store_in_order_is_said_so(tmp_path: Path) -> None:
-    """Whole, of this version, not ahead of the log, and how much waits."""
+def test_a_sound_store_passes_its_checks(tmp_path: Path) -> None:
+    """It is intact, has the current schema, is not ahead of the log, and its deliveries are counted."""
     with SqliteLog(tmp_path / LOG_NAME) as log:
         log.append("input", [b"T{}"] * 5)
     store_with(tmp_path)
@@ -233,8 +238,8 @@ def test_a_store_in_order_is_said_so(tmp_path: Path) -> None:
     assert [one.said for one in found][1:] == ["4 records behind", "2 waiting, 0 sent"]
 
 
-def test_a_delivery_that_was_given_up_is_shown_with_the_supplier_s_words(tmp_path: Path) -> None:
-    """So a person sees it, and what to do."""
+def test_a_delivery_that_was_given_up_is_shown_with_its_error(tmp_path: Path) -> None:
+    """The finding has the error of the supplier, and a remedy."""
     store_with(tmp_path, given_up=True)
     found = next(one for one in store_findings(Settings(data_dir=tmp_path)) if one.name == "given up")
     assert found.state == "warn"
@@ -246,12 +251,12 @@ def test_a_delivery_that_was_given_up_is_shown_with_the_supplier_s_words(tmp_pat
 
 
 def test_a_store_from_another_backup_than_the_log_is_found(tmp_path: Path) -> None:
-    """It has consumed what the log does not hold."""
+    """The store has consumed records that are not in the log."""
     with SqliteLog(tmp_path / LOG_NAME) as log:
         log.append("input", [b"T{}"] * 5)
     store_with(tmp_path, offset=9)
     found = next(one for one in store_findings(Settings(data_dir=tmp_path)) if one.name == "store and log")
-    assert (found.state, found.said) == ("fail", "the store has consumed record 9, the log holds 5")
+    assert (found.state, found.said) == ("fail", "the store has consumed record 9, the log ends at 5")
 
 
 def test_a_damaged_or_foreign_store_is_found(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`starloop doctor` in a cluster, against real servers, and with each of them away."""
+"""`starloop doctor` in a cluster, with real servers and with each of them unavailable."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def doctor(*arguments: str, **environment: str) -> tuple[int, list[dict[str, Any
 
 
 def test_with_every_server_away_each_is_a_finding_with_its_remedy(tmp_path: Path) -> None:
-    """Kafka, PostgreSQL, InfluxDB and a role: no trace of a stack, no password, exit 1."""
+    """Kafka, PostgreSQL, InfluxDB and a role: no stack trace, no password, exit status 1."""
     status, found, said = doctor(
         "--data",
         str(tmp_path),
@@ -80,10 +80,10 @@ def on_kafka(kafka: Kafka, tmp_path: Path) -> Settings:
 
 
 def test_a_fresh_kafka_is_fine_and_one_with_our_topics_too(on_kafka: Settings) -> None:
-    """Before: none is there yet. After a role made them: their number, their partitions; nobody has work that waits."""
+    """Before: no topics yet. After a role created them: their number and partitions, and no lag."""
     before = list(kafka_findings(on_kafka))
     assert [one.state for one in before] == ["ok", "ok"]
-    assert "none is there yet" in before[1].said
+    assert "none exists yet" in before[1].said
 
     async def start() -> None:
         client = await make_topics(kafka_options(on_kafka))
@@ -92,12 +92,10 @@ def test_a_fresh_kafka_is_fine_and_one_with_our_topics_too(on_kafka: Settings) -
     asyncio.run(start())
     after = list(kafka_findings(on_kafka))
     assert {one.state for one in after} == {"ok"}, after
-    assert (
-        of_name(after, "topics")[0].said == f"{len(topic_specs())}, those of customers with 3 partitions, 1 copies each"
-    )
+    assert of_name(after, "topics")[0].said == f"{len(topic_specs())}: 3 partitions per customer topic, 1 replicas"
 
 
-def test_records_that_nobody_reads_are_said_with_the_command_to_start(on_kafka: Settings) -> None:
+def test_records_without_a_consumer_are_reported_with_the_command_to_start(on_kafka: Settings) -> None:
     """Five records of input and no analysis: a warning that names `starloop run stream`."""
 
     async def write() -> None:
@@ -108,12 +106,12 @@ def test_records_that_nobody_reads_are_said_with_the_command_to_start(on_kafka: 
     asyncio.run(write())
     lags = of_name(list(kafka_findings(on_kafka)), "lag")
     assert [one.state for one in lags] == ["warn", "ok"]
-    assert "5 records behind, 0 readers" in lags[0].said
+    assert "5 records behind, 0 consumers" in lags[0].said
     assert "starloop run stream" in lags[0].remedy
 
 
 def test_a_store_that_is_ahead_of_kafka_is_found(on_kafka: Settings) -> None:
-    """The store has consumed record 7 of a log that holds none: restore both of one moment."""
+    """The store has consumed record 7 of an empty log: both must be restored from the same time."""
     with SqlStore(f"sqlite:///{on_kafka.data_dir}/store.db") as store:
         store.commit(StepResult(offset=7, at_ms=1, reactions=(reaction_of(),)), fleet_of())
 
@@ -124,11 +122,11 @@ def test_a_store_that_is_ahead_of_kafka_is_found(on_kafka: Settings) -> None:
     asyncio.run(start())
     (found,) = of_name(list(kafka_findings(on_kafka)), "store and log")
     assert found.state == "fail"
-    assert "partition 0: the store has consumed record 7, the log holds 0" in found.said
+    assert "partition 0: the store has consumed record 7, the log ends at 0" in found.said
 
 
 def test_topics_that_others_made_differently_are_each_named(on_kafka: Settings) -> None:
-    """Another number of partitions and another way of keeping: both with what to set; the missing ones are counted."""
+    """A wrong number of partitions and a wrong cleanup policy, with remedies; missing topics are counted."""
 
     async def make() -> None:
         options = kafka_options(on_kafka)
@@ -144,29 +142,30 @@ def test_topics_that_others_made_differently_are_each_named(on_kafka: Settings) 
     found = of_name(list(kafka_findings(on_kafka)), "topics")
     said = " / ".join(one.said for one in found)
     assert "facts has 2 partitions: expected 3" in said
-    assert "input is kept by 'compact': expected 'delete'" in said
+    assert "input has cleanup.policy 'compact': expected 'delete'" in said
     assert "more are missing" in said
 
 
 def test_brokers_that_are_missing_show_in_the_topics() -> None:
-    """A partition without a leader fails, copies that lag behind or are too few warn."""
+    """A partition without leader fails; replicas out of sync or too few are warnings."""
     options = KafkaOptions(brokers=("k:9092",), replication=3)
     (spec,) = [one for one in topic_specs() if one.name == INPUT]
 
     def states(**fields: int) -> list[str]:
         topic = TopicDescription(
-            **{"partitions": 32, "copies": 3, "in_sync": 3, "leaderless": 0, **fields}, cleanup_policy="delete"
+            **{"partitions": 32, "replicas": 3, "in_sync_replicas": 3, "leaderless": 0, **fields},
+            cleanup_policy="delete",
         )
         return [one.state for one in topic_findings(options, [spec], {"starloop-input": topic})]
 
     assert states() == ["ok"]
     assert states(leaderless=1) == ["fail"]
-    assert states(in_sync=2) == ["warn"]
-    assert states(copies=1, in_sync=1) == ["warn"]
+    assert states(in_sync_replicas=2) == ["warn"]
+    assert states(replicas=1, in_sync_replicas=1) == ["warn"]
 
 
-def test_lag_without_readers_or_very_long_is_worth_a_word() -> None:
-    """Behind with nobody there: start it. Far behind with somebody there: wait or add. Else fine."""
+def test_lag_without_consumers_or_very_large_is_a_warning() -> None:
+    """Lag without consumers: start one. Large lag with consumers: wait or add one. Otherwise ok."""
     who = "the reactor: starloop run react"
     assert lag_finding("g", 0, 0, who).state == lag_finding("g", 500, 1, who).state == "ok"
     assert lag_finding("g", 1, 0, who).remedy == "start starloop run react"
@@ -184,7 +183,7 @@ def test_a_postgresql_that_is_not_set_up_yet_or_is_names_its_version(postgres: P
     found = list(store_findings(settings))
     assert found[0].state == "ok"
     assert found[0].said.startswith("postgresql ")
-    assert "answers, schema" in found[0].said
+    assert "responds, schema" in found[0].said
     assert consumed_offsets(settings) == {0: 7}
     assert not of_name(found, "store and log")
 

@@ -63,7 +63,7 @@ def test_a_household_imports_its_fixtures_from_several_files_in_one_order_of_tim
     with gzip.open(CUTS / "Shower.csv.gz", "rt") as file:
         litres = sum(float(line.split()[1]) for line in file.readlines()[1:]) / 1000
     assert sums["shower_used"] == pytest.approx(litres)
-    assert "0 could not be read" in result.stderr
+    assert " 0 unreadable" in result.stderr
 
 
 def test_messages_are_numbered_so_that_two_events_of_one_second_both_count() -> None:
@@ -138,7 +138,7 @@ def test_rows_that_can_t_be_read_are_said_with_file_line_column_and_value(tmp_pa
         (3, "t", "soon"), (4, "v", "much"), (5, "v", "nan"), (6, "row", "4"), (7, "row", "5,1,1"), (8, "v", "1e999"),
     ]  # fmt: skip
     assert {row["file"] for row in rows} == {str(path)}
-    assert "9 rows read, 1 passed over, 6 could not be read" in result.stderr
+    assert "9 rows read, 1 skipped, 6 unreadable" in result.stderr
     shown = run(path, "--device", "d", "--time", "t", "--value", "v=v").stderr
     assert f"{path}:3: t is 'soon': expected epoch seconds or a time" in shown
 
@@ -148,15 +148,15 @@ def test_rows_that_can_t_be_read_are_said_with_file_line_column_and_value(tmp_pa
     [
         (("--time", "Tme", "--value", "v=Flow"), "has no column 'Tme' (did you mean \"Time\"?)"),
         (("--time", "Time", "--value", "v=flow"), "has no column 'flow' (did you mean \"Flow\"?)"),
-        (("--time", "Time"), "nothing is taken from"),
+        (("--time", "Time"), "no value is imported from"),
         (("--time", "Time", "--value", "Flow"), "--value is 'Flow': expected NAME=…"),
         (("--time", "Time", "--value", "v=Flow", "--scale", "w=2"), "--scale names 'w'"),
         (("--time", "Time", "--value", "v=Flow", "--scale", "v=two"), "--scale v is 'two': expected a number"),
         (("--time", "Time", "--value", "v=Flow", "--timezone", "Mars"), "expected an IANA time zone"),
         (("--time", "Time", "--value", "v=Flow", "--where", "Flow"), "the condition is 'Flow'"),
-        (("--time", "Time", "--value", "v=Flow", "--where", "Flow>1000"), "no row could be made a reading"),
-        (("--time", "Time", "--count", "v=Other.csv"), "'Other.csv' is none of the files"),
-        (("--time", "Time", "--value", "v=Flow", "--encoding", "utf-99"), "expected one that Python knows"),
+        (("--time", "Time", "--value", "v=Flow", "--where", "Flow>1000"), "no row could be converted to a reading"),
+        (("--time", "Time", "--count", "v=Other.csv"), "'Other.csv' is not one of the files"),
+        (("--time", "Time", "--value", "v=Flow", "--encoding", "utf-99"), "expected an encoding known to Python"),
     ],
 )
 def test_a_wrong_option_is_said_in_one_line(arguments: tuple[str, ...], said: str) -> None:
@@ -173,7 +173,7 @@ def test_a_file_that_is_no_table_is_said(tmp_path: Path) -> None:
     latin = tmp_path / "latin.csv"
     latin.write_bytes("t,é\n1,2\n".encode("latin-1"))
     for path, said in (
-        (tmp_path / "none.csv", "is not there"),
+        (tmp_path / "none.csv", "not found"),
         (table(tmp_path, "", "empty.csv"), "is empty"),
         (broken, "can't be read"),
         (latin, "--encoding"),
@@ -188,17 +188,17 @@ def test_an_import_is_compared_with_the_fleet_that_it_is_for() -> None:
     options = ("--time", "Time", "--count", "tablet_used", "--fleet", CUTS / "fleet.toml")
     assert "the fleet has no device 'hom'" in str(run(CUTS / "Dishwasher30.csv", "--device", "hom", *options).exception)
     result = run(CUTS / "Dishwasher30.csv", "--device", "home", *options)
-    assert 'home/tablet_used is of no slot of the fleet (did you mean "tablets_used"?)' in result.stderr
+    assert 'home/tablet_used does not belong to a slot of the fleet (did you mean "tablets_used"?)' in result.stderr
 
 
 def test_the_whole_real_data_sets_come_through(data: Callable[[str], Path]) -> None:
     """Every row of the WEUSEDTO fixtures and the car's fuel log is read."""
     folder = data("consumption/weusedto_water")
     result = run(folder / "Shower.csv.gz", "--device", "d", "--time", "Time", "--value", "v_used=Flow", "--every", "1d")
-    assert "107079 rows read, 0 passed over, 0 could not be read" in result.stderr
+    assert "107079 rows read, 0 skipped, 0 unreadable" in result.stderr
     for name in ("Toilet.csv", "Washingmachine.csv", "Dishwasher30.csv"):
         result = run(folder / name, "--device", "d", "--time", "Time", "--value", "v_used=Flow", "--no-ticks")
-        assert " 0 could not be read" in result.stderr
+        assert " 0 unreadable" in result.stderr
     log = data("consumption/car_fuel_logs/fuel_log.csv")
     result = run(log, "--device", "car", "--time", "date", "--value", "fuel_used=fuel_amount_l")
     assert len(messages(result)) == 51

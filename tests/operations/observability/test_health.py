@@ -1,4 +1,4 @@
-"""The health endpoint over real HTTP: what a probe, Prometheus and a stranger get."""
+"""The health endpoint over real HTTP, for probes, Prometheus and unauthorized clients."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def request_from(host: str, **headers: str) -> Request:
     return Request({"type": "http", "client": (host, 4711), "headers": raw, "method": "GET", "path": "/"})
 
 
-async def test_a_role_that_can_work_is_ready_and_says_with_what() -> None:
+async def test_a_ready_role_reports_all_its_checks() -> None:
     """200, each check by name, a coroutine among them."""
 
     async def store() -> str | None:
@@ -40,8 +40,8 @@ async def test_a_role_that_can_work_is_ready_and_says_with_what() -> None:
     assert [(one["name"], one["ok"]) for one in answer.json()["checks"]] == [("log", True), ("store", True)]
 
 
-async def test_a_role_that_can_not_work_says_why_and_still_lives(monkeypatch: pytest.MonkeyPatch) -> None:
-    """503 with the reason, the error that was raised, and what did not answer in time; /healthz is 200 all the while."""
+async def test_a_role_that_is_not_ready_reports_why_and_stays_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """503 with a reason, a raised error and a timeout; /healthz stays 200."""
     monkeypatch.setattr(health, "CHECK_TIMEOUT_S", 0.05)
 
     def raises() -> str | None:
@@ -63,23 +63,23 @@ async def test_a_role_that_can_not_work_says_why_and_still_lives(monkeypatch: py
     assert why["influx"] == "not tried yet"
 
 
-async def test_being_asked_often_does_not_ask_the_store_often() -> None:
-    """Twenty probes at once look once."""
-    looks = 0
+async def test_frequent_probes_do_not_load_the_store() -> None:
+    """Twenty concurrent probes run the check once."""
+    calls = 0
 
     def store() -> str | None:
-        nonlocal looks
-        looks += 1
+        nonlocal calls
+        calls += 1
         return None
 
     app = health_app(Meters("react"), {"store": store})
     async with serve_health(app, "127.0.0.1", 0) as port, httpx.AsyncClient() as client:
         await asyncio.gather(*(client.get(f"http://127.0.0.1:{port}/readyz") for _ in range(20)))
-    assert looks == 1
+    assert calls == 1
 
 
 async def test_prometheus_reads_metrics_with_the_token_that_is_set() -> None:
-    """Without it 401 and no reasons, from this machine too; with it everything."""
+    """Without the token 401 and no reasons, also from this machine; with it everything."""
     meters = Meters("gate")
     watch_log(meters, lambda: "full")
     app = health_app(meters, {"log": lambda: "full"}, TOKEN)
@@ -96,7 +96,7 @@ async def test_prometheus_reads_metrics_with_the_token_that_is_set() -> None:
 
 
 async def test_metrics_may_stand_beside_other_pages() -> None:
-    """On an app that has its own."""
+    """Metrics can be added to an application with pages."""
     app = FastAPI()
     add_metrics(app, Meters("up"), None)
     async with serve_health(app, "127.0.0.1", 0) as port, httpx.AsyncClient() as client:
@@ -104,7 +104,7 @@ async def test_metrics_may_stand_beside_other_pages() -> None:
 
 
 def test_without_a_token_metrics_are_for_this_machine_alone() -> None:
-    """Loopback may see them, others may not, and nobody through a proxy, behind which all look like loopback."""
+    """Loopback has access, others do not, nor does anyone through a proxy, behind which all seem local."""
     assert is_authorized(request_from("127.0.0.1"), None)
     assert is_authorized(request_from("::1"), None)
     assert not is_authorized(request_from("10.0.0.7"), None)
@@ -115,7 +115,7 @@ def test_without_a_token_metrics_are_for_this_machine_alone() -> None:
 
 def test_a_token_that_is_missing_or_short_stops_the_start_with_its_file(tmp_path: Path) -> None:
     """Each error names the file and what was expected."""
-    with pytest.raises(InputError, match="can't be read"):
+    with pytest.raises(InputError, match="not readable"):
         read_metrics_token(tmp_path / "none")
     (tmp_path / "short").write_text("abc\n")
     with pytest.raises(InputError, match="at least 16"):
@@ -125,7 +125,7 @@ def test_a_token_that_is_missing_or_short_stops_the_start_with_its_file(tmp_path
     assert read_metrics_token(None) is None
 
 
-async def test_a_taken_port_is_said_with_the_setting_to_change() -> None:
+async def test_a_port_in_use_is_reported_with_its_setting() -> None:
     """The error names STARLOOP_HEALTH_PORT."""
     app = health_app(Meters("gate"), {})
     async with serve_health(app, "127.0.0.1", 0) as port:

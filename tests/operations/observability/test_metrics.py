@@ -1,4 +1,4 @@
-"""What Prometheus sees: real parts, read at the scrape, and told honestly when something is away."""
+"""Metrics of real parts at a scrape, also while a server is unavailable."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ METRICS_PAGE = ROOT / "docs" / "reference" / "metrics.md"
 
 
 def scraped(meters: Meters) -> dict[str, float]:
-    """Every sample of a scrape, named as Prometheus writes it."""
+    """Every sample of a scrape, by its name in the Prometheus format."""
     found: dict[str, float] = {}
     for family in text_string_to_metric_families(meters.exposition().decode()):
         for sample in family.samples:
@@ -60,48 +60,48 @@ def scraped(meters: Meters) -> dict[str, float]:
     return found
 
 
-class Stage:
-    """A gate that listens and an inlet that runs, before a log that can be slow."""
+class IngestRig:
+    """A gate and an ingest service on a fake log that can be blocked."""
 
     def __init__(self) -> None:
         self.open = asyncio.Event()
         self.open.set()
-        self.kept = 0
-        self.inlet = IngestService(
+        self.written = 0
+        self.ingest = IngestService(
             Decoder(fleet_of(), MemoryMetricRegistry()), self.append, lambda: 1_000, lambda *_, **__: None
         )
-        self.hub = Broker(lambda: 0.0)
-        self.hub.ingest = self.inlet
+        self.broker = Broker(lambda: 0.0)
+        self.broker.ingest = self.ingest
         self.gate = BrokerServer(
-            self.hub, Authenticator(None, lambda _: None), lambda *_, **__: None, Limits(connections_max=2)
+            self.broker, Authenticator(None, lambda _: None), lambda *_, **__: None, Limits(connections_max=2)
         )
         self.meters = Meters("up")
         watch_gate(
             self.meters,
             self.gate,
-            self.inlet,
-            messages=lambda: self.kept,
-            waiting_bytes=lambda: self.inlet._waiting_bytes,
+            self.ingest,
+            messages=lambda: self.written,
+            waiting_bytes=lambda: self.ingest._waiting_bytes,
             waiting_messages_max=WAITING_MESSAGES_MAX,
         )
 
     async def append(self, records: Sequence[object], quarantined: Sequence[Quarantined]) -> None:
-        """Counts, and waits while the log is shut."""
+        """Waits while the log is blocked, then counts the records."""
         await self.open.wait()
-        self.kept += len(records)
+        self.written += len(records)
 
     async def offer(self, payload: bytes) -> None:
-        """A message of the tank's; returns when it is kept."""
+        """Offers a message of the tank; returns when it is written."""
         done = asyncio.Event()
-        self.inlet.offer([Arrival("starloop/v1/tank-7/telemetry", payload, 1_000, True)], done.set)
+        self.ingest.offer([Arrival("starloop/v1/tank-7/telemetry", payload, 1_000, True)], done.set)
         await done.wait()
 
 
 @pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
-    """The stage, running."""
-    made = Stage()
-    running = asyncio.create_task(made.inlet.run())
+async def rig() -> AsyncIterator[IngestRig]:
+    """The running rig."""
+    made = IngestRig()
+    running = asyncio.create_task(made.ingest.run())
     yield made
     await made.gate.stop()
     running.cancel()
@@ -109,48 +109,48 @@ async def stage() -> AsyncIterator[Stage]:
         await running
 
 
-async def test_an_operator_sees_readings_and_what_was_put_aside(stage: Stage) -> None:
-    """Three values of two messages are three readings; a payload that is none is quarantined and no reading."""
-    await stage.offer(b'{"values": {"oil": 3.0, "heat": 4.0}}')
-    await stage.offer(b'{"values": {"oil": 2.0}}')
-    await stage.offer(b"no JSON at all")
-    found = scraped(stage.meters)
+async def test_an_operator_sees_readings_and_quarantined_payloads(rig: IngestRig) -> None:
+    """Three values in two messages are three readings; an invalid payload is quarantined and not counted as a reading."""
+    await rig.offer(b'{"values": {"oil": 3.0, "heat": 4.0}}')
+    await rig.offer(b'{"values": {"oil": 2.0}}')
+    await rig.offer(b"no JSON at all")
+    found = scraped(rig.meters)
     assert (found["starloop_readings_total"], found["starloop_quarantined_total"]) == (3.0, 1.0)
     assert found["starloop_messages_total"] == 2.0
     assert found[f"starloop_build_info{{role=up,version={starloop_version()}}}"] == 1.0
 
 
-async def test_an_operator_sees_connections_beside_their_limit(stage: Stage) -> None:
+async def test_an_operator_sees_connections_beside_their_limit(rig: IngestRig) -> None:
     """Two sockets of two allowed are open; the third is turned away and counted."""
-    port = await stage.gate.start("127.0.0.1", 0)
+    port = await rig.gate.start("127.0.0.1", 0)
     opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
     async with asyncio.timeout(5):
         assert await opened[2][0].read() == b""
-    found = scraped(stage.meters)
+    found = scraped(rig.meters)
     assert found["starloop_connections"] == found["starloop_connections_limit"] == 2.0
     assert found["starloop_connections_refused_total"] == 1.0
     for _, writer in opened:
         writer.close()
 
 
-async def test_a_log_that_stands_still_shows_as_bytes_that_wait(stage: Stage) -> None:
-    """What is offered behind a batch that can't be written waits, and is seen with its limit; then it is gone."""
-    stage.open.clear()
-    first = asyncio.create_task(stage.offer(b'{"values": {"oil": 3.0}}'))
+async def test_a_blocked_log_shows_as_waiting_bytes(rig: IngestRig) -> None:
+    """Messages behind a blocked batch are counted beside their limit, until they are written."""
+    rig.open.clear()
+    first = asyncio.create_task(rig.offer(b'{"values": {"oil": 3.0}}'))
     await asyncio.sleep(0.05)
-    second = asyncio.create_task(stage.offer(b'{"values": {"oil": 2.0}}'))
+    second = asyncio.create_task(rig.offer(b'{"values": {"oil": 2.0}}'))
     await asyncio.sleep(0)
-    found = scraped(stage.meters)
+    found = scraped(rig.meters)
     assert found["starloop_intake_waiting_bytes"] == len(b'{"values": {"oil": 2.0}}')
     assert found["starloop_intake_waiting_bytes"] < found["starloop_intake_limit_bytes"]
-    stage.open.set()
+    rig.open.set()
     await first
     await second
-    assert scraped(stage.meters)["starloop_intake_waiting_bytes"] == 0.0
+    assert scraped(rig.meters)["starloop_intake_waiting_bytes"] == 0.0
 
 
-async def test_a_store_that_is_away_is_said_and_no_old_figure_is_left() -> None:
-    """While it answers its figures are there; when it does not, it is unreachable and they are gone."""
+async def test_an_unavailable_store_is_reported_without_stale_figures() -> None:
+    """While the store is available its figures are exported; otherwise only that it is unreachable."""
     away = False
 
     def figures() -> OutboxFigures:
@@ -171,8 +171,8 @@ async def test_a_store_that_is_away_is_said_and_no_old_figure_is_left() -> None:
     assert snapshot_since_start(meters).keys().isdisjoint({"outbox_waiting", "outbox_oldest_s", "outbox_given_up"})
 
 
-async def test_a_figure_that_fails_in_no_known_way_ends_nothing() -> None:
-    """`run` goes on, and what it asks beside it is still known."""
+async def test_an_unexpected_error_in_a_poll_does_not_end_the_others() -> None:
+    """`run` continues, and the results of other polls are exported."""
 
     async def breaks() -> Mapping[str, float]:
         raise KeyError("partition 3")
@@ -193,7 +193,7 @@ async def test_a_figure_that_fails_in_no_known_way_ends_nothing() -> None:
 
 
 async def test_lag_is_seen_by_partition_and_summed_for_the_log() -> None:
-    """Two topics of one partition count together; the snapshot has the sum; a log that is away leaves no figure."""
+    """Topics of one partition are summed, the snapshot has the total, and an unavailable log leaves no figure."""
     behind: Mapping[tuple[str, int], int] | None = {("input", 0): 5, ("input", 1): 7, ("facts", 1): 1}
 
     async def lag() -> Mapping[tuple[str, int], int]:
@@ -217,13 +217,13 @@ async def test_lag_is_seen_by_partition_and_summed_for_the_log() -> None:
 async def test_reactions_and_decisions_are_counted_by_kind_never_by_device() -> None:
     """An order and a wait: one reaction, two decisions, labels from a fixed set."""
     meters = Meters("react")
-    stepped = watch_reactor(meters)
+    count_step = watch_reactor(meters)
     order = reaction_of()
     receipts = [
         Decision(id="1", need=order.need, at_ms=0, verdict=str(order.type), because="", reaction=order.id),
         Decision(id="2", need=order.need, at_ms=0, verdict="wait", because=""),
     ]
-    stepped(StepResult(offset=1, at_ms=0, reactions=(order,), decisions=tuple(receipts)))
+    count_step(StepResult(offset=1, at_ms=0, reactions=(order,), decisions=tuple(receipts)))
     found = scraped(meters)
     assert found["starloop_reactions_total{type=starloop.order.requested}"] == 1.0
     assert found["starloop_decisions_total{verdict=wait}"] == 1.0
@@ -293,8 +293,8 @@ def test_a_rate_is_of_the_time_since_the_last_snapshot() -> None:
     assert snapshots.take_snapshot()["readings_per_s"] == 50.0
 
 
-async def test_a_heartbeat_is_a_record_of_numbers_and_outlives_a_log_that_is_away() -> None:
-    """JSON with role, instance and figures of known names; a LogError is passed over."""
+async def test_a_heartbeat_is_a_record_of_numbers_and_survives_an_unavailable_log() -> None:
+    """JSON with role, instance and known figures; a LogError is ignored."""
     records: list[bytes] = []
     fails = [LogError("no broker")]
 
@@ -315,44 +315,44 @@ async def test_a_heartbeat_is_a_record_of_numbers_and_outlives_a_log_that_is_awa
 
 
 def levels_of(seed: int, spread: float) -> Sequence[float]:
-    """Levels at which truths fell: spread 1 is honest, above it forecasts are too sure of themselves."""
+    """Quantile levels of actual values. spread 1: calibrated; above 1: intervals too narrow."""
     chance = random.Random(seed)
     return [min(max(0.5 + (chance.random() - 0.5) * spread, 0.01), 0.99) for _ in range(1_000)]
 
 
-def test_honest_forecasts_show_no_drift_and_the_coverage_they_promise() -> None:
+def test_calibrated_forecasts_show_no_drift_and_nominal_coverage() -> None:
     """Of 1,000 uniform levels 90 % and 50 % lie within, give or take three standard errors, and PSI stays below 0.1."""
-    honesty = CalibrationMonitor()
-    honesty.add(levels_of(1, 1.0))
-    coverage = honesty.coverage()
+    monitor = CalibrationMonitor()
+    monitor.add(levels_of(1, 1.0))
+    coverage = monitor.coverage()
     assert coverage is not None
     assert coverage["0.90"] == pytest.approx(0.90, abs=0.03)
     assert coverage["0.50"] == pytest.approx(0.50, abs=0.05)
-    drift = honesty.psi()
+    drift = monitor.psi()
     assert drift is not None
     assert drift < 0.1
 
 
-def test_forecasts_that_are_too_sure_show_as_drift() -> None:
-    """Truths that fall outside twice as often as said: coverage falls, PSI rises over 0.2."""
-    honesty = CalibrationMonitor()
-    honesty.add(levels_of(2, 1.8))
-    coverage, drift = honesty.coverage(), honesty.psi()
+def test_forecasts_with_narrow_intervals_show_as_drift() -> None:
+    """With intervals that are too narrow, coverage falls and the PSI rises above 0.2."""
+    monitor = CalibrationMonitor()
+    monitor.add(levels_of(2, 1.8))
+    coverage, drift = monitor.coverage(), monitor.psi()
     assert coverage is not None
     assert drift is not None
     assert coverage["0.90"] < 0.6
     assert drift > 0.2
 
 
-def test_too_few_judged_forecasts_are_no_figure() -> None:
-    """One below the least says nothing; none raises."""
-    honesty = CalibrationMonitor()
-    honesty.add([0.5] * (FORECASTS_MIN - 1))
-    assert (honesty.coverage(), honesty.psi(), honesty.count()) == (None, None, FORECASTS_MIN - 1)
+def test_too_few_scored_forecasts_give_no_figure() -> None:
+    """One below the minimum gives no coverage and no PSI."""
+    monitor = CalibrationMonitor()
+    monitor.add([0.5] * (FORECASTS_MIN - 1))
+    assert (monitor.coverage(), monitor.psi(), monitor.count()) == (None, None, FORECASTS_MIN - 1)
 
 
 def test_the_page_lists_every_metric_and_every_figure() -> None:
-    """docs/reference/metrics.md holds the tables that the code prints."""
+    """docs/reference/metrics.md has the tables generated by the code."""
     page = METRICS_PAGE.read_text()
     assert metrics_table() in page
     assert figures_table() in page

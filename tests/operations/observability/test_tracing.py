@@ -1,4 +1,4 @@
-"""Traces at a real OTLP/HTTP collector: what roles said apart is one tree for each need."""
+"""Traces at a real OTLP/HTTP collector: spans of several roles form one tree per need."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from tests.support.delivery_fleet import START_MS, reaction_of
 
 
 class Collector:
-    """Takes OTLP over HTTP and keeps the spans."""
+    """OTLP/HTTP collector that keeps the spans."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.spans: list[Sent] = []
         self.roles: set[str] = set()
 
-    def take(self, body: bytes) -> None:
-        """One request."""
+    def receive(self, body: bytes) -> None:
+        """Adds the spans of a request."""
         request = ExportTraceServiceRequest.FromString(body)
         for of_resource in request.resource_spans:
             self.roles |= {
@@ -46,21 +46,21 @@ class Collector:
 
 
 @contextmanager
-def collecting() -> Iterator[Collector]:
+def running_collector() -> Iterator[Collector]:
     """A collector that listens while the block runs."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             if self.path == "/v1/traces" and self.headers["content-type"] == "application/x-protobuf":
-                collector.take(body)
+                collector.receive(body)
                 self.send_response(200)
             else:
                 self.send_response(404)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Says nothing."""
+            """Writes no request log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     collector = Collector(f"http://127.0.0.1:{server.server_port}")
@@ -72,7 +72,7 @@ def collecting() -> Iterator[Collector]:
 
 
 def forecast_at(reading_ms: int) -> Forecast:
-    """A forecast that rests on a reading of this time."""
+    """A forecast based on a reading of this time."""
     return Forecast(
         item="tank-7/oil",
         at_ms=START_MS,
@@ -87,14 +87,14 @@ def forecast_at(reading_ms: int) -> Forecast:
     )
 
 
-def passage_at(at_ms: int) -> StepTimings:
-    """Facts that took 20 ms to analyse and 30 ms to decide on."""
+def timings_at(at_ms: int) -> StepTimings:
+    """Timings with 20 ms of analysis and 30 ms until the decision is committed."""
     times = {"tick_ms": at_ms, "facts_ms": at_ms + 20, "read_ms": at_ms + 25, "committed_ms": at_ms + 55}
     return StepTimings(partition=3, offset=41, **times)
 
 
-def told(reactor: Tracer, sender: Tracer) -> None:
-    """A need's life: it waits, it is ordered, the webhook fails once, then the order is accepted."""
+def trace_need(reactor: Tracer, sender: Tracer) -> None:
+    """Traces a need: a wait, an order, a failed webhook, a successful one, and the delivery."""
     order = reaction_of()
     wait = Decision(id=f"{order.need}/decision/1", need=order.need, at_ms=START_MS, verdict="wait", because="")
     act = Decision(
@@ -106,10 +106,12 @@ def told(reactor: Tracer, sender: Tracer) -> None:
         forecast=forecast_at(START_MS + 4_900),
         reaction=order.id,
     )
-    said = Outcome(at_ms=START_MS + 9_000, arrived_ms=START_MS + 9_500, id="o-1", result="delivered", reaction=order.id)
-    reactor.trace_step(StepResult(offset=40, at_ms=START_MS, decisions=(wait,)), passage_at(START_MS))
+    outcome = Outcome(
+        at_ms=START_MS + 9_000, arrived_ms=START_MS + 9_500, id="o-1", result="delivered", reaction=order.id
+    )
+    reactor.trace_step(StepResult(offset=40, at_ms=START_MS, decisions=(wait,)), timings_at(START_MS))
     step = StepResult(offset=41, at_ms=START_MS + 5_000, decisions=(act,), reactions=(order,))
-    reactor.trace_step(step, passage_at(START_MS + 5_000))
+    reactor.trace_step(step, timings_at(START_MS + 5_000))
     now_ns = (START_MS + 6_000) * 1_000_000
     sender.trace_delivery(
         order, "supplier:acme", tries=0, start_ns=now_ns, end_ns=now_ns + 10, error="503 of acme.example"
@@ -117,15 +119,15 @@ def told(reactor: Tracer, sender: Tracer) -> None:
     sender.trace_delivery(order, "supplier:acme", tries=1, start_ns=now_ns + 20, end_ns=now_ns + 30, error=None)
     sender.trace_delivery(order, "mqtt", tries=0, start_ns=now_ns, end_ns=now_ns + 5, error=None)
     reactor.trace_step(
-        StepResult(offset=42, at_ms=START_MS + 9_600, outcomes=((order.id, said),)), passage_at(START_MS + 9_600)
+        StepResult(offset=42, at_ms=START_MS + 9_600, outcomes=((order.id, outcome),)), timings_at(START_MS + 9_600)
     )
 
 
-def test_spans_that_two_processes_said_of_one_need_form_one_tree() -> None:
-    """At the collector: one trace, one root, every parent there, nothing twice; the stages in their order of time."""
-    with collecting() as collector:
+def test_spans_of_one_need_from_two_processes_form_one_tree() -> None:
+    """One trace with one root, no missing parent, no duplicate, and stages in time order."""
+    with running_collector() as collector:
         tracers = [OtlpTracer(collector.url, role, f"{role}-1", "1") for role in ("react", "send")]
-        told(*tracers)
+        trace_need(*tracers)
         for tracer in tracers:
             tracer.close()
     spans = {span.span_id: span for span in collector.spans}
@@ -148,11 +150,11 @@ def test_spans_that_two_processes_said_of_one_need_form_one_tree() -> None:
     }
 
 
-def test_the_spans_say_when_what_happened_and_what_failed() -> None:
-    """The reading's time opens `receive`, facts on disk close `analyse`; a failed attempt is an error with its reason."""
-    with collecting() as collector:
+def test_spans_have_the_times_of_their_stages_and_errors() -> None:
+    """`receive` starts at the reading, `analyse` ends with the facts on disk, and a failed attempt has its error."""
+    with running_collector() as collector:
         tracer = OtlpTracer(collector.url, "up", "one", "1")
-        told(tracer, tracer)
+        trace_need(tracer, tracer)
         tracer.close()
     by_name: dict[str, list[Sent]] = {}
     for span in sorted(collector.spans, key=lambda one: one.start_time_unix_nano):
@@ -162,6 +164,7 @@ def test_the_spans_say_when_what_happened_and_what_failed() -> None:
     assert (analyse.end_time_unix_nano - analyse.start_time_unix_nano) // 1_000_000 == 20
     assert (decide.end_time_unix_nano - decide.start_time_unix_nano) // 1_000_000 == 30
     assert attributes_of(decide)["starloop.reaction"] == "tank-7/oil/3/order/1"
+    assert attributes_of(decide)["starloop.customer"] == reaction_of().customer
     assert attributes_of(decide) | {"starloop.partition": 3, "starloop.offset": 41} == attributes_of(decide)
     assert attributes_of(decide)["starloop.model"] == "run-out@1:abc"
     failed = [span for span in by_name["send"] if span.status.code == Status.STATUS_CODE_ERROR]
@@ -170,32 +173,32 @@ def test_the_spans_say_when_what_happened_and_what_failed() -> None:
 
 
 def attributes_of(span: Sent) -> dict[str, Any]:
-    """By name."""
+    """Attributes by name."""
     return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in span.attributes}
 
 
-def test_saying_a_step_again_after_a_restart_makes_no_second_span() -> None:
-    """The same ids: a collector takes both for one."""
+def test_a_step_traced_again_after_a_restart_makes_no_second_span() -> None:
+    """The span ids are the same, so a collector keeps one."""
     spans: list[Span] = []
-    told(Tracer(spans.append), Tracer(spans.append))
+    trace_need(Tracer(spans.append), Tracer(spans.append))
     once = {span.span_id for span in spans}
-    told(Tracer(spans.append), Tracer(spans.append))
+    trace_need(Tracer(spans.append), Tracer(spans.append))
     assert {span.span_id for span in spans} == once
 
 
 async def test_a_collector_that_is_away_holds_nobody_up() -> None:
-    """Spans are taken in microseconds all the same, and closing ends within seconds."""
+    """Emitting spans does not block, and closing takes seconds at most."""
     tracer = OtlpTracer("http://127.0.0.1:9", "up", "one", "1")
     started_s = time.monotonic()
     for _ in range(100):
-        told(tracer, tracer)
+        trace_need(tracer, tracer)
     assert time.monotonic() - started_s < 5.0
     async with asyncio.timeout(10):
         await asyncio.to_thread(tracer.close)
 
 
 def test_without_the_setting_there_is_no_tracer_and_nothing_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None; and with it but without the extra, an error that says what to install."""
+    """There is none without the setting; with it but without the extra, the error says what to install."""
     real = builtins.__import__
 
     def bare(name: str, *rest: Any, **more: Any) -> Any:
@@ -210,7 +213,7 @@ def test_without_the_setting_there_is_no_tracer_and_nothing_is_imported(monkeypa
 
 
 def test_a_collector_is_named_by_its_base_or_its_whole_address() -> None:
-    """Both mean the same; anything else is an error that names the setting."""
+    """Base address and full URL are equivalent; anything else is an error that names the setting."""
     assert (
         traces_endpoint("http://tempo:4318")
         == traces_endpoint("http://tempo:4318/v1/traces")

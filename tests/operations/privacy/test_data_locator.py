@@ -10,12 +10,13 @@ import pytest
 from click.testing import CliRunner
 
 from operations.privacy.data_locator import CustomerScope, locate_customer
-from operations.privacy.erasure import _redact_block, _redact_facts
+from operations.privacy.erasure import _redact_facts, _redact_shard
 from reactor.store.sql import SqlStore
 from star.errors import InputError
 from starloop.cli import cli
 from stream.state.checkpoint import with_offset
-from stream.state.state_table import MatrixSpec, Table, pack_shard, unpack_shard
+from stream.state.shard_file import pack_shard, unpack_shard
+from stream.state.state_table import MatrixSpec, Table
 from tests.support.household import household_of
 
 THEIRS = CustomerScope("ann", frozenset({"tank-7", "acme"}))
@@ -62,10 +63,10 @@ def test_the_state_of_other_devices_in_a_block_stays_bit_for_bit() -> None:
         }
         return pack_shard(9, sorted(devices), {"slots": (table, np.arange(len(devices)))}, extras)
 
-    left = _redact_block("block-0", with_offset(block("tank-7", "b", "zz"), 9), THEIRS)
+    left = _redact_shard("block-0", with_offset(block("tank-7", "b", "zz"), 9), THEIRS)
     assert left == with_offset(block("b", "zz"), 9)
     assert unpack_shard(left[8:]).rows["slots"][0] == ("b/oil", "zz/oil")
-    assert _redact_block("block-0", left, THEIRS) is left
+    assert _redact_shard("block-0", left, THEIRS) is left
 
 
 def test_facts_keep_what_others_did() -> None:
@@ -101,10 +102,10 @@ def test_in_a_cluster_the_store_forgets_and_what_kafka_keeps_is_said(
     out = tmp_path / "maria.zip"
     done = CliRunner().invoke(cli, ["export", "maria", "--data", str(tmp_path), "--out", str(out)])
     assert done.exit_code == 0, done.output
-    assert "not in it: the log, which Kafka keeps" in done.stdout
+    assert "not included: the log, which is in Kafka" in done.stdout
     done = CliRunner().invoke(cli, ["erase", "maria", "--data", str(tmp_path), "--yes"])
     assert done.exit_code == 0, done.output
-    assert "records go by their age (400 days" in done.stdout
+    assert "records expire by age (400 days" in done.stdout
     with SqlStore(url) as store:
         assert store.reactions() == []
         assert store.needs() == []

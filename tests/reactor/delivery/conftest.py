@@ -1,4 +1,4 @@
-"""Fixtures of the senders' tests."""
+"""Fixtures of the delivery tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sender on the real store: order in a line, ends that stay, and kill -9 at any moment."""
+"""The dispatcher on the real store: order within a line, final states, and kill -9 at any moment."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-from reactor.delivery.outbox_dispatcher import Channels, OutboxDispatcher
+from reactor.delivery.outbox_dispatcher import OutboxDispatcher
 from reactor.store.sql import SqlStore
 from reactor.unit_of_work import StepResult
 from star.errors import InputError, Unavailable
 from star.react import Reaction, ReactionType
 from tests.reactor.delivery.test_outbox_dispatcher import FailingChannel
-from tests.support.delivery_fleet import ManualClock, RecordingChannel, fleet_of, reaction_of
+from tests.support.delivery_fleet import ManualClock, RecordingChannel, fleet_of, reaction_of, router_of
 from tests.support.supplier_server import SupplierServer, serving
 
 ROOT = Path(__file__).parents[3]
@@ -25,10 +25,14 @@ KILLS = 4
 def dispatcher_on(
     store: SqlStore, supplier: FailingChannel, clock: ManualClock, recorder: RecordingChannel
 ) -> OutboxDispatcher:
-    """A sender of this store whose only difficult way out is the supplier's."""
-    channels = Channels(mqtt=RecordingChannel(), suppliers=supplier, customers=RecordingChannel())
+    """A dispatcher of this store with this channel to the supplier; the others accept everything."""
     return OutboxDispatcher(
-        store, channels, catalogue=fleet_of, report=recorder.report, need_state=store.need_state, clock=clock
+        store,
+        router_of(fleet_of(), webhook=supplier),
+        catalogue=fleet_of,
+        report=recorder.report,
+        need_state=store.need_state,
+        clock=clock,
     )
 
 
@@ -53,16 +57,16 @@ async def test_the_store_keeps_the_line_over_a_restart(tmp_path: Path) -> None:
 
 
 async def test_what_was_given_up_stays_so_and_lets_the_line_go_on(tmp_path: Path) -> None:
-    """The reason is kept for people; the next reaction of the need goes out."""
+    """The reason is stored; the next reaction of the need goes out."""
     clock, recorder = ManualClock(), RecordingChannel()
     with SqlStore(f"sqlite:///{tmp_path / 'store.db'}") as store:
         order, cancel = reaction_of(), reaction_of(ReactionType.ORDER_CANCELLED)
         store.commit(StepResult(offset=1, at_ms=clock.at_ms, reactions=(order, cancel)), fleet_of())
         supplier = FailingChannel(InputError("acme refuses it with 400"))
-        sender = dispatcher_on(store, supplier, clock, recorder)
-        await sender.run_once()
+        dispatcher = dispatcher_on(store, supplier, clock, recorder)
+        await dispatcher.run_once()
         supplier.error = None
-        await sender.run_once()
+        await dispatcher.run_once()
         given_up = store.deliveries(order.id)[1]
         assert (given_up.state, given_up.error) == ("given-up", "acme refuses it with 400")
         assert store.deliveries(cancel.id)[1].state == "sent"

@@ -1,4 +1,4 @@
-"""Several senders over one outbox, and an outbox that is away: each carries its own partitions, nobody is asked twice."""
+"""Several dispatchers on one outbox, and an outbox that is unavailable: each sends its own partitions, nothing twice."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import asyncio
 
 from structlog.testing import capture_logs
 
-from reactor.delivery.outbox_dispatcher import Channels, DeliveryLimits, OutboxDispatcher
+from reactor.delivery.limits import DeliveryLimits
+from reactor.delivery.outbox_dispatcher import OutboxDispatcher
 from star.errors import StoreError, Unavailable
+from star.react import Reaction
 from star.repeat import NeedState
 from tests.reactor.delivery.test_outbox_dispatcher import TARGET, FailingChannel, until
 from tests.support.delivery_fleet import InMemoryOutbox, ManualClock, RecordingChannel, fleet_of, reaction_of
 
 
 class UnwritableOutbox(InMemoryOutbox):
-    """An outbox that can be read, and takes no mark while it has no room."""
+    """An outbox that can be read, and not written while its disk is full."""
 
     full = True
 
@@ -31,10 +33,10 @@ def dispatcher_of(
     owned: set[int] | None,
     **limits: float,
 ) -> OutboxDispatcher:
-    """A sender of these partitions whose ways out are all `channel`."""
+    """A dispatcher of these partitions that sends everything through `channel`."""
     return OutboxDispatcher(
         outbox,
-        Channels(mqtt=channel, suppliers=channel, customers=channel),
+        channel,
         catalogue=fleet_of,
         report=RecordingChannel().report,
         need_state=lambda _: NeedState.OPEN,
@@ -44,34 +46,34 @@ def dispatcher_of(
     )
 
 
-async def test_each_sender_carries_its_own_partitions(outbox: InMemoryOutbox, clock: ManualClock) -> None:
-    """Those it owns at the moment: what another one owned goes out when it is handed over, and no sooner."""
+async def test_each_dispatcher_sends_its_own_partitions(outbox: InMemoryOutbox, clock: ManualClock) -> None:
+    """Those that it owns at the moment; rows of another partition go out when that is handed over, and no sooner."""
     for cycle in range(1, 5):
         outbox.add(reaction_of(cycle=cycle), TARGET, partition=cycle % 2)
     owned: set[int] = {1}
     recorder = RecordingChannel()
-    sender = dispatcher_of(outbox, recorder, clock, owned)
-    await sender.run_once()
+    dispatcher = dispatcher_of(outbox, recorder, clock, owned)
+    await dispatcher.run_once()
     assert [one.need for one in recorder.sent] == ["tank-7/oil/1", "tank-7/oil/3"]
-    await sender.run_once()
+    await dispatcher.run_once()
     owned.clear()
-    assert await sender.run_once() == 0
+    assert await dispatcher.run_once() == 0
     assert len(recorder.sent) == 2
     owned.add(0)
-    await sender.run_once()
+    await dispatcher.run_once()
     assert [one.need for one in recorder.sent][2:] == ["tank-7/oil/2", "tank-7/oil/4"]
 
 
-async def test_rows_at_hand_are_left_when_their_partition_goes(outbox: InMemoryOutbox, clock: ManualClock) -> None:
-    """They were due and had no room; now they are another process's."""
+async def test_loaded_rows_are_dropped_when_their_partition_goes(outbox: InMemoryOutbox, clock: ManualClock) -> None:
+    """They were due and over the limit; now they belong to another process."""
     for cycle in range(1, 4):
         outbox.add(reaction_of(cycle=cycle), TARGET, partition=5)
     owned = {5}
 
     class Slow(RecordingChannel):
-        async def send(self, reaction: object) -> None:
+        async def send(self, reaction: Reaction, address: str) -> None:
             owned.discard(5)
-            await super().send(reaction)  # type: ignore[arg-type]
+            await super().send(reaction, address)
 
     slow = Slow()
     running = asyncio.create_task(dispatcher_of(outbox, slow, clock, owned, in_flight_max=1, poll_s=0.02).run())
@@ -82,7 +84,7 @@ async def test_rows_at_hand_are_left_when_their_partition_goes(outbox: InMemoryO
     assert [row.state for row in outbox.rows] == ["sent", "waiting", "waiting"]
 
 
-async def test_a_handed_over_row_is_known_by_its_id(outbox: InMemoryOutbox, clock: ManualClock) -> None:
+async def test_a_handed_over_row_is_recognized_by_its_id(outbox: InMemoryOutbox, clock: ManualClock) -> None:
     """Two processes send it, one as it loses the partition, one as it takes it over: both times it is the same reaction."""
     outbox.add(reaction_of(), TARGET, partition=2)
     recorder = RecordingChannel()
@@ -93,13 +95,13 @@ async def test_a_handed_over_row_is_known_by_its_id(outbox: InMemoryOutbox, cloc
     assert outbox.rows[0].state == "sent"
 
 
-async def test_a_store_without_room_makes_nobody_hear_an_order_twice(clock: ManualClock) -> None:
-    """The supplier has it; the store learns it when it has room again. The sender goes on meanwhile."""
+async def test_a_full_store_does_not_send_an_order_twice(clock: ManualClock) -> None:
+    """The supplier has it; it is marked when the store has room again. The dispatcher continues meanwhile."""
     outbox, recorder = UnwritableOutbox(), RecordingChannel()
     outbox.add(reaction_of(), TARGET)
-    sender = dispatcher_of(outbox, recorder, clock, None, poll_s=0.02)
+    dispatcher = dispatcher_of(outbox, recorder, clock, None, poll_s=0.02)
     with capture_logs() as logs:
-        running = asyncio.create_task(sender.run())
+        running = asyncio.create_task(dispatcher.run())
         await until(lambda: sum(one["event"] == "put_off_delivery" for one in logs) > 3)
         outbox.full = False
         await until(lambda: outbox.rows[0].state == "sent")
@@ -107,13 +109,11 @@ async def test_a_store_without_room_makes_nobody_hear_an_order_twice(clock: Manu
     assert len(recorder.sent) == 1
 
 
-async def test_a_failure_that_the_store_could_not_take_is_tried_again(
-    outbox: InMemoryOutbox, clock: ManualClock
-) -> None:
+async def test_a_failure_that_the_store_could_not_record_is_retried(outbox: InMemoryOutbox, clock: ManualClock) -> None:
     """The row is due as before, under the same id."""
     channel = FailingChannel(Unavailable("acme answers 503"))
     outbox.add(reaction_of(), TARGET)
-    sender = dispatcher_of(outbox, channel, clock, None, poll_s=0.02)
+    dispatcher = dispatcher_of(outbox, channel, clock, None, poll_s=0.02)
     marked, away = outbox.mark_failed, True
 
     def mark_failed(row: int, error: str, *, next_try_ms: int | None) -> None:
@@ -122,8 +122,8 @@ async def test_a_failure_that_the_store_could_not_take_is_tried_again(
         marked(row, error, next_try_ms=next_try_ms)
 
     outbox.mark_failed = mark_failed  # type: ignore[method-assign]
-    await sender.run_once()
+    await dispatcher.run_once()
     away = False
-    await sender.run_once()
+    await dispatcher.run_once()
     assert [one.id for one in channel.attempts] == [reaction_of().id] * 2
     assert outbox.rows[0].tries == 1

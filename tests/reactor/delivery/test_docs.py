@@ -1,4 +1,4 @@
-"""What the pages on reactions, webhooks and suppliers show is what the code does."""
+"""The pages on reactions, webhooks and suppliers show what the code does."""
 
 from __future__ import annotations
 
@@ -78,6 +78,6 @@ def test_the_how_to_s_supplier_takes_a_real_order() -> None:
 
 async def _send_twice(supplier: Supplier) -> None:
     channel = WebhookChannel(lambda _: supplier, default_secret=SECRET, clock=ManualClock(round(time.time() * 1000)))
-    await channel.send(reaction_of())
-    await channel.send(reaction_of())
+    await channel.send(reaction_of(), supplier.endpoint)
+    await channel.send(reaction_of(), supplier.endpoint)
     await channel.close()

@@ -1,4 +1,4 @@
-"""The sender: order in a line, retries, ends that people see, the same id for ever - with real suppliers on loopback."""
+"""The dispatcher: order within a line, retries and their end, one id for all attempts, with real suppliers on loopback."""
 
 from __future__ import annotations
 
@@ -15,17 +15,12 @@ from structlog.testing import capture_logs
 
 from config.catalogue import Catalogue
 from config.settings import Settings
-from reactor.channels.log import LogChannel
+from reactor.channels.mqtt import MqttChannel
 from reactor.channels.notify import NotifyChannel
 from reactor.channels.webhook import WebhookChannel
 from reactor.delivery.cloudevents import event_bytes
-from reactor.delivery.outbox_dispatcher import (
-    Channels,
-    DeliveryLimits,
-    OutboxDispatcher,
-    backoff_s,
-    failed_delivery_outcome,
-)
+from reactor.delivery.limits import DeliveryLimits, backoff_s
+from reactor.delivery.outbox_dispatcher import OutboxDispatcher, Router, failed_delivery_outcome
 from reactor.delivery.routes import targets_of
 from star.errors import InputError, Unavailable
 from star.react import Reaction, ReactionType
@@ -42,6 +37,7 @@ from tests.support.delivery_fleet import (
     customer_lookup,
     fleet_of,
     reaction_of,
+    router_of,
     supplier_lookup,
 )
 from tests.support.supplier_server import SupplierServer, serving
@@ -50,20 +46,23 @@ TARGET = "supplier:acme"
 
 
 class FailingChannel:
-    """A channel that fails with `error` until it is None."""
+    """A channel or router that fails with `error` until it is None."""
 
     def __init__(self, error: Exception | None) -> None:
         self.error = error
         self.attempts: list[Reaction] = []
 
-    async def send(self, reaction: Reaction) -> None:
+    async def send(self, reaction: Reaction, address: str) -> None:
         self.attempts.append(reaction)
         if self.error is not None:
             raise self.error
 
+    async def close(self) -> None:
+        pass
+
 
 def dispatcher_to(
-    channel: object,
+    router: Router,
     outbox: InMemoryOutbox,
     clock: ManualClock,
     *,
@@ -71,12 +70,11 @@ def dispatcher_to(
     fleet: Catalogue | None = None,
     limits: DeliveryLimits | None = None,
 ) -> OutboxDispatcher:
-    """A sender all of whose ways out are `channel`."""
-    ways = Channels(mqtt=channel, suppliers=channel, customers=channel)  # type: ignore[arg-type]
+    """A dispatcher that sends everything through `router`."""
     fleet = fleet or fleet_of()
     return OutboxDispatcher(
         outbox,
-        ways,
+        router,
         catalogue=lambda: fleet,
         report=(recorder or RecordingChannel()).report,
         need_state=lambda _: NeedState.OPEN,
@@ -95,16 +93,16 @@ async def until(true: Callable[[], bool], within_s: float = 5.0) -> None:
 async def test_an_order_reaches_its_supplier_after_two_failures_with_one_id(
     outbox: InMemoryOutbox, clock: ManualClock
 ) -> None:
-    """500, 503, then taken: three calls, one webhook-id, one body, each signature valid."""
+    """500, 503, then accepted: three calls, one webhook-id, one body, each signature valid."""
     clock.at_ms = round(time.time() * 1000)
     order = reaction_of(at_ms=clock.at_ms)
     async with serving(SupplierServer(answers=[(500, {}), (503, {})])) as acme:
         fleet = fleet_of(acme.url)
         channel = WebhookChannel(supplier_lookup(fleet), default_secret=SECRET, clock=clock)
-        sender = dispatcher_to(channel, outbox, clock, fleet=fleet)
+        dispatcher = dispatcher_to(router_of(fleet, webhook=channel), outbox, clock, fleet=fleet)
         row = outbox.add(order, TARGET)
         for _ in range(3):
-            await sender.run_once()
+            await dispatcher.run_once()
             clock.advance_s(60)
         await channel.close()
     assert row.state == "sent"
@@ -114,29 +112,29 @@ async def test_an_order_reaches_its_supplier_after_two_failures_with_one_id(
 
 
 async def test_a_cancellation_never_overtakes_its_order(outbox: InMemoryOutbox, clock: ManualClock) -> None:
-    """While the order can't be brought, its cancellation waits; another need's order passes by."""
+    """While the order can't be delivered its cancellation waits; another need's order does not."""
     channel = FailingChannel(Unavailable("acme answers 503"))
-    sender = dispatcher_to(channel, outbox, clock, limits=DeliveryLimits(circuit_failures=100))
+    dispatcher = dispatcher_to(channel, outbox, clock, limits=DeliveryLimits(circuit_failures=100))
     order, cancel = reaction_of(), reaction_of(ReactionType.ORDER_CANCELLED)
     other = reaction_of(cycle=4)
     for reaction in (order, cancel, other):
         outbox.add(reaction, TARGET)
-    await sender.run_once()
+    await dispatcher.run_once()
     channel.error = None
     clock.advance_s(30)
-    await sender.run_once()
-    await sender.run_once()
+    await dispatcher.run_once()
+    await dispatcher.run_once()
     assert [reaction.id for reaction in channel.attempts] == [order.id, other.id, order.id, other.id, cancel.id]
 
 
 async def test_while_one_order_is_on_its_way_the_next_in_its_line_waits(
     outbox: InMemoryOutbox, clock: ManualClock
 ) -> None:
-    """A slow supplier is never sent order and cancellation at once, however often the sender looks."""
+    """A slow supplier never gets order and cancellation at once, however often the dispatcher polls."""
     at_once, most = 0, 0
 
     class Slow:
-        async def send(self, reaction: Reaction) -> None:
+        async def send(self, reaction: Reaction, target: str) -> None:
             nonlocal at_once, most
             at_once += 1
             most = max(most, at_once)
@@ -145,10 +143,10 @@ async def test_while_one_order_is_on_its_way_the_next_in_its_line_waits(
 
     outbox.add(reaction_of(), TARGET)
     outbox.add(reaction_of(ReactionType.ORDER_CANCELLED), TARGET)
-    sender = dispatcher_to(Slow(), outbox, clock, limits=DeliveryLimits(poll_s=0.01))
-    running = asyncio.create_task(sender.run())
+    dispatcher = dispatcher_to(Slow(), outbox, clock, limits=DeliveryLimits(poll_s=0.01))
+    running = asyncio.create_task(dispatcher.run())
     for _ in range(10):
-        sender.wake()
+        dispatcher.wake()
         await asyncio.sleep(0.005)
     await until(lambda: all(row.state == "sent" for row in outbox.rows))
     running.cancel()
@@ -160,7 +158,7 @@ async def test_no_more_than_the_limit_is_in_flight_to_one_target(outbox: InMemor
     at_once, most, others = 0, 0, 0
 
     class Slow:
-        async def send(self, reaction: Reaction) -> None:
+        async def send(self, reaction: Reaction, target: str) -> None:
             nonlocal at_once, most, others
             if reaction.device == "tank-8":
                 others += 1
@@ -173,15 +171,15 @@ async def test_no_more_than_the_limit_is_in_flight_to_one_target(outbox: InMemor
     for cycle in range(100):
         outbox.add(reaction_of(cycle=cycle), TARGET)
     outbox.add(reaction_of(device="tank-8"), "mqtt")
-    sender = dispatcher_to(Slow(), outbox, clock)
-    await sender.run_once()
+    dispatcher = dispatcher_to(Slow(), outbox, clock)
+    await dispatcher.run_once()
     assert (most, others) == (8, 1)
 
 
 async def test_an_order_that_is_refused_comes_back_as_a_failed_outcome_once(
     outbox: InMemoryOutbox, clock: ManualClock
 ) -> None:
-    """The row is given up with the supplier's reason, and the need hears of it under an id of the order's own."""
+    """The row is given up with the supplier's reason, and the outcome has an id derived from the order's."""
     recorder, order = RecordingChannel(), reaction_of()
     row = outbox.add(order, TARGET)
     with capture_logs() as logs:
@@ -195,31 +193,31 @@ async def test_an_order_that_is_refused_comes_back_as_a_failed_outcome_once(
     assert [(entry["event"], entry["reaction"]) for entry in logs] == [("gave_up_delivery", order.id)]
 
 
-async def test_trying_has_an_end_by_number(outbox: InMemoryOutbox, clock: ManualClock) -> None:
-    """Twenty tries, doubling their waits: then a person sees the last reason, and the order has failed."""
+async def test_attempts_have_an_end_by_number(outbox: InMemoryOutbox, clock: ManualClock) -> None:
+    """Twenty attempts with doubling waits; then the last reason is shown and the order has failed."""
     recorder, channel = RecordingChannel(), FailingChannel(Unavailable("acme can't be reached: ConnectError"))
     row = outbox.add(reaction_of(), TARGET)
-    sender = dispatcher_to(channel, outbox, clock, recorder=recorder, limits=DeliveryLimits(age_max_ms=10**15))
+    dispatcher = dispatcher_to(channel, outbox, clock, recorder=recorder, limits=DeliveryLimits(age_max_ms=10**15))
     while row.state == "waiting":
         clock.at_ms = max(row.due_ms, clock.at_ms)
-        await sender.run_once()
+        await dispatcher.run_once()
     assert len(channel.attempts) == 20
     assert row.error == "given up after 20 tries; the last: acme can't be reached: ConnectError"
     assert len(recorder.outcomes) == 1
 
 
-async def test_trying_has_an_end_by_age(outbox: InMemoryOutbox, clock: ManualClock) -> None:
-    """An order three days old is not sent any more; a contact is worth little after one."""
+async def test_attempts_have_an_end_by_age(outbox: InMemoryOutbox, clock: ManualClock) -> None:
+    """An order of three days is not sent any more, nor a contact of one."""
     channel = FailingChannel(None)
     order = outbox.add(reaction_of(), TARGET)
     offer = outbox.add(reaction_of(ReactionType.OFFER_MADE), "customer:maria")
-    sender = dispatcher_to(channel, outbox, clock)
+    dispatcher = dispatcher_to(channel, outbox, clock)
     clock.advance_s(86_400)
     order.due_ms = clock.at_ms + 1
-    await sender.run_once()
+    await dispatcher.run_once()
     assert (order.state, offer.state) == ("waiting", "given_up")
     clock.advance_s(2 * 86_400)
-    await sender.run_once()
+    await dispatcher.run_once()
     assert order.state == "given_up"
     assert channel.attempts == []
 
@@ -227,7 +225,7 @@ async def test_trying_has_an_end_by_age(outbox: InMemoryOutbox, clock: ManualClo
 async def test_a_kill_after_the_outcome_was_reported_sends_nothing_twice(
     outbox: InMemoryOutbox, clock: ManualClock
 ) -> None:
-    """Killed between report and mark: the next start reports the same id again and does not ask the supplier."""
+    """Killed between report and mark: the next start reports the same id again and sends nothing to the supplier."""
 
     class Killed(BaseException):
         pass
@@ -251,27 +249,28 @@ async def test_a_kill_after_the_outcome_was_reported_sends_nothing_twice(
     assert row.state == "given_up"
 
 
-async def test_a_sender_killed_in_mid_request_sends_the_same_order_again(
+async def test_a_dispatcher_killed_in_mid_request_sends_the_same_order_again(
     outbox: InMemoryOutbox, clock: ManualClock
 ) -> None:
-    """The supplier hears twice of one id, never of two."""
+    """The supplier gets one id twice, never two."""
     clock.at_ms = round(time.time() * 1000)
     outbox.add(reaction_of(at_ms=clock.at_ms), TARGET)
     async with serving(SupplierServer(slow_s=0.2)) as acme:
         fleet = fleet_of(acme.url)
         channel = WebhookChannel(supplier_lookup(fleet), default_secret=SECRET, clock=clock)
-        first = asyncio.create_task(dispatcher_to(channel, outbox, clock, fleet=fleet).run())
+        router = router_of(fleet, webhook=channel)
+        first = asyncio.create_task(dispatcher_to(router, outbox, clock, fleet=fleet).run())
         await until(lambda: len(acme.calls) == 1)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
-        await dispatcher_to(channel, outbox, clock, fleet=fleet).run_once()
-        await channel.close()
+        await dispatcher_to(router, outbox, clock, fleet=fleet).run_once()
+        await router.close()
     assert outbox.rows[0].state == "sent"
     assert len({call.headers["webhook-id"] for call in acme.calls}) == 1
 
 
 async def test_a_lost_mqtt_order_fails_and_a_lost_contact_does_not(outbox: InMemoryOutbox, clock: ManualClock) -> None:
-    """Only what was to reach a supplier, by the way that reaches it, comes back as an outcome."""
+    """Only an order on the target that reaches its supplier comes back as an outcome."""
     recorder = RecordingChannel()
     outbox.add(reaction_of(), "mqtt")
     outbox.add(reaction_of(ReactionType.ORDER_CANCELLED, cycle=4), "mqtt")
@@ -291,34 +290,34 @@ async def test_a_contact_that_was_held_up_waits_for_the_end_of_quiet_hours(
     clock.at_ms = round(datetime(2025, 11, 25, 2, 0, tzinfo=UTC).timestamp() * 1000)
     contact = outbox.add(reaction_of(ReactionType.OFFER_MADE), "customer:maria")
     order = outbox.add(reaction_of(cycle=4), TARGET)
-    sender = dispatcher_to(channel, outbox, clock, fleet=fleet)
-    await sender.run_once()
+    dispatcher = dispatcher_to(channel, outbox, clock, fleet=fleet)
+    await dispatcher.run_once()
     assert (contact.state, order.state) == ("waiting", "sent")
     assert contact.due_ms == round(datetime(2025, 11, 25, 6, 30, tzinfo=UTC).timestamp() * 1000)
     clock.at_ms = contact.due_ms
-    await sender.run_once()
+    await dispatcher.run_once()
     assert contact.state == "sent"
 
 
 async def test_a_supplier_that_is_down_is_left_alone_for_a_while(outbox: InMemoryOutbox, clock: ManualClock) -> None:
-    """After three failures in a row its other orders are put off without asking, and go out when it is back."""
+    """After three failures in a row its other orders are postponed without an attempt, and go out when it is back."""
     channel = FailingChannel(Unavailable("acme can't be reached"))
-    sender = dispatcher_to(channel, outbox, clock, limits=DeliveryLimits(in_flight_per_target_max=1))
+    dispatcher = dispatcher_to(channel, outbox, clock, limits=DeliveryLimits(in_flight_per_target_max=1))
     for cycle in range(6):
         outbox.add(reaction_of(cycle=cycle), TARGET)
     for _ in range(6):
-        await sender.run_once()
+        await dispatcher.run_once()
     assert len(channel.attempts) == 3
     assert {row.error for row in outbox.rows} == {"acme can't be reached"}
     channel.error = None
     for _ in range(12):
         clock.advance_s(10)
-        await sender.run_once()
+        await dispatcher.run_once()
     assert {row.state for row in outbox.rows} == {"sent"}
 
 
 async def test_a_supplier_s_retry_after_is_honoured(outbox: InMemoryOutbox, clock: ManualClock) -> None:
-    """Not before it, though our own wait would be shorter."""
+    """The next attempt is not before it, though the back-off would be shorter."""
     channel = FailingChannel(Unavailable("busy", retry_after_s=600.0))
     row = outbox.add(reaction_of(), TARGET)
     await dispatcher_to(channel, outbox, clock).run_once()
@@ -336,13 +335,13 @@ def test_waits_double_and_are_spread_the_same_way_on_every_run(outbox: InMemoryO
     assert backoff_s(first, 3, limits) != backoff_s(second, 3, limits)
 
 
-def test_an_operator_sets_how_long_is_tried() -> None:
-    """The settings' attempts and waits are the sender's."""
+def test_an_operator_sets_attempts_and_waits() -> None:
+    """The settings' attempts and waits are the dispatcher's limits."""
     limits = DeliveryLimits.from_settings(Settings(send_attempts_max=3, send_backoff_s=2.0, send_backoff_max_s=60.0))
     assert (limits.attempts_max, limits.backoff_first_s, limits.backoff_max_s) == (3, 2.0, 60.0)
 
 
-async def test_an_offer_goes_to_the_device_and_the_phone_each_by_its_way(
+async def test_an_offer_goes_to_the_device_and_the_phone_each_by_its_channel(
     outbox: InMemoryOutbox, clock: ManualClock, tmp_path: Path
 ) -> None:
     """Over the log and MQTT as an event at QoS 1, retained; to the phone as a sentence."""
@@ -358,7 +357,7 @@ async def test_an_offer_goes_to_the_device_and_the_phone_each_by_its_way(
         client = EmbeddedClient(log, topic_specs())
         await client.start()
         announcing = asyncio.create_task(ReactionPublisher(client, "gate", publish).run())
-        offer, phone = await _sent(outbox, clock, LogChannel(client))
+        offer, phone = await _sent(outbox, clock, MqttChannel(client))
         await asyncio.wait_for(done.wait(), 10)
         announcing.cancel()
         await asyncio.wait([announcing])
@@ -367,21 +366,22 @@ async def test_an_offer_goes_to_the_device_and_the_phone_each_by_its_way(
     assert {row.state for row in outbox.rows} == {"sent"}
 
 
-async def _sent(outbox: InMemoryOutbox, clock: ManualClock, mqtt: LogChannel) -> tuple[Reaction, SupplierServer]:
+async def _sent(outbox: InMemoryOutbox, clock: ManualClock, mqtt: MqttChannel) -> tuple[Reaction, SupplierServer]:
     """An offer, sent to device and phone; and the phone."""
     async with serving(SupplierServer(answers=[(200, {})])) as phone:
         fleet = fleet_of(channels=("mqtt", phone.url.replace("http", "json", 1)))
-        ways = Channels(
+        router = router_of(
+            fleet,
             mqtt=mqtt,
-            suppliers=FailingChannel(InputError("no supplier is to be asked")),
-            customers=NotifyChannel(customer_lookup(fleet), lambda item, _: item),
+            webhook=FailingChannel(InputError("nothing is sent to a supplier")),
+            notify=NotifyChannel(customer_lookup(fleet), lambda item, _: item),
         )
         report: Callable[..., Awaitable[None]] = RecordingChannel().report
-        sender = OutboxDispatcher(
-            outbox, ways, catalogue=lambda: fleet, report=report, need_state=lambda _: None, clock=clock
+        dispatcher = OutboxDispatcher(
+            outbox, router, catalogue=lambda: fleet, report=report, need_state=lambda _: None, clock=clock
         )
         offer = reaction_of(ReactionType.OFFER_MADE)
         for target in targets_of(offer, fleet):
             outbox.add(offer, target)
-        await sender.run_once()
+        await dispatcher.run_once()
     return offer, phone

@@ -1,4 +1,4 @@
-"""The last look before a contact is pushed."""
+"""The pre-send check of a contact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which targets a reaction has."""
+"""The targets of a reaction."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ PUSHED = [
 
 @pytest.mark.parametrize("kind", list(ReactionType))
 def test_every_reaction_goes_to_the_topic_of_its_device(kind: ReactionType) -> None:
-    """The device, and whoever watches it, always hears what is done."""
+    """The device, and whoever subscribes to it, always gets it."""
     assert targets_of(reaction_of(kind), fleet_of())[0] == "mqtt"
 
 
 @pytest.mark.parametrize("kind", ORDERS)
 def test_an_order_and_its_cancellation_go_to_the_same_place(kind: ReactionType) -> None:
-    """So they are one line, in which none overtakes the other."""
+    """They form one line, in which neither overtakes the other."""
     assert targets_of(reaction_of(kind), fleet_of(channels=("mqtt", PHONE))) == ["mqtt", "supplier:acme"]
 
 
 @pytest.mark.parametrize("kind", PUSHED)
 def test_a_contact_goes_to_the_customer_s_own_channels(kind: ReactionType) -> None:
-    """All of them are one target: the first that takes it ends it."""
+    """They are one target: the first that accepts it completes the delivery."""
     assert targets_of(reaction_of(kind), fleet_of(channels=(PHONE, "mqtt", PHONE + "2"))) == ["mqtt", "customer:maria"]
 
 
 @pytest.mark.parametrize("kind", PUSHED)
 def test_a_customer_without_other_channels_is_reached_by_mqtt_alone(kind: ReactionType) -> None:
-    """No row is written that nobody could carry."""
+    """No row is written that no channel could deliver."""
     assert targets_of(reaction_of(kind), fleet_of(channels=("mqtt",))) == ["mqtt"]
 
 
@@ -48,14 +48,14 @@ def test_a_ready_request_is_not_pushed_at_people() -> None:
 
 
 def test_a_booking_reaches_the_firm_that_does_the_work_and_the_customer() -> None:
-    """Both have to know."""
+    """Each is a target of its own."""
     booking = reaction_of(ReactionType.MAINTENANCE_BOOKED, supplier="acme")
     assert targets_of(booking, fleet_of(channels=(PHONE,))) == ["mqtt", "supplier:acme", "customer:maria"]
 
 
 @pytest.mark.parametrize("endpoint", ["mqtt", "log"])
 def test_a_supplier_on_mqtt_or_the_log_gets_no_copy_of_its_own(endpoint: str) -> None:
-    """The reactions topic, or the record, is its way: nothing is sent twice."""
+    """It reads the reactions topic, or is only recorded: nothing is sent twice."""
     assert targets_of(reaction_of(), fleet_of(endpoint)) == ["mqtt"]
 
 

@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from star.analyse import CalibrationOutcome
+from star.quantiles import Z
 from stream.detectors.slots.calibration import (
     LEVEL_MAX,
     LEVEL_MIN,
@@ -29,7 +30,13 @@ from stream.detectors.slots.state_schema import (
 from tests.stream.analysis_bench import AnalysisBench, at_day_ms, tank
 
 LEVELS = {WINDOW_Q05: 0.05, WINDOW_Q25: 0.25, WINDOW_Q50: 0.50, WINDOW_Q75: 0.75, WINDOW_Q95: 0.95}
-NORMAL_QUANTILES = {WINDOW_Q05: -1.6449, WINDOW_Q25: -0.6745, WINDOW_Q50: 0.0, WINDOW_Q75: 0.6745, WINDOW_Q95: 1.6449}
+NORMAL_QUANTILES = {
+    WINDOW_Q05: Z[0.05],
+    WINDOW_Q25: Z[0.25],
+    WINDOW_Q50: Z[0.50],
+    WINDOW_Q75: Z[0.75],
+    WINDOW_Q95: Z[0.95],
+}
 
 
 def window_columns(median: Float64, spread: Float64, widening: float = 0.0) -> Float64:
@@ -48,7 +55,7 @@ def calibration_outcomes(
     found: list[CalibrationOutcome] = []
     for day, value in zip(days.tolist(), values.tolist(), strict=True):
         bench.send_with_ticks(name, [(day, value)])
-        found += bench.analysis.run_out.drain_calibration_outcomes()
+        found += bench.run_out.drain_outcomes()
     return found
 
 
@@ -97,8 +104,8 @@ def test_a_tank_that_empties_as_it_always_did_is_judged_about_the_middle() -> No
     assert {judged.item for judged in found} == {"tank-1/oil"}
     assert {judged.at_ms for judged in found} <= {at_day_ms(day) for day in days.tolist()}
     assert all(one.at_ms < two.at_ms for one, two in itertools.pairwise(found))
-    assert 0.25 <= np.median([judged.level for judged in found[1:]]) <= 0.75
-    assert bench.analysis.run_out.drain_calibration_outcomes() == []
+    assert 0.25 <= np.median([judged.pit_value for judged in found[1:]]) <= 0.75
+    assert bench.run_out.drain_outcomes() == []
 
 
 def test_a_tank_that_is_hardly_used_any_more_is_judged_as_late_as_can_be() -> None:
@@ -118,7 +125,7 @@ def test_what_is_told_of_forecasts_changes_no_state() -> None:
     assert calibration_outcomes(taken, "tank-1/oil", days, values)
     for day, value in zip(days.tolist(), values.tolist(), strict=True):
         left.send_with_ticks("tank-1/oil", [(day, value)])
-        assert len(left.analysis.slots.ended_windows) <= 1
+        assert len(left.slots.ended_windows) <= 1
     assert taken.analysis.dirty_shards() == left.analysis.dirty_shards()
     assert taken.facts == left.facts
     assert math.isfinite(taken.forecast("tank-1/oil", 41.0).level)

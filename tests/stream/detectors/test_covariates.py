@@ -208,7 +208,7 @@ def test_temperatures_that_come_late_or_twice_or_cannot_be_leave_the_days_mean_r
     for degrees in (-273.0, 61.0, 1e9):
         bench.send("t/temperature", 2.7, degrees, arrived=3.5)
     bench.send("t/temperature", -20_000.0, 6.0, arrived=3.6)
-    temperatures = bench.analysis.slots.covariates.temperatures
+    temperatures = bench.slots.covariates.temperatures
     days = at_day_ms(0.0) // 86_400_000 + np.array([1.0, 2.0, 3.0])
     means = temperatures.daily_means(np.array([0]), days)[:, 0]
     assert np.isnan(means[0])
@@ -267,7 +267,7 @@ def test_weather_and_absence_are_the_same_bits_however_readings_are_batched_and_
     found = whole.analysis.forecasts(at_day_ms(30.0))
     assert found == pieces.analysis.forecasts(at_day_ms(30.0))
     assert found[2] == alone.analysis.forecasts(at_day_ms(30.0))[0]
-    beside = whole.analysis.slots.covariates
+    beside = whole.slots.covariates
     assert len(beside.table) == len(beside.temperatures.table) == 4
     assert degree_day_slope(beside.table["learned"][:4].T).any()
 
@@ -277,4 +277,4 @@ def test_a_device_without_slots_has_no_thermometer() -> None:
     bench = AnalysisBench(counter("c"), Device(id="pump", customer="maria", profile="generic-monitor"))
     bench.send("pump/temperature", 0.0, 20.0)
     bench.send("c/temperature", 0.0, 20.0)
-    assert bench.analysis.slots.covariates.temperatures.table.names == ["c"]
+    assert bench.slots.covariates.temperatures.table.names == ["c"]

@@ -52,7 +52,7 @@ def test_the_interval_holds_the_truth_on_steady_use(kind: str) -> None:
     """5 to 95 % covers 80 to 99 % over sixty items of steady use, and the legs that are counted online agree."""
     share, bench = interval_coverage(kind, 11)
     assert 0.80 <= share <= 0.995
-    look = bench.analysis.slots.table["look"][:ITEMS]
+    look = bench.slots.table["evaluation"][:ITEMS]
     assert look[:, WINDOWS].sum() > ITEMS
     assert 0.8 <= look[:, WINDOWS_IN_90].sum() / look[:, WINDOWS].sum() <= 1.0
     spread = 1.0 + look[:, [SPREAD_FACTOR_EARLY, SPREAD_FACTOR_LATE]]
@@ -80,5 +80,5 @@ def test_the_calibration_widens_a_model_that_is_too_sure() -> None:
         level -= float(rng.choice([0.0, 150.0], p=[0.8, 0.2]))
         level = 900.0 if level < 100.0 else level
         bench.send_with_ticks("t/oil", [(float(day), level), (day + 0.4, level)])
-    look = bench.analysis.slots.table["look"][0]
+    look = bench.slots.table["evaluation"][0]
     assert look[SPREAD_FACTOR_EARLY] > 0.1

@@ -16,7 +16,7 @@ from tests.stream.detectors.test_level_filter import Tank
 
 def rate_of(bench: AnalysisBench) -> float:
     """The rate believed of the tank."""
-    slots = bench.analysis.slots.table
+    slots = bench.slots.table
     return float(slots["filter"][slots.row("t/oil"), RATE])
 
 
@@ -120,7 +120,7 @@ def test_a_fall_that_is_taken_back_was_no_use_and_the_return_no_refill() -> None
     """An air gap of a day is believed; when the level returns, use, rate and days are what they were, and no refill is told."""
     bench, truth = AnalysisBench(tank("t")), Tank(1)
     bench.send_with_ticks("t/oil", four_a_day(truth, 10.0))
-    table = bench.analysis.slots.table
+    table = bench.slots.table
     row = table.row("t/oil")
     used, rate = float(table["filter"][row, CUMULATIVE_USE]), rate_of(bench)
     bench.send_with_ticks("t/oil", [(10.0 + n / 4, 3.0) for n in range(5)])
@@ -131,7 +131,7 @@ def test_a_fall_that_is_taken_back_was_no_use_and_the_return_no_refill() -> None
     assert bench.stages() == []
     assert float(table["filter"][row, CUMULATIVE_USE]) == pytest.approx(used, abs=60.0)
     assert rate_of(bench) == pytest.approx(rate, rel=0.15)
-    days = table["days"][row]
+    days = table["daily_usage"][row]
     assert float(np.nanmax(days)) < 150.0
     assert float(table["filter"][row, USED_TODAY]) < 150.0
 
@@ -163,7 +163,7 @@ def test_a_long_silence_is_known_the_better_the_steadier_the_use_was() -> None:
                 bench.declare("t/oil", 7.0 * week, quantity=500.0, id=f"{week}")
                 level += 500.0
             bench.send_with_ticks("t/oil", [(7.0 * week + 0.01, level)])
-        slots = bench.analysis.slots
+        slots = bench.slots
         state = slots.gather(np.array([slots.table.row("t/oil")]))
         spread[name] = float(np.sqrt(dead_reckoning.prediction_variance(state, np.array([7.0]))[0]))
     assert spread["even"] < 0.12 * 140.0
@@ -252,7 +252,7 @@ def test_a_noisy_gauge_that_is_read_daily_makes_up_no_use() -> None:
         bench.send_with_ticks("t/oil", [(day + 0.25, truth.reading())])
         truth.level -= rng.uniform(8.0, 12.0)
     assert rate_of(bench) == pytest.approx(10.0, rel=0.35)
-    slots = bench.analysis.slots.table
+    slots = bench.slots.table
     assert float(slots["filter"][slots.row("t/oil"), CUMULATIVE_USE]) == pytest.approx(2_000.0, rel=0.2)
 
 
@@ -260,9 +260,9 @@ def test_the_steps_of_a_coarse_gauge_are_not_taken_for_use_in_lumps() -> None:
     """Steps of a tenth, each of ten days' use: the days between are known by the rate, and none stands for all ten."""
     bench = AnalysisBench(tank("t"))
     bench.send_with_ticks("t/oil", [(n / 24, round((1000.0 - 10.0 * n / 24) / 100.0) * 100.0) for n in range(2_280)])
-    table = bench.analysis.slots.table
+    table = bench.slots.table
     row = table.row("t/oil")
-    days, today = table["days"][row], int(table["filter"][row, CURRENT_DAY])
+    days, today = table["daily_usage"][row], int(table["filter"][row, CURRENT_DAY])
     assert max(float(days[(today - back) % len(days)]) for back in range(1, 29)) < 50.0
     assert rate_of(bench) == pytest.approx(10.0, rel=0.3)
 

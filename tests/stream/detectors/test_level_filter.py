@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from star.analyse import QUANTILES
+from stream.detectors.slots.state_schema import USED_TODAY
 from tests.stream.analysis_bench import AnalysisBench, tank
 
 HOURS = 24
@@ -57,10 +58,10 @@ def test_use_by_day_adds_up_to_what_was_truly_used(step: float) -> None:
     bench.send_with_ticks("t/oil", truth.hours(1))
     before = truth.used
     bench.send_with_ticks("t/oil", truth.hours(19, start=1.0))
-    row = bench.analysis.slots.table.row("t/oil")
-    days = bench.analysis.slots.table["days"][row]
+    row = bench.slots.table.row("t/oil")
+    days = bench.slots.table["daily_usage"][row]
     closed = float(np.nansum(days))
-    today = float(bench.analysis.slots.table["filter"][row, 9])
+    today = float(bench.slots.table["filter"][row, USED_TODAY])
     assert closed + today == pytest.approx(truth.used - before, rel=0.06)
 
 
@@ -228,7 +229,7 @@ def test_readings_that_come_late_change_history_and_never_the_level() -> None:
     bench.send("t/oil", 11.0, start - 240.0)
     bench.tick(11.0)
     level = bench.forecast("t/oil", 11.0).level
-    days = bench.analysis.slots.table["days"][bench.analysis.slots.table.row("t/oil")]
+    days = bench.slots.table["daily_usage"][bench.slots.table.row("t/oil")]
     even = float(np.nanmax(days))
     for day in (6.0, 7.0, 8.0, 9.0):
         bench.send("t/oil", day, start - 235.0, arrived=11.1)

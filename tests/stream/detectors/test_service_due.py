@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from config.fleet import Device, Slot
+from config.profile_schema import PartProfile, Profile, ServiceInterval
 from star.analyse import NeedKind
 from star.records import FleetChange, SupplierTerms
 from tests.stream.analysis_bench import AnalysisBench, at_day_ms, tank
@@ -84,3 +85,18 @@ def test_a_new_device_is_watched_at_once_and_a_removed_one_no_more() -> None:
     bench.ingest(FleetChange(at_ms=at_day_ms(0.0), tables=json.dumps(tables)))
     bench.send_with_ticks("new/oil", [(0.1, 50.0), (0.2, 50.0)])
     assert bench.forecast("new/oil", 0.2).level > 45.0
+
+
+def test_a_part_is_due_in_a_fleet_that_has_no_slot() -> None:
+    """A calendar needs no counter: a unit whose profile has one part and nothing else is seen when nine tenths of a year are over."""
+    interval = ServiceInterval(cause="months", days=365.0)
+    profile = Profile(
+        name="ventilation", description="A unit with a filter", parts={"filter": PartProfile(intervals=(interval,))}
+    )
+    unit = Device(id="vent", customer="maria", profile="ventilation")
+    bench = AnalysisBench(unit, profiles={"ventilation": profile})
+    bench.send("vent/pressure_drop", 0.0, 96.0)
+    bench.tick(325.0)
+    assert bench.needs("vent/filter") == []
+    bench.tick(330.0)
+    assert [need.cause for need in bench.needs("vent/filter")] == ["months"]

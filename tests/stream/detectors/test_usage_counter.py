@@ -105,7 +105,7 @@ def test_increments_that_come_late_count_once_and_in_their_own_day() -> None:
             bench.send("c/beans_used", day + 0.5, 2.0 + day, arrived=9.6, boot=1, seq=day)
     bench.tick(10.0)
     assert bench.forecast("c/beans", 10.0).level == 100.0 - sum(2.0 + day for day in range(10))
-    ring = bench.analysis.slots.table["days"][bench.analysis.slots.table.row("c/beans")]
+    ring = bench.slots.table["daily_usage"][bench.slots.table.row("c/beans")]
     assert sorted(ring[~np.isnan(ring)].tolist()) == [3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]
     assert bench.analysis.duplicates() == {"c": 5}
 

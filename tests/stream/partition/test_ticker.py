@@ -12,8 +12,8 @@ from star.errors import LogDamaged
 from star.records import Quarantined, Record, Request, Tick, decode
 from star.repeat import Outcome
 from star.sense import Readings
+from stream.arrival import arrival_ms
 from stream.partition.partitioner import (
-    arrival_ms,
     decode_quarantined,
     encode_quarantined,
     last_arrival_ms,

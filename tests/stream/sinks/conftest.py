@@ -15,7 +15,7 @@ from tests.support.servers import InfluxOfTest
 
 @pytest.fixture
 async def rig(influx: InfluxOfTest, tmp_path: Path) -> AsyncIterator[SinkRig]:
-    """A log and options for the test's own bucket; every reading goes, and waits are short."""
+    """A log, and options of the test's own bucket: every reading is written, and pauses are short."""
     options = InfluxOptions(
         url=influx.url, org=influx.org, bucket=influx.bucket, token=influx.token, readings=RawReadingsMode.ALL,
         flush_interval_s=0.05, backoff_s=0.05, backoff_max_s=0.2, setup_retry_s=0.1, connect_s=2.0,
@@ -28,5 +28,5 @@ async def rig(influx: InfluxOfTest, tmp_path: Path) -> AsyncIterator[SinkRig]:
 
 @pytest.fixture
 def asking(influx: InfluxOfTest) -> InfluxQueries:
-    """Questions about the test's own bucket."""
+    """Queries of the test's own bucket."""
     return InfluxQueries(influx)

@@ -1,4 +1,4 @@
-"""What the tests of the InfluxDB sink share: an embedded log, a small fleet, names in memory, and questions to the server."""
+"""What the tests of the InfluxDB sink share: an embedded log, a small fleet, names in memory, and queries of the server."""
 
 from __future__ import annotations
 
@@ -32,38 +32,38 @@ AT_MS = 1_764_000_000_000
 
 
 class Names:
-    """A registry whose numbers this process learns only when it asks."""
+    """A registry whose new names this process knows only after `refresh`."""
 
     def __init__(self, *names: str) -> None:
         self.durable = list(names)
         self.known = list(names)
-        self.asked = 0
+        self.refreshes = 0
         self.away = 0
 
     def number(self, name: str) -> int:
-        """Gives a number that others can read at once."""
+        """The name's number, which other processes can read at once."""
         if name not in self.durable:
             self.durable.append(name)
         return self.durable.index(name)
 
     def name(self, number: int) -> str:
-        """As far as this process has read."""
+        """The number's name, as of the last `refresh`."""
         try:
             return self.known[number]
         except IndexError:
             raise KeyError(number) from None
 
     def refresh(self) -> None:
-        """Reads what is new."""
+        """Reads new names."""
         if self.away > 0:
             self.away -= 1
             raise StoreError("the store can't be reached")
-        self.asked += 1
+        self.refreshes += 1
         self.known = list(self.durable)
 
 
 class SinkRig:
-    """A log with the service's topics, and options for a server."""
+    """A log with the service's topics, and options of a server."""
 
     def __init__(self, folder: Path, options: InfluxOptions) -> None:
         self.folder = folder
@@ -74,37 +74,37 @@ class SinkRig:
         self.catalogue: Catalogue = single_customer_fleet([tank("tank-7"), tank("tank-8")])
 
     async def append(self, topic: str, *values: bytes) -> None:
-        """Records on a topic."""
+        """Appends records to a topic."""
         await self.client.append([Entry(topic, 0, None, value) for value in values])
 
     async def append_json(self, topic: str, *bodies: object) -> None:
-        """Records of JSON."""
+        """Appends records of JSON."""
         await self.append(topic, *(json.dumps(body, ensure_ascii=False).encode() for body in bodies))
 
     async def append_readings(self, *rows: tuple[str, int, float]) -> None:
-        """One record of readings (metric, at, value), arrived as they were measured."""
+        """Appends one record of readings (metric, event time, value), whose arrival time is the event time."""
         numbered = [(self.names.number(name), at_ms, at_ms, value, -1, -1) for name, at_ms, value in rows]
         await self.append_records(Readings.from_rows(numbered))
 
     async def append_records(self, *records: Record) -> None:
-        """Records of the input."""
+        """Appends records to the input."""
         await self.append(INPUT, *map(encode, records))
 
     def sink(self, **changes: Any) -> InfluxSink:
-        """A sink on the log, its options changed."""
+        """A sink on the log, with changed options."""
         options = replace(self.options, **changes)
         return InfluxSink(self.client, options, names=self.names, catalogue=lambda: self.catalogue, jitter=lambda: 0.0)
 
     def quarantined(self) -> list[Quarantined]:
-        """What was set aside."""
+        """The quarantine's records."""
         return [decode_quarantined(value) for _, value in self.log.read(QUARANTINE, 0, 10_000)]
 
     async def behind(self) -> int:
-        """Records that the sink has not committed."""
+        """The number of records that the sink has not committed."""
         return sum((await self.client.lag(GROUP, TOPICS)).values())
 
     async def caught_up(self) -> None:
-        """Comes back when everything in the log is committed."""
+        """Returns when every record of the log is committed."""
 
         async def committed() -> bool:
             return await self.behind() == 0
@@ -113,7 +113,7 @@ class SinkRig:
 
 
 async def eventually(holds: Callable[[], Any], what: str, timeout_s: float = WAIT_S_MAX) -> None:
-    """Waits until it holds, which may be a coroutine's to say."""
+    """Waits until the condition holds; it may be a coroutine function."""
     end_s = asyncio.get_running_loop().time() + timeout_s
     while True:
         found = holds()
@@ -128,7 +128,7 @@ async def eventually(holds: Callable[[], Any], what: str, timeout_s: float = WAI
 
 @asynccontextmanager
 async def running(sink: InfluxSink) -> AsyncIterator[InfluxSink]:
-    """The sink runs; what it raised is raised here."""
+    """Runs the sink inside; raises what it raised."""
     task = asyncio.create_task(sink.run())
     try:
         yield sink
@@ -141,29 +141,29 @@ async def running(sink: InfluxSink) -> AsyncIterator[InfluxSink]:
 
 
 async def run_until_caught_up(rig: SinkRig, sink: InfluxSink | None = None) -> InfluxSink:
-    """Runs a sink until the log is committed."""
+    """Runs a sink until every record of the log is committed."""
     async with running(sink or rig.sink()) as one:
         await rig.caught_up()
     return one
 
 
 class InfluxQueries:
-    """Questions to the real server about a test's bucket."""
+    """Queries of a test's bucket on the real server."""
 
     def __init__(self, influx: InfluxOfTest) -> None:
         self.influx = influx
         self._headers = {"authorization": f"Token {influx.token}"}
 
     def api(self, method: str, path: str, **what: Any) -> Any:
-        """A request to the server's own API; what it answers."""
+        """Sends a request to the server's own API; gives the response."""
         url = f"{self.influx.url}/api/v2/{path}"
         answer = httpx.request(method, url, headers=self._headers, timeout=30, **what).raise_for_status()
         return answer.json() if answer.content else None
 
     def influxql(self, query: str) -> list[dict[str, Any]]:
-        """Rows of the answer, tags and columns alike, times in milliseconds."""
-        asked = {"db": self.influx.bucket, "q": query, "epoch": "ms"}
-        found = httpx.get(f"{self.influx.url}/query", params=asked, headers=self._headers, timeout=30)
+        """Rows of an InfluxQL response: tags and columns alike, times in milliseconds."""
+        params = {"db": self.influx.bucket, "q": query, "epoch": "ms"}
+        found = httpx.get(f"{self.influx.url}/query", params=params, headers=self._headers, timeout=30)
         result = found.raise_for_status().json()["results"][0]
         assert "error" not in result, result
         return [
@@ -173,7 +173,7 @@ class InfluxQueries:
         ]
 
     def flux(self, query: str) -> list[dict[str, str]]:
-        """Rows of the answer as CSV gives them."""
+        """Rows of a Flux response, as CSV gives them."""
         body = {"query": query.replace("BUCKET", json.dumps(self.influx.bucket)), "dialect": {"annotations": []}}
         found = httpx.post(
             f"{self.influx.url}/api/v2/query",
@@ -191,10 +191,10 @@ class InfluxQueries:
         return [{"measurement": name} | row for name in names for row in self.influxql(f'SELECT * FROM "{name}"')]
 
     def write(self, lines: str) -> None:
-        """Lines written by somebody else."""
-        asked = {"org": self.influx.org, "bucket": self.influx.bucket, "precision": "ms"}
+        """Writes lines as another client would."""
+        params = {"org": self.influx.org, "bucket": self.influx.bucket, "precision": "ms"}
         httpx.post(
-            f"{self.influx.url}/api/v2/write", params=asked, headers=self._headers, content=lines, timeout=30
+            f"{self.influx.url}/api/v2/write", params=params, headers=self._headers, content=lines, timeout=30
         ).raise_for_status()
 
 
@@ -204,7 +204,7 @@ def quantiles(median: float) -> list[float]:
 
 
 def forecast(item: str, at_ms: int, **changes: Any) -> dict[str, Any]:
-    """A forecast as the topic holds it."""
+    """A forecast in the topic's schema."""
     row = {"item": item, "at_ms": at_ms, "level": 500.0, "days": quantiles(20.0), "rate_per_day": 25.0, "trust": 0.75}
     row |= {"model": "m@1:x", "readings": 9, "reading_ms": at_ms, "reading": 500.0, "history_days": 3.0}
     return row | changes

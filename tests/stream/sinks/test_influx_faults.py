@@ -1,4 +1,4 @@
-"""What goes wrong at InfluxDB, with the real server: nothing is lost, what is wrong is said, and the rest goes on."""
+"""Faults of the real InfluxDB: nothing is lost, the fault is reported, and everything else continues."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from tests.support.servers import InfluxOfTest
 
 
 def values(asking: InfluxQueries) -> list[float]:
-    """The values of the readings there are, by time."""
+    """The values of all stored readings, by time."""
     return [row["value"] for row in asking.influxql("SELECT value FROM reading")]
 
 
-async def test_records_that_came_while_the_server_was_away_are_there_when_it_is_back(
+async def test_records_of_an_outage_are_written_when_the_server_is_back(
     rig: SinkRig, influx: InfluxOfTest, asking: InfluxQueries
 ) -> None:
-    """The log is the spool: the group's offsets stand still, and everything is written, in order, later."""
+    """The log is the buffer: the group's offsets stay where they are, and everything is written later, in order."""
     async with running(rig.sink()) as sink:
         for number in range(50):
             await rig.append_readings(("tank-7/oil", AT_MS + number, float(number)))
         await rig.caught_up()
         await asyncio.to_thread(influx.stop)
-        with capture_logs() as said:
+        with capture_logs() as logs:
             for number in range(50, 250):
                 await rig.append_readings(("tank-7/oil", AT_MS + number, float(number)))
             await rig.append_json(FORECASTS, [forecast("tank-7/oil", AT_MS)])
@@ -43,7 +43,9 @@ async def test_records_that_came_while_the_server_was_away_are_there_when_it_is_
             await asyncio.sleep(1.0)
         assert await rig.behind() == 201
         assert influx.url in (sink.status().last_error or "")
-        assert [one["event"] for one in said].count("influx_not_written") <= 3, "one outage is told once, not every try"
+        assert [one["event"] for one in logs].count("influx_not_written") <= 3, (
+            "one outage is logged once, not for every try"
+        )
         await asyncio.to_thread(influx.start)
         await rig.caught_up()
         assert sink.status().reachable
@@ -55,7 +57,7 @@ async def test_records_that_came_while_the_server_was_away_are_there_when_it_is_
 async def test_an_outage_of_two_minutes_is_caught_up_in_order(
     rig: SinkRig, influx: InfluxOfTest, asking: InfluxQueries
 ) -> None:
-    """With the waits of the service itself; readings go on coming all the while."""
+    """With the service's own pauses, while readings continue to arrive."""
     usual = InfluxOptions(url=influx.url)
     waits = {name: getattr(usual, name) for name in ("flush_interval_s", "backoff_s", "backoff_max_s", "connect_s")}
     async with running(rig.sink(**waits)) as sink:
@@ -71,10 +73,10 @@ async def test_an_outage_of_two_minutes_is_caught_up_in_order(
     assert values(asking) == [float(number) for number in range(6_000)]
 
 
-async def test_a_sink_killed_between_writing_and_committing_changes_nothing_by_writing_again(
+async def test_a_sink_killed_between_write_and_commit_writes_the_same_points_again(
     rig: SinkRig, asking: InfluxQueries
 ) -> None:
-    """The same records give the same points: over every place where it may be cut off."""
+    """The same records give the same points, wherever the sink is cancelled."""
     for number in range(40):
         await rig.append_readings(
             ("tank-7/oil", AT_MS + number, float(number)), ("tank-8/oil", AT_MS + number, float(-number))
@@ -93,10 +95,10 @@ async def test_a_sink_killed_between_writing_and_committing_changes_nothing_by_w
     assert len(before) == 80
 
 
-async def test_everything_can_be_written_again_from_the_start_into_a_bucket_that_was_lost(
+async def test_every_kept_record_can_be_written_again_into_a_lost_bucket(
     rig: SinkRig, influx: InfluxOfTest, asking: InfluxQueries
 ) -> None:
-    """`rewind` and a run: over what is there nothing changes, and what is not there any more comes back."""
+    """After `rewind` a run changes no stored point, and restores missing ones."""
     for number in range(30):
         await rig.append_readings(("tank-7/oil", AT_MS + number, float(number)))
     await rig.append_json(FORECASTS, [forecast("tank-7/oil", AT_MS)])
@@ -116,14 +118,14 @@ async def test_everything_can_be_written_again_from_the_start_into_a_bucket_that
     assert asking.everything() == before
 
 
-async def test_a_wrong_token_is_said_with_its_remedy_and_a_right_one_in_its_file_is_taken_without_a_restart(
+async def test_a_wrong_token_is_reported_and_a_right_one_in_its_file_works_without_a_restart(
     rig: SinkRig, influx: InfluxOfTest, asking: InfluxQueries, tmp_path: Path
 ) -> None:
-    """Nothing is dropped meanwhile, and the token is not told."""
+    """Nothing is dropped meanwhile, and the token is in no message."""
     file = tmp_path / "token"
     file.write_text("a-wrong-secret\n")
     await rig.append_readings(("tank-7/oil", AT_MS, 1.0))
-    with capture_logs() as said:
+    with capture_logs() as logs:
         async with running(rig.sink(token_file=file)) as sink:
             await eventually(lambda: sink.status().reachable is False, "the sink did not notice")
             error = sink.status().last_error or ""
@@ -132,18 +134,16 @@ async def test_a_wrong_token_is_said_with_its_remedy_and_a_right_one_in_its_file
             assert influx.bucket in error
             assert await rig.behind() == 1
             file.unlink()
-            await eventually(lambda: str(file) in (sink.status().last_error or ""), "a file that went is not told")
+            await eventually(lambda: str(file) in (sink.status().last_error or ""), "a missing file is not reported")
             file.write_text(influx.token)
             await rig.caught_up()
             assert sink.status().reachable
-    assert "a-wrong-secret" not in str(said) + error
+    assert "a-wrong-secret" not in str(logs) + error
     assert values(asking) == [1]
 
 
-async def test_a_token_that_may_only_read_is_told_from_one_that_is_not_known(
-    rig: SinkRig, asking: InfluxQueries
-) -> None:
-    """403: it needs a right, not another name."""
+async def test_a_read_only_token_is_distinguished_from_an_unknown_one(rig: SinkRig, asking: InfluxQueries) -> None:
+    """403: the token needs a permission; it need not be replaced."""
     org = asking.api("GET", "orgs")["orgs"][0]["id"]
     wanted = {"orgID": org, "permissions": [{"action": "read", "resource": {"type": "buckets"}}]}
     token = asking.api("POST", "authorizations", json=wanted)["token"]
@@ -154,10 +154,10 @@ async def test_a_token_that_may_only_read_is_told_from_one_that_is_not_known(
     assert token not in error
 
 
-async def test_a_bucket_or_organisation_that_is_not_there_is_named_before_there_is_anything_to_write(
+async def test_a_missing_bucket_or_organisation_is_reported_before_the_first_write(
     rig: SinkRig,
 ) -> None:
-    """An empty request asks for it, so that readiness says so at once."""
+    """An empty request finds it, so that readiness reports it at once."""
     async with running(rig.sink(bucket="nope")) as sink:
         await eventually(lambda: sink.status().reachable is False, "the sink did not notice")
     assert "STARLOOP_INFLUX_BUCKET" in (sink.status().last_error or "")
@@ -166,16 +166,14 @@ async def test_a_bucket_or_organisation_that_is_not_there_is_named_before_there_
     assert "STARLOOP_INFLUX_ORG" in (sink.status().last_error or "")
 
 
-async def test_a_field_that_somebody_else_gave_another_type_costs_only_the_points_that_carry_it(
-    rig: SinkRig, asking: InfluxQueries
-) -> None:
-    """They are in the quarantine with InfluxDB's reason; the measurements beside them go on."""
+async def test_a_field_of_another_type_costs_only_the_points_that_have_it(rig: SinkRig, asking: InfluxQueries) -> None:
+    """They are quarantined with InfluxDB's reason; the other measurements are written."""
     asking.write(f"service,role=gate,instance=a other=1i {AT_MS}")
     for number in range(20):
         fields = {"other": 1.5} if number in (3, 11) else {"mine": float(number)}
         await rig.append_json(SERVICE, {"at_ms": AT_MS + number, "role": "gate", "instance": "a", "fields": fields})
     await rig.append_readings(("tank-7/oil", AT_MS, 1.0))
-    with capture_logs() as said:
+    with capture_logs() as logs:
         sink = await run_until_caught_up(rig)
     assert [row["mine"] for row in asking.influxql("SELECT mine FROM service")] == [
         n for n in range(20) if n not in (3, 11)
@@ -188,11 +186,11 @@ async def test_a_field_that_somebody_else_gave_another_type_costs_only_the_point
         f"service,instance=a,role=gate other=1.5 {AT_MS + number}".encode() for number in (3, 11)
     ]
     assert "field type conflict" in aside[0].reason
-    assert "influx_set_aside" in [one["event"] for one in said]
+    assert "influx_set_aside" in [one["event"] for one in logs]
 
 
-async def test_a_line_that_influxdb_can_not_read_is_found_among_a_thousand(rig: SinkRig, asking: InfluxQueries) -> None:
-    """One such line refuses the whole request, so the others are written without it."""
+async def test_an_unparsable_line_is_found_among_a_thousand(rig: SinkRig, asking: InfluxQueries) -> None:
+    """One such line rejects the whole request, so the other lines are written without it."""
     year_9000_ms = 221_845_392_000_000
     await rig.append_readings(*(("tank-7/oil", AT_MS + n if n != 700 else year_9000_ms, float(n)) for n in range(1000)))
     await run_until_caught_up(rig)
@@ -202,10 +200,10 @@ async def test_a_line_that_influxdb_can_not_read_is_found_among_a_thousand(rig: 
     ]
 
 
-async def test_where_nearly_every_line_is_refused_they_are_set_aside_in_pieces_and_the_flow_goes_on(
+async def test_where_nearly_every_line_is_rejected_larger_pieces_are_quarantined(
     rig: SinkRig, asking: InfluxQueries
 ) -> None:
-    """A type that does not fit at all costs a bounded number of requests, and every line is kept."""
+    """A wrong type of every line costs a limited number of requests, and every line is in quarantine."""
     asking.write(f"reading,device=x value=1i {AT_MS}")
     for number in range(5):
         await rig.append_readings(*((f"tank-7/v{n}", AT_MS + number, 1.5) for n in range(1000)))
@@ -218,10 +216,10 @@ async def test_where_nearly_every_line_is_refused_they_are_set_aside_in_pieces_a
     assert sink.status().rejected_points == len(kept)
 
 
-async def test_points_older_than_the_bucket_keeps_are_counted_and_not_set_aside(
+async def test_points_older_than_the_bucket_s_retention_are_counted_and_not_quarantined(
     rig: SinkRig, influx: InfluxOfTest, asking: InfluxQueries
 ) -> None:
-    """A back-fill into a bucket of one day: what it does not want is no mistake of ours."""
+    """A back-fill into a bucket that keeps one day: what retention drops is no error."""
     number = asking.api("GET", "buckets", params={"name": influx.bucket})["buckets"][0]["id"]
     rules = {"retentionRules": [{"type": "expire", "everySeconds": 86_400, "shardGroupDurationSeconds": 3600}]}
     asking.api("PATCH", f"buckets/{number}", json=rules)
@@ -233,10 +231,8 @@ async def test_points_older_than_the_bucket_keeps_are_counted_and_not_set_aside(
     assert rig.quarantined() == []
 
 
-async def test_a_record_that_is_not_what_its_topic_holds_is_set_aside_whole(
-    rig: SinkRig, asking: InfluxQueries
-) -> None:
-    """It stops nothing."""
+async def test_a_record_of_another_schema_is_quarantined_whole(rig: SinkRig, asking: InfluxQueries) -> None:
+    """It does not stop the sink."""
     await rig.append(FORECASTS, b"{", b'[{"item": 7}]')
     await rig.append(INPUT, b"Rnonsense")
     await rig.append_readings(("tank-7/oil", AT_MS, 1.0))
@@ -246,21 +242,21 @@ async def test_a_record_that_is_not_what_its_topic_holds_is_set_aside_whole(
     assert sink.status().rejected_points == 3
 
 
-async def test_a_metric_named_by_another_process_is_looked_up_when_its_first_reading_comes(
+async def test_a_metric_named_by_another_process_is_looked_up_at_its_first_reading(
     rig: SinkRig, asking: InfluxQueries
 ) -> None:
-    """The registry is read again for a number that is not known, and not for one that is."""
+    """The registry is read again for an unknown number only."""
     await rig.append_readings(("tank-7/oil", AT_MS, 1.0))
     await rig.append_readings(("tank-7/oil", AT_MS + 1, 2.0))
     await run_until_caught_up(rig)
     assert values(asking) == [1, 2]
-    assert rig.names.asked == 1
+    assert rig.names.refreshes == 1
 
 
-async def test_a_registry_that_is_away_is_waited_for(
+async def test_the_sink_waits_for_a_registry_that_is_away(
     rig: SinkRig, asking: InfluxQueries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However long; a reading is not set aside because PostgreSQL restarts."""
+    """For as long as it takes: no reading is quarantined because PostgreSQL restarts."""
     monkeypatch.setattr("stream.sinks.influx_sink.NAME_RETRY_S", 0.001)
     rig.names.away = 3 * NAME_TRIES_MAX
     await rig.append_readings(("tank-7/oil", AT_MS, 1.0))
@@ -269,8 +265,8 @@ async def test_a_registry_that_is_away_is_waited_for(
     assert rig.quarantined() == []
 
 
-async def test_others_in_the_process_have_their_turn_while_much_is_caught_up_with(rig: SinkRig) -> None:
-    """Also where hardly a reading goes, and so no request makes the sink wait."""
+async def test_the_event_loop_stays_responsive_while_the_sink_catches_up(rig: SinkRig) -> None:
+    """Also where hardly any reading is written, so that no request makes the sink wait."""
     number = rig.names.number("tank-7/oil")
     at_ms = np.arange(4_000, dtype=np.int64) + AT_MS
     same, none = np.full(4_000, number, dtype=np.int32), np.full(4_000, -1, dtype=np.int64)
@@ -286,10 +282,10 @@ async def test_others_in_the_process_have_their_turn_while_much_is_caught_up_wit
     assert max(gaps) < 0.3, f"the loop stood still for {max(gaps):.3f} s"
 
 
-async def test_readings_of_a_metric_that_nobody_ever_named_are_set_aside_and_the_others_go_on(
+async def test_readings_of_a_metric_without_a_name_are_quarantined_and_the_others_written(
     rig: SinkRig, asking: InfluxQueries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A registry restored from a backup may lack what the log holds."""
+    """A registry restored from a backup may lack names of the log's metrics."""
     monkeypatch.setattr("stream.sinks.influx_sink.NAME_RETRY_S", 0.001)
     rig.names.number("tank-7/oil")
     rows = [(0, AT_MS, AT_MS, 1.0, -1, -1), (9, AT_MS, AT_MS, 2.0, -1, -1), (0, AT_MS + 1, AT_MS, 3.0, -1, -1)]
@@ -302,16 +298,16 @@ async def test_readings_of_a_metric_that_nobody_ever_named_are_set_aside_and_the
     assert left_out.value.tolist() == [2.0]
 
 
-async def test_raw_readings_can_be_off_and_everything_else_goes_on(rig: SinkRig, asking: InfluxQueries) -> None:
-    """The input is still committed, so that turning them on later does not start with the oldest."""
+async def test_raw_readings_can_be_off_and_everything_else_is_written(rig: SinkRig, asking: InfluxQueries) -> None:
+    """The input is committed nevertheless, so that turning them on later does not start at the oldest record."""
     await rig.append_readings(("tank-7/oil", AT_MS, 1.0))
     await rig.append_json(FORECASTS, [forecast("tank-7/oil", AT_MS)])
     await run_until_caught_up(rig, rig.sink(readings=RawReadingsMode.OFF))
     assert [row["measurement"] for row in asking.everything()] == ["forecast"]
 
 
-async def test_bodies_are_packed_on_the_way_to_another_machine(rig: SinkRig, asking: InfluxQueries) -> None:
-    """The real server reads what is packed; on loopback it is not, unless told."""
+async def test_bodies_are_compressed_for_another_machine(rig: SinkRig, asking: InfluxQueries) -> None:
+    """The real server reads compressed bodies; on loopback they are not, unless the setting says so."""
     assert not rig.options.compress
     assert replace(rig.options, url="https://influx.example:8086").compress
     await rig.append_readings(*(("tank-7/oil", AT_MS + n, float(n)) for n in range(100)))

@@ -1,4 +1,4 @@
-"""The sink on the real Kafka: partitions shared among its members, and written again from the start."""
+"""The sink on the real Kafka: members share the partitions, and a group can be rewound."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Written:
         return InfluxSink(self.client, self.options, names=self.names, catalogue=lambda: self.catalogue)
 
     async def append(self, first: int, count: int) -> None:
-        """So many readings in each partition, a record each, and a forecast."""
+        """Appends `count` readings to each partition, one per record, and a forecast."""
         entries = []
         for partition in range(PARTITIONS):
             number = self.names.number(f"tank-{partition}/oil")
@@ -63,7 +63,7 @@ class Written:
         await self.client.append(entries)
 
     async def caught_up(self) -> None:
-        """Everything is committed."""
+        """Whether every record is committed."""
 
         async def committed() -> bool:
             return not any((await self.client.lag(self.options.group, TOPICS)).values())
@@ -71,10 +71,10 @@ class Written:
         await eventually(committed, "the sinks did not catch up", 60.0)
 
 
-async def test_two_members_share_the_partitions_and_one_that_goes_leaves_nothing_undone(
+async def test_two_members_share_the_partitions_and_one_takes_over_from_the_other(
     client: KafkaClient, influx: InfluxOfTest, asking: InfluxQueries
 ) -> None:
-    """Every reading is there once, whoever wrote it."""
+    """Every reading is stored once, whichever member wrote it."""
     written = Written(client, influx)
     async with running(written.sink()):
         await written.append(0, 50)
@@ -89,10 +89,10 @@ async def test_two_members_share_the_partitions_and_one_that_goes_leaves_nothing
     assert len(asking.influxql("SELECT * FROM forecast")) == 8
 
 
-async def test_a_group_on_kafka_is_set_back_to_the_oldest_record(
+async def test_a_group_on_kafka_is_rewound_to_the_oldest_record(
     client: KafkaClient, influx: InfluxOfTest, asking: InfluxQueries
 ) -> None:
-    """Then everything is written again, into a bucket that was emptied."""
+    """Then every record is written again, into an emptied bucket."""
     written = Written(client, influx)
     await written.append(0, 20)
     async with running(written.sink()):

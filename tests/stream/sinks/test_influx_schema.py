@@ -1,4 +1,4 @@
-"""Every measurement as docs/reference/influx.md has it, written to the real InfluxDB and asked for in both its languages."""
+"""Every measurement of docs/reference/influx.md, written to the real InfluxDB and queried by InfluxQL and Flux."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def order() -> Reaction:
 
 
 async def tell_everything(rig: SinkRig) -> None:
-    """A record of every kind, and a tick, which says nothing."""
+    """A record of every kind, and a tick, which gives no point."""
     await rig.append_readings(
         ("tank-7/oil", AT_MS, 500.0), ("tank-7/oil", AT_MS + 60_000, 499.5), (f"tank-7/{ODD}", AT_MS, -1e-7)
     )
@@ -61,10 +61,10 @@ async def tell_everything(rig: SinkRig) -> None:
     await rig.append_json(SERVICE, {"at_ms": AT_MS, "role": "gate", "instance": "box 1", "fields": fields})
 
 
-async def test_every_measurement_is_there_with_the_tags_fields_and_units_of_the_schema(
+async def test_every_measurement_has_the_tags_fields_and_units_of_the_schema(
     rig: SinkRig, asking: InfluxQueries
 ) -> None:
-    """InfluxQL, which InfluxDB 2 and 3 answer, gives back what was told, to the millisecond."""
+    """InfluxQL, which InfluxDB 2 and 3 support, returns what was written, to the millisecond."""
     await tell_everything(rig)
     sink = await run_until_caught_up(rig)
     found = asking.everything()
@@ -113,7 +113,7 @@ async def test_every_measurement_is_there_with_the_tags_fields_and_units_of_the_
 async def test_a_field_has_one_type_whatever_its_first_value(
     rig: SinkRig, asking: InfluxQueries, measurement: str, types: dict[str, str]
 ) -> None:
-    """Whole numbers are floats too where the field is one, so that the next value fits."""
+    """A float field's whole numbers are written as floats, so that the next value fits."""
     await tell_everything(rig)
     await run_until_caught_up(rig)
     keys = asking.influxql(f'SHOW FIELD KEYS FROM "{measurement}"')
@@ -121,7 +121,7 @@ async def test_a_field_has_one_type_whatever_its_first_value(
 
 
 async def test_flux_finds_the_same_points_by_their_tags(rig: SinkRig, asking: InfluxQueries) -> None:
-    """Names with blanks, commas, equals signs, quotes and letters of any language come back as they are."""
+    """Names with spaces, commas, equals signs, quotes and letters of any language are returned unchanged."""
     await tell_everything(rig)
     await run_until_caught_up(rig)
     rows = asking.flux(
@@ -149,15 +149,15 @@ async def test_flux_finds_the_same_points_by_their_tags(rig: SinkRig, asking: In
     ],
 )
 async def test_a_value_may_have_any_name(rig: SinkRig, asking: InfluxQueries, name: str, kept: str) -> None:
-    """What InfluxDB can't keep in a tag is written so that it can be told, and the line beside it is not hurt."""
+    """What a tag cannot contain is written as text, and the next line is not affected."""
     await rig.append_readings((f"tank-7/{name}", AT_MS, 1.0), ("tank-7/next", AT_MS, 2.0))
     await run_until_caught_up(rig)
     found = {row["metric"]: row["value"] for row in asking.everything()}
     assert found == {kept: 1, "next": 2}
 
 
-async def test_numbers_come_back_as_they_were(rig: SinkRig, asking: InfluxQueries) -> None:
-    """The least and the largest float, and times before 1970."""
+async def test_numbers_are_returned_unchanged(rig: SinkRig, asking: InfluxQueries) -> None:
+    """The smallest and the largest float, and times before 1970."""
     values = [0.1, -0.0, 5e-324, 1.7976931348623157e308, 1e16, 123456789.123456789, -273.15]
     await rig.append_readings(*(("tank-7/oil", number - 3, value) for number, value in enumerate(values)))
     await run_until_caught_up(rig)

@@ -1,4 +1,4 @@
-"""Readings as lines, without a server: which ones go, and that batching changes nothing."""
+"""Lines of readings, without a server: which readings are written, and that batching changes nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Row = tuple[str, int, float]
 
 
 def of(catalogue: Catalogue, *batches: Sequence[Row], override: RawReadingsMode | None = None) -> list[str]:
-    """The lines of batches, one after the other."""
+    """The lines of several batches."""
     names = NamesInMemory()
     made = ReadingLines(names, override)
     found: list[str] = []
@@ -37,7 +37,7 @@ def of(catalogue: Catalogue, *batches: Sequence[Row], override: RawReadingsMode 
 
 
 def kept_as(kept: RawReadingsMode, every_s: float = 900.0) -> Catalogue:
-    """One tank whose profile keeps readings so."""
+    """A fleet of one tank, whose profile has this mode."""
     profile = PROFILES["level-tank"].model_copy(update={"readings": kept, "readings_every_s": every_s})
     return with_profile(profile)
 
@@ -49,30 +49,30 @@ def with_profile(profile: Profile) -> Catalogue:
 
 
 def every_minute(minutes: int, name: str = "tank-7/oil") -> list[Row]:
-    """A reading a minute."""
+    """One reading per minute."""
     return [(name, minute * MINUTE_MS, float(minute)) for minute in range(minutes)]
 
 
 def minutes(lines: Sequence[str]) -> list[int]:
-    """When the lines were measured."""
+    """The lines' times."""
     return [int(one.rsplit(" ", 1)[1]) // MINUTE_MS for one in lines]
 
 
-def test_sampled_readings_are_the_first_of_each_span() -> None:
-    """The default of every profile: one of a metric in each quarter of an hour, at its own time."""
+def test_sampled_readings_are_the_first_of_each_window() -> None:
+    """The default of every profile: one reading per metric and quarter of an hour, at its own time."""
     assert minutes(of(single_customer_fleet([tank("tank-7")]), every_minute(60))) == [0, 15, 30, 45]
 
 
 @pytest.mark.parametrize(
     ("kept", "expected"), [(RawReadingsMode.ALL, 60), (RawReadingsMode.OFF, 0), (RawReadingsMode.SAMPLED, 6)]
 )
-def test_a_profile_says_which_raw_readings_go(kept: RawReadingsMode, expected: int) -> None:
+def test_a_profile_selects_the_raw_readings_written(kept: RawReadingsMode, expected: int) -> None:
     """All, none, or one in ten minutes."""
     assert len(of(kept_as(kept, every_s=600), every_minute(60))) == expected
 
 
-def test_one_setting_goes_before_all_profiles() -> None:
-    """Both ways."""
+def test_one_setting_takes_precedence_over_all_profiles() -> None:
+    """Whether it turns readings on or off."""
     assert len(of(kept_as(RawReadingsMode.OFF), every_minute(60), override=RawReadingsMode.ALL)) == 60
     assert of(kept_as(RawReadingsMode.ALL), every_minute(60), override=RawReadingsMode.OFF) == []
 
@@ -85,7 +85,7 @@ def test_one_setting_goes_before_all_profiles() -> None:
     cuts=st.lists(st.integers(0, 40), max_size=5),
 )
 def test_how_readings_are_batched_changes_nothing(rows: list[tuple[str, int, float]], cuts: list[int]) -> None:
-    """Sampled or not, the same lines come of any batches; and each is what a line of one point would be."""
+    """Sampled or not, any batches give the same lines, and each is the line of a single point."""
     timed = [(name, at * MINUTE_MS, value) for name, at, value in rows]
     edges = sorted({0, *(min(cut, len(timed)) for cut in cuts), len(timed)})
     batches = [timed[low:high] for low, high in pairwise(edges)]
@@ -102,8 +102,8 @@ def test_how_readings_are_batched_changes_nothing(rows: list[tuple[str, int, flo
     ] == [(one.split(" ")[0], float(one.split("=")[-1].split(" ")[0])) for one in plain]
 
 
-def test_a_device_that_was_away_is_sampled_like_any_when_its_readings_come_late() -> None:
-    """Spans are of measured time, so a backlog keeps its shape."""
+def test_late_readings_of_an_offline_device_are_sampled_alike() -> None:
+    """Windows are of event time, so a backlog keeps its shape."""
     late = [(name, at - 600 * MINUTE_MS, value) for name, at, value in every_minute(60)]
     assert minutes(of(single_customer_fleet([tank("tank-7")]), every_minute(20), late)) == [
         0,
@@ -115,8 +115,8 @@ def test_a_device_that_was_away_is_sampled_like_any_when_its_readings_come_late(
     ]
 
 
-def test_a_device_that_goes_to_another_customer_is_told_under_the_new_one() -> None:
-    """As soon as the fleet in force is another."""
+def test_a_device_that_moves_to_another_customer_is_tagged_with_the_new_one() -> None:
+    """As soon as the fleet in force has changed."""
     names, before = NamesInMemory(), single_customer_fleet([tank("tank-7")])
     row = (names.number("tank-7/oil"), 0, 0, 1.0, -1, -1)
     made = ReadingLines(names, RawReadingsMode.ALL)
@@ -131,15 +131,15 @@ def test_a_device_that_goes_to_another_customer_is_told_under_the_new_one() -> N
     assert b"customer=jo," in made.lines(Readings.from_rows([row]))[0]
 
 
-def test_a_device_that_the_fleet_does_not_have_is_told_without_a_customer() -> None:
-    """InfluxDB takes no empty tag."""
+def test_a_device_that_is_not_in_the_fleet_has_no_customer_tag() -> None:
+    """InfluxDB allows no empty tag."""
     assert of(single_customer_fleet([tank("tank-7")]), [("gone/oil", 0, 1.0)]) == [
         "reading,device=gone,metric=oil value=1.0 0"
     ]
 
 
-def test_a_number_that_the_registry_lacks_is_given_back_once() -> None:
-    """So that it can be asked for again."""
+def test_a_number_unknown_to_the_registry_is_returned_once() -> None:
+    """So that the registry can be read again."""
 
     class Knows:
         def number(self, name: str) -> int:
@@ -157,15 +157,15 @@ def test_a_number_that_the_registry_lacks_is_given_back_once() -> None:
     ]
 
 
-def test_a_point_without_a_value_is_no_line() -> None:
-    """And what a text holds can't end its line."""
+def test_a_point_without_a_value_gives_no_line() -> None:
+    """And no text can end its line."""
     assert line(b"m", b"", [("a", None)], 1) is None
     assert tags([("a", ""), ("b", None)]) == b""
     assert line(b"m", tags([("t", "x\ny")]), [("a b", text('q"\\\n'))], 1) == b'm,t=x\\ny a\\ b="q\\"\\\\\\n" 1'
 
 
-def test_a_slot_device_of_another_profile_has_that_profiles_way() -> None:
-    """The way is the device's profile's, not the first one's."""
+def test_each_device_follows_the_mode_of_its_own_profile() -> None:
+    """Not that of the first profile."""
     mixed = with_profile(PROFILES["level-tank"].model_copy(update={"readings": RawReadingsMode.OFF}))
     other = Device(id="cup", customer="maria", profile="usage-counter", slots={"beans": Slot(capacity=100.0)})
     both = fleet_from_catalogue(mixed).model_copy(update={"devices": (*mixed.devices.values(), other)})

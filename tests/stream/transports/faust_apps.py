@@ -1,7 +1,7 @@
-"""The same small Faust app on either transport, and a process to kill that runs it.
+"""A small Faust app on either transport, and a process that runs it and can be killed.
 
-It counts, in a table, the records of each key of the topic `input`, and passes each on to the topic `out`.
-Run as `faust_apps.py LOG PREFIX PARTITIONS STANDBYS`: a worker on the log in that file or at that Kafka, until it is killed.
+It counts, in a table, the records of each key of the topic `input`, and forwards each to the topic `out`.
+Run as `faust_apps.py LOG PREFIX PARTITIONS STANDBYS`: a worker on the log in that file, or at that Kafka, until it is killed.
 """
 
 from __future__ import annotations
@@ -27,21 +27,12 @@ TOPICS = (
 )
 
 
-class RawTable(faust.Table[bytes, bytes]):
-    """A table whose keys and values are bytes."""
-
-    def _serializer_from_type(self, typ: Any) -> str:
-        return "raw"
-
-
 class App(faust.App):
     """An app on an embedded log or on Kafka."""
 
     def __init__(self, log: SqliteLog | None, options: KafkaOptions | None, **settings: Any) -> None:
         self.log_file, self.options = log, options
         self.failed: BaseException | None = None
-        embedded_transport.register()
-        kafka_transport.register()
         durable_table_store.register()
         super().__init__(
             **{
@@ -55,7 +46,6 @@ class App(faust.App):
                 "key_serializer": "raw",
                 "value_serializer": "raw",
                 "broker_commit_interval": 0.2,
-                "Table": RawTable,
                 **settings,
             }
         )
@@ -63,6 +53,7 @@ class App(faust.App):
     def _on(self, url: Any) -> TransportT:
         if self.options is not None:
             return kafka_transport.KafkaTransport(url, self, options=self.options)
+        assert self.log_file is not None
         return embedded_transport.EmbeddedTransport(url, self, log=self.log_file)
 
     def _new_transport(self) -> TransportT:
@@ -88,7 +79,7 @@ def kafka_app(options: KafkaOptions, partitions: int, standbys: int = 0, **setti
 
 
 def counting(app: App) -> Any:
-    """Adds the table and the agent; gives the table."""
+    """Adds the table and the agent to the app; gives the table."""
     options = app.options
     names = (options.topic_name("input"), options.topic_name("out")) if options else ("input", "out")
     table = app.Table("counts", partitions=app.conf.topic_partitions, key_type=bytes, value_type=bytes)
@@ -96,7 +87,7 @@ def counting(app: App) -> Any:
 
     async def count(stream: faust.Stream[bytes]) -> None:
         async for event in stream.events():
-            # The offset that a key's count includes is kept beside it: a record that comes again is not counted again.
+            # The last offset that a key's count includes is kept with it: a redelivered record is not counted again.
             total, reached = map(int, (table.get(event.key) or b"0 -1").split())
             if event.message.offset > reached:
                 table[event.key] = b"%d %d" % (total + 1, event.message.offset)

@@ -1,4 +1,4 @@
-"""What the tests of both logs share: a log with the hand of its operator, records, and waiting for them."""
+"""What the tests of both logs share: a log that a test can restart and prune, records, and waiting for them."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ TOPICS = (
 
 @dataclass
 class LogRig:
-    """A log, with what a test does to it beside the client: forget old records, break off, come back."""
+    """A log's client, and what a test does to the log apart from it: delete old records, restart."""
 
     client: LogClient
     group: str
-    forget: Callable[[str, int], Awaitable[None]]
-    """Lets go of what a topic's partition 0 has before an offset, as retention does."""
+    delete_before: Callable[[str, int], Awaitable[None]]
+    """Deletes the records of a topic's partition 0 before an offset, as retention does."""
     reopen: Callable[[], Awaitable[LogClient]]
     """Another client on the same log, as after a restart of the process."""
 
@@ -48,7 +48,7 @@ async def embedded_rig(path: Path) -> AsyncIterator[LogRig]:
         opened.append(SqliteLog(path, now_ms=lambda: now_ms[0]))
         return EmbeddedClient(opened[-1], TOPICS)
 
-    async def forget(topic: str, offset: int) -> None:
+    async def delete_before(topic: str, offset: int) -> None:
         record_bytes = len(opened[-1].read(topic, offset, 1)[0][1])
         await asyncio.to_thread(opened[-1].create, topic, retain_bytes=record_bytes * (opened[-1].end(topic) - offset))
         await asyncio.to_thread(opened[-1].enforce_retention)
@@ -58,7 +58,7 @@ async def embedded_rig(path: Path) -> AsyncIterator[LogRig]:
         await client.start()
         return client
 
-    yield LogRig(await reopen(), "group", forget, reopen)
+    yield LogRig(await reopen(), "group", delete_before, reopen)
     for log in opened:
         log.close()
 
@@ -67,7 +67,7 @@ async def kafka_rig(kafka: Kafka) -> AsyncIterator[LogRig]:
     options = KafkaOptions(brokers=(kafka.bootstrap,), prefix=f"{kafka.prefix()}-", partitions=4)
     opened: list[KafkaClient] = []
 
-    async def forget(topic: str, offset: int) -> None:
+    async def delete_before(topic: str, offset: int) -> None:
         async with options.admin() as admin:
             tp = TopicPartition(options.topic_name(topic), 0)
             await admin.delete_records({tp: RecordsToDelete(before_offset=offset)})
@@ -79,7 +79,7 @@ async def kafka_rig(kafka: Kafka) -> AsyncIterator[LogRig]:
         await opened[-1].start()
         return opened[-1]
 
-    yield LogRig(await reopen(), f"{options.prefix}group", forget, reopen)
+    yield LogRig(await reopen(), f"{options.prefix}group", delete_before, reopen)
     for client in opened:
         await client.stop()
 
@@ -88,13 +88,13 @@ def entries(topic: str, partition: int, start: int, count: int) -> list[Entry]:
     return [Entry(topic, partition, None, b"%d" % nth) for nth in range(start, start + count)]
 
 
-async def fetch(follower: LogConsumer, count: int, timeout_s: float = 60.0) -> list[FetchedRecord]:
-    """So many records; fails where they don't come."""
+async def fetch(consumer: LogConsumer, count: int, timeout_s: float = 60.0) -> list[FetchedRecord]:
+    """Fetches `count` records; fails where they do not arrive in time."""
     found: list[FetchedRecord] = []
     deadline = time.monotonic() + timeout_s
     while len(found) < count:
-        assert time.monotonic() < deadline, f"{len(found)} of {count} records came"
-        found += await follower.fetch(wait_s=0.2)
+        assert time.monotonic() < deadline, f"{len(found)} of {count} records arrived"
+        found += await consumer.fetch(wait_s=0.2)
     return found
 
 
@@ -103,7 +103,7 @@ def values(records: list[FetchedRecord], topic: str = "input", partition: int = 
 
 
 async def until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
-    """Waits until it holds."""
+    """Waits until the condition holds; fails after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -1,4 +1,4 @@
-"""Faust on the embedded log: tables, timers, restarts, and what happens when the log can't be written."""
+"""Faust on the embedded log: tables, timers, restarts, and a log that can't be written."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from pathlib import Path
 
 import faust
 import pytest
-from faust.exceptions import ImproperlyConfigured, ProducerSendError
+from faust.exceptions import ProducerSendError
 from faust.types import TP
 from structlog.testing import capture_logs
 
 from star.errors import LogError
-from stream.app import StreamApp
 from stream.transports.embedded_log.sqlite_log import SqliteLog
-from stream.transports.faust_overrides import embedded_transport
-from stream.transports.faust_overrides.embedded_transport import EmbeddedTransport
+from stream.transports.faust_overrides.stream_app import StreamApp
 
 
 async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
@@ -28,7 +26,7 @@ async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> Non
 
 
 async def counting_run(log: SqliteLog, values: list[bytes], ticks: list[float]) -> dict[bytes, bytes]:
-    """One life of an app that counts in a table and passes on; gives the table when everything was passed on."""
+    """Runs an app that counts in a table and forwards records; gives the table once all records were forwarded."""
     app = StreamApp(log, id="test")
     table = app.Table("counts", partitions=1, key_type=bytes, value_type=bytes)
     out = app.topic("out")
@@ -59,7 +57,7 @@ async def counting_run(log: SqliteLog, values: list[bytes], ticks: list[float]) 
 
 
 async def test_a_table_is_what_it_was_after_a_restart(tmp_path: Path) -> None:
-    """Agents, a second topic, a table with changelog and recovery, and timers, inside a running loop, twice."""
+    """Agents, a second topic, a table with changelog and recovery, and timers, over two runs."""
     ticks: list[float] = []
     with SqliteLog(tmp_path / "log.db") as log:
         first = await counting_run(log, [b"%d" % nth for nth in range(300)], ticks)
@@ -73,7 +71,7 @@ async def test_a_table_is_what_it_was_after_a_restart(tmp_path: Path) -> None:
 
 
 async def test_a_full_disk_delays_what_the_stream_sends_and_loses_nothing(tmp_path: Path) -> None:
-    """The producer waits for room, says so, and goes on in the same order."""
+    """The producer waits for room, logs that, and continues in the same order."""
     with SqliteLog(tmp_path / "log.db", size_max_bytes=1 << 20) as log:
         log.create("ballast", retain_bytes=1)
         app = StreamApp(log, id="test")
@@ -97,7 +95,7 @@ async def test_a_full_disk_delays_what_the_stream_sends_and_loses_nothing(tmp_pa
 
 
 async def test_a_log_that_fails_stops_the_app_with_its_reason(tmp_path: Path) -> None:
-    """What can't be written is reported to who sent it, and by `watch`; nothing is said to be durable that is not."""
+    """A failed write is raised to its sender and by `wait_for_failure`; nothing is reported as durable that is not."""
     log = SqliteLog(tmp_path / "log.db")
     app = StreamApp(log, id="test")
     await app.start()
@@ -113,45 +111,27 @@ async def test_a_log_that_fails_stops_the_app_with_its_reason(tmp_path: Path) ->
     await asyncio.wait_for(app.stop(), 30)
 
 
-async def test_a_transport_finds_its_log_by_url(tmp_path: Path) -> None:
-    """`embedded:///path` works in any Faust app; its partitions are one, and it says so."""
-    embedded_transport.register()
-    app = faust.App(
-        "plain",
-        broker=f"embedded://{tmp_path}/log.db",
-        autodiscover=False,
-        web_enabled=False,
-        store="memory://",
-        datadir=str(tmp_path),
-        topic_partitions=1,
-        topic_disable_leader=True,
-    )
-    seen: list[object] = []
+async def test_faust_sees_the_embedded_log_s_partitions_and_offsets(tmp_path: Path) -> None:
+    """One partition of each topic; positions and offsets as the log has them; a record with headers is refused."""
+    with SqliteLog(tmp_path / "log.db") as log:
+        app = StreamApp(log, id="test")
+        seen: list[bytes] = []
 
-    async def agent(stream: faust.Stream[object]) -> None:
-        async for value in stream:
-            seen.append(value)
+        async def agent(stream: faust.Stream[bytes]) -> None:
+            async for value in stream:
+                seen.append(value)
 
-    app.agent(app.topic("words"))(agent)
-    await app.start()
-    await app.topic("words").send(key="k", value={"a": 1})
-    await until(lambda: seen)
-    assert seen == [{"a": 1}]
-    with pytest.raises(ImproperlyConfigured, match="2 partitions"):
-        await app.producer.create_topic("more", 2, 1)
-    with pytest.raises(ProducerSendError, match="headers"):
-        await app.producer.send("words", None, b"1", None, None, {"h": b"1"})
-    consumer, tp = app.consumer, TP("words", 0)
-    assert consumer.topic_partitions("words") == 1
-    assert consumer.key_partition("words", b"k") == 0
-    assert app.producer.key_partition("words", b"k") == tp
-    assert not app.producer.supports_headers()
-    assert consumer.highwater(tp) == 1
-    assert await consumer.earliest_offsets(tp) == {tp: 0}
-    assert await consumer.position(tp) == 1
-    await consumer.seek_to_beginning(tp)
-    assert await consumer.position(tp) == 0 or len(seen) == 2
-    await app.stop()
-    transport = app.transport
-    assert isinstance(transport, EmbeddedTransport)
-    transport.sqlite_log.close()
+        app.agent(app.topic("words"))(agent)
+        await app.start()
+        await app.topic("words").send(key="k", value=b"a")
+        await until(lambda: seen)
+        with pytest.raises(ProducerSendError, match="headers"):
+            await app.producer.send("words", None, b"1", None, None, {"h": b"1"})
+        consumer, tp = app.consumer, TP("words", 0)
+        assert consumer.topic_partitions("words") == 1
+        assert not app.producer.supports_headers()
+        assert consumer.highwater(tp) == 1
+        assert await consumer.earliest_offsets(tp) == {tp: 0}
+        assert await consumer.position(tp) == 1
+        assert log.read_records("words", 0, 1)[0].key == b"k"
+        await app.stop()

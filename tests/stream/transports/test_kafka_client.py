@@ -1,4 +1,4 @@
-"""The log's client on a real Apache Kafka: groups, restarts of brokers, how topics are made."""
+"""The log's client on a real Apache Kafka: groups, restarts of brokers, creation of topics."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from star.errors import InputError, LogError
 from stream.transports.kafka_log.client import KafkaClient
 from stream.transports.kafka_log.options import KafkaOptions
+from stream.transports.kafka_log.shutdown import abort_producer
 from stream.transports.log_client import FetchedRecord, LogConsumer, PartitionRef
 from tests.stream.transports.rigs import TOPICS, entries, fetch, kafka_rig, until
 from tests.support.servers import Kafka
@@ -28,7 +30,7 @@ async def on_kafka(kafka: Kafka) -> AsyncIterator[tuple[Kafka, KafkaClient]]:
 async def test_two_members_of_a_group_share_the_partitions_and_miss_nothing(
     on_kafka: tuple[Kafka, KafkaClient],
 ) -> None:
-    """The first is told what it lost and goes on with the rest, without repeating; when it leaves, the other has all."""
+    """The first learns which partitions it lost and continues with the rest, without repeats; when it leaves, the other has all."""
     _, client = on_kafka
     group = f"{client.options.prefix}pair"
     lost: set[PartitionRef] = set()
@@ -41,9 +43,9 @@ async def test_two_members_of_a_group_share_the_partitions_and_miss_nothing(
 
     seen: dict[LogConsumer, list[FetchedRecord]] = {first: [], second: []}
 
-    async def pump(follower: LogConsumer) -> None:
+    async def pump(consumer: LogConsumer) -> None:
         while True:
-            seen[follower] += await follower.fetch(wait_s=0.1)
+            seen[consumer] += await consumer.fetch(wait_s=0.1)
 
     pumping = asyncio.create_task(pump(first))
     await second.start()
@@ -62,11 +64,11 @@ async def test_two_members_of_a_group_share_the_partitions_and_miss_nothing(
     await second.close()
 
 
-async def test_a_broker_restart_in_mid_stream_loses_nothing(on_kafka: tuple[Kafka, KafkaClient]) -> None:
-    """kill -9 of the broker while records are appended and followed: who appends tries again, and each record comes."""
+async def test_a_broker_restart_under_load_loses_nothing(on_kafka: tuple[Kafka, KafkaClient]) -> None:
+    """kill -9 of the broker while records are appended and consumed: appends are retried, and each record is delivered."""
     kafka, client = on_kafka
-    follower = client.subscribe(["input"], group=f"{client.options.prefix}steady")
-    await follower.start()
+    consumer = client.subscribe(["input"], group=f"{client.options.prefix}steady")
+    await consumer.start()
     acknowledged: list[bytes] = []
     seen: list[bytes] = []
 
@@ -82,7 +84,7 @@ async def test_a_broker_restart_in_mid_stream_loses_nothing(on_kafka: tuple[Kafk
 
     async def read() -> None:
         while True:
-            seen.extend(one.value for one in await follower.fetch(wait_s=0.2))
+            seen.extend(one.value for one in await consumer.fetch(wait_s=0.2))
 
     writing, reading = asyncio.create_task(write()), asyncio.create_task(read())
     await asyncio.sleep(1)
@@ -92,12 +94,28 @@ async def test_a_broker_restart_in_mid_stream_loses_nothing(on_kafka: tuple[Kafk
     writing.cancel()
     await until(lambda: set(acknowledged) <= set(seen))
     reading.cancel()
-    await follower.commit()
-    await follower.close()
+    await consumer.commit()
+    await consumer.close()
 
 
-async def test_topics_are_made_as_they_should_be(on_kafka: tuple[Kafka, KafkaClient]) -> None:
-    """Retention, compaction and size of messages as the brokers have them; retention by size is shared by partitions."""
+async def test_aiokafka_s_producer_does_not_stop_while_brokers_are_away(on_kafka: tuple[Kafka, KafkaClient]) -> None:
+    """aio-libs/aiokafka#1101: its own stop waits for records that no broker takes; `abort_producer` ends it."""
+    kafka, client = on_kafka
+    producer = AIOKafkaProducer(**client.options.producer_config())
+    await producer.start()
+    await producer.send_and_wait(client.options.topic_name("input"), b"taken", partition=0)
+    await asyncio.to_thread(kafka.stop, "kill")
+    try:
+        await producer.send(client.options.topic_name("input"), b"waits", partition=0)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(producer.stop(), 8)
+        await asyncio.wait_for(abort_producer(producer), 10)
+    finally:
+        await asyncio.to_thread(kafka.start)
+
+
+async def test_topics_are_created_with_their_configuration(on_kafka: tuple[Kafka, KafkaClient]) -> None:
+    """Retention, compaction and message size on the brokers; retention by size is divided by the partitions."""
     _, client = on_kafka
     names = [client.options.topic_name(one) for one in ("input", "blocks", "service")]
     async with client.options.admin() as admin:
@@ -117,8 +135,8 @@ async def test_topics_are_made_as_they_should_be(on_kafka: tuple[Kafka, KafkaCli
         assert (one["min.insync.replicas"], one["message.timestamp.type"]) == ("1", "LogAppendTime")
 
 
-async def test_partitions_can_t_be_changed_by_a_setting(on_kafka: tuple[Kafka, KafkaClient]) -> None:
-    """Another number than the topics have is refused with both named; no number takes what is there."""
+async def test_a_topic_s_partitions_can_t_be_changed_by_a_setting(on_kafka: tuple[Kafka, KafkaClient]) -> None:
+    """Another number than the topics have is refused, with both named; without a number the topics' own is taken."""
     _, client = on_kafka
     with pytest.raises(InputError, match=r"input' has 4 partitions: expected 8"):
         await KafkaClient(replace(client.options, partitions=8), TOPICS).start()
@@ -128,8 +146,8 @@ async def test_partitions_can_t_be_changed_by_a_setting(on_kafka: tuple[Kafka, K
     await adopting.stop()
 
 
-async def test_a_broker_that_is_not_there_is_named_at_once(tmp_path: Path, free_port: Callable[[], int]) -> None:
-    """One line with the address and what to do, in seconds; and bad addresses and certificates are said."""
+async def test_a_broker_that_can_t_be_reached_is_named_at_once(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    """One line with the address and what to do, within seconds; invalid addresses and certificates are named too."""
     options = KafkaOptions(brokers=(f"127.0.0.1:{free_port()}",))
     with pytest.raises(LogError, match=rf"Kafka at {options.brokers[0]}: .*is it running"):
         await asyncio.wait_for(KafkaClient(options, TOPICS).start(), 30)

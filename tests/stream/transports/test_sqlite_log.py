@@ -1,4 +1,4 @@
-"""The embedded log: what is appended stays, whatever happens to the process, the disk or the file."""
+"""The embedded log: appended records survive whatever happens to the process, the disk or the file."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def test_many_devices_sending_at_once_share_one_flush(log: SqliteLog) -> N
 
 
 async def test_a_waiting_reader_is_woken_by_an_append_from_another_thread(log: SqliteLog) -> None:
-    """No polling: the listener runs after the commit, when the record can be read."""
+    """There is no polling: the listener runs after the commit, when the record can be read."""
     loop, woken = asyncio.get_running_loop(), asyncio.Event()
     leave = log.add_commit_listener(lambda: loop.call_soon_threadsafe(woken.set))
     threading.Timer(0.05, lambda: log.append("input", [b"x"])).start()
@@ -99,7 +99,7 @@ async def test_a_waiting_reader_is_woken_by_an_append_from_another_thread(log: S
 
 
 async def test_a_log_that_is_flooded_makes_its_writers_wait(log: SqliteLog) -> None:
-    """What is pending stays near its limit, however much is offered."""
+    """Pending bytes stay near their limit, however much is appended."""
     most = 0
 
     async def one() -> None:
@@ -114,7 +114,7 @@ async def test_a_log_that_is_flooded_makes_its_writers_wait(log: SqliteLog) -> N
 
 
 def test_a_table_s_changelog_keeps_the_latest_of_each_key(log: SqliteLog) -> None:
-    """A compacted topic reads each key one time, at its latest offset; a deleted key reads as deleted."""
+    """Of a compacted topic each key is read once, at its latest offset; a deleted key reads as deleted."""
     log.create("blocks", compacted=True)
     log.append_batch([("blocks", b"k", b"1"), ("blocks", b"l", b"2"), ("blocks", b"k", b"3"), ("blocks", b"l", None)])
     assert [(r.offset, r.key, r.value) for r in log.read_records("blocks", 0, 10)] == [(2, b"k", b"3"), (3, b"l", None)]
@@ -123,7 +123,7 @@ def test_a_table_s_changelog_keeps_the_latest_of_each_key(log: SqliteLog) -> Non
         log.create("blocks")
 
 
-def test_old_records_go_when_their_time_is_over_but_never_before_they_are_handled(tmp_path: Path) -> None:
+def test_old_records_are_deleted_but_never_before_they_are_handled(tmp_path: Path) -> None:
     """Retention by age and by size; a consumer's uncommitted records and the last record stay."""
     now = [1_000]
     with SqliteLog(tmp_path / "log.db", now_ms=lambda: now[0]) as log:
@@ -143,7 +143,7 @@ def test_old_records_go_when_their_time_is_over_but_never_before_they_are_handle
         assert log.append("input", [b"x"]) == 10
 
 
-def test_a_consumer_goes_on_where_it_committed(tmp_path: Path) -> None:
+def test_a_consumer_continues_at_its_committed_offset(tmp_path: Path) -> None:
     """Committed offsets are kept by consumer and topic, over a restart."""
     with SqliteLog(tmp_path / "log.db") as log:
         assert log.committed("stream", "input") is None
@@ -153,7 +153,7 @@ def test_a_consumer_goes_on_where_it_committed(tmp_path: Path) -> None:
         assert log.committed("stream", "facts") == 2
 
 
-def test_a_full_disk_refuses_records_and_goes_on_when_there_is_room_again(tmp_path: Path) -> None:
+def test_a_full_disk_refuses_records_until_there_is_room_again(tmp_path: Path) -> None:
     """DiskFull names the file; what was acknowledged before stays; after making room the next append works."""
     with SqliteLog(tmp_path / "log.db", size_max_bytes=64 * PAGE_BYTES) as log:
         log.create("input", retain_bytes=3 * PAGE_BYTES)
@@ -186,7 +186,7 @@ def test_a_disk_that_refuses_to_grow_the_file_is_reported_and_survived(tmp_path:
             print(error)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         print(count, log.append("input", [b"again"]))
-        log.check()
+        log.check_integrity()
         log.close()
     """)
     done = subprocess.run(
@@ -199,7 +199,7 @@ def test_a_disk_that_refuses_to_grow_the_file_is_reported_and_survived(tmp_path:
 
 
 def test_two_services_can_t_own_one_data_directory(log: SqliteLog, tmp_path: Path) -> None:
-    """The second one is told who holds it; a reader beside it is allowed and can't write."""
+    """The second one's error names the owner; a read-only log beside it is allowed, and can't write."""
     with pytest.raises(LogError, match=r"in use by process \d+: stop it"):
         SqliteLog(tmp_path / "log.db")
     log.append("input", [b"a"])
@@ -212,7 +212,7 @@ def test_two_services_can_t_own_one_data_directory(log: SqliteLog, tmp_path: Pat
 
 
 def test_a_stopped_service_s_log_can_be_read(tmp_path: Path) -> None:
-    """Read-only opening works after a clean stop, and says so where there is no log."""
+    """Read-only opening works after a clean stop, and a missing log is named."""
     with SqliteLog(tmp_path / "log.db") as log:
         log.append("input", [b"a"])
     with SqliteLog(tmp_path / "log.db", read_only=True) as reader:
@@ -223,7 +223,7 @@ def test_a_stopped_service_s_log_can_be_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"not a database at all" * 500, b"SQLite format 3\0" + bytes(8_000)])
 def test_a_damaged_log_is_named_with_what_to_do(tmp_path: Path, content: bytes) -> None:
-    """One line: which file, what to do."""
+    """One line names the file and what to do."""
     (tmp_path / "log.db").write_bytes(content)
     with pytest.raises(LogDamaged, match=r"log\.db: .*"):
         SqliteLog(tmp_path / "log.db")
@@ -233,7 +233,7 @@ def test_a_damaged_log_is_named_with_what_to_do(tmp_path: Path, content: bytes) 
 
 
 def test_another_program_s_database_is_left_alone(tmp_path: Path) -> None:
-    """A SQLite file that is not ours is refused, not written into."""
+    """A SQLite file of another program is refused, and not written to."""
     conn = sqlite3.connect(tmp_path / "log.db")
     conn.execute("CREATE TABLE recipes (name TEXT)")
     conn.close()
@@ -242,7 +242,7 @@ def test_another_program_s_database_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_damage_in_the_middle_is_found_when_it_is_read(tmp_path: Path) -> None:
-    """A page overwritten with noise raises LogDamaged on the read or the check that meets it, never garbage."""
+    """A page overwritten with noise raises LogDamaged when it is read or checked; garbage is never returned."""
     with SqliteLog(tmp_path / "log.db") as log:
         log.append("input", [b"%07d" % nth for nth in range(20_000)])
     whole = bytearray((tmp_path / "log.db").read_bytes())
@@ -256,15 +256,15 @@ def test_damage_in_the_middle_is_found_when_it_is_read(tmp_path: Path) -> None:
 
 
 def copied(source: Path, target: Path, wal_bytes: int) -> Path:
-    """The log's files as a power cut leaves them: the main file, and `wal_bytes` of what was written ahead."""
+    """The log's files after a power failure: the main file, and the first `wal_bytes` of the write-ahead log."""
     target.mkdir()
     shutil.copyfile(source / "log.db", target / "log.db")
     (target / "log.db-wal").write_bytes((source / "log.db-wal").read_bytes()[:wal_bytes])
     return target / "log.db"
 
 
-def test_every_flushed_record_is_there_whatever_byte_the_power_cut_left(tmp_path: Path) -> None:
-    """The write-ahead log cut at any byte after the last flush that was reported opens with all that was reported."""
+def test_every_flushed_record_survives_a_power_failure_at_any_byte(tmp_path: Path) -> None:
+    """A write-ahead log cut at any byte after the last reported flush opens with every reported record."""
     rng = random.Random(7)
     home = tmp_path / "home"
     home.mkdir()
@@ -287,8 +287,8 @@ def test_every_flushed_record_is_there_whatever_byte_the_power_cut_left(tmp_path
                 assert after.append("input", [b"goes on"]) == len(found)
 
 
-def test_a_power_cut_while_the_main_file_grows_loses_nothing(tmp_path: Path) -> None:
-    """The main file cut at any byte beyond what it held before a checkpoint, with the write-ahead log still whole."""
+def test_a_power_failure_while_the_main_file_grows_loses_nothing(tmp_path: Path) -> None:
+    """The main file cut at any byte after its length before a checkpoint, with the write-ahead log complete."""
     rng = random.Random(11)
     home = tmp_path / "home"
     home.mkdir()
@@ -319,7 +319,7 @@ def test_a_closed_log_refuses_and_may_be_closed_twice(tmp_path: Path) -> None:
 
 
 def test_an_event_loop_that_closed_does_not_stop_the_log(log: SqliteLog) -> None:
-    """A caller or reader that went away takes nothing with it: the next append works."""
+    """A caller or reader that is gone does no harm: the next append works."""
 
     async def hand_in() -> asyncio.AbstractEventLoop:
         loop = asyncio.get_running_loop()
@@ -334,7 +334,7 @@ def test_an_event_loop_that_closed_does_not_stop_the_log(log: SqliteLog) -> None
 
 
 def test_a_killed_service_s_log_can_be_read_by_a_command(tmp_path: Path) -> None:
-    """What is still in the write-ahead log is read too, and nothing is written."""
+    """Records that are only in the write-ahead log are read too, and nothing is written."""
     home = tmp_path / "home"
     home.mkdir()
     with SqliteLog(home / "log.db") as log:
@@ -348,25 +348,14 @@ def test_a_killed_service_s_log_can_be_read_by_a_command(tmp_path: Path) -> None
     assert path.read_bytes() == before
 
 
-def test_a_log_of_another_format_is_refused_with_both_formats_named(tmp_path: Path) -> None:
-    """A newer version's log is not touched."""
-    with SqliteLog(tmp_path / "log.db") as log:
-        log.append("input", [b"a"])
-    conn = sqlite3.connect(tmp_path / "log.db")
-    conn.execute("PRAGMA user_version = 99")
-    conn.close()
-    with pytest.raises(LogError, match="format 99: expected format 1"):
-        SqliteLog(tmp_path / "log.db")
-
-
 def test_a_data_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
     """The error names the path and what was expected."""
     with pytest.raises(LogError, match=r"nowhere.*expected a directory to write in"):
         SqliteLog(tmp_path / "nowhere" / "log.db")
 
 
-def test_one_caller_s_mistake_does_not_fail_the_others_in_its_group(log: SqliteLog) -> None:
-    """A piece of work that raises is rolled back alone; what was handed in beside it is on disk."""
+def test_one_request_s_error_does_not_fail_the_others_in_its_group(log: SqliteLog) -> None:
+    """A request that raises is rolled back alone; those queued beside it are on disk."""
     log.create("blocks", compacted=True)
 
     async def together() -> list[object]:
@@ -381,7 +370,7 @@ def test_one_caller_s_mistake_does_not_fail_the_others_in_its_group(log: SqliteL
 
 
 async def test_appending_nothing_writes_nothing(log: SqliteLog) -> None:
-    """The offset given is the next one's."""
+    """The offset returned is that of the next record."""
     assert log.append("input", []) == 0
     assert await log.append_async("input", []) == 0
     assert log.topics() == []

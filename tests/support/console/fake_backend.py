@@ -66,7 +66,7 @@ class FakeBackend:
         return self._catalogue
 
     def empty_fleet(self) -> None:
-        """Nothing is watched any more."""
+        """Empties the fleet."""
         self._catalogue = catalogue_of({"customers": [{"id": "tom"}]})
 
     def latest_forecasts(self, items: Collection[str] | None = None) -> Mapping[str, Forecast]:
@@ -167,7 +167,7 @@ class FakeBackend:
 
 
 def _answer(world: FakeBackend, shown: ReactionView, outcome: dict[str, Any]) -> None:
-    """What the reactor would make of an answer, as far as the journeys look at it."""
+    """The reactor's reaction to an answer, as far as the tests need it."""
     timing = outcome.get("feedback", {}).get("timing")
     if timing:
         world.reactions_by_id[shown.reaction.id] = replace(shown, timing=timing)

@@ -1,4 +1,4 @@
-"""The street of the console's tests: its fleet, the levels of its items, and their past. Pure."""
+"""The neighbourhood of the console's tests: its fleet, the levels of its items, and their history. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has happened on the street: orders, questions, a booked service, waiting, and what could not be read."""
+"""History of the neighbourhood: orders, questions, a booked service, decisions to wait, and quarantined payloads."""
 
 from __future__ import annotations
 

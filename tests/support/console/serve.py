@@ -1,4 +1,4 @@
-"""A console on the tests' neighbourhood, to look at: `python -m tests.console.serve_neighbourhood [PORT]`. Not shipped."""
+"""A console on the tests' neighbourhood, to look at: `python -m tests.support.console.serve [PORT]`. Not shipped."""
 
 from __future__ import annotations
 

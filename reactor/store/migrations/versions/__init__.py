@@ -1,1 +1,1 @@
-"""One file a change of the tables, in order."""
+"""Migrations, one file each. A released one is never changed."""

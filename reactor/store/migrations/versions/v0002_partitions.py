@@ -1,4 +1,4 @@
-"""Several processes: whose partition a delivery is of, who consumed a partition last, and the fleet they share."""
+"""Several processes on one store: partitions of outbox rows, the last writer of each partition, the shared fleet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Forward. Deliveries decided before belong to the partition of their need."""
+    """Adds the columns and the table; existing outbox rows get the partition of their need."""
     op.add_column("consumed", sa.Column("writer", sa.String(), nullable=True))
     op.add_column("outbox", sa.Column("partition", sa.Integer(), nullable=False, server_default="0"))
     op.execute(
