@@ -84,8 +84,8 @@ class Transaction:
         offsets = [0] * len(entries)
         for name, rows in by_topic.items():
             first = self.append(name, [entries[nth][1:] for nth in rows])
-            for place, nth in enumerate(rows):
-                offsets[nth] = first + place
+            for position, nth in enumerate(rows):
+                offsets[nth] = first + position
         return offsets
 
 

@@ -48,7 +48,7 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._options = options
         self._topic_names = {options.topic_name(topic): topic for topic in topics}
         self._group = group
-        self._start_offsets = {self._to_topic_partition(place): offset for place, offset in start_offsets.items()}
+        self._start_offsets = {self._to_topic_partition(ref): offset for ref, offset in start_offsets.items()}
         self._only_partitions = only_partitions
         self._consumer: AIOKafkaConsumer | None = None
         self._joining_consumer: AIOKafkaConsumer | None = None
@@ -100,7 +100,7 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         wanted = (
             self._next_offsets
             if positions is None
-            else {self._to_topic_partition(place): offset for place, offset in positions.items()}
+            else {self._to_topic_partition(ref): offset for ref, offset in positions.items()}
         )
         mine = {tp: OffsetAndMetadata(wanted[tp], "") for tp in wanted.keys() & consumer.assignment()}
         if not mine:
@@ -128,14 +128,14 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def pause(self, partitions: Collection[PartitionRef]) -> None:
         """Stops fetching from these."""
-        tps = {self._to_topic_partition(place) for place in partitions}
+        tps = {self._to_topic_partition(ref) for ref in partitions}
         self._paused |= tps
         consumer = self._require_consumer()
         consumer.pause(*(tps & consumer.assignment()))
 
     def resume(self, partitions: Collection[PartitionRef]) -> None:
         """Resumes fetching from these."""
-        tps = {self._to_topic_partition(place) for place in partitions}
+        tps = {self._to_topic_partition(ref) for ref in partitions}
         self._paused -= tps
         consumer = self._require_consumer()
         consumer.resume(*(tps & consumer.assignment()))
@@ -189,8 +189,8 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             raise LogError("this consumer is not started, or was closed")
         return self._consumer
 
-    def _to_topic_partition(self, place: PartitionRef) -> TopicPartition:
-        return TopicPartition(self._options.topic_name(place[0]), place[1])
+    def _to_topic_partition(self, ref: PartitionRef) -> TopicPartition:
+        return TopicPartition(self._options.topic_name(ref[0]), ref[1])
 
     def _to_partition_refs(self, tps: Iterable[TopicPartition]) -> frozenset[PartitionRef]:
         return frozenset((self._topic_names[tp.topic], tp.partition) for tp in tps if tp.topic in self._topic_names)

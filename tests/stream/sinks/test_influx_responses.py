@@ -199,7 +199,7 @@ def test_an_unreachable_url_is_reported_with_its_setting_and_without_the_token(u
 
 
 def test_a_missing_token_is_reported_with_its_setting() -> None:
-    """Whether none is configured, or its file is missing or empty."""
+    """Whether none is configured or only blanks."""
     answer = InfluxWriter(InfluxOptions(url="http://127.0.0.1:1")).write(b"m v=1 1")
     assert (answer.status, "STARLOOP_INFLUX_TOKEN_FILE" in answer.message) == (WriteStatus.MISCONFIGURED, True)
     with pytest.raises(Unavailable, match="STARLOOP_INFLUX_TOKEN_FILE"):

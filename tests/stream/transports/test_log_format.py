@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from operations.diagnostics.data import log_findings
 from star.errors import LogDamaged, NewerFormat
 from stream.transports.embedded_log.log_file import FORMAT
 from stream.transports.embedded_log.sqlite_log import LOG_NAME, SqliteLog
@@ -65,6 +66,12 @@ def test_a_newer_log_is_refused_in_words_and_left_unchanged(command: tuple[str, 
     ]
     assert "Traceback" not in done.stderr
     assert files_of(data) == before
+
+
+def test_doctor_reports_a_newer_log_among_its_findings(data: Path) -> None:
+    """A failed check with the same words, and not the end of the command."""
+    (finding,) = log_findings(data / LOG_NAME, 0)
+    assert f"is of format {NEWER}, written by a newer Starloop" in str(finding)
 
 
 def test_a_newer_log_that_was_killed_keeps_its_write_ahead_log(tmp_path: Path) -> None:
