@@ -39,8 +39,8 @@ def command(
 ) -> int:
     """Decode a payload, and print its readings as JSON.
 
-    The payload is read from FILE or standard input. One that the service would quarantine is printed with the
-    reason; the exit status is then 1.
+        The payload is read from FILE or standard input. One that the service would quarantine is printed with the reason; the
+    exit status is then 1.
     """
     if (topic is None) != jsonl:
         raise UsageError("expected one of --topic and --jsonl")

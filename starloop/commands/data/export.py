@@ -31,8 +31,8 @@ from stream.transports.embedded_log.sqlite_log import SqliteLog
 def command(customer: str, data: Path | None, out: Path | None, as_json: bool) -> None:
     """Export the data of a customer to a zip.
 
-    It has settings, readings, needs, receipts, reactions, outcomes and forecasts. The service may be running. With
-    Kafka, records of the log are not included, and the manifest says so.
+        It has settings, readings, needs, receipts, reactions, outcomes and forecasts. The service may be running. With Kafka,
+    records of the log are not included, and the manifest says so.
     """
     settings = Settings.read(data_dir=data)
     folder = settings.data_dir

@@ -72,9 +72,9 @@ def command(
 ) -> None:
     """Compare rules and models on your own history.
 
-    The history is simulated with the current fleet file and with variants, and the differences are reported.
-    Variants are other fleet files (experience, budget, suppliers, costs), other models, and their combinations. Consumption is
-    estimated from the readings; the report states the assumed behaviour of suppliers and customers.
+        The history is simulated with the current fleet file and with variants, and the differences are reported. Variants are
+    other fleet files (experience, budget, suppliers, costs), other models, and their combinations. Consumption is
+        estimated from the readings; the report states the assumed behaviour of suppliers and customers.
     """
     if (readings is None) == (data is None):
         raise UsageError("expected one of --readings FILE and --data DIR")

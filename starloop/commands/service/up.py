@@ -39,9 +39,9 @@ def command(
 ) -> None:
     """Run the whole service in one process.
 
-    It runs until SIGTERM or Ctrl-C. When it is ready, it prints one line with the ports and a one-time link to the
-    console. Other settings come from the environment
-    (docs/reference/settings.md).
+        It runs until SIGTERM or Ctrl-C. When it is ready, it prints one line with the ports and a one-time link to the console.
+    Other settings come from the environment
+        (docs/reference/settings.md).
     """
     settings = Settings.read(
         data_dir=data,
