@@ -15,7 +15,7 @@ from operations.diagnostics.finding import Finding, fail, ok, warn
 from operations.diagnostics.formats import format_finding
 from operations.diagnostics.roles import role_finding
 from runtime.service_discovery import RunningService, find_running_service, lock_holder
-from star.errors import DiskFull, InputError, LogDamaged, LogError, StarloopError, Unavailable
+from star.errors import DiskFull, InputError, LogDamaged, LogError, NewerFormat, StarloopError, Unavailable
 from star.times import DAY_MS, utc
 from stream.partition.partitioner import decode_quarantined
 from stream.topics import INPUT, QUARANTINE
@@ -107,7 +107,7 @@ def log_findings(path: Path, now_ms: int) -> Iterator[Finding]:
         yield fail("log", str(error), "stop the service, then restore log.db from a backup")
     except DiskFull as error:
         yield fail("log", str(error), "free space on this disk")
-    except LogError as error:
+    except (LogError, NewerFormat) as error:
         yield fail("log", str(error), "run doctor as the service's user, with the version that wrote the log")
 
 

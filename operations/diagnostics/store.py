@@ -18,7 +18,7 @@ from operations.diagnostics.finding import Finding, fail, ok, warn
 from reactor.delivery.routes import customer_of_target, supplier_of_target
 from reactor.store.schema import consumed, outbox
 from runtime.data_dir import LOG_FILE, STORE_FILE
-from star.errors import LogError, StoreError
+from star.errors import LogError, NewerFormat, StoreError
 from stream.topics import INPUT
 from stream.transports.embedded_log.sqlite_log import SqliteLog
 
@@ -124,7 +124,7 @@ def store_and_log_finding(conn: Connection, path: Path) -> Finding:
     try:
         with SqliteLog(path, read_only=True) as log:
             end = log.end(INPUT)
-    except LogError as error:
+    except (LogError, NewerFormat) as error:
         return warn("store and log", f"not comparable: {error}", "repair the log first")
     if offset >= end:
         said = f"the store has consumed record {offset}, the log ends at {end}"
