@@ -37,7 +37,7 @@ class DataFile:
     """One file of a data directory.
 
     format: the highest format number that this build reads; None where the file has none, because it is text for people, a
-    secret, or SQLite tables that have only ever been extended. query: the SQL statement that gives the number; empty: the field
+    secret or a lock. query: the SQL statement that gives the number; empty: the field
     `format` of a JSON object, 1 where it is missing. checked_by: the module that refuses a newer format when it opens the file.
     derived: it can be deleted while no service runs, and is built again.
     """
@@ -67,7 +67,7 @@ DATA_FILES = (
     ),
     DataFile(
         name=CONSOLE_FILE,
-        contents="the console's read model; one of another format is built again from the log",
+        contents="the console's read model; one of an older format is built again from the log",
         format=2,
         query=_USER_VERSION,
         checked_by="console.read_model",
@@ -85,8 +85,20 @@ DATA_FILES = (
     ),
     DataFile(name=LAST_SEEN_FILE, contents="the fleet file of the latest start, to find the edits made since"),
     DataFile(name="profiles", contents="the folder of profiles that lay beside the fleet file at the first start"),
-    DataFile(name="gate.db", contents="sessions, subscriptions, waiting and retained messages of the MQTT broker"),
-    DataFile(name="sessions.db", contents="sign-in links and sessions of the console"),
+    DataFile(
+        name="gate.db",
+        contents="sessions, subscriptions, waiting and retained messages of the MQTT broker",
+        format=1,
+        query=_USER_VERSION,
+        checked_by="edge.mqtt_broker.session_store",
+    ),
+    DataFile(
+        name="sessions.db",
+        contents="sign-in links and sessions of the console",
+        format=1,
+        query=_USER_VERSION,
+        checked_by="console.access.sessions",
+    ),
     DataFile(name="users.toml", contents="accounts of the console, written by its operator"),
     DataFile(name="console.secret", contents="the key that signs the console's cookies and links"),
     DataFile(name="service.token", contents="the token by which commands on this machine call the HTTP API"),

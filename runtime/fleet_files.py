@@ -22,8 +22,8 @@ from star.ports import Log
 from star.records import FleetChange, decode
 from stream.topics import INPUT
 
-SNAPSHOT_FORMAT = 1
-"""Format of the snapshot's JSON. A file without the field `format` is of format 1."""
+FORMAT = 1
+"""Format number of the snapshot. A file without the field `format` is of format 1."""
 _READ_BATCH_RECORDS = 1_000
 _PROFILES_DIR = "profiles"
 
@@ -70,7 +70,7 @@ def catalogue_at(folder: Path, first: Catalogue, log: Log, end: int) -> Catalogu
 def write_snapshot(folder: Path, catalogue: Catalogue, offset: int) -> None:
     """Writes the fleet in force before the input's `offset`, from which the next start reads on."""
     tables = {name: [row.model_dump(mode="json") for row in getattr(catalogue, name).values()] for name in TABLE_MODELS}
-    body = {"format": SNAPSHOT_FORMAT, "offset": offset, "tables": tables}
+    body = {"format": FORMAT, "offset": offset, "tables": tables}
     write_atomically(folder / SNAPSHOT_FILE, json.dumps(body, ensure_ascii=False).encode())
 
 
@@ -80,7 +80,7 @@ def _read_snapshot(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         snapshot: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        check_format(str(path), int(snapshot.get("format", 1)), SNAPSHOT_FORMAT)
+        check_format(str(path), int(snapshot.get("format", 1)), FORMAT)
         return snapshot if isinstance(snapshot["offset"], int) else None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(

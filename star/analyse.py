@@ -161,7 +161,7 @@ def days_at_quantile(days: Sequence[float], level: float) -> float:
 class CalibrationOutcome:
     """The outcome of a forecast: where in its distribution the truth fell.
 
-    at_ms: time of the evaluation that observed it. pit_value: probability integral transform, 0.01 to 0.99: the level of the
+    at_ms: time of the evaluation that observed it. level: the probability integral transform, 0.01 to 0.99, of the
     truth in the forecast made at the start of the calibration window. Of calibrated forecasts nine in ten are within 0.05
     and 0.95, half within 0.25 and 0.75.
     """

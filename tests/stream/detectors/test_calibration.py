@@ -104,7 +104,7 @@ def test_a_tank_that_empties_as_it_always_did_is_judged_about_the_middle() -> No
     assert {judged.item for judged in found} == {"tank-1/oil"}
     assert {judged.at_ms for judged in found} <= {at_day_ms(day) for day in days.tolist()}
     assert all(one.at_ms < two.at_ms for one, two in itertools.pairwise(found))
-    assert 0.25 <= np.median([judged.pit_value for judged in found[1:]]) <= 0.75
+    assert 0.25 <= np.median([judged.level for judged in found[1:]]) <= 0.75
     assert bench.run_out.drain_outcomes() == []
 
 
