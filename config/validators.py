@@ -125,7 +125,11 @@ def channel(value: str) -> str:
     from apprise import Apprise  # a third of a second to load its many services, and most fleets use MQTT alone
 
     if Apprise.instantiate(value, suppress_exceptions=True) is None:
-        raise ValueError('expected "mqtt" or an Apprise URL such as "mailto://user:password@example.org"')
+        installed = list_names(contact_schemes() - {ANY_SCHEME})
+        raise ValueError(
+            'expected "mqtt" or an Apprise URL such as "mailto://user:password@example.org"'
+            f" (schemes of installed channels: {installed})"
+        )
     return value
 
 
@@ -136,7 +140,9 @@ def endpoint(value: str) -> str:
     """
     if value in ("mqtt", "log"):
         return value
-    expected = 'expected "log", "mqtt" or an https URL'
+    expected = (
+        f'expected "log", "mqtt" or an https URL (schemes of installed channels: {list_names(endpoint_schemes())})'
+    )
     if address_scheme(value) not in ("http", "https") and address_scheme(value) in endpoint_schemes() - {"mqtt", "log"}:
         return value
     try:

@@ -19,6 +19,7 @@ from reactor.learning_sync import activate_samples, utc_day
 from reactor.rules.price_limit import within_price
 from reactor.state import ENTITY_TABLES, LeadTimeSample, State, Watermark, entity_key
 from reactor.state_view import QuoteCache
+from reactor.suppliers.registry import supplier_strategies
 from reactor.unit_of_work import Changes, StepResult, UnitOfWork
 from star.analyse import Facts
 from star.errors import UsageError
@@ -41,7 +42,8 @@ class Engine:
     """
 
     def __init__(self, catalogue: Catalogue, state: State | None = None, *, standalone: bool = True) -> None:
-        """Raises ConfigError where kept overrides and the fleet file contradict each other."""
+        """Raises ConfigError where kept overrides and the fleet file contradict each other, and for a faulty supplier plug-in."""
+        supplier_strategies()  # now rather than at the first quote, which may be days later
         self.state = State() if state is None else state
         if self.state.fleet_overrides:
             tables = to_tables(self.state.fleet_overrides.values())

@@ -77,6 +77,11 @@ def profile_dirs() -> tuple[Path, ...]:
     return tuple(folders)
 
 
+def plugin_error(group: str, name: str, message: str) -> ConfigError:
+    """The error of a plug-in that was loaded and does not keep to its protocol, with its distribution and entry point."""
+    return _problem(_by_name(entry_points(group=group))[name], message)
+
+
 def _by_name(entries: Iterable[EntryPoint]) -> dict[str, EntryPoint]:
     found: dict[str, EntryPoint] = {}
     for entry in sorted(entries, key=lambda entry: (entry.name, entry.value)):

@@ -13,7 +13,7 @@ from reactor.decision.price_model import PriceForecast, forecast_price
 from reactor.i18n import translate
 from reactor.state import State, SupplierRecord
 from reactor.suppliers.base import CurrentTerms, Quote, QuoteRequest, listed_pack_price
-from reactor.suppliers.registry import strategy_of
+from reactor.suppliers.registry import checked_quote, checked_quotes, strategy_of
 from star.react import Option
 
 __all__ = [
@@ -60,7 +60,8 @@ def quotes_for(item: SlotItem, quantity: float, catalogue: Catalogue, state: Sta
 def bundles_of(item: SlotItem, quote: Quote, catalogue: Catalogue) -> tuple[Quote, ...]:
     """Larger orders from the quote's supplier, in whole packs, by ascending size."""
     supplier = catalogue.suppliers[quote.supplier]
-    return strategy_of(supplier.kind).bundles(item, quote, CurrentTerms(supplier=supplier))
+    found = strategy_of(supplier.kind).bundles(item, quote, CurrentTerms(supplier=supplier))
+    return checked_quotes(supplier.kind, "bundles", found)
 
 
 def price_forecasts_of(
@@ -88,7 +89,7 @@ def _quotes(request: QuoteRequest, catalogue: Catalogue, state: State) -> tuple[
         supplier = catalogue.suppliers.get(name)
         if supplier is not None:
             terms = CurrentTerms(supplier=supplier, record=state.suppliers.get(name))
-            quote = strategy_of(supplier.kind).quote(request, terms)
+            quote = checked_quote(supplier.kind, strategy_of(supplier.kind).quote(request, terms))
             if quote is not None:
                 found.append(quote)
     return tuple(found)
@@ -106,7 +107,8 @@ def options_of(item: SlotItem, quotes: tuple[Quote, ...], catalogue: Catalogue, 
     options = [_option(quote, _reason(quote, quotes[0], language)) for quote in quotes]
     for quote in quotes:
         supplier = catalogue.suppliers[quote.supplier]
-        for other in strategy_of(supplier.kind).other_sizes(quote, CurrentTerms(supplier=supplier)):
+        sizes = strategy_of(supplier.kind).other_sizes(quote, CurrentTerms(supplier=supplier))
+        for other in checked_quotes(supplier.kind, "other_sizes", sizes):
             options.append(_option(other, _size_reason(other, quote, language)))
     return tuple(options[:OPTIONS_MAX])
 

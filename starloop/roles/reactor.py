@@ -24,6 +24,7 @@ from reactor.delivery.outbox_dispatcher import OutboxDispatcher
 from reactor.engine import Engine
 from reactor.learning_sync import EFFECT_DELAY_DAYS
 from reactor.state import Need
+from reactor.suppliers.registry import supplier_strategies
 from reactor.unit_of_work import StepResult
 from runtime.clock import WallClock
 from star.analyse import Facts
@@ -64,6 +65,7 @@ class ReactorRole:
         )
         count_step = watch_reactor(context.meters, lag=lambda: context.log.lag(context.group_name("reactor"), [FACTS]))
         self._observer = StepObserver(context.meters, count_step, context.tracer)
+        supplier_strategies()  # a faulty plug-in stops the start, not the first decision
         self.router = ChannelRouter.open(
             ChannelEnvironment(
                 log=context.log,

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from config.fleet import Supplier
+from config.fleet import Customer, Supplier
+from config.fleet_file import load_catalogue
 from reactor.channels.base import ChannelEnvironment
 from reactor.delivery.channel_router import ChannelRouter
 from reactor.delivery.outbox_dispatcher import OutboxDispatcher
 from reactor.delivery.routes import targets_of
 from reactor.suppliers.base import ListPriceStrategy
-from reactor.suppliers.registry import strategy_of, supplier_strategies
+from reactor.suppliers.registry import checked_quote, checked_quotes, strategy_of, supplier_strategies
 from star.errors import ConfigError
 from star.react import ReactionType
 from star.repeat import NeedState
@@ -97,3 +100,95 @@ def test_an_unknown_kind_of_suppliers_is_refused_with_the_installed_ones() -> No
         Supplier.model_validate({"id": "s", "kind": "retail"})
     with pytest.raises(ConfigError, match="is 'buying-club': expected an installed kind of suppliers, one of crowd"):
         strategy_of("buying-club")
+
+
+NO_BUNDLES = """
+class BuyingClub:
+    def quote(self, request, terms):
+        return terms.quote(None, request.item.pack, terms.supplier.price)
+"""
+NONE_AS_BUNDLES = """
+from reactor.suppliers.base import ListPriceStrategy
+
+
+class BuyingClub(ListPriceStrategy):
+    def bundles(self, item, quote, terms):
+        return None
+"""
+
+
+def run_with_plugin(folder: Path, source: str, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    """`starloop` in the page's folder, with this source in place of the page's buying_club.py."""
+    write_distribution("supplier-kind.md", folder)
+    (folder / "buying_club.py").write_text(source)
+    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-m", "starloop", *arguments]
+    environment = {**os.environ, "PYTHONPATH": path}
+    return subprocess.run(
+        command, cwd=folder, env=environment, input=given, capture_output=True, text=True, check=False, timeout=90
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["check", "fleet.toml"],
+        ["replay", "--fleet", "fleet.toml"],
+        ["up", "--fleet", "fleet.toml", "--data", "var", "--mqtt-port", "0", "--http-port", "0"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_strategy_without_a_method_stops_check_replay_and_service(command: list[str], tmp_path: Path) -> None:
+    """Before anything is decided: distribution, entry point and the missing methods are in the message."""
+    done = run_with_plugin(tmp_path, NO_BUNDLES, *command)
+    assert done.returncode == 1
+    assert "plug-in of starloop-buying-club: starloop.suppliers.buying-club: (buying_club:BuyingClub)" in done.stderr
+    assert "has no bundles and no other_sizes: expected an object of kind" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_bundles_that_are_none_are_reported_by_plug_in_and_method(tmp_path: Path) -> None:
+    """A replay ends with one line that names both, and what was expected."""
+    levels = ({"at": 1767225600 + 21600 * n, "payload": {"values": {"oil": 1450.0 - 20.0 * n}}} for n in range(70))
+    lines = "".join(json.dumps({**line, "topic": "starloop/v1/tank-7/telemetry"}) + "\n" for line in levels)
+    arguments = ["replay", "--fleet", "fleet.toml", "--tick-every", "6h"]
+    done = run_with_plugin(tmp_path, NONE_AS_BUNDLES, *arguments, given=lines)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1] == (
+        "starloop: plug-in of starloop-buying-club: starloop.suppliers.buying-club: returned None from bundles:"
+        " expected an iterable of reactor.suppliers.base.Quote"
+    )
+
+
+@pytest.mark.parametrize("returned", [None, 3.0, [3.0]])
+def test_what_is_no_quote_is_refused_with_the_plug_in_named(returned: object) -> None:
+    """Quotes of any iterable are taken, and nothing else."""
+    with pytest.raises(
+        ConfigError, match=r"plug-in of starloop: starloop\.suppliers\.peer: returned (None|a float) from"
+    ):
+        checked_quotes("peer", "other_sizes", returned)
+    assert checked_quotes("peer", "other_sizes", iter(())) == ()
+    with pytest.raises(ConfigError, match=r"returned a float from quote: expected a reactor.* or None"):
+        checked_quote("peer", 3.0)
+    assert checked_quote("peer", None) is None
+
+
+@pytest.mark.usefixtures("fresh_registry")
+def test_a_refused_address_is_answered_with_the_installed_schemes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of plug-ins among them, for a supplier and for a customer."""
+    write_distribution("channel.md", tmp_path)
+    register(tmp_path, monkeypatch)
+    with pytest.raises(ValueError, match=r"https URL \(schemes of installed channels: http, https, log, mqtt, spool\)"):
+        Supplier.model_validate({"id": "s", "endpoint": "spol:/srv/orders"})
+    with pytest.raises(ValueError, match=r"an Apprise URL such as .* \(schemes of installed channels: mqtt, spool\)"):
+        Customer.model_validate({"id": "c", "channels": ["spol:/srv/notices"]})
+
+
+@pytest.mark.usefixtures("fresh_registry")
+def test_the_fleet_file_of_the_channels_page_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the channel installed its endpoint is accepted."""
+    write_distribution("channel.md", tmp_path)
+    register(tmp_path, monkeypatch)
+    assert load_catalogue(tmp_path / "fleet.toml").suppliers["acme"].endpoint == "spool:/srv/orders"

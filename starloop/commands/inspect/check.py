@@ -57,7 +57,10 @@ def _is_profile(file: Path) -> bool:
 
 
 def _fleet_summary(file: Path, folders: tuple[Path, ...]) -> dict[str, Any]:
+    from reactor.suppliers.registry import supplier_strategies  # loads numpy, which a profile does not need
+
     catalogue: Catalogue = load_catalogue(file, *folders)
+    supplier_strategies()  # names of kinds are checked by the fleet file; this checks what they provide
     return {
         "customers": len(catalogue.customers),
         "devices": len(catalogue.devices),
