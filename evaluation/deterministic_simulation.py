@@ -45,7 +45,7 @@ PREMATURE_ORDER_DAYS = 60.0
 """Days before run-out from which an unrequested order for an item over two thirds full counts as a mistake, not as a forecast."""
 
 
-class Killed(BaseException):
+class SimulatedCrash(BaseException):
     """The simulated end of the process. Not an Exception, so that no handler in between catches it."""
 
 
@@ -70,7 +70,7 @@ class MemoryLog:
 
 @dataclass(slots=True)
 class MemoryBlocks:
-    """State shards and the committed offset, which survive kills. Implements stream.partition.partition_processor.BlockStore."""
+    """State shards and the committed offset, which survive kills. Implements stream.partition.partition_processor.CheckpointStore."""
 
     blocks: dict[bytes, bytes] = field(default_factory=dict)
     offset: int = 0
@@ -158,9 +158,9 @@ class DeterministicSimulation:
                     appended = True
                 for _ in self._steps(to_ms):
                     if share and self._rng.random() < share:
-                        raise Killed
+                        raise SimulatedCrash
                 return
-            except Killed:
+            except SimulatedCrash:
                 self._kills += 1
                 self._start()
         raise AssertionError("an hour of the simulation did not end")

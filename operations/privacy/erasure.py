@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from config.toml.writer import to_toml
-from operations.atomic_file import replace_file
 from operations.privacy.data_locator import LAST_SEEN_FILE, SNAPSHOT_FILE, CustomerScope, owned_readings
+from runtime.atomic_file import replace_file
 from runtime.data_dir import CONSOLE_FILE, FLEET_FILE
 from star.records import EVENT_CODES, FleetChange, decode, encode
 from star.sense import Readings

@@ -15,13 +15,13 @@ from typing import Any
 from sqlalchemy import select
 
 from console.read_model import unpack_forecasts
-from operations.atomic_file import replace_file
 from operations.log_export import export_lines
 from operations.log_records import read_range
 from operations.privacy.data_locator import CustomerScope, Tables, owned_readings
 from reactor.store import schema
 from reactor.store.metric_registry import SqlMetricRegistry
 from reactor.store.sql import SqlStore
+from runtime.atomic_file import replace_file
 from star.ports import Log
 from star.records import Record, decode, encode
 from star.sense import Readings

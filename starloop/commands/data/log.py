@@ -12,10 +12,10 @@ from typing import BinaryIO
 import click
 
 from config.settings import Settings
-from operations.atomic_file import replace_file
 from operations.log_export import export_lines, log_ends
 from operations.observability.logging import configure_logging
 from reactor.store.sql import SqlStore
+from runtime.atomic_file import replace_file
 from runtime.clock import WallClock
 from runtime.data_dir import LOG_FILE, store_url
 from starloop.data_dir_checks import require_data_dir, require_embedded_log

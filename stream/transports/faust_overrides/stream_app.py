@@ -25,7 +25,7 @@ class BytesTable(faust.Table[bytes, bytes]):
     is_stale = staticmethod(is_stale)
 
 
-class PromptTableManager(TableManager):
+class UndelayedTableManager(TableManager):
     """Faust's table manager without its sleep of one second at the start: every table is defined before the app starts."""
 
     async def on_start(self) -> None:
@@ -49,7 +49,7 @@ class StreamApp(faust.App):
                 "key_serializer": "raw",
                 "value_serializer": "raw",
                 "Table": BytesTable,
-                "TableManager": PromptTableManager,
+                "TableManager": UndelayedTableManager,
                 **self.backend.settings(),
                 **settings,
             }
