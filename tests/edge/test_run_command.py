@@ -126,7 +126,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["gate"], "STARLOOP_LOG is embedded, which belongs to one process"),
+        (["gate"], "STARLOOP_LOG is embedded, which only one process can use"),
         (["gate", "--open", "--host", "0.0.0.0"], "expected --credentials and --tls-cert, or --insecure"),
         (["edge", "--uplink", "mqtt://h", "--data", "x", "--broker", "mqtt://b"], "--broker and --topic together"),
         (["edge", "--uplink", "mqtt://h", "--data", "x", "--host", "0.0.0.0"], "expected --insecure"),

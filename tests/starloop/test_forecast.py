@@ -133,7 +133,7 @@ def test_a_service_that_does_not_answer_or_a_damaged_file_is_reported(tmp_path: 
         with pytest.raises(Unavailable, match=r"items.* does not answer"):
             CliRunner().invoke(command, ["--data", str(tmp_path)], catch_exceptions=False)
         (tmp_path / SERVICE_FILE).write_text("{")
-        with pytest.raises(InputError, match="start the service again"):
+        with pytest.raises(InputError, match="restart the service"):
             CliRunner().invoke(command, ["--data", str(tmp_path)], catch_exceptions=False)
     finally:
         lock.release()

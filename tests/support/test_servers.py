@@ -94,7 +94,7 @@ def test_mosquitto_keeps_a_retained_message_over_its_restart(mosquitto: Mosquitt
 def test_a_server_dies_with_the_process_that_started_it() -> None:
     """A test run that is killed leaves no server behind it, and the next one removes its data."""
     script = (
-        "import os, signal; from tests.servers import Mosquitto; server = Mosquitto(); server.start(); "
+        "import os, signal; from tests.support.servers import Mosquitto; server = Mosquitto(); server.start(); "
         "print(server.port, server.folder, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run(
