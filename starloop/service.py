@@ -68,7 +68,7 @@ async def run_service(
             tasks.append(group.create_task(service.reactor.loop.run(), name="reactor"))
             await service.gateway.apply_file_edits()
             async with _serve_endpoints(service, free_ports) as ready:
-                tasks.append(group.create_task(service.reactor.sender.run(), name="sender"))
+                tasks.append(group.create_task(service.reactor.dispatcher.run(), name="sender"))
                 tasks.append(group.create_task(follow_calibration(context.log, context), name="honesty"))
                 if service.gateway.ticker is not None:
                     tasks.append(group.create_task(service.gateway.ticker.run(), name="ticker"))

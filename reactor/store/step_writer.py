@@ -14,6 +14,7 @@ from reactor.store import schema
 from reactor.store.database import BOUND_VALUES_MAX, insert_if_absent, insert_many, upsert
 from reactor.store.rows import storable_text, to_json
 from reactor.unit_of_work import Changes, StepResult
+from star.ids import DecisionId
 from star.react import Decision
 from star.repeat import Outcome
 
@@ -60,7 +61,7 @@ def insert_decisions(connection: Connection, decisions: Sequence[Decision]) -> N
         {
             "id": decision.id,
             "need": decision.need,
-            "number": int(decision.id.rsplit("/", 1)[1]),
+            "number": DecisionId.parse(decision.id).number,
             "reaction": decision.reaction,
             "at_ms": decision.at_ms,
             "body": to_json(decision),

@@ -78,7 +78,7 @@ class ReactorRole:
                 console_url=context.settings.public_url,
             )
         )
-        self.sender = OutboxDispatcher(
+        self.dispatcher = OutboxDispatcher(
             context.store,
             self.router,
             catalogue=lambda: context.fleet.current,
@@ -196,7 +196,7 @@ class ReactorRole:
             except LogError as error:
                 _log.debug("left_out_decisions", error=str(error))
         if step.reactions:
-            self.sender.wake()
+            self.dispatcher.wake()
 
     def _partition_lost(self, partition: int) -> None:
         self._engines.pop(partition, None)

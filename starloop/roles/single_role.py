@@ -98,7 +98,7 @@ async def reactor(context: RoleContext) -> AsyncIterator[str]:
     part = ReactorRole(context)
     tasks = [
         context.group.create_task(part.loop.run(), name="reactor"),
-        context.group.create_task(part.sender.run(), name="sender"),
+        context.group.create_task(part.dispatcher.run(), name="sender"),
     ]
     try:
         yield "decides"

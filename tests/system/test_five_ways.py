@@ -171,7 +171,7 @@ async def test_received_from_and_published_to_an_external_mosquitto(
         stream, reactor = StreamRole(context), ReactorRole(context)
         await stream.app.start()
         decide_task = context.group.create_task(reactor.loop.run())
-        send_task = context.group.create_task(reactor.sender.run())
+        send_task = context.group.create_task(reactor.dispatcher.run())
         broker = BrokerBridge(context, gateway, parse_url(f"mqtt://127.0.0.1:{mosquitto.port}"))
         async with broker.run():
             await _wait_until(lambda: context.checks["broker"]() is None)

@@ -14,25 +14,12 @@ import pytest
 import structlog
 
 from operations.observability.logging import WARNING_EVENTS, configure_logging, edge_event_logger
+from tests.test_house import ROOMS
 
 CapturedText = Callable[[], str]
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "reference" / "logs.md"
-ROOMS = (
-    "star",
-    "config",
-    "edge",
-    "simulators",
-    "models",
-    "stream",
-    "reactor",
-    "console",
-    "runtime",
-    "evaluation",
-    "operations",
-    "starloop",
-)
 LEVELS = {"debug", "info", "warning", "error", "exception"}
 LOGGERS = {"_log", "log", "_logger"}
 _ROW = re.compile(r"^\| `(\w+)` \| ([\w, ]*)\| ")
